@@ -1,0 +1,2 @@
+//! `cargo xtask`: demo, test, crds.
+fn main() {}
