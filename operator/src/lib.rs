@@ -1,1 +1,12 @@
-//! stub
+//! Integration Mashup as a Service: Git in, running services out. Data flows one way, top to bottom:
+//!
+//! ```text
+//! tenants repository -> source -> Tenant -> tenant -> namespaces, access, IntegrationService
+//! service repository -> service -> Release -> release -> Deployment, Service, ConfigMap
+//! ```
+pub mod api;
+pub mod cluster;
+pub mod conditions;
+pub mod metrics;
+pub mod names;
+pub mod retry;
