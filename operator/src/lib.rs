@@ -9,4 +9,5 @@ pub mod cluster;
 pub mod conditions;
 pub mod metrics;
 pub mod names;
+pub mod platform;
 pub mod retry;
