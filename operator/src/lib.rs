@@ -1,1 +1,3 @@
-//! stub
+//! The operator: a repository of tenants in, running integration services out.
+
+pub mod registry;
