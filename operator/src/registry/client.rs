@@ -273,14 +273,19 @@ impl RegistryClient {
         }
         let body = capped(response, who()).await?;
         // The parser's message could quote the token.
-        let answer: TokenAnswer = serde_json::from_slice(&body)
-            .map_err(|_| RegistryError::Answer { who: who(), problem: "no JSON with a token".to_owned() })?;
+        let answer: TokenAnswer = serde_json::from_slice(&body).map_err(|_| RegistryError::Answer {
+            who: who(),
+            problem: "not the JSON of a token".to_owned(),
+        })?;
+        let token = answer.token.or(answer.access_token);
+        let token =
+            token.ok_or_else(|| RegistryError::Answer { who: who(), problem: "no token".to_owned() })?;
         let lifetime = Duration::from_secs(answer.expires_in.unwrap_or(TOKEN_LIFETIME_DEFAULT).min(86_400));
         let until = asked + lifetime.saturating_sub(TOKEN_MARGIN);
         let mut tokens = self.tokens.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         tokens.retain(|_, token| token.until > asked);
-        tokens.insert(name.to_owned(), Token { value: answer.token.clone(), until });
-        Ok(answer.token)
+        tokens.insert(name.to_owned(), Token { value: token.clone(), until });
+        Ok(token)
     }
 
     fn cached(&self, name: &str) -> Option<String> {
@@ -316,8 +321,9 @@ impl std::fmt::Debug for RegistryClient {
 
 #[derive(Deserialize)]
 struct TokenAnswer {
-    #[serde(alias = "access_token")]
-    token: String,
+    token: Option<String>,
+    /// The name of the same in OAuth; a service may send both.
+    access_token: Option<String>,
     expires_in: Option<u64>,
 }
 
