@@ -53,7 +53,7 @@ struct KeyPair {
 fn key_pair(algorithm: &'static rcgen::SignatureAlgorithm) -> KeyPair {
     let key = rcgen::KeyPair::generate_for(algorithm).unwrap();
     let certificate =
-        rcgen::CertificateParams::new(vec!["registry-auth".to_owned()]).unwrap().self_signed(&key).unwrap();
+        rcgen::CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap().self_signed(&key).unwrap();
     KeyPair { key: key.serialize_pem(), certificate: certificate.pem() }
 }
 
@@ -93,7 +93,8 @@ impl Lab {
         let app = router(Arc::clone(&service));
         tokio::spawn(async move { axum::serve(listener, app).await });
         let registry = SocketAddr::from(([127, 0, 0, 1], free_port().unwrap()));
-        let process = start_registry(dir.path(), registry, &realm, &pair.certificate).await;
+        let settings = RegistrySettings { realm: &realm, token_certificate: &pair.certificate, tls: None };
+        let process = start_registry(dir.path(), registry, &settings).await;
         let crane = cache::binary_async("crane", &Progress::silent()).await.unwrap();
         Self { dir, crane, registry, realm, service, _process: process }
     }
@@ -154,23 +155,38 @@ impl Lab {
     }
 }
 
-async fn start_registry(dir: &Path, address: SocketAddr, realm: &Url, certificate: &str) -> Process {
+struct RegistrySettings<'a> {
+    realm: &'a Url,
+    token_certificate: &'a str,
+    tls: Option<&'a KeyPair>,
+}
+
+async fn start_registry(dir: &Path, address: SocketAddr, settings: &RegistrySettings<'_>) -> Process {
+    let RegistrySettings { realm, token_certificate, tls } = settings;
     let bundle = dir.join("token-ca.pem");
-    fs::write(&bundle, certificate).unwrap();
-    let config = serde_json::json!({
+    fs::write(&bundle, token_certificate).unwrap();
+    let mut config = serde_json::json!({
         "version": "0.1",
         "log": {"level": "info"},
         "storage": {"filesystem": {"rootdirectory": dir.join("images")}},
         "http": {"addr": address.to_string(), "secret": "of the tests"},
         "auth": {"token": {"realm": realm.as_str(), "service": SERVICE, "issuer": ISSUER, "rootcertbundle": bundle}},
     });
+    if let Some(pair) = tls {
+        let (certificate, key) = (dir.join("tls.crt"), dir.join("tls.key"));
+        fs::write(&certificate, &pair.certificate).unwrap();
+        fs::write(&key, &pair.key).unwrap();
+        config["http"]["tls"] = serde_json::json!({"certificate": certificate, "key": key});
+    }
     let file = dir.join("registry.yaml");
     fs::write(&file, config.to_string()).unwrap();
     let program = cache::binary_async("registry", &Progress::silent()).await.unwrap();
     let mut command = Command::new(program);
     command.arg("serve").arg(&file).env("OTEL_TRACES_EXPORTER", "none");
     let process = Process::spawn("registry", &command, &dir.join("registry.log")).unwrap();
-    let ready = || async { http_status(address, "/v2/").await == Some(401) };
+    // A TLS listener answers a plain request with 400.
+    let answer = if tls.is_some() { 400 } else { 401 };
+    let ready = || async { http_status(address, "/v2/").await == Some(answer) };
     wait_until("registry", Duration::from_secs(20), &[&process], ready).await.unwrap();
     process
 }
@@ -417,6 +433,41 @@ async fn the_client_says_what_is_wrong_and_shows_no_secret() {
     let error = client.digest("acme", "orders", "one").await.unwrap_err();
     assert_eq!((error.reason(), error.passes()), ("RegistryUnreachable", true));
     assert!(!format!("{error:?}").contains(&secret("acme.pull")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_client_trusts_the_given_authority_and_no_other() {
+    let lab = Lab::start(&es256()).await;
+    let (dir, tls) = (tempfile::tempdir().unwrap(), es256());
+    let address = SocketAddr::from(([127, 0, 0, 1], free_port().unwrap()));
+    let token_certificate = fs::read_to_string(lab.dir.path().join("token-ca.pem")).unwrap();
+    let settings =
+        RegistrySettings { realm: &lab.realm, token_certificate: &token_certificate, tls: Some(&tls) };
+    let _registry = start_registry(dir.path(), address, &settings).await;
+    let digest = async |ca: Option<String>| {
+        let url = format!("https://{address}").parse().unwrap();
+        let ca = ca.map(String::into_bytes);
+        let endpoint = RegistryEndpoint { url, realm: lab.realm.clone(), ca, development: true };
+        let client = RegistryClient::new(endpoint, account_key(), Generations::default()).unwrap();
+        client.digest("acme", "orders", "one").await
+    };
+    assert_eq!(digest(Some(tls.certificate.clone())).await.unwrap(), None);
+    for ca in [None, Some(es256().certificate)] {
+        assert_eq!(digest(ca).await.unwrap_err().reason(), "RegistryUnreachable");
+    }
+    let refused = digest_settings_error(&lab.realm);
+    assert_eq!(refused.reason(), "RegistryMisconfigured");
+}
+
+fn digest_settings_error(realm: &Url) -> imaas_operator::registry::client::RegistryError {
+    let url = "https://127.0.0.1".parse().unwrap();
+    let endpoint = RegistryEndpoint {
+        url,
+        realm: realm.clone(),
+        ca: Some(b"no certificate".to_vec()),
+        development: true,
+    };
+    RegistryClient::new(endpoint, account_key(), Generations::default()).unwrap_err()
 }
 
 #[test]

@@ -245,8 +245,8 @@ impl RegistryClient {
 
     /// The `service` of the registry's challenge, if it names the configured token service.
     fn challenged(&self, headers: &HeaderMap) -> Result<String, RegistryError> {
-        let challenge = headers.get_all(WWW_AUTHENTICATE).iter().filter_map(|value| value.to_str().ok());
-        let Some(parameters) = challenge.filter_map(bearer_parameters).next() else {
+        let mut challenges = headers.get_all(WWW_AUTHENTICATE).iter().filter_map(|value| value.to_str().ok());
+        let Some(parameters) = challenges.find_map(bearer_parameters) else {
             return Err(self
                 .answer_error("401 without a Bearer challenge; is its token authentication on?".to_owned()));
         };
