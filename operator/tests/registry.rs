@@ -1,4 +1,5 @@
 //! The token service and the client against the real Distribution registry, with pushes and pulls by the real `crane`.
+#![expect(clippy::unwrap_used, reason = "a test's helpers fail the test")]
 
 use std::{
     fs,
@@ -61,7 +62,7 @@ fn signer(pair: &KeyPair, issuer: &str) -> TokenSigner {
     let settings = TokenSettings {
         issuer: issuer.to_owned(),
         service: SERVICE.to_owned(),
-        lifetime: Duration::from_secs(300),
+        lifetime: Duration::from_mins(5),
     };
     TokenSigner::new(pair.key.as_bytes(), pair.certificate.as_bytes(), settings).unwrap()
 }
@@ -475,7 +476,7 @@ fn a_certificate_of_another_key_is_found_at_the_start() {
     let settings = || TokenSettings {
         issuer: ISSUER.to_owned(),
         service: SERVICE.to_owned(),
-        lifetime: Duration::from_secs(300),
+        lifetime: Duration::from_mins(5),
     };
     let new =
         |key: &str, certificate: &str| TokenSigner::new(key.as_bytes(), certificate.as_bytes(), settings());
