@@ -14,6 +14,7 @@ use imaas_operator::registry::{
     accounts::{Account, AccountKey, Generations, Usage, docker_config_json, password},
     client::{RegistryClient, RegistryEndpoint},
     digest::Digest,
+    error::RegistryError,
     scope::{Access, Action},
     service::{Outcome, TokenMetrics, TokenService, router},
     token::{TokenError, TokenSettings, TokenSigner},
@@ -460,7 +461,7 @@ async fn the_client_trusts_the_given_authority_and_no_other() {
     assert_eq!(refused.reason(), "RegistryMisconfigured");
 }
 
-fn digest_settings_error(realm: &Url) -> imaas_operator::registry::client::RegistryError {
+fn digest_settings_error(realm: &Url) -> RegistryError {
     let url = "https://127.0.0.1".parse().unwrap();
     let endpoint = RegistryEndpoint {
         url,
