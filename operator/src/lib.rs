@@ -1,3 +1,18 @@
-//! The operator: a repository of tenants in, running integration services out.
-
+//! Integration Mashup as a Service: Git in, running services out. Data flows one way, top to bottom:
+//!
+//! ```text
+//! tenants repository -> source -> Tenant -> tenant -> namespaces, access, IntegrationService
+//! service repository -> service -> Release -> release -> Deployment, Service, ConfigMap
+//! ```
+pub mod api;
+pub mod args;
+pub mod cluster;
+pub mod conditions;
+pub mod health;
+pub mod http;
+pub mod metrics;
+pub mod names;
+pub mod platform;
 pub mod registry;
+pub mod retry;
+pub mod telemetry;

@@ -1,5 +1,11 @@
 //! What can go wrong between the operator and the registry, said for the platform team. Pure.
 
+use std::time::Duration;
+
+use crate::{conditions::Reason, retry::Retry};
+
+const PLATFORM_INTERVAL: Duration = Duration::from_mins(1);
+
 /// Why the registry's answer is not known.
 #[derive(Debug, thiserror::Error)]
 pub enum RegistryError {
@@ -68,27 +74,27 @@ pub enum RegistryError {
 
 impl RegistryError {
     /// The condition's reason.
-    pub fn reason(&self) -> &'static str {
+    pub fn reason(&self) -> Reason {
         match self {
-            Self::Settings { .. } | Self::Client(_) => "RegistryMisconfigured",
-            Self::Name(_) => "ImageNameInvalid",
-            Self::Unreachable { .. } | Self::Busy { .. } => "RegistryUnreachable",
-            Self::Refused { .. } => "RegistryRefused",
-            Self::Realm { .. } => "RegistryRealmUnknown",
-            Self::Answer { .. } => "RegistryAnswerInvalid",
+            Self::Name(_) => Reason::Invalid,
+            Self::Unreachable { .. } | Self::Busy { .. } => Reason::RegistryUnreachable,
+            Self::Settings { .. }
+            | Self::Client(_)
+            | Self::Refused { .. }
+            | Self::Realm { .. }
+            | Self::Answer { .. } => Reason::RegistryRefused,
         }
     }
 
-    /// Whether the same question may be answered later without anybody changing anything.
-    pub fn passes(&self) -> bool {
+    /// When to ask again. What the platform team must put right in the registry or its token service is looked at
+    /// again slowly: no object changes when they do.
+    pub fn retry(&self) -> Retry {
         match self {
-            Self::Unreachable { .. } | Self::Busy { .. } => true,
-            Self::Settings { .. }
-            | Self::Client(_)
-            | Self::Name(_)
-            | Self::Refused { .. }
-            | Self::Realm { .. }
-            | Self::Answer { .. } => false,
+            Self::Settings { .. } | Self::Client(_) | Self::Name(_) => Retry::Never,
+            Self::Unreachable { .. } | Self::Busy { .. } => Retry::Backoff,
+            Self::Refused { .. } | Self::Realm { .. } | Self::Answer { .. } => {
+                Retry::After(PLATFORM_INTERVAL)
+            }
         }
     }
 }

@@ -1,0 +1,190 @@
+//! `imaas.yaml`, the descriptor: what a service says of itself in its own repository.
+
+use std::collections::BTreeMap;
+
+use kube::KubeSchema;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::Quantity;
+
+/// The whole file. What differs between environments stands under `environments`, so that branches merge cleanly.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ServiceDescriptor {
+    /// Always `imaas.dev/v1alpha1`.
+    pub api_version: String,
+    /// Always `ServiceDescriptor`.
+    pub kind: String,
+    /// What holds in every environment.
+    #[serde(flatten)]
+    pub spec: DescriptorSpec,
+    /// Environment → JSON merge patch (RFC 7386) over everything above.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(length(max = 16))]
+    pub environments: BTreeMap<String, serde_json::Map<String, serde_json::Value>>,
+}
+
+/// What a service asks for, in one environment after the merge.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DescriptorSpec {
+    /// `api` serves requests; `worker` consumes and has no Service.
+    #[serde(default, rename = "type")]
+    pub type_: WorkloadType,
+    /// Version of the runtime, such as `"4.4"`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 40))]
+    pub runtime_version: Option<String>,
+    /// May two instances run at the same time? Without it: a worker no, an api yes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instances: Option<Instances>,
+    /// The image, where CI commits its digest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<Image>,
+    /// Ports of the Service; without them, those of the runtime.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    #[x_kube(merge_strategy = kube::core::ListMerge::Map(vec!["name".into()]))]
+    pub ports: Vec<Port>,
+    /// What one instance needs.
+    #[serde(default)]
+    pub resources: Resources,
+    /// How many instances.
+    #[serde(default)]
+    pub scaling: Scaling,
+    /// How they are replaced.
+    #[serde(default)]
+    pub rollout: Rollout,
+    /// Environment variables.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(length(max = 200))]
+    pub env: BTreeMap<String, String>,
+    /// Names of Secrets in the environment's namespace; every key becomes an environment variable.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = 20),
+        inner(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))
+    )]
+    pub secrets: Vec<String>,
+    /// Directory whose files are the configuration, relative to the service's path.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 512), regex(pattern = r"^[A-Za-z0-9._][A-Za-z0-9._/-]*$"))]
+    pub config: Option<String>,
+    /// Paths that make no new build: `*.md` is every file with that ending, `docs` a file or directory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 50), inner(length(min = 1, max = 200)))]
+    pub ignore: Option<Vec<String>>,
+    /// Networks that the platform named and this service calls.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), inner(length(min = 1, max = 40)))]
+    pub connects: Vec<String>,
+}
+
+/// What kind of work it does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum WorkloadType {
+    /// Serves requests.
+    #[default]
+    Api,
+    /// Consumes events or files.
+    Worker,
+}
+
+/// How many may run at the same time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum Instances {
+    /// Never two.
+    One,
+    /// As many as asked for.
+    Many,
+}
+
+/// An image by digest.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Image {
+    /// `sha256:` and 64 hexadecimal digits.
+    #[schemars(regex(pattern = r"^sha256:[0-9a-f]{64}$"))]
+    pub digest: String,
+}
+
+/// A named TCP port.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Port {
+    /// At most 15 lower-case letters, digits and `-`.
+    #[schemars(length(min = 1, max = 15), regex(pattern = r"^[a-z]([-a-z0-9]*[a-z0-9])?$"))]
+    pub name: String,
+    /// 1 to 65535.
+    #[schemars(range(min = 1, max = 65535))]
+    pub port: u16,
+}
+
+/// What one instance needs. Memory is request and limit; CPU is the request, the limit is four times that and at least one core.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Resources {
+    /// Cores, such as `250m`.
+    #[serde(default = "default_cpu")]
+    pub cpu: Quantity,
+    /// Bytes, such as `512Mi`.
+    #[serde(default = "default_memory")]
+    pub memory: Quantity,
+}
+
+fn default_cpu() -> Quantity {
+    Quantity("100m".to_owned())
+}
+
+fn default_memory() -> Quantity {
+    Quantity("256Mi".to_owned())
+}
+
+impl Default for Resources {
+    fn default() -> Self {
+        Self { cpu: default_cpu(), memory: default_memory() }
+    }
+}
+
+/// How many instances.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Scaling {
+    /// Instances that run at all times.
+    #[serde(default = "one")]
+    #[schemars(range(min = 0, max = 100))]
+    pub min: u16,
+}
+
+fn one() -> u16 {
+    1
+}
+
+impl Default for Scaling {
+    fn default() -> Self {
+        Self { min: one() }
+    }
+}
+
+/// How instances are replaced.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Rollout {
+    /// `rolling` starts the new before it stops the old; `recreate` stops first.
+    #[serde(default)]
+    pub strategy: Strategy,
+}
+
+/// See [`Rollout`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum Strategy {
+    /// The new is ready before the old leaves.
+    #[default]
+    Rolling,
+    /// The old is gone before the new starts.
+    Recreate,
+}

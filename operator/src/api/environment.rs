@@ -1,0 +1,92 @@
+//! `Environment`: one stage of every tenant, as the platform defines it.
+
+use std::collections::BTreeMap;
+
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{CheckedStatus, Quota, Role};
+
+/// One stage, such as `dev` or `prod`, and what holds in it for every tenant.
+#[derive(CustomResource, KubeSchema, Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[kube(
+    group = "imaas.dev",
+    version = "v1alpha1",
+    kind = "Environment",
+    plural = "environments",
+    shortname = "ienv",
+    category = "imaas",
+    status = "CheckedStatus",
+    derive = "PartialEq",
+    cel,
+    validation = ("self.metadata.name.matches('^[a-z][a-z0-9]{0,11}$')", "metadata.name: 1 to 12 lower-case letters and digits, beginning with a letter, without `-`"),
+    validation = ("self.metadata.name != 'home'", "metadata.name: `home` is reserved for a tenant's home namespace"),
+    validation = ("!has(self.spec.promotesFrom) || self.spec.promotesFrom != self.metadata.name", "spec.promotesFrom: an environment cannot promote from itself"),
+    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].status"),
+    printcolumn(name = "Branch", type_ = "string", json_path = ".spec.branch"),
+    printcolumn(name = "Promotes from", type_ = "string", json_path = ".spec.promotesFrom"),
+    printcolumn(name = "Default", type_ = "boolean", json_path = ".spec.default"),
+    printcolumn(name = "Message", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].message"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+)]
+#[serde(rename_all = "camelCase")]
+pub struct EnvironmentSpec {
+    /// Branch of the service repositories that is this environment; without it, the environment's name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 200))]
+    pub branch: Option<String>,
+    /// The environment in which an image must have become healthy before it is accepted here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = r"^[a-z][a-z0-9]{0,11}$"))]
+    pub promotes_from: Option<String>,
+    /// Every tenant is in this environment unless its file says `omit: true`.
+    #[serde(default)]
+    pub default: bool,
+    /// What a tenant gets, and the most that it may ask for.
+    #[serde(default)]
+    pub quota: EnvironmentQuota,
+    /// Role of a member (left) → what that member is here (right). A role that is not listed stays what it is.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub roles: BTreeMap<Role, Role>,
+    /// Networks outside the cluster that the tenants' services may call.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32))]
+    #[x_kube(merge_strategy = kube::core::ListMerge::Map(vec!["name".into()]))]
+    pub networks: Vec<Network>,
+}
+
+/// Bounds of a tenant's quota in one environment.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct EnvironmentQuota {
+    /// For a tenant that asks for nothing.
+    #[serde(default)]
+    pub default: Quota,
+    /// The most that a tenant may ask for; without it, the default is the most.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max: Option<Quota>,
+}
+
+/// A network by the name under which a service asks for it.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Network {
+    /// What a descriptor's `connects` says.
+    #[schemars(length(min = 1, max = 40), regex(pattern = r"^[a-z]([-a-z0-9]*[a-z0-9])?$"))]
+    pub name: String,
+    /// Every service may call it, without a `connects`.
+    #[serde(default)]
+    pub default: bool,
+    /// Address blocks, such as `10.20.0.0/16`.
+    #[schemars(length(min = 1, max = 32))]
+    pub cidrs: Vec<String>,
+    /// Blocks within `cidrs` that stay closed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    pub except: Vec<String>,
+    /// TCP ports; none means all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32), inner(range(min = 1, max = 65535)))]
+    pub ports: Vec<u16>,
+}

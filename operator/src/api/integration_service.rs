@@ -1,0 +1,115 @@
+//! `IntegrationService`: one service. Its status is the board: per environment what runs, what comes, what is awaited.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::Repository;
+
+/// One service in a tenant's home namespace.
+#[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[kube(
+    group = "imaas.dev",
+    version = "v1alpha1",
+    kind = "IntegrationService",
+    plural = "integrationservices",
+    shortname = "isvc",
+    category = "imaas",
+    namespaced,
+    status = "IntegrationServiceStatus",
+    derive = "PartialEq",
+    cel,
+    validation = ("self.metadata.name.matches('^[a-z]([-a-z0-9]{0,38}[a-z0-9])?$')", "metadata.name: at most 40 lower-case letters, digits and `-`, beginning with a letter and not ending in `-`"),
+    validation = ("!self.metadata.name.endsWith('-canary') && !self.metadata.name.endsWith('-stable') && !self.metadata.name.endsWith('-preview')", "metadata.name: must not end in -canary, -stable or -preview: these names are the operator's"),
+    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].status"),
+    printcolumn(name = "Environments", type_ = "string", json_path = ".status.summary"),
+    printcolumn(name = "Message", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].message"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+)]
+#[serde(rename_all = "camelCase")]
+pub struct IntegrationServiceSpec {
+    /// The service's own repository; its credentials are a Secret in the tenant's home namespace.
+    pub repository: Repository,
+    /// Directory of the service in a repository that holds several; without it, the root.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 512), regex(pattern = r"^[A-Za-z0-9._][A-Za-z0-9._/-]*$"))]
+    #[x_kube(validation = Rule::new("!self.split('/').exists(part, part == '..' || part == '.' || part == '')").message("must be a plain relative path, such as `services/orders`"))]
+    pub path: Option<String>,
+    /// Name of an `IntegrationRuntime`.
+    #[schemars(length(min = 1, max = 40), regex(pattern = r"^[a-z]([-a-z0-9]*[a-z0-9])?$"))]
+    pub runtime: String,
+    /// Environment → branch, where it is not the environment's own.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(length(max = 16))]
+    pub branches: BTreeMap<String, String>,
+}
+
+/// The board.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct IntegrationServiceStatus {
+    /// `metadata.generation` that this status describes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// One word an environment, such as `dev=ok test=waiting prod=ok`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub summary: Option<String>,
+    /// In promotion order.
+    #[serde(default)]
+    #[x_kube(merge_strategy = kube::core::ListMerge::Map(vec!["name".into()]))]
+    pub environments: Vec<EnvironmentState>,
+    /// `Ready`, `Reconciling`, `Stalled`.
+    #[serde(default)]
+    #[x_kube(merge_strategy = kube::core::ListMerge::Map(vec!["type".into()]))]
+    pub conditions: Vec<Condition>,
+}
+
+/// Where the service stands in one environment.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct EnvironmentState {
+    /// Name of the Environment.
+    pub name: String,
+    /// The branch that is read.
+    pub branch: String,
+    /// Head of the branch, 40 hexadecimal digits; missing until it was first read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub commit: Option<String>,
+    /// Build id of that commit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub build_id: Option<String>,
+    /// Name of the Release that Git asks for, while it is not yet the good one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub candidate: Option<String>,
+    /// Name of the Release that is applied.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub current: Option<String>,
+    /// Name of the last Release that became healthy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_good: Option<String>,
+    /// Image digest of `current`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
+    /// Instances that are ready, of whatever version.
+    #[serde(default)]
+    pub ready: i32,
+    /// Instances that should be.
+    #[serde(default)]
+    pub desired: i32,
+    /// Everything that is awaited, at once; empty when there is nothing to wait for.
+    #[serde(default)]
+    pub waiting: Vec<Waiting>,
+}
+
+/// One thing that is awaited.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Waiting {
+    /// A word of the closed set of reasons.
+    pub reason: String,
+    /// What is awaited, by name, and what to do about it.
+    pub message: String,
+}

@@ -1,0 +1,74 @@
+//! The wire types: what a user writes and what `kubectl get -o yaml` shows. One file a kind, and the descriptor.
+//!
+//! They hold plain strings and numbers, and are lenient: an object that an older or newer operator stored still
+//! loads. Being strict is the work of the API server (schema, CEL), of `source::parse` (Git) and of each stage's
+//! `validate`. A field whose behaviour is not built is not here.
+
+pub mod descriptor;
+pub mod environment;
+pub mod integration_service;
+pub mod quantity;
+pub mod release;
+pub mod runtime;
+pub mod tenant;
+pub mod tenant_source;
+
+pub use descriptor::{DescriptorSpec, Instances, Port, ServiceDescriptor, Strategy, WorkloadType};
+pub use environment::{Environment, EnvironmentSpec};
+pub use integration_service::{IntegrationService, IntegrationServiceSpec, IntegrationServiceStatus};
+pub use quantity::Quantity;
+pub use release::{Cause, Release, ReleaseSpec, ReleaseStatus};
+pub use runtime::{IntegrationRuntime, IntegrationRuntimeSpec, RuntimeProfile};
+pub use tenant::{Member, MemberKind, Quota, Role, ServiceEntry, Tenant, TenantSpec, TenantStatus};
+pub use tenant_source::{TenantSource, TenantSourceSpec, TenantSourceStatus};
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::{CustomResourceExt, KubeSchema};
+use serde::{Deserialize, Serialize};
+
+/// API group of every kind.
+pub const GROUP: &str = "imaas.dev";
+/// `<group>/<version>`, as a tenant file and a descriptor begin.
+pub const API_VERSION: &str = "imaas.dev/v1alpha1";
+
+/// Every kind the operator needs, in the order of the design's table.
+pub fn crds() -> Vec<CustomResourceDefinition> {
+    vec![
+        TenantSource::crd(),
+        Environment::crd(),
+        IntegrationRuntime::crd(),
+        Tenant::crd(),
+        IntegrationService::crd(),
+        Release::crd(),
+    ]
+}
+
+/// Where a repository is and how to read it.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Repository {
+    /// `https://host/path`; no user, password, query or fragment.
+    #[schemars(length(min = 1, max = 2048))]
+    #[x_kube(validation = Rule::new("self.startsWith('https://') || self.startsWith('http://')").message("must begin with https://"))]
+    #[x_kube(validation = Rule::new("!self.matches('^https?://[^/]*@')").message("must not hold a user or password: put them in a Secret and name it in `credentials`"))]
+    pub url: String,
+    /// Name of a Secret with `username` and `password`, and `ca.crt` where the host's certificate is signed by a
+    /// private authority. A tenant's stands in its home namespace, a `TenantSource`'s in the operator's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
+    pub credentials: Option<String>,
+}
+
+/// A status that is only conditions: of kinds that the platform writes and the operator checks.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CheckedStatus {
+    /// `metadata.generation` that `conditions` describe.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// `Ready`, and `Stalled` when only a change of the object can help.
+    #[serde(default)]
+    #[x_kube(merge_strategy = kube::core::ListMerge::Map(vec!["type".into()]))]
+    pub conditions: Vec<Condition>,
+}

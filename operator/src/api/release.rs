@@ -1,0 +1,111 @@
+//! `Release`: what is deployed, frozen. Its name is derived from its content, so making it twice makes it once.
+
+use k8s_openapi::{api::core::v1::PodTemplateSpec, apimachinery::pkg::apis::meta::v1::Condition};
+use kube::{CustomResource, KubeSchema};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Serialize};
+
+use super::{Port, Strategy, WorkloadType};
+
+/// One immutable version of one service in one environment.
+#[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[kube(
+    group = "imaas.dev",
+    version = "v1alpha1",
+    kind = "Release",
+    plural = "releases",
+    shortname = "irel",
+    category = "imaas",
+    namespaced,
+    status = "ReleaseStatus",
+    derive = "PartialEq",
+    cel,
+    printcolumn(name = "Service", type_ = "string", json_path = ".spec.service"),
+    printcolumn(name = "Environment", type_ = "string", json_path = ".spec.environment"),
+    printcolumn(
+        name = "Healthy",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type=='Healthy')].status"
+    ),
+    printcolumn(name = "Cause", type_ = "string", json_path = ".spec.cause"),
+    printcolumn(name = "Commit", type_ = "string", json_path = ".spec.commit"),
+    printcolumn(name = "Digest", type_ = "string", json_path = ".spec.digest", priority = 1),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("self == oldSelf").message("a Release is immutable"))]
+pub struct ReleaseSpec {
+    /// Name of the IntegrationService in the same namespace.
+    pub service: String,
+    /// Name of the Environment.
+    pub environment: String,
+    /// The commit that first asked for this content.
+    pub commit: String,
+    /// Build id of that commit.
+    pub build_id: String,
+    /// `<registry>/<tenant>/<service>@sha256:…`.
+    pub image: String,
+    /// `sha256:…`, as in `image`.
+    pub digest: String,
+    /// Name of the IntegrationRuntime.
+    pub runtime: String,
+    /// Version that the descriptor asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub runtime_version: Option<String>,
+    /// Why it was made.
+    pub cause: Cause,
+    /// `api` has a Service, `worker` has none.
+    #[serde(rename = "type")]
+    pub type_: WorkloadType,
+    /// Two instances may run at the same time.
+    pub many: bool,
+    /// How instances are replaced.
+    pub strategy: Strategy,
+    /// Number of instances.
+    pub replicas: i32,
+    /// Ports of the Service.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ports: Vec<Port>,
+    /// Files of the configuration; the ConfigMap of this name stands in the environment's namespace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub config: Option<ReleaseConfig>,
+    /// Networks that the service may call beyond the environment's defaults.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub connects: Vec<String>,
+    /// The rendered pod template: an operator upgrade does not change it.
+    #[schemars(schema_with = "any_object")]
+    pub template: PodTemplateSpec,
+}
+
+fn any_object(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "object", "x-kubernetes-preserve-unknown-fields": true })
+}
+
+/// Where a release's configuration is.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ReleaseConfig {
+    /// Name of the immutable ConfigMap, `<service>-<hash>`.
+    pub name: String,
+}
+
+/// Why a release was made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+pub enum Cause {
+    /// A commit in an environment that takes its image from the registry.
+    Commit,
+    /// A merge of what was healthy in the environment before.
+    Promotion,
+    /// The runtime's profile changed.
+    Runtime,
+}
+
+/// What became of it.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ReleaseStatus {
+    /// `Healthy` is true from the moment all its instances were ready, for ever.
+    #[serde(default)]
+    #[x_kube(merge_strategy = kube::core::ListMerge::Map(vec!["type".into()]))]
+    pub conditions: Vec<Condition>,
+}

@@ -1,0 +1,184 @@
+//! `Tenant`: a business unit, as its file in the central repository says.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::Quantity;
+
+/// A business unit: its members, environments and services.
+#[derive(CustomResource, KubeSchema, Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[kube(
+    group = "imaas.dev",
+    version = "v1alpha1",
+    kind = "Tenant",
+    plural = "tenants",
+    shortname = "tn",
+    category = "imaas",
+    status = "TenantStatus",
+    derive = "PartialEq",
+    cel,
+    validation = ("self.metadata.name.matches('^[a-z]([-a-z0-9]{0,48}[a-z0-9])?$')", "metadata.name: at most 50 lower-case letters, digits and `-`, beginning with a letter and not ending in `-`"),
+    validation = ("!self.metadata.name.startsWith('kube-') && !self.metadata.name.startsWith('imaas-') && !(self.metadata.name in ['default', 'kube', 'imaas', 'openshift'])", "metadata.name: this name is reserved"),
+    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].status"),
+    printcolumn(name = "Services", type_ = "string", json_path = ".status.servicesReady"),
+    printcolumn(name = "Origin", type_ = "string", json_path = ".status.origin"),
+    printcolumn(name = "Message", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].message"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+)]
+#[serde(rename_all = "camelCase")]
+pub struct TenantSpec {
+    /// How to reach the people behind it; shown to the platform team beside every problem.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 200))]
+    pub contact: Option<String>,
+    /// Who may do what in the tenant's namespaces.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 100))]
+    pub members: Vec<Member>,
+    /// What differs from the platform's defaults, by environment. A tenant is in every environment marked `default`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(length(max = 16))]
+    pub environments: BTreeMap<String, EnvironmentOverride>,
+    /// Its services, at most 300.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 300))]
+    #[x_kube(merge_strategy = kube::core::ListMerge::Map(vec!["name".into()]))]
+    pub services: Vec<ServiceEntry>,
+}
+
+/// A person, group or machine account with a role.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("(self.kind == 'ServiceAccount') == has(self.namespace)").message("`namespace` goes with kind ServiceAccount, and only with it"))]
+pub struct Member {
+    /// What `name` is the name of.
+    pub kind: MemberKind,
+    /// As the cluster's authentication says it; names that begin with `system:` are refused.
+    #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = Rule::new("!self.startsWith('system:')").message("system identities cannot be members"))]
+    pub name: String,
+    /// Namespace of a ServiceAccount.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
+    pub namespace: Option<String>,
+    /// What the member may do.
+    pub role: Role,
+}
+
+/// Kind of a [`Member`], as in an RBAC subject.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize, JsonSchema)]
+pub enum MemberKind {
+    /// One person.
+    User,
+    /// A group of the identity provider.
+    Group,
+    /// An account of a pod or pipeline.
+    ServiceAccount,
+}
+
+/// What a member may do; each is a ClusterRole of the chart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum Role {
+    /// Everything a tenant may do, Secrets of the home namespace included.
+    Owner,
+    /// Sees everything but Secrets, restarts and debugs.
+    Developer,
+    /// Sees everything but Secrets.
+    Viewer,
+}
+
+impl Role {
+    /// As in the tenant file and in names of roles.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Owner => "owner",
+            Self::Developer => "developer",
+            Self::Viewer => "viewer",
+        }
+    }
+}
+
+/// What one tenant has differently in one environment.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct EnvironmentOverride {
+    /// The tenant is not in this environment.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub omit: bool,
+    /// Instead of the environment's default, up to its max.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quota: Option<Quota>,
+}
+
+/// How much a namespace may use. A missing value is the environment's default.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Quota {
+    /// Sum of the CPU requests, in cores.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu: Option<Quantity>,
+    /// Sum of the memory limits, in bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory: Option<Quantity>,
+    /// Number of pods.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 10_000))]
+    pub pods: Option<u32>,
+}
+
+/// A service in the tenant file.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ServiceEntry {
+    /// At most 40 lower-case letters, digits and `-`.
+    #[schemars(length(min = 1, max = 40), regex(pattern = r"^[a-z]([-a-z0-9]*[a-z0-9])?$"))]
+    #[x_kube(validation = Rule::new("!self.endsWith('-canary') && !self.endsWith('-stable') && !self.endsWith('-preview')").message("must not end in -canary, -stable or -preview: these names are the operator's"))]
+    pub name: String,
+    /// What it is and where it comes from.
+    #[serde(flatten)]
+    pub spec: super::IntegrationServiceSpec,
+}
+
+/// How the tenant's space is.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TenantStatus {
+    /// `metadata.generation` that this status describes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// Name of the `TenantSource`, or `manual`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<String>,
+    /// The tenant's environments in promotion order.
+    #[serde(default)]
+    #[x_kube(merge_strategy = kube::core::ListMerge::Map(vec!["name".into()]))]
+    pub environments: Vec<TenantEnvironment>,
+    /// `ready/all`, such as `3/4`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub services_ready: Option<String>,
+    /// The first ten problems of its services, as `service: message`.
+    #[serde(default)]
+    pub problems: Vec<String>,
+    /// `Ready`, `Reconciling`, `Stalled`; `InSync` is false while its file is broken, gone or not the one applied.
+    #[serde(default)]
+    #[x_kube(merge_strategy = kube::core::ListMerge::Map(vec!["type".into()]))]
+    pub conditions: Vec<Condition>,
+}
+
+/// One environment of one tenant.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TenantEnvironment {
+    /// Name of the Environment.
+    pub name: String,
+    /// Its namespace.
+    pub namespace: String,
+    /// Where images come from, after omitted environments are passed over; nothing for the first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub promotes_from: Option<String>,
+}

@@ -1,0 +1,279 @@
+#![expect(clippy::disallowed_types, reason = "IO: the only place that writes objects")]
+//! The operator's writes. Nothing is sent when nothing differs; one request creates an object.
+//!
+//! What is known of an object is the hash of what we applied and the resourceVersion it then had. As long as the
+//! watch shows that version, nothing can have changed. Otherwise (a restart, or somebody's hand) it is read and
+//! compared; it is written only when it differs.
+
+use std::fmt::Debug;
+
+use k8s_openapi::api::core::v1::Namespace;
+use kube::{
+    Client, Resource, ResourceExt,
+    api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions, ValidationDirective},
+    core::{Request, Status},
+};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
+
+use super::{Cluster, ObjectKey, difference::first_difference};
+use crate::{
+    conditions::Reason,
+    names::{APPLIED, MANAGED_BY, MANAGER, content_hash},
+    retry::Retry,
+};
+
+/// What an apply did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Applied {
+    /// Nothing differed, nothing was sent.
+    Unchanged,
+    /// It did not exist.
+    Created,
+    /// It differed; the path of the first difference.
+    Changed(String),
+}
+
+/// What the request for a namespace gave.
+#[derive(Clone, Debug, PartialEq)]
+pub enum CreatedNamespace {
+    /// It is ours since now.
+    Created,
+    /// It was there; whose it is must be judged.
+    Exists(Box<Namespace>),
+}
+
+/// The write that failed, and on what.
+#[derive(Debug, thiserror::Error)]
+pub enum ApplyError {
+    /// The object exists and is not ours.
+    #[error("{0} exists and was not made by the operator: remove or rename it")]
+    Foreign(String),
+    /// The API server refused or failed it.
+    #[error("cannot {verb} {object}: {}", told(.source))]
+    Request {
+        /// `apply`, `read`, …
+        verb: &'static str,
+        /// Kind, namespace and name.
+        object: String,
+        /// What the API server said.
+        source: Box<kube::Error>,
+    },
+}
+
+/// The API server's own sentence, without the type around it.
+fn told(error: &kube::Error) -> String {
+    match error {
+        kube::Error::Api(status) => status.message.clone(),
+        other => other.to_string(),
+    }
+}
+
+impl ApplyError {
+    fn status(&self) -> Option<&Status> {
+        match self {
+            Self::Request { source, .. } => match source.as_ref() {
+                kube::Error::Api(status) => Some(status),
+                _ => None,
+            },
+            Self::Foreign(_) => None,
+        }
+    }
+
+    /// A right that the operator was given a moment ago may not be in force yet.
+    pub fn is_forbidden(&self) -> bool {
+        self.status().is_some_and(|status| status.code == 403)
+    }
+
+    /// When to try again.
+    pub fn retry(&self) -> Retry {
+        match self {
+            Self::Foreign(_) => Retry::Never,
+            Self::Request { .. } => Retry::Backoff,
+        }
+    }
+
+    /// Condition reason, event reason and metric label.
+    pub fn reason(&self) -> Reason {
+        match (self, self.status()) {
+            (Self::Foreign(_), _) => Reason::NamespaceForeign,
+            (_, Some(status)) if status.message.contains("exceeded quota") => Reason::QuotaExceeded,
+            (_, Some(status)) if status.message.contains("being terminated") => Reason::NamespaceTerminating,
+            (_, Some(status)) if status.code == 403 => Reason::Forbidden,
+            _ => Reason::ApplyFailed,
+        }
+    }
+}
+
+/// What every kind here can do.
+pub trait Object:
+    Resource<DynamicType = ()> + Serialize + DeserializeOwned + Clone + Debug + Send + Sync + 'static
+{
+}
+impl<K> Object for K where
+    K: Resource<DynamicType = ()> + Serialize + DeserializeOwned + Clone + Debug + Send + Sync + 'static
+{
+}
+
+impl Cluster {
+    /// Makes `wanted` so, and says what that took.
+    ///
+    /// Creation is without force, so that a field which somebody else owns is a refusal and not a theft; a change of
+    /// an object that carries our label is with force, so that what was edited by hand goes back.
+    pub async fn apply<K: Object>(&self, mut wanted: K) -> Result<Applied, ApplyError> {
+        let key = ObjectKey::of(&wanted);
+        let hash = content_hash(&wanted);
+        let known = self.known(&key);
+        let seen = self.seen_version(&key);
+        if known.as_ref().is_some_and(|(h, version)| *h == hash && Some(version) == seen.as_ref()) {
+            return Ok(Applied::Unchanged);
+        }
+        wanted.annotations_mut().insert(APPLIED.to_owned(), hash.clone());
+        // Secrets are never watched, so that nothing is seen says nothing of them.
+        let may_exist = known.is_some() || seen.is_some() || key.kind == "Secret";
+        let live = if may_exist { self.read::<K>(&key).await? } else { None };
+        let (applied, version) = match live {
+            None => (Applied::Created, self.patch(&key, &wanted, false).await?),
+            Some(live) if live.labels().get(MANAGED_BY).map(String::as_str) != Some(MANAGER) => {
+                return Err(ApplyError::Foreign(key.to_string()));
+            }
+            Some(live) => match difference(&wanted, &live) {
+                None => (Applied::Unchanged, live.resource_version()),
+                Some(path) => (Applied::Changed(path), self.patch(&key, &wanted, true).await?),
+            },
+        };
+        match &applied {
+            Applied::Unchanged => {}
+            Applied::Created => tracing::info!(object = %key, "created"),
+            Applied::Changed(path) => tracing::info!(object = %key, path, "changed"),
+        }
+        self.remember(key, hash, version.unwrap_or_default());
+        Ok(applied)
+    }
+
+    /// Removes an object of ours, if the watch shows one; as it was read, not as somebody recreated it.
+    pub async fn delete<K: Object>(&self, namespace: &str, name: &str) -> Result<(), ApplyError> {
+        let key = ObjectKey::named::<K>(Some(namespace), name);
+        if self.seen_version(&key).is_none() {
+            return Ok(());
+        }
+        let Some(live) = self.read::<K>(&key).await? else { return Ok(()) };
+        if live.labels().get(MANAGED_BY).map(String::as_str) != Some(MANAGER) {
+            return Err(ApplyError::Foreign(key.to_string()));
+        }
+        let params = DeleteParams {
+            preconditions: Some(Preconditions { uid: live.uid(), resource_version: live.resource_version() }),
+            ..DeleteParams::background()
+        };
+        let request = request::<K>(&key).delete(name, &params).map_err(kube::Error::BuildRequest);
+        let outcome = match request {
+            Ok(request) => self.client().request_status::<K>(request).await.map(drop),
+            Err(error) => Err(error),
+        };
+        match outcome {
+            Err(error) if is_code(&error, 404) => {}
+            Err(error) => return Err(failed("delete", &key, error)),
+            Ok(()) => tracing::info!(object = %key, "deleted"),
+        }
+        self.forget(&key);
+        Ok(())
+    }
+
+    /// Creates a namespace; one that exists is never touched here.
+    pub async fn create_namespace(&self, mut wanted: Namespace) -> Result<CreatedNamespace, ApplyError> {
+        let key = ObjectKey::of(&wanted);
+        let hash = content_hash(&wanted);
+        wanted.annotations_mut().insert(APPLIED.to_owned(), hash);
+        let params = PostParams { field_manager: Some(MANAGER.to_owned()), ..PostParams::default() };
+        match kube::Api::<Namespace>::all(self.client()).create(&params, &wanted).await {
+            Ok(_) => {
+                tracing::info!(object = %key, "created");
+                Ok(CreatedNamespace::Created)
+            }
+            Err(error) if is_code(&error, 409) => match self.read::<Namespace>(&key).await? {
+                Some(live) => Ok(CreatedNamespace::Exists(Box::new(live))),
+                None => Err(failed("create", &key, error)),
+            },
+            Err(error) => Err(failed("create", &key, error)),
+        }
+    }
+
+    /// Writes `status` of `object`, whole. The caller leaves it be when it did not change.
+    pub async fn write_status<K: Object>(
+        &self,
+        object: &K,
+        status: &impl Serialize,
+    ) -> Result<(), ApplyError> {
+        let key = ObjectKey::of(object);
+        let patch = serde_json::json!({
+            "apiVersion": K::api_version(&()), "kind": K::kind(&()),
+            // The uid: a status computed for an object that was deleted and made again is not for its successor.
+            "metadata": { "name": object.name_any(), "uid": object.uid() }, "status": status,
+        });
+        let params = PatchParams::apply(MANAGER).force();
+        let request = request::<K>(&key)
+            .patch_subresource("status", &key.name, &params, &Patch::Apply(patch))
+            .map_err(|error| failed("write the status of", &key, kube::Error::BuildRequest(error)))?;
+        match self.client().request::<Value>(request).await {
+            Ok(_) => Ok(()),
+            Err(error) if is_code(&error, 404) || is_code(&error, 409) => {
+                tracing::debug!(object = %key, "gone before its status was written");
+                Ok(())
+            }
+            Err(error) => Err(failed("write the status of", &key, error)),
+        }
+    }
+
+    async fn read<K: Object>(&self, key: &ObjectKey) -> Result<Option<K>, ApplyError> {
+        let request = request::<K>(key)
+            .get(&key.name, &kube::api::GetParams::default())
+            .map_err(|error| failed("read", key, kube::Error::BuildRequest(error)))?;
+        let client: Client = self.client();
+        match client.request::<K>(request).await {
+            Ok(live) => Ok(Some(live)),
+            Err(error) if is_code(&error, 404) => Ok(None),
+            Err(error) => Err(failed("read", key, error)),
+        }
+    }
+
+    async fn patch<K: Object>(
+        &self,
+        key: &ObjectKey,
+        wanted: &K,
+        force: bool,
+    ) -> Result<Option<String>, ApplyError> {
+        let params = PatchParams {
+            field_validation: Some(ValidationDirective::Strict),
+            force,
+            ..PatchParams::apply(MANAGER)
+        };
+        let request = request::<K>(key)
+            .patch(&key.name, &params, &Patch::Apply(wanted))
+            .map_err(|error| failed("apply", key, kube::Error::BuildRequest(error)))?;
+        match self.client().request::<K>(request).await {
+            Ok(stored) => Ok(stored.resource_version()),
+            Err(error) if is_code(&error, 409) && !force => Err(ApplyError::Foreign(key.to_string())),
+            Err(error) => Err(failed("apply", key, error)),
+        }
+    }
+}
+
+fn request<K: Object>(key: &ObjectKey) -> Request {
+    Request::new(K::url_path(&(), key.namespace.as_deref()))
+}
+
+fn is_code(error: &kube::Error, code: u16) -> bool {
+    matches!(error, kube::Error::Api(status) if status.code == code)
+}
+
+fn failed(verb: &'static str, key: &ObjectKey, source: kube::Error) -> ApplyError {
+    ApplyError::Request { verb, object: key.to_string(), source: Box::new(source) }
+}
+
+/// Path of the first field in which `live` is not as `wanted`.
+fn difference<K: Serialize>(wanted: &K, live: &K) -> Option<String> {
+    match (serde_json::to_value(wanted), serde_json::to_value(live)) {
+        (Ok(wanted), Ok(live)) => first_difference(&wanted, &live),
+        _ => Some("metadata".to_owned()),
+    }
+}

@@ -1,0 +1,207 @@
+//! Conditions and the closed set of reasons. Pure: the caller passes the old list and the clock.
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+
+macro_rules! reasons {
+    ($($(#[$doc:meta])* $name:ident),+ $(,)?) => {
+        /// Why something is as it is: condition reason, event reason and metric label, one word for all three.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Reason { $($(#[$doc])* $name),+ }
+
+        impl Reason {
+            /// Every reason there is.
+            pub const ALL: &[Self] = &[$(Self::$name),+];
+
+            /// The word itself.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$name => stringify!($name)),+ }
+            }
+        }
+    };
+}
+
+reasons! {
+    /// All is as declared.
+    Succeeded,
+    /// On its way, nothing wrong.
+    Progressing,
+    /// The object cannot be acted on as it is written.
+    Invalid,
+    /// A file in Git cannot be acted on as it is written.
+    InvalidFile,
+    /// Git no longer has it; it serves on.
+    Orphaned,
+    /// Another origin owns it.
+    OriginConflict,
+    /// The Secret that is named for the repository is missing or incomplete.
+    CredentialsMissing,
+    /// The host refused the credentials.
+    AuthenticationFailed,
+    /// The host knows no such repository.
+    RepositoryNotFound,
+    /// The address is not one that may be called.
+    HostRefused,
+    /// TLS says that it is another host.
+    HostVerificationFailed,
+    /// Larger than what is read.
+    RepositoryTooLarge,
+    /// Too slow.
+    TimedOut,
+    /// No connection, or the other side failed.
+    Unreachable,
+    /// What Git sent or what is stored of it is broken.
+    Corrupt,
+    /// The branch of an environment does not exist.
+    BranchMissing,
+    /// The commit has no descriptor.
+    DescriptorMissing,
+    /// The descriptor cannot be acted on.
+    InvalidDescriptor,
+    /// The configuration directory cannot be used.
+    InvalidConfig,
+    /// The registry does not have the image yet.
+    ImageMissing,
+    /// No connection to the registry.
+    RegistryUnreachable,
+    /// The registry refused the operator.
+    RegistryRefused,
+    /// The image was not yet healthy in the environment before.
+    NotPromoted,
+    /// A Secret that the service names is missing.
+    SecretMissing,
+    /// No such `IntegrationRuntime`, or no profile for the version.
+    RuntimeMissing,
+    /// No such `Environment`, or it is not valid.
+    EnvironmentMissing,
+    /// No such `Tenant`, or its namespaces are not there yet.
+    TenantNotReady,
+    /// The namespace exists and belongs to somebody else.
+    NamespaceForeign,
+    /// The namespace is being deleted.
+    NamespaceTerminating,
+    /// The new version is being rolled out.
+    RollingOut,
+    /// The new version does not become ready.
+    Unhealthy,
+    /// The tenant's quota leaves no room.
+    QuotaExceeded,
+    /// The API server refused or failed a write.
+    ApplyFailed,
+    /// The operator's right is not there yet, or was taken away.
+    Forbidden,
+    /// The admission policies are not there or do not enforce.
+    PoliciesMissing,
+}
+
+/// A condition as a step states it, before it has a transition time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claim {
+    /// CamelCase type, such as `Ready`.
+    pub type_: &'static str,
+    /// `true` is written as `"True"`.
+    pub status: bool,
+    /// Why.
+    pub reason: Reason,
+    /// One sentence for a person; may be empty but is always written, since server-side apply cannot clear it.
+    pub message: String,
+}
+
+/// `Ready`: it is as declared and works.
+pub const READY: &str = "Ready";
+/// `Reconciling`: the operator is at work on it.
+pub const RECONCILING: &str = "Reconciling";
+/// `Stalled`: only a change of the object, of Git or of the platform can help.
+pub const STALLED: &str = "Stalled";
+/// `Healthy`, of a Release: all its instances were ready once.
+pub const HEALTHY: &str = "Healthy";
+/// `InSync`, of a Tenant: it is what its file says.
+pub const IN_SYNC: &str = "InSync";
+
+/// How an object is, in kstatus' three conditions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Wellness {
+    /// Done.
+    Ready(String),
+    /// Not yet.
+    Reconciling(Reason, String),
+    /// Not without a change.
+    Stalled(Reason, String),
+}
+
+impl Wellness {
+    /// `Ready`, `Reconciling` and `Stalled`, each with its message.
+    pub fn claims(&self) -> Vec<Claim> {
+        let (reason, message) = match self {
+            Self::Ready(message) => (Reason::Succeeded, message),
+            Self::Reconciling(reason, message) | Self::Stalled(reason, message) => (*reason, message),
+        };
+        let claim = |type_, status| Claim { type_, status, reason, message: message.clone() };
+        vec![
+            claim(READY, matches!(self, Self::Ready(_))),
+            claim(RECONCILING, matches!(self, Self::Reconciling(..))),
+            claim(STALLED, matches!(self, Self::Stalled(..))),
+        ]
+    }
+}
+
+/// Merges `claims` over `old`; a transition time moves only when the status flips.
+pub fn merge(old: &[Condition], claims: &[Claim], generation: i64, now: Timestamp) -> Vec<Condition> {
+    claims
+        .iter()
+        .map(|claim| {
+            let status = if claim.status { "True" } else { "False" };
+            let unchanged = old.iter().find(|c| c.type_ == claim.type_ && c.status == status);
+            Condition {
+                type_: claim.type_.to_owned(),
+                status: status.to_owned(),
+                reason: claim.reason.as_str().to_owned(),
+                message: claim.message.clone(),
+                observed_generation: Some(generation),
+                last_transition_time: unchanged.map_or(Time(now), |c| c.last_transition_time.clone()),
+            }
+        })
+        .collect()
+}
+
+/// Is the condition `type_` true?
+pub fn is_true(conditions: &[Condition], type_: &str) -> bool {
+    conditions.iter().any(|c| c.type_ == type_ && c.status == "True")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(text: &str) -> Timestamp {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn the_same_claims_give_the_same_conditions_at_any_time() {
+        let claims = Wellness::Ready("2 namespaces".into()).claims();
+        let first = merge(&[], &claims, 1, at("2026-01-01T00:00:00Z"));
+        assert_eq!(first, merge(&first, &claims, 1, at("2026-01-02T00:00:00Z")));
+    }
+
+    #[test]
+    fn a_transition_time_moves_only_when_the_status_flips() {
+        let first = merge(&[], &Wellness::Ready(String::new()).claims(), 1, at("2026-01-01T00:00:00Z"));
+        let stalled = Wellness::Stalled(Reason::Invalid, "spec.x: y".into()).claims();
+        let then = merge(&first, &stalled, 2, at("2026-01-02T00:00:00Z"));
+        assert_ne!(then[0].last_transition_time, first[0].last_transition_time);
+        assert_eq!(then[1].last_transition_time, first[1].last_transition_time, "Reconciling stayed false");
+        assert!(is_true(&then, STALLED) && !is_true(&then, READY));
+    }
+
+    #[test]
+    fn every_reason_is_one_camel_case_word() {
+        for reason in Reason::ALL {
+            let word = reason.as_str();
+            assert!(
+                word.starts_with(char::is_uppercase) && word.chars().all(|c| c.is_ascii_alphanumeric()),
+                "{word}"
+            );
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! What `/metrics` tells. Labels come from closed sets; a tenant's name is allowed, error text and object names are not.
+
+use std::sync::LazyLock;
+
+use prometheus::{Encoder, HistogramOpts, HistogramVec, IntCounterVec, Opts, Registry, TextEncoder};
+
+static REGISTRY: LazyLock<Registry> = LazyLock::new(Registry::new);
+
+/// `imaas_watch_errors_total{kind}`: interruptions of watches; a rising line is a blind operator.
+pub static WATCH_ERRORS: LazyLock<IntCounterVec> =
+    LazyLock::new(|| counter("imaas_watch_errors_total", "Interruptions of watches", &["kind"]));
+
+/// `imaas_unreadable_objects_total{kind}`: stored objects that do not parse and are left out.
+pub static UNREADABLE: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    counter("imaas_unreadable_objects_total", "Stored objects that do not parse", &["kind"])
+});
+
+/// `imaas_reconciles_total{controller,reason}`: passes by how they ended.
+pub static RECONCILES: LazyLock<IntCounterVec> =
+    LazyLock::new(|| counter("imaas_reconciles_total", "Passes by outcome", &["controller", "reason"]));
+
+/// `imaas_reconcile_seconds{controller}`: duration of passes.
+pub static RECONCILE_SECONDS: LazyLock<HistogramVec> = LazyLock::new(|| {
+    let options = HistogramOpts::new("imaas_reconcile_seconds", "Duration of passes in seconds")
+        .buckets(vec![0.005, 0.02, 0.1, 0.5, 2.0, 10.0, 60.0]);
+    registered(HistogramVec::new(options, &["controller"]))
+});
+
+/// `imaas_git_requests_total{operation,reason}`: looks at Git hosts by how they ended.
+pub static GIT_REQUESTS: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    counter("imaas_git_requests_total", "Requests to Git hosts by outcome", &["operation", "reason"])
+});
+
+fn counter(name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
+    registered(IntCounterVec::new(Opts::new(name, help), labels))
+}
+
+/// The names and labels are constants of this file and a test collects them all, so this cannot fail in a release.
+#[expect(clippy::expect_used, reason = "constants of this file, covered by a test")]
+fn registered<C: prometheus::core::Collector + Clone + 'static>(collector: prometheus::Result<C>) -> C {
+    let collector = collector.expect("a metric's name and labels are valid");
+    REGISTRY.register(Box::new(collector.clone())).expect("a metric is registered once");
+    collector
+}
+
+/// For the counters of a subcommand, which exist only where it runs.
+pub fn registry() -> &'static Registry {
+    &REGISTRY
+}
+
+/// The text exposition of all of it.
+pub fn text() -> String {
+    let mut buffer = Vec::new();
+    if let Err(error) = TextEncoder::new().encode(&REGISTRY.gather(), &mut buffer) {
+        tracing::error!(error = &error as &dyn std::error::Error, "metrics not encoded");
+    }
+    String::from_utf8(buffer).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_metric_registers_and_is_told() {
+        WATCH_ERRORS.with_label_values(&["Namespace"]).inc();
+        UNREADABLE.with_label_values(&["Tenant"]).inc();
+        RECONCILES.with_label_values(&["tenant", "Succeeded"]).inc();
+        RECONCILE_SECONDS.with_label_values(&["tenant"]).observe(0.01);
+        GIT_REQUESTS.with_label_values(&["heads", "Succeeded"]).inc();
+        let text = text();
+        for name in [
+            "imaas_watch_errors_total",
+            "imaas_reconciles_total",
+            "imaas_reconcile_seconds",
+            "imaas_git_requests_total",
+        ] {
+            assert!(text.contains(name), "{name}");
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! Labels, annotations and every rule that builds a name. Pure.
+//!
+//! An environment's name has no `-` and is never `home`, so the last `-` of a namespace always splits it into
+//! tenant and environment: two tenants never meet.
+
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+
+/// Field manager of everything the operator writes, and the value of [`MANAGED_BY`].
+pub const MANAGER: &str = "imaas-operator";
+/// Label: who wrote this object.
+pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
+/// Label: the tenant that an object belongs to; on a namespace it is the ownership itself.
+pub const TENANT: &str = "imaas.dev/tenant";
+/// Label: the environment that an object belongs to; `home` for the tenant's home.
+pub const ENVIRONMENT: &str = "imaas.dev/environment";
+/// Label: the service that an object belongs to.
+pub const SERVICE: &str = "imaas.dev/service";
+/// Annotation of a Tenant and its namespaces: the `TenantSource` it comes from, or [`MANUAL`].
+pub const ORIGIN: &str = "imaas.dev/origin";
+/// Annotation: hash of what we applied last, so that nothing is sent when nothing differs.
+pub const APPLIED: &str = "imaas.dev/applied";
+/// Annotation of a Tenant or IntegrationService: since when Git no longer has it.
+pub const ORPHANED: &str = "imaas.dev/orphaned-since";
+/// Annotation of a Tenant: what is wrong with its file in Git; the object itself keeps its last good state.
+pub const SOURCE_PROBLEM: &str = "imaas.dev/source-problem";
+/// Annotation of a pod template: name of the Release that it was rendered for.
+pub const RELEASE: &str = "imaas.dev/release";
+/// Annotation with any new value: look at this object now.
+pub const RECONCILE_REQUESTED: &str = "imaas.dev/reconcile-requested";
+/// Origin of a Tenant that was applied by hand.
+pub const MANUAL: &str = "manual";
+/// The part after the last `-` of a home namespace.
+pub const HOME: &str = "home";
+/// Secret with which pods pull, in each environment's namespace.
+pub const PULL_SECRET: &str = "imaas-registry-pull";
+/// Secret with which the tenant's CI pushes, in the home namespace.
+pub const PUSH_SECRET: &str = "imaas-registry-push";
+/// ClusterRole that the operator binds to itself in each tenant namespace.
+pub const OPERATOR_ROLE: &str = "imaas-operator-tenant";
+/// Name of the single quota and limit range of a namespace.
+pub const LIMITS: &str = "imaas";
+
+/// `<tenant>-home`.
+pub fn home_namespace(tenant: &str) -> String {
+    format!("{tenant}-{HOME}")
+}
+
+/// `<tenant>-<environment>`.
+pub fn environment_namespace(tenant: &str, environment: &str) -> String {
+    format!("{tenant}-{environment}")
+}
+
+/// The tenant of a home namespace's name; `None` for any other namespace.
+///
+/// ```
+/// # use imaas_operator::names::tenant_of_home;
+/// assert_eq!(tenant_of_home("acme-eu-home"), Some("acme-eu"));
+/// assert_eq!(tenant_of_home("acme-dev"), None);
+/// ```
+pub fn tenant_of_home(namespace: &str) -> Option<&str> {
+    namespace.strip_suffix(HOME)?.strip_suffix('-').filter(|tenant| !tenant.is_empty())
+}
+
+/// `<service>-<environment>-<hash>`: at most 40 + 1 + 12 + 1 + 12 characters.
+pub fn release(service: &str, environment: &str, hash: &str) -> String {
+    format!("{service}-{environment}-{hash}")
+}
+
+/// `<service>-<hash>`, for an immutable ConfigMap.
+pub fn config_map(service: &str, hash: &str) -> String {
+    format!("{service}-{hash}")
+}
+
+/// ClusterRole of a member's role: `imaas-tenant-owner` and so on.
+pub fn member_role(role: crate::api::Role) -> String {
+    format!("imaas-tenant-{}", role.as_str())
+}
+
+/// Twelve hexadecimal digits that change when `content` does. Maps are hashed in key order.
+pub fn content_hash(content: &impl Serialize) -> String {
+    let canonical = serde_json::to_value(content).map(|value| value.to_string()).unwrap_or_default();
+    hex(&Sha256::digest(canonical.as_bytes()))[..12].to_owned()
+}
+
+/// Lower-case hexadecimal.
+pub fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write;
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+/// Is `name` a DNS label of at most `max` characters that begins with a letter?
+pub fn is_label(name: &str, max: usize) -> bool {
+    let bytes = name.as_bytes();
+    !bytes.is_empty()
+        && bytes.len() <= max
+        && bytes[0].is_ascii_lowercase()
+        && bytes[bytes.len() - 1] != b'-'
+        && bytes.iter().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || *b == b'-')
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn two_tenants_never_meet(
+            (a, b) in ("[a-z]([-a-z0-9]{0,48}[a-z0-9])?", "[a-z]([-a-z0-9]{0,48}[a-z0-9])?"),
+            (x, y) in ("[a-z][a-z0-9]{0,11}", "[a-z][a-z0-9]{0,11}"),
+        ) {
+            let (one, two) = (environment_namespace(&a, &x), environment_namespace(&b, &y));
+            prop_assert!(one.len() <= 63);
+            prop_assert_eq!(one == two, (a, x) == (b, y));
+        }
+    }
+
+    #[test]
+    fn a_hash_follows_content_and_not_order() {
+        let one = serde_json::json!({ "a": 1, "b": [1, 2] });
+        let same: serde_json::Value = serde_json::from_str(r#"{"b":[1,2],"a":1}"#).unwrap();
+        assert_eq!(content_hash(&one), content_hash(&same));
+        assert_ne!(content_hash(&one), content_hash(&serde_json::json!({ "a": 1, "b": [2, 1] })));
+        assert_eq!(content_hash(&one).len(), 12);
+    }
+
+    #[test]
+    fn the_longest_names_fit_a_label() {
+        let hash = content_hash(&1);
+        assert_eq!(config_map(&"s".repeat(40), &hash).len(), 53);
+        assert!(is_label(&"a".repeat(40), 40) && !is_label(&"a".repeat(41), 40));
+        assert!(!is_label("-a", 40) && !is_label("a-", 40) && !is_label("1a", 40) && !is_label("", 40));
+    }
+}
