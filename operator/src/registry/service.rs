@@ -102,7 +102,8 @@ impl TokenMetrics {
     }
 }
 
-/// `/token`. It is ready once it exists: its keys were proved when the signer was made.
+/// `/token` alone, to be merged into the process's one server. The service is ready once it exists: its keys were proved
+/// when the signer was made.
 pub fn router(service: Arc<TokenService>) -> Router {
     Router::new()
         .route("/token", get(by_query).post(by_form))
