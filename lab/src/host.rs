@@ -231,15 +231,16 @@ fn folders(path: &Path) -> Vec<PathBuf> {
         .collect()
 }
 
-/// Every hierarchy of version 1, or the one of version 2.
-fn cgroup_hierarchies() -> Vec<PathBuf> {
+/// Mount points of one version of control groups: `cgroup` (each a hierarchy of its own) or `cgroup2`.
+fn cgroup_mounts(version: &str) -> Vec<PathBuf> {
     let table = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
-    let of_kind = |wanted: &str| -> Vec<PathBuf> {
-        let fields = table.lines().map(|line| line.split(' ').collect::<Vec<_>>());
-        fields.filter(|field| field.get(2) == Some(&wanted)).map(|field| PathBuf::from(field[1])).collect()
-    };
-    let first = of_kind("cgroup");
-    if first.is_empty() { of_kind("cgroup2") } else { first }
+    let fields = table.lines().map(|line| line.split(' ').collect::<Vec<_>>());
+    fields.filter(|field| field.get(2) == Some(&version)).map(|field| PathBuf::from(field[1])).collect()
+}
+
+/// All of them: beside version 1's there may be an empty one of version 2, which runc uses as well.
+fn cgroup_hierarchies() -> Vec<PathBuf> {
+    [cgroup_mounts("cgroup"), cgroup_mounts("cgroup2")].concat()
 }
 
 fn make_cgroup(hierarchy: &Path) -> anyhow::Result<()> {
@@ -258,12 +259,18 @@ fn make_cgroup(hierarchy: &Path) -> anyhow::Result<()> {
 /// Removes the lab's own files in folders of the system, then those of these folders that are empty.
 fn remove_elsewhere(dir: &Path) {
     let sockets = fs::read_to_string("/proc/net/unix").unwrap_or_default();
+    let sandboxes: Vec<String> = folders(&dir.join("containerd/io.containerd.grpc.v1.cri/sandboxes"))
+        .iter()
+        .filter_map(|path| Some(path.file_name()?.to_str()?.to_owned()))
+        .collect();
     let unused = |path: &Path| !sockets.contains(&*path.to_string_lossy());
     let is_ours = |path: &Path| {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         match path.parent().and_then(Path::to_str) {
             Some("/run/containerd/s") => unused(path),
-            Some("/var/lib/cni/results") => name.starts_with(NETWORK),
+            Some("/var/lib/cni/results") => {
+                name.starts_with(NETWORK) || sandboxes.iter().any(|sandbox| name.contains(sandbox))
+            }
             Some("/var/log/containers") => fs::read_link(path).is_ok_and(|target| target.starts_with(dir)),
             Some("/var/lib/kubelet/device-plugins") => name == "kubelet.sock" && unused(path),
             _ => false,

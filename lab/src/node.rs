@@ -298,6 +298,7 @@ state = "{dir}/containerd-state"
 
 [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
   SystemdCgroup = false
+  Root = "{dir}/runc"
 
 [plugins."io.containerd.grpc.v1.cri".registry]
   config_path = "{dir}/registries"

@@ -1,4 +1,5 @@
 //! A lab without pods: starts in seconds, several at once, nothing stays.
+#![expect(clippy::print_stdout, reason = "a test: says what is built")]
 use std::{path::Path, time::Duration};
 
 use lab::{Lab, LabOptions, Progress, User, process::wait_until};
@@ -13,9 +14,10 @@ fn is_running(pid: u32) -> bool {
 
 #[tokio::test]
 async fn two_labs_at_once_do_not_see_each_other_and_leave_nothing() {
+    let progress = progress();
     let (first, second) = tokio::join!(
-        Lab::start(LabOptions::default(), &progress()),
-        Lab::start(LabOptions::default(), &progress())
+        Lab::start(LabOptions::default(), &progress),
+        Lab::start(LabOptions::default(), &progress)
     );
     let (first, second) = (first.unwrap(), second.unwrap());
 

@@ -1,5 +1,6 @@
 //! A lab with real pods: what runs, runs; what it changed on the machine is taken back, also after `kill -9`.
 #![cfg(target_os = "linux")]
+#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a test: its helpers too")]
 use std::{
     collections::BTreeSet,
     fs,
@@ -41,9 +42,12 @@ fn machine() -> BTreeSet<String> {
             .filter(|line| line.starts_with("-A") || line.contains("KUBE") || line.contains("CNI"));
         state.extend(rules.map(|rule| format!("{program} {rule}")));
     }
-    for (name, path) in
-        [("groups", "/sys/fs/cgroup"), ("groups", "/sys/fs/cgroup/memory"), ("pids", "/sys/fs/cgroup/pids")]
-    {
+    for (name, path) in [
+        ("groups", "/sys/fs/cgroup"),
+        ("unified", "/sys/fs/cgroup/unified"),
+        ("groups", "/sys/fs/cgroup/memory"),
+        ("pids", "/sys/fs/cgroup/pids"),
+    ] {
         let below = fs::read_dir(path).into_iter().flatten().flatten();
         state.extend(below.map(|entry| format!("{name} {}", entry.path().display())));
     }
@@ -158,7 +162,7 @@ async fn a_lab_that_was_killed_is_cleaned_up_by_the_next() {
         .stdout(Stdio::null())
         .spawn()
         .unwrap();
-    let deadline = Instant::now() + Duration::from_secs(120);
+    let deadline = Instant::now() + Duration::from_mins(2);
     let shims = || {
         machine()
             .iter()
@@ -193,5 +197,5 @@ async fn a_lab_that_was_killed_is_cleaned_up_by_the_next() {
 async fn a_lab_that_waits_to_be_killed() {
     let lab = Lab::start(LabOptions::real(), &progress()).await.unwrap();
     lab.kubectl().apply(&pod("orphan")).await.unwrap();
-    tokio::time::sleep(Duration::from_secs(600)).await;
+    tokio::time::sleep(Duration::from_mins(10)).await;
 }
