@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use base64::{Engine, engine::general_purpose::STANDARD};
 
 use crate::{
@@ -218,10 +218,16 @@ fn files(settings: &Settings<'_>, users: &[User]) -> anyhow::Result<Files> {
     let (token_key, token_public) = certificates::signing_key(dir, "service-account")?;
     let mut lines = String::new();
     for user in users {
+        if dir.join(token_file(&user.name)).exists() {
+            bail!(
+                "users: {:?} differs from an earlier one only in punctuation, or is given twice",
+                user.name
+            );
+        }
         let secret = random_token()?;
         certificates::write_secret(dir, &token_file(&user.name), &secret)?;
         let (name, groups) = (&user.name, user.groups.join(","));
-        writeln!(lines, "{secret},{name},{name},\"{groups}\"")?;
+        writeln!(lines, "{secret},\"{name}\",\"{name}\",\"{groups}\"")?;
     }
     let tokens = certificates::write_secret(dir, "tokens.csv", &lines)?;
     Ok(Files { ca, front, serving, kubelet_client, front_client, token_key, token_public, tokens })

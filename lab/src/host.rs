@@ -49,6 +49,7 @@ const ELSEWHERE: [&str; 8] = [
 pub(crate) struct Host {
     dir: PathBuf,
     holder: File,
+    cleaned: bool,
 }
 
 /// The right to be the one lab with real pods on this machine.
@@ -65,11 +66,12 @@ impl Turn {
             .write(true)
             .open(HOLDER)
             .with_context(|| format!("lock {HOLDER}"))?;
+        let taken = file.try_lock().is_ok();
         let mut text = String::new();
         file.read_to_string(&mut text).context("read the lock")?;
         let mut lines = text.lines();
         let (pid, dir) = (lines.next().unwrap_or_default(), lines.next().unwrap_or_default());
-        if file.try_lock().is_err() {
+        if !taken {
             bail!(
                 "a lab with real pods is running already: process {pid}, folder {dir}; stop that one first"
             );
@@ -102,7 +104,7 @@ impl Host {
             .collect();
         fs::write(dir.join(SETTINGS_BEFORE), settings.join("\n")).context("note the kernel's settings")?;
         record(&mut turn.0, &format!("{}\n{}\n", std::process::id(), dir.display()))?;
-        let host = Self { dir: dir.to_owned(), holder: turn.0 };
+        let host = Self { dir: dir.to_owned(), holder: turn.0, cleaned: false };
         for path in SETTINGS {
             // The bridge setting is missing where the kernel has no bridge filter.
             if Path::new(path).exists() {
@@ -122,8 +124,12 @@ impl Host {
 
     /// Takes everything back. The lab's own processes must have ended.
     pub(crate) fn clean(&mut self) -> anyhow::Result<()> {
-        clean(&self.dir)?;
-        record(&mut self.holder, "")
+        if !self.cleaned {
+            clean(&self.dir)?;
+            record(&mut self.holder, "")?;
+            self.cleaned = true;
+        }
+        Ok(())
     }
 }
 

@@ -222,6 +222,8 @@ async fn start_proxy(
         .arg(format!("--healthz-bind-address={health}"))
         .arg(format!("--metrics-bind-address=127.0.0.1:{}", free_port()?))
         .args(["--proxy-mode=iptables", "--iptables-localhost-nodeports=false", "--oom-score-adj=0"])
+        // Node ports are for this machine, not for the network it is in.
+        .arg("--nodeport-addresses=primary")
         // Connection tracking's limits are the machine's, not the lab's.
         .args(["--conntrack-max-per-core=0", "--conntrack-tcp-timeout-established=0"])
         .arg("--conntrack-tcp-timeout-close-wait=0")
