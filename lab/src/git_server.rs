@@ -1,1 +1,1 @@
-//! git_server
+//! `git_server`
