@@ -17,7 +17,7 @@ use crate::{
     packages, process,
 };
 
-const MAVEN: &[(&str, &str)] = &[("openjdk-17-jdk-headless", "/usr/bin/javac"), ("maven", "/usr/bin/mvn")];
+const MAVEN: &[(&str, &str)] = &[("default-jdk-headless", "/usr/bin/javac"), ("maven", "/usr/bin/mvn")];
 const MAIN: &str = "org.apache.camel.main.Main";
 
 /// The image of the service in `source`. Only routes in `src/main/resources` are packed: a service with Java

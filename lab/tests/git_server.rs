@@ -1,4 +1,5 @@
 //! The lab's Git server, asked by the real git command line over HTTPS and HTTP.
+#![allow(clippy::unwrap_used, reason = "tests, and the functions that they share")]
 
 use std::{
     path::{Path, PathBuf},

@@ -110,9 +110,8 @@ impl Tree {
     pub fn layer(&self) -> Result<Layer> {
         let file = tempfile::Builder::new().prefix("lab-layer-").suffix(".tar").tempfile();
         let path = file.context("temporary file for a layer")?.into_temp_path();
-        let mut layer = self.layer_at(&path)?;
-        layer._temporary = Some(Arc::new(path));
-        Ok(layer)
+        let layer = self.layer_at(&path)?;
+        Ok(Layer { _temporary: Some(Arc::new(path)), ..layer })
     }
 
     /// Writes the layer to `file`, which stays.

@@ -21,7 +21,7 @@ pub const JAVA: &str = "/opt/jre/bin/java";
 const ROOT_PACKAGES: &str = "libc6,libgcc-s1,libstdc++6,zlib1g,ca-certificates";
 const JAVA_MODULES: &str = "java.base,java.logging,java.management,java.naming,java.rmi,java.sql,java.xml,\
      jdk.management,jdk.unsupported,jdk.crypto.ec,jdk.jfr";
-const JDK: &[(&str, &str)] = &[("openjdk-17-jdk-headless", "/usr/bin/jlink")];
+const JDK: &[(&str, &str)] = &[("default-jdk-headless", "/usr/bin/jlink")];
 /// Part of the cache keys: change it with the recipe.
 const RECIPE: &str = "1";
 
@@ -46,7 +46,7 @@ pub fn base_layer(progress: &Progress) -> Result<Layer> {
     Layer::open(&made.join("layer.tar"))
 }
 
-/// A Java 17 runtime under `/opt/jre` with the modules that Camel needs.
+/// The Java runtime of this machine's Debian release (17 in Debian 12) under `/opt/jre`, with the modules that Camel needs.
 pub fn jre_layer(progress: &Progress) -> Result<Layer> {
     packages::ensure(JDK, progress)?;
     let version = process::run(Command::new("jlink").arg("--version"))?;

@@ -18,6 +18,6 @@ echo "pack and push"
 tar --create --file target/layer.tar --directory target/root --sort=name --mtime=@0 \
     --owner=0 --group=0 --numeric-owner --mode=a+rX,go-w inventory
 # The first push has a name of its own: the commit's tag must appear only once the image is complete.
-crane append ${CRANE_FLAGS:-} --oci-empty-base -f target/layer.tar -t "$IMAGE:building" >/dev/null
-crane mutate ${CRANE_FLAGS:-} "$IMAGE:building" --set-platform "linux/$(go env GOARCH)" --user 65532:65532 \
+built=$(crane append ${CRANE_FLAGS:-} --oci-empty-base -f target/layer.tar -t "$IMAGE:building")
+crane mutate ${CRANE_FLAGS:-} "$built" --set-platform "linux/$(go env GOARCH)" --user 65532:65532 \
     --exposed-ports 8080/tcp --entrypoint /inventory -t "$IMAGE:$commit"

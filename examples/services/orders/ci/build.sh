@@ -29,6 +29,6 @@ pack() { # pack LAYER DIRECTORY PATH: the same files give the same layer
 pack target/lib.tar target/lib app/lib
 pack target/classes.tar target/classes app/classes
 # The first push has a name of its own: the commit's tag must appear only once the image is complete.
-crane append ${CRANE_FLAGS:-} --base "$BASE" -f target/lib.tar,target/classes.tar -t "$IMAGE:building" >/dev/null
-crane mutate ${CRANE_FLAGS:-} "$IMAGE:building" --user 65532:65532 --exposed-ports 8080/tcp,9876/tcp \
+built=$(crane append ${CRANE_FLAGS:-} --base "$BASE" -f target/lib.tar,target/classes.tar -t "$IMAGE:building")
+crane mutate ${CRANE_FLAGS:-} "$built" --user 65532:65532 --exposed-ports 8080/tcp,9876/tcp \
     --entrypoint java,-cp,'/app/classes:/app/lib/*',org.apache.camel.main.Main -t "$IMAGE:$commit"
