@@ -36,7 +36,7 @@ fn small_image(text: &str) -> Image {
     Image { layers: vec![layer], entrypoint: vec!["/none".into()], ..Image::default() }
 }
 
-/// Runs a program as user 65532 with `root` as its root file system and `/proc` in it, as a container has it.
+/// Runs a program as user 65532 with `root` as its root file system, `/proc` and `/etc/hosts` in it as in a container.
 /// `None`, and said so, where that is not allowed.
 fn in_root(root: &Path) -> Option<Command> {
     if !rustix::process::geteuid().is_root() {
@@ -44,6 +44,10 @@ fn in_root(root: &Path) -> Option<Command> {
         return None;
     }
     fs::create_dir_all(root.join("proc")).unwrap();
+    // Without its own name there, a JVM asks DNS for it and waits.
+    let hostname = fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
+    fs::create_dir_all(root.join("etc")).unwrap();
+    fs::write(root.join("etc/hosts"), format!("127.0.0.1 localhost {hostname}")).unwrap();
     let script = r#"mount --rbind /proc "$1/proc" && root=$1 && shift && exec env -i "LISTEN=${LISTEN-}" \
         /usr/sbin/chroot --userspec=65532:65532 "$root" "$@""#;
     let mut command = Command::new("unshare");
