@@ -3,7 +3,6 @@
 //! Everything here blocks; the server itself runs on a thread of its own, so it answers whatever its caller does.
 
 mod access;
-mod authority;
 mod backend;
 mod fault;
 mod work_tree;
@@ -32,11 +31,12 @@ use axum_server::{Handle, tls_rustls::RustlsConfig};
 
 pub use self::{
     access::User,
-    authority::{Authority, Certificate},
     fault::Fault,
     work_tree::{Credentials, WorkTree},
 };
 use self::{access::Verdict, backend::Traffic};
+pub use crate::certificates::Authority;
+use crate::certificates::Subject;
 
 /// How a [`GitServer`] is started.
 pub struct Options<'a> {
@@ -46,6 +46,8 @@ pub struct Options<'a> {
     pub directory: &'a Path,
     /// Serves HTTPS with a certificate of this authority; plain HTTP without.
     pub authority: Option<&'a Authority>,
+    /// DNS names that the certificate holds beside the address and `localhost`.
+    pub names: &'a [&'a str],
     /// Accounts; more may follow by [`GitServer::add_user`].
     pub users: Vec<User>,
 }
@@ -81,6 +83,7 @@ struct Shared {
 
 /// A running server; it stops when dropped.
 pub struct GitServer {
+    address: SocketAddr,
     url: String,
     shared: Arc<Shared>,
     handle: Handle<SocketAddr>,
@@ -90,12 +93,12 @@ pub struct GitServer {
 impl GitServer {
     /// Listens before it returns.
     pub fn start(options: Options<'_>) -> Result<Self> {
-        let Options { address, directory, authority, users } = options;
+        let Options { address, directory, authority, names, users } = options;
         std::fs::create_dir_all(directory).with_context(|| format!("create {}", directory.display()))?;
         let listener = TcpListener::bind(address).with_context(|| format!("listen on {address}"))?;
         listener.set_nonblocking(true).context("make the listener non-blocking")?;
         let address = listener.local_addr().context("address of the listener")?;
-        let tls = authority.map(|authority| tls(authority, address)).transpose()?;
+        let tls = authority.map(|authority| tls(authority, directory, (address, names))).transpose()?;
         let scheme = if tls.is_some() { "https" } else { "http" };
         let shared = Arc::new(Shared {
             directory: directory.to_owned(),
@@ -106,7 +109,12 @@ impl GitServer {
         let handle = Handle::new();
         let app = Router::new().fallback(serve).with_state(Arc::clone(&shared));
         let thread = spawn(listener, tls, app, handle.clone())?;
-        Ok(Self { url: format!("{scheme}://{address}"), shared, handle, thread: Some(thread) })
+        Ok(Self { address, url: format!("{scheme}://{address}"), shared, handle, thread: Some(thread) })
+    }
+
+    /// Where it listens.
+    pub const fn address(&self) -> SocketAddr {
+        self.address
     }
 
     /// `https://<address>`, without a slash at the end.
@@ -203,11 +211,18 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn tls(authority: &Authority, address: SocketAddr) -> Result<RustlsConfig> {
+fn tls(
+    authority: &Authority,
+    directory: &Path,
+    (address, names): (SocketAddr, &[&str]),
+) -> Result<RustlsConfig> {
     use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
-    let issued = authority.issue(&[&address.ip().to_string(), "localhost"])?;
-    let chain = vec![CertificateDer::from_pem_slice(issued.certificate.as_bytes()).context("certificate")?];
-    let key = PrivateKeyDer::from_pem_slice(issued.key.as_bytes()).context("private key")?;
+    let names = [&["localhost"], names].concat();
+    let subject =
+        Subject { common_name: "git", organization: None, names: &names, addresses: &[address.ip()] };
+    let issued = authority.issue(directory, "git-server", &subject)?;
+    let chain = vec![CertificateDer::from_pem_file(&issued.certificate).context("certificate")?];
+    let key = PrivateKeyDer::from_pem_file(&issued.key).context("private key")?;
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let mut config = rustls::ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()

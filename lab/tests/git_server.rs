@@ -21,10 +21,8 @@ struct Host {
 impl Host {
     fn https() -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let authority = Authority::new().unwrap();
+        let authority = Authority::create(directory.path(), "git").unwrap();
         let server = start(directory.path(), Some(&authority));
-        let file = directory.path().join("authority.pem");
-        std::fs::write(&file, authority.pem()).unwrap();
         let tree = directory.path().join("tree");
         std::fs::create_dir_all(tree.join("src")).unwrap();
         std::fs::write(tree.join("src/route.yaml"), "one\n").unwrap();
@@ -32,7 +30,7 @@ impl Host {
         std::fs::create_dir_all(tree.join("target")).unwrap();
         std::fs::write(tree.join("target/junk"), "").unwrap();
         server.create(ORDERS, &tree, &["dev", "test", "prod"]).unwrap();
-        Self { server, authority: file, directory }
+        Self { server, authority: authority.certificate, directory }
     }
 
     fn clone_as(&self, user: &str, password: &str, name: &str) -> anyhow::Result<WorkTree> {
@@ -52,7 +50,8 @@ fn start(directory: &Path, authority: Option<&Authority>) -> GitServer {
         User::writer("other", "other-password", "/beta/"),
     ];
     let address = "127.0.0.1:0".parse().unwrap();
-    GitServer::start(Options { address, directory: &directory.join("git"), authority, users }).unwrap()
+    GitServer::start(Options { address, directory: &directory.join("git"), authority, names: &[], users })
+        .unwrap()
 }
 
 #[test]

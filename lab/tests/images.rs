@@ -12,7 +12,7 @@ use std::{
 
 use lab::{
     Progress, camel,
-    git_server::{GitServer, Options, User},
+    git_server::{Authority, Credentials, GitServer, Options, User, WorkTree},
     image::{self, Image, Pusher, Tree},
     process,
     registry::{Registry, TokenAuth},
@@ -36,7 +36,8 @@ fn small_image(text: &str) -> Image {
     Image { layers: vec![layer], entrypoint: vec!["/none".into()], ..Image::default() }
 }
 
-/// Runs a program as user 65532 with `root` as its root file system, `/proc` and `/etc/hosts` in it as in a container.
+/// Runs a program as user 65532 with `root` as its root file system, `/proc` and `/dev` in it as in a container: without
+/// them a Java program finds no library beside it, and makes its random numbers by itself in ten seconds.
 /// `None`, and said so, where that is not allowed.
 fn in_root(root: &Path) -> Option<Command> {
     if !rustix::process::geteuid().is_root() {
@@ -44,12 +45,9 @@ fn in_root(root: &Path) -> Option<Command> {
         return None;
     }
     fs::create_dir_all(root.join("proc")).unwrap();
-    // Without its own name there, a JVM asks DNS for it and waits.
-    let hostname = fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
-    fs::create_dir_all(root.join("etc")).unwrap();
-    fs::write(root.join("etc/hosts"), format!("127.0.0.1 localhost {hostname}")).unwrap();
-    let script = r#"mount --rbind /proc "$1/proc" && root=$1 && shift && exec env -i "LISTEN=${LISTEN-}" \
-        /usr/sbin/chroot --userspec=65532:65532 "$root" "$@""#;
+    fs::create_dir_all(root.join("dev")).unwrap();
+    let script = r#"mount --rbind /proc "$1/proc" && mount --rbind /dev "$1/dev" && root=$1 && shift &&
+        exec env -i "LISTEN=${LISTEN-}" /usr/sbin/chroot --userspec=65532:65532 "$root" "$@""#;
     let mut command = Command::new("unshare");
     command.args(["--mount", "sh", "-c", script, "sh"]).arg(root);
     Some(command)
@@ -99,8 +97,7 @@ async fn a_pushed_image_has_the_digest_that_was_computed_and_outlives_the_regist
 #[tokio::test]
 async fn a_registry_with_token_authentication_sends_clients_to_its_realm() {
     let directory = tempfile::tempdir().unwrap();
-    let certificates = directory.path().join("certificates.pem");
-    fs::write(&certificates, lab::git_server::Authority::new().unwrap().pem()).unwrap();
+    let certificates = Authority::create(directory.path(), "tokens").unwrap().certificate;
     let auth = TokenAuth {
         realm: "http://tokens.example/token".into(),
         service: "registry".into(),
@@ -209,16 +206,16 @@ async fn the_samples_ci_scripts_push_an_image_under_the_commits_hash() {
         address: "127.0.0.1:0".parse().unwrap(),
         directory: &directory.path().join("git"),
         authority: None,
+        names: &[],
         users: vec![User::writer("ci", "password", "/acme/")],
     })
     .unwrap();
     for service in ["inventory", "orders"] {
         let path = format!("/acme/{service}.git");
         let commit = git.create(&path, &sample(service), &["dev"]).unwrap();
-        let credentials =
-            lab::git_server::Credentials { user: "ci".into(), password: "password".into(), authority: None };
+        let credentials = Credentials { user: "ci".into(), password: "password".into(), authority: None };
         let tree = directory.path().join(service);
-        lab::git_server::WorkTree::clone(&git.url(&path), &tree, credentials).unwrap();
+        WorkTree::clone(&git.url(&path), &tree, credentials).unwrap();
         let programs = pusher.program().parent().unwrap().display().to_string();
         let mut script = Command::new(tree.join("ci/build.sh"));
         script
