@@ -82,7 +82,7 @@ async fn a_server_of_the_old_protocol_is_read_as_well() {
     assert_eq!(lab.server.seen().len(), 1);
     for depth in [Depth::One, Depth::Full] {
         let head = id(&lab.repository.commit("main", &[("a", &format!("{depth:?}"))]));
-        assert_eq!(lab.git.fetch(&lab.remote, "main", depth).await.unwrap(), head);
+        assert_eq!(lab.git.fetch(&lab.remote, "main", depth).await.expect(&format!("{depth:?}")), head);
         let content = lab.git.file(&lab.remote, &head, "a", 100).await.unwrap();
         assert_eq!(content.unwrap(), format!("{depth:?}").as_bytes());
     }
@@ -390,6 +390,7 @@ async fn g16_broken_packs_are_told_and_leave_nothing() {
         Fault::Pack(b"000dpackfile\n0025\x01PACK\0\0\0\x02\0\0\0\0\x02\x9d\x08\x82\x3b\xd8\xa8\xea\xb5\x10\xad\x6a\xc7\x5c\x82\x3c\xfd\x3e\xd3\x1e0000".to_vec()),
         Fault::Body(b"003dERR hunter2 is the password that you sent, said the server\n".to_vec()),
         Fault::Body(b"<html>hunter2</html>".to_vec()),
+        Fault::Body(b"0000".to_vec()),
     ] {
         lab.server.fail(fault.clone());
         let error = lab.git.fetch(&lab.remote, "main", Depth::One).await.unwrap_err();

@@ -37,7 +37,7 @@ pub enum MirrorError {
 pub struct Holding {
     /// Heads of the branches that were fetched.
     pub tips: BTreeSet<CommitId>,
-    /// Some of their ancestors, newest first, tips included.
+    /// The tips, then some of their ancestors, newest first.
     pub have: Vec<CommitId>,
     /// Commits without their parents.
     pub shallow: BTreeSet<CommitId>,
@@ -47,7 +47,7 @@ pub struct Holding {
     pub packs: usize,
 }
 
-/// At most this many ids are told to the server as present.
+/// At most this many ancestors are told to the server as present.
 const MAX_HAVE: usize = 256;
 
 impl Mirror {
@@ -105,7 +105,10 @@ impl Mirror {
                 tips.extend(commit_id(tip));
             }
         }
-        let have = walk.take(MAX_HAVE).filter_map(Result::ok).filter_map(commit_id).collect();
+        // Without history the walk ends in an error at the first parent, so the tips are told in any case.
+        let walked = walk.take(MAX_HAVE).map_while(Result::ok).filter_map(commit_id);
+        let mut have: Vec<CommitId> = tips.iter().cloned().collect();
+        have.extend(walked.filter(|id| !tips.contains(id)));
         let packs = self.pack_files()?.iter().filter(|path| path.extension().is_some_and(|e| e == "pack")).count();
         let full = self.path.join("full-history").exists();
         Ok(Holding { tips, have, shallow: self.shallow()?, full, packs })

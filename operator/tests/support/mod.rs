@@ -27,7 +27,7 @@ pub enum Fault {
     Redirect(u16, String),
     /// Packets without end, after the right content type.
     EndlessPackets,
-    /// One byte every 50 ms, without end.
+    /// One byte every 50 ms, of a packet that never ends.
     SlowBytes,
     /// Accepts, and says nothing.
     Hang,
@@ -286,7 +286,7 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
         Some(Fault::SlowBytes) => {
             let slow = stream::unfold((), |()| async {
                 tokio::time::sleep(Duration::from_millis(50)).await;
-                Some((Ok::<_, std::io::Error>(Bytes::from_static(b"0")), ()))
+                Some((Ok::<_, std::io::Error>(Bytes::from_static(b"1")), ()))
             });
             return stream(Body::from_stream(slow));
         }
