@@ -20,6 +20,7 @@ pub enum ProtocolError {
 }
 
 /// What the server can do, as far as it matters here.
+#[expect(clippy::struct_excessive_bools, reason = "four abilities that are told one by one")]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Capabilities {
     /// Speaks version 2.
@@ -111,7 +112,9 @@ impl Advertisement {
                     "shallow" => self.capabilities.shallow = true,
                     "filter" => self.capabilities.filter = true,
                     "side-band-64k" => self.capabilities.side_band = true,
-                    word if word.starts_with("object-format=") && word != "object-format=sha1" => return Err(SHA256),
+                    word if word.starts_with("object-format=") && word != "object-format=sha1" => {
+                        return Err(SHA256);
+                    }
                     _ => {}
                 }
             }
@@ -121,7 +124,8 @@ impl Advertisement {
 }
 
 const NOT_REFS: ProtocolError = ProtocolError::Unexpected("not a list of refs");
-const SHA256: ProtocolError = ProtocolError::Unexpected("a repository with SHA-256 object ids is not supported");
+const SHA256: ProtocolError =
+    ProtocolError::Unexpected("a repository with SHA-256 object ids is not supported");
 
 /// Version 2's request for branches.
 pub fn ls_refs() -> Vec<u8> {
@@ -182,7 +186,9 @@ impl Wanted {
             return Err(ProtocolError::Unexpected("the server cannot send packs in frames (side-band-64k)"));
         }
         if (self.depth_one || !self.shallow.is_empty()) && !capabilities.shallow {
-            return Err(ProtocolError::Unexpected("the server cannot send a commit without its history (shallow)"));
+            return Err(ProtocolError::Unexpected(
+                "the server cannot send a commit without its history (shallow)",
+            ));
         }
         let mut request = Encoder::default();
         if capabilities.v2 {
@@ -193,7 +199,8 @@ impl Wanted {
             request.line("ofs-delta");
             request.line("no-progress");
         }
-        let mut words = if capabilities.v2 { "" } else { " side-band-64k thin-pack ofs-delta no-progress" }.to_owned();
+        let mut words =
+            if capabilities.v2 { "" } else { " side-band-64k thin-pack ofs-delta no-progress" }.to_owned();
         if !capabilities.v2 {
             words.push_str(if capabilities.shallow { " shallow" } else { "" });
             words.push_str(if capabilities.filter { " filter" } else { "" });
