@@ -41,6 +41,11 @@ use self::{
 /// Where a lab with real pods lives unless told otherwise: container file systems want a real disk.
 const NODE_DIR: &str = "/var/lib/imaas-lab";
 
+/// Is this process root? Real pods need it.
+pub fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
 /// What runs the lab's pods.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Nodes {
