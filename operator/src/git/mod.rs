@@ -306,11 +306,13 @@ impl Git {
         let known =
             self.known.lock().unwrap_or_else(PoisonError::into_inner).get(remote.url.as_str()).copied();
         if let Some(capabilities) = known {
-            match self.branches(remote, bounds).await {
-                Err(GitError::NotGit(..) | GitError::NotFound(_) | GitError::Unreachable(..)) => {
-                    self.known.lock().unwrap_or_else(PoisonError::into_inner).remove(remote.url.as_str());
-                }
-                heads => return Ok(Listing { capabilities, heads: heads? }),
+            let heads = self.branches(remote, bounds).await;
+            if heads.is_err() {
+                self.known.lock().unwrap_or_else(PoisonError::into_inner).remove(remote.url.as_str());
+            }
+            // Any other error would only be repeated by asking again at once.
+            if !matches!(heads, Err(GitError::NotGit(..))) {
+                return Ok(Listing { capabilities, heads: heads? });
             }
         }
         let mut answer = self.transport.send(remote, Ask::Advertisement, bounds).await?;
