@@ -30,7 +30,7 @@ pub(crate) const CGROUP: &str = "imaas-lab";
 pub(crate) const NETWORK: &str = "imaas-lab";
 
 const HOLDER: &str = "/run/imaas-lab.lock";
-const CHAINS_BEFORE: &str = "chains-before";
+const CHAINS_BEFORE: &str = data_dir::NOTE;
 const SETTINGS_BEFORE: &str = "settings-before";
 const SETTINGS: [&str; 2] = ["/proc/sys/net/ipv4/ip_forward", "/proc/sys/net/bridge/bridge-nf-call-iptables"];
 /// Folders that programs make wherever the lab's own folder is.
@@ -185,6 +185,10 @@ fn clean(dir: &Path) -> anyhow::Result<()> {
         remove_cgroups(&hierarchy.join(CGROUP))?;
     }
     remove_elsewhere(dir);
+    let note = dir.join(CHAINS_BEFORE);
+    if note.exists() {
+        fs::remove_file(&note).with_context(|| format!("remove {}", note.display()))?;
+    }
     Ok(())
 }
 
