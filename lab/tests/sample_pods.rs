@@ -1,6 +1,5 @@
 //! The samples' images as pods, under the restrictions that the operator puts on every tenant.
 #![cfg(target_os = "linux")]
-#![expect(clippy::print_stdout, reason = "a test tells what it skips and how long things took")]
 
 use std::{
     path::Path,
