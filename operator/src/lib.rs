@@ -16,4 +16,5 @@ pub mod names;
 pub mod platform;
 pub mod registry;
 pub mod retry;
+pub mod run;
 pub mod telemetry;
