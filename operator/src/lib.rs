@@ -9,4 +9,6 @@ pub mod cluster;
 pub mod conditions;
 pub mod metrics;
 pub mod names;
+pub mod release;
 pub mod retry;
+pub mod runtime;
