@@ -99,7 +99,9 @@ fn condition<'a>(status: &'a DeploymentStatus, type_: &str, is: &str) -> Option<
 }
 
 fn blocked(refused: &DeploymentCondition) -> Phase {
-    let told = refused.message.clone().unwrap_or_default();
+    let told = refused.message.as_deref().unwrap_or_default();
+    // Before it stands the name of a pod that never was, another one at each attempt.
+    let told = told.split_once(" is forbidden: ").map_or(told, |(_, why)| why);
     if told.contains("exceeded quota") {
         let message =
             format!("no room in the tenant's quota for a new instance, ask for more or scale down: {told}");
@@ -212,11 +214,15 @@ mod tests {
             )
         };
         let reason = |message| match phase_of(&deployment([2, 0, 2, 2], &refused(message))) {
-            Phase::Blocked { reason, message: told } if told.contains(message) => reason,
+            Phase::Blocked { reason, message } => (reason, message),
             other => panic!("{other:?}"),
         };
-        assert_eq!(reason("pods \"x\" is forbidden: exceeded quota: imaas"), Reason::QuotaExceeded);
-        assert_eq!(reason("violates PodSecurity"), Reason::ApplyFailed);
+        let (full, message) =
+            reason("pods \"orders-7f-x1\" is forbidden: exceeded quota: imaas, used: pods=6");
+        assert_eq!(full, Reason::QuotaExceeded);
+        assert!(message.ends_with("exceeded quota: imaas, used: pods=6"), "{message}");
+        assert!(!message.contains("orders-7f"), "differs at each attempt: {message}");
+        assert_eq!(reason("violates PodSecurity").0, Reason::ApplyFailed);
     }
 
     #[test]

@@ -59,11 +59,11 @@ fn status(runtime: &IntegrationRuntime, now: jiff::Timestamp) -> CheckedStatus {
     let wellness = match problems.len() {
         0 => Wellness::Ready(format!("{} profiles", runtime.spec.profiles.len())),
         count => {
-            let mut message = problems.into_iter().take(TOLD).collect::<Vec<_>>().join("; ");
+            let mut told: Vec<String> = problems.into_iter().take(TOLD).collect();
             if count > TOLD {
-                message.push_str(&format!("; and {} more", count - TOLD));
+                told.push(format!("and {} more", count - TOLD));
             }
-            Wellness::Stalled(Reason::Invalid, message)
+            Wellness::Stalled(Reason::Invalid, told.join("; "))
         }
     };
     let old = runtime.status.as_ref().map_or(&[][..], |status| &status.conditions);
