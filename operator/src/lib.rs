@@ -15,6 +15,8 @@ pub mod metrics;
 pub mod names;
 pub mod platform;
 pub mod registry;
+pub mod release;
 pub mod retry;
 pub mod run;
+pub mod runtime;
 pub mod telemetry;
