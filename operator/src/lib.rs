@@ -11,3 +11,4 @@ pub mod metrics;
 pub mod names;
 pub mod platform;
 pub mod retry;
+pub mod yaml;
