@@ -8,6 +8,7 @@ pub mod api;
 pub mod args;
 pub mod cluster;
 pub mod conditions;
+pub mod git;
 pub mod health;
 pub mod http;
 pub mod metrics;
