@@ -15,5 +15,6 @@ pub mod metrics;
 pub mod names;
 pub mod platform;
 pub mod retry;
+pub mod source;
 pub mod telemetry;
 pub mod yaml;
