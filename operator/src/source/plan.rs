@@ -30,13 +30,18 @@ pub struct Plan {
     pub orphan: Vec<String>,
     /// Tenants in Git whose name is taken, and the origin that has it.
     pub conflict: Vec<(String, String)>,
-    /// The commit has no tenant at all, and the cluster has some of this source.
-    pub emptied: bool,
+    /// So many are gone at once that it is probably a mistake: all of them, or more than [`allowed_to_vanish`].
+    pub too_many_gone: bool,
 }
 
 /// The source that a Tenant comes from, or `manual`.
 pub fn origin(tenant: &Tenant) -> &str {
     tenant.annotations().get(ORIGIN).map_or(MANUAL, String::as_str)
+}
+
+/// Of `owned` tenants, how many may be missing without a doubt: five, or a tenth.
+pub fn allowed_to_vanish(owned: usize) -> usize {
+    (owned / 10).max(5)
 }
 
 /// Plans for the source of this name. `existing` are all Tenants of the cluster, of whatever origin.
@@ -70,7 +75,9 @@ pub fn plan(source: &str, checked: &Checked, existing: &[Arc<Tenant>]) -> Plan {
         .map(|(name, _)| name.clone())
         .collect();
     plan.conflict.sort();
-    plan.emptied = said.is_empty() && !plan.orphan.is_empty();
+    let owned = existing.values().filter(|live| origin(live) == source).count();
+    let all_gone = said.is_empty() && !plan.orphan.is_empty();
+    plan.too_many_gone = all_gone || plan.orphan.len() > allowed_to_vanish(owned);
     plan
 }
 

@@ -135,7 +135,7 @@ impl Sources {
                 .collect(),
             conflicts: plan.conflict,
             orphaned: plan.orphan,
-            emptied: plan.emptied,
+            too_many_gone: plan.too_many_gone,
             failed: publish(&self.platform.cluster, wanted).await,
         }
     }

@@ -27,8 +27,8 @@ pub(super) struct Synced {
     pub conflicts: Vec<(String, String)>,
     /// Tenants that Git no longer has.
     pub orphaned: Vec<String>,
-    /// The commit has no tenant at all, the cluster has.
-    pub emptied: bool,
+    /// More than a person would take away at once.
+    pub too_many_gone: bool,
     /// What could not be written.
     pub failed: Vec<PublishError>,
 }
@@ -68,15 +68,15 @@ pub(super) fn status(
 }
 
 fn wellness(synced: &Synced) -> Wellness {
-    let Synced { commit, tenants, problems, conflicts, orphaned, emptied, failed } = synced;
+    let Synced { commit, tenants, problems, conflicts, orphaned, too_many_gone, failed } = synced;
     let short: String = commit.chars().take(12).collect();
     if let Some(first) = failed.first() {
         let message = format!("{} of {tenants} tenants not written: {first}", failed.len());
         return Wellness::Reconciling(first.reason(), message);
     }
-    if *emptied {
+    if *too_many_gone {
         let message = format!(
-            "commit {short} has no tenants at all; all {} serve on: put the files back, or check spec.path",
+            "{} of {tenants} tenants are no longer in Git at commit {short}; all serve on: put the files back, or check spec.path",
             orphaned.len()
         );
         return Wellness::Stalled(Reason::Orphaned, message);
