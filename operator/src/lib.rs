@@ -19,4 +19,6 @@ pub mod release;
 pub mod retry;
 pub mod run;
 pub mod runtime;
+pub mod source;
 pub mod telemetry;
+pub mod yaml;
