@@ -7,7 +7,10 @@
 pub mod api;
 pub mod cluster;
 pub mod conditions;
+pub mod environment;
 pub mod metrics;
 pub mod names;
 pub mod platform;
+pub mod policies;
 pub mod retry;
+pub mod tenant;
