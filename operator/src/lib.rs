@@ -4,6 +4,7 @@
 //! tenants repository -> source -> Tenant -> tenant -> namespaces, access, IntegrationService
 //! service repository -> service -> Release -> release -> Deployment, Service, ConfigMap
 //! ```
+//! The operator: a repository of tenants in, running integration services out.
 pub mod api;
 pub mod args;
 pub mod cluster;
@@ -15,6 +16,7 @@ pub mod metrics;
 pub mod names;
 pub mod platform;
 pub mod policies;
+pub mod registry;
 pub mod retry;
 pub mod telemetry;
 pub mod tenant;
