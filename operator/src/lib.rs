@@ -4,7 +4,6 @@
 //! tenants repository -> source -> Tenant -> tenant -> namespaces, access, IntegrationService
 //! service repository -> service -> Release -> release -> Deployment, Service, ConfigMap
 //! ```
-//! The operator: a repository of tenants in, running integration services out.
 pub mod api;
 pub mod args;
 pub mod cluster;

@@ -66,7 +66,8 @@ mod tests {
 
     fn chain(edges: &[(&str, Option<&str>)], omitted: &[&str]) -> String {
         let links = checked(edges).chain(|name| !omitted.contains(&name));
-        let one = |link: &Link| format!("{}<-{}", link.environment, link.promotes_from.as_deref().unwrap_or("."));
+        let one =
+            |link: &Link| format!("{}<-{}", link.environment, link.promotes_from.as_deref().unwrap_or("."));
         links.iter().map(one).collect::<Vec<_>>().join(" ")
     }
 

@@ -2,7 +2,11 @@
 //!
 //! They are checked together, since `promotesFrom` names another one.
 
-use std::{borrow::Borrow, collections::{BTreeMap, BTreeSet}, fmt};
+use std::{
+    borrow::Borrow,
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 use kube::ResourceExt;
 
@@ -159,7 +163,9 @@ fn edge_problem(checked: &Checked, name: &str) -> Option<Problem> {
     let beyond = checked.promotes_from(top)?;
     let message = match (checked.contains(beyond), top == name) {
         (false, true) => format!("there is no Environment {beyond:?}: create it or name another one"),
-        (false, false) => format!("leads to {top:?}, which promotes from {beyond:?}, and there is no such Environment"),
+        (false, false) => {
+            format!("leads to {top:?}, which promotes from {beyond:?}, and there is no such Environment")
+        }
         (true, _) => format!("leads in a circle: {name} <- {} <- {beyond}", ancestors.join(" <- ")),
     };
     Some(Problem::new("spec.promotesFrom", message))
@@ -258,7 +264,8 @@ pub(crate) fn resolved(
     let memory = amount(&quota.memory, &default.memory, "memory", "16Gi or 512Mi");
     let pods = match quota.pods {
         Some(0) => {
-            problems.push(Problem::new(format!("{field}.pods"), "0 leaves room for nothing: write at least 1"));
+            problems
+                .push(Problem::new(format!("{field}.pods"), "0 leaves room for nothing: write at least 1"));
             default.pods
         }
         given => given.unwrap_or(default.pods),
@@ -289,7 +296,9 @@ mod tests {
     }
 
     fn one(spec: &str) -> Result<ValidEnvironment, Problems> {
-        let yaml = format!("[{{apiVersion: imaas.dev/v1alpha1, kind: Environment, metadata: {{name: dev}}, spec: {spec}}}]");
+        let yaml = format!(
+            "[{{apiVersion: imaas.dev/v1alpha1, kind: Environment, metadata: {{name: dev}}, spec: {spec}}}]"
+        );
         environments(&yaml).named("dev").unwrap().cloned().map_err(Clone::clone)
     }
 
@@ -297,7 +306,10 @@ mod tests {
         let list: Vec<_> = list
             .iter()
             .map(|(name, from)| {
-                let spec = crate::api::EnvironmentSpec { promotes_from: from.map(str::to_owned), ..Default::default() };
+                let spec = crate::api::EnvironmentSpec {
+                    promotes_from: from.map(str::to_owned),
+                    ..Default::default()
+                };
                 Environment::new(name, spec)
             })
             .collect();
@@ -316,19 +328,58 @@ mod tests {
     #[test]
     fn every_problem_names_its_field_and_the_way_out() {
         for (spec, wanted) in [
-            ("{promotesFrom: tset}", "spec.promotesFrom: there is no Environment \"tset\": create it or name another one"),
-            ("{quota: {default: {cpu: many}}}", "spec.quota.default.cpu: \"many\" is no amount above zero: write it like \"8\" or 500m"),
-            ("{quota: {default: {memory: \"0\"}}}", "spec.quota.default.memory: \"0\" is no amount above zero: write it like 16Gi or 512Mi"),
-            ("{quota: {default: {pods: 0}}}", "spec.quota.default.pods: 0 leaves room for nothing: write at least 1"),
-            ("{quota: {default: {cpu: 8}, max: {cpu: \"4\"}}}", "spec.quota.default.cpu: is more than spec.quota.max.cpu: lower it or raise the maximum"),
-            ("{quota: {max: {pods: 20}}}", "spec.quota.default.pods: is more than spec.quota.max.pods: lower it or raise the maximum"),
-            ("{networks: [{name: erp, cidrs: [10.1.0.0]}]}", "spec.networks[0].cidrs[0]: \"10.1.0.0\" is no address block: write it like 10.20.0.0/16 or fd00:10::/64"),
-            ("{networks: [{name: erp, cidrs: [10.1.0.7/16]}]}", "spec.networks[0].cidrs[0]: \"10.1.0.7/16\" has bits set behind its length: write 10.1.0.0/16"),
-            ("{networks: [{name: erp, cidrs: [10.1.0.0/16], except: [10.2.0.0/24]}]}", "spec.networks[0].except[0]: 10.2.0.0/24 does not lie within one of `cidrs`: remove it"),
-            ("{networks: [{name: erp, cidrs: []}]}", "spec.networks[0].cidrs: is empty: name at least one address block"),
-            ("{networks: [{name: a, cidrs: [10.0.0.0/8]}, {name: a, cidrs: [11.0.0.0/8]}]}", "spec.networks[1].name: \"a\" is listed twice"),
-            ("{roles: {viewer: owner}}", "spec.roles.viewer: makes viewer a owner here while developer is developer: give the higher role at least as much"),
-            ("{roles: {owner: viewer}}", "spec.roles.owner: makes developer a developer here while owner is viewer: give the higher role at least as much"),
+            (
+                "{promotesFrom: tset}",
+                "spec.promotesFrom: there is no Environment \"tset\": create it or name another one",
+            ),
+            (
+                "{quota: {default: {cpu: many}}}",
+                "spec.quota.default.cpu: \"many\" is no amount above zero: write it like \"8\" or 500m",
+            ),
+            (
+                "{quota: {default: {memory: \"0\"}}}",
+                "spec.quota.default.memory: \"0\" is no amount above zero: write it like 16Gi or 512Mi",
+            ),
+            (
+                "{quota: {default: {pods: 0}}}",
+                "spec.quota.default.pods: 0 leaves room for nothing: write at least 1",
+            ),
+            (
+                "{quota: {default: {cpu: 8}, max: {cpu: \"4\"}}}",
+                "spec.quota.default.cpu: is more than spec.quota.max.cpu: lower it or raise the maximum",
+            ),
+            (
+                "{quota: {max: {pods: 20}}}",
+                "spec.quota.default.pods: is more than spec.quota.max.pods: lower it or raise the maximum",
+            ),
+            (
+                "{networks: [{name: erp, cidrs: [10.1.0.0]}]}",
+                "spec.networks[0].cidrs[0]: \"10.1.0.0\" is no address block: write it like 10.20.0.0/16 or fd00:10::/64",
+            ),
+            (
+                "{networks: [{name: erp, cidrs: [10.1.0.7/16]}]}",
+                "spec.networks[0].cidrs[0]: \"10.1.0.7/16\" has bits set behind its length: write 10.1.0.0/16",
+            ),
+            (
+                "{networks: [{name: erp, cidrs: [10.1.0.0/16], except: [10.2.0.0/24]}]}",
+                "spec.networks[0].except[0]: 10.2.0.0/24 does not lie within one of `cidrs`: remove it",
+            ),
+            (
+                "{networks: [{name: erp, cidrs: []}]}",
+                "spec.networks[0].cidrs: is empty: name at least one address block",
+            ),
+            (
+                "{networks: [{name: a, cidrs: [10.0.0.0/8]}, {name: a, cidrs: [11.0.0.0/8]}]}",
+                "spec.networks[1].name: \"a\" is listed twice",
+            ),
+            (
+                "{roles: {viewer: owner}}",
+                "spec.roles.viewer: makes viewer a owner here while developer is developer: give the higher role at least as much",
+            ),
+            (
+                "{roles: {owner: viewer}}",
+                "spec.roles.owner: makes developer a developer here while owner is viewer: give the higher role at least as much",
+            ),
         ] {
             assert_eq!(one(spec).unwrap_err().to_string(), wanted, "{spec}");
         }
@@ -355,7 +406,10 @@ mod tests {
     fn what_lies_below_a_broken_link_is_held_back_too() {
         let checked = edges(&[("test", Some("gone")), ("prod", Some("test"))]);
         let text = checked.named("prod").unwrap().unwrap_err().to_string();
-        assert_eq!(text, "spec.promotesFrom: leads to \"test\", which promotes from \"gone\", and there is no such Environment");
+        assert_eq!(
+            text,
+            "spec.promotesFrom: leads to \"test\", which promotes from \"gone\", and there is no such Environment"
+        );
     }
 
     #[test]

@@ -67,9 +67,7 @@ fn bits(address: IpAddr) -> u32 {
 /// `address` with everything behind `length` set to zero.
 fn truncated(address: IpAddr, length: u32) -> IpAddr {
     match address {
-        IpAddr::V4(v4) => {
-            IpAddr::V4((v4.to_bits() & u32::MAX.checked_shl(32 - length).unwrap_or(0)).into())
-        }
+        IpAddr::V4(v4) => IpAddr::V4((v4.to_bits() & u32::MAX.checked_shl(32 - length).unwrap_or(0)).into()),
         IpAddr::V6(v6) => {
             IpAddr::V6((v6.to_bits() & u128::MAX.checked_shl(128 - length).unwrap_or(0)).into())
         }
@@ -134,7 +132,9 @@ fn parsed(texts: &[String], field: &str, problems: &mut Vec<Problem>) -> Vec<(us
     for (index, text) in texts.iter().enumerate() {
         match text.parse() {
             Ok(cidr) => cidrs.push((index, cidr)),
-            Err(error) => problems.push(Problem::new(format!("{field}[{index}]"), format!("{text:?} {error}"))),
+            Err(error) => {
+                problems.push(Problem::new(format!("{field}[{index}]"), format!("{text:?} {error}")));
+            }
         }
     }
     cidrs
@@ -153,7 +153,17 @@ mod tests {
         for good in ["0.0.0.0/0", "10.0.0.0/8", "10.1.2.3/32", "::/0", "fc00::/7", "fd00::1/128"] {
             assert_eq!(cidr(good).to_string(), good);
         }
-        for bad in ["", "10.0.0.0", "10.0.0.0/", "10.0.0.0/33", "10.0.0/8", "::/129", "x/8", "10.0.0.0/+8", "1.2.3.4/-1"] {
+        for bad in [
+            "",
+            "10.0.0.0",
+            "10.0.0.0/",
+            "10.0.0.0/33",
+            "10.0.0/8",
+            "::/129",
+            "x/8",
+            "10.0.0.0/+8",
+            "1.2.3.4/-1",
+        ] {
             assert_eq!(bad.parse::<Cidr>(), Err(NotACidr::Syntax), "{bad}");
         }
         let error = "10.20.0.1/16".parse::<Cidr>().unwrap_err();

@@ -62,7 +62,7 @@ async fn reconcile(environment: Arc<Environment>, platform: Platform) -> Result<
         let old = environment.status.as_ref().map_or(&[][..], |status| &status.conditions);
         platform.cluster.tell_change(&*environment, old, &status.conditions).await;
     }
-    Ok(Action::requeue(Duration::from_secs(3600)))
+    Ok(Action::requeue(Duration::from_hours(1)))
 }
 
 fn status(environment: &Environment, checked: &Checked, now: jiff::Timestamp) -> CheckedStatus {

@@ -76,7 +76,7 @@ pub struct Subject {
     pub kind: MemberKind,
     /// As the cluster's authentication says it.
     pub name: String,
-    /// Of a ServiceAccount, and only of one.
+    /// Of a `ServiceAccount`, and only of one.
     pub namespace: Option<String>,
 }
 
@@ -155,7 +155,10 @@ fn name_problem(name: &str) -> Option<Problem> {
 }
 
 fn unknown(field: String, environment: &str) -> Problem {
-    Problem::new(field, format!("there is no Environment {environment:?}: correct the name or remove the line"))
+    Problem::new(
+        field,
+        format!("there is no Environment {environment:?}: correct the name or remove the line"),
+    )
 }
 
 fn quota(tenant: &Tenant, environment: &ValidEnvironment, problems: &mut Vec<Problem>) -> ValidQuota {
@@ -172,7 +175,10 @@ fn quota(tenant: &Tenant, environment: &ValidEnvironment, problems: &mut Vec<Pro
         };
         problems.push(Problem::new(
             format!("{field}.{name}"),
-            format!("is above the most that {} gives, {most}: lower it or ask the platform team", environment.name),
+            format!(
+                "is above the most that {} gives, {most}: lower it or ask the platform team",
+                environment.name
+            ),
         ));
     }
     quota
@@ -190,7 +196,10 @@ fn members<'a>(members: &'a [Member], problems: &mut Vec<Problem>) -> Vec<&'a Me
             ));
         }
         if name.is_empty() || name.starts_with("system:") {
-            problems.push(Problem::new(format!("{field}.name"), format!("{name:?} is a system identity or empty")));
+            problems.push(Problem::new(
+                format!("{field}.name"),
+                format!("{name:?} is a system identity or empty"),
+            ));
         }
         if (*kind == MemberKind::ServiceAccount) != namespace.is_some() {
             problems.push(Problem::new(
@@ -216,7 +225,11 @@ fn effective(members: &[&Member], environment: Option<&ValidEnvironment>) -> Vec
     subjects.into_iter().collect()
 }
 
-fn services(entries: &[ServiceEntry], environments: &Checked, problems: &mut Vec<Problem>) -> Vec<ValidService> {
+fn services(
+    entries: &[ServiceEntry],
+    environments: &Checked,
+    problems: &mut Vec<Problem>,
+) -> Vec<ValidService> {
     if entries.len() > SERVICES {
         problems.push(Problem::new("spec.services", format!("{} are more than {SERVICES}", entries.len())));
     }
@@ -333,16 +346,47 @@ mod tests {
     fn every_problem_names_its_field_and_the_way_out() {
         let repository = "repository: {url: https://git.example.com/a}, runtime: camel";
         for (spec, wanted) in [
-            ("{environments: {tset: {omit: true}}}".to_owned(), "spec.environments.tset: there is no Environment \"tset\": correct the name or remove the line"),
-            ("{environments: {prod: {quota: {cpu: \"17\"}}}}".to_owned(), "spec.environments.prod.quota.cpu: is above the most that prod gives, 16: lower it or ask the platform team"),
-            ("{environments: {prod: {quota: {pods: 21}}}}".to_owned(), "spec.environments.prod.quota.pods: is above the most that prod gives, 20: lower it or ask the platform team"),
-            ("{environments: {dev: {quota: {memory: lots}}}}".to_owned(), "spec.environments.dev.quota.memory: \"lots\" is no amount above zero: write it like 16Gi or 512Mi"),
-            ("{members: [{kind: User, name: jo, role: owner}, {kind: User, name: jo, role: viewer}]}".to_owned(), "spec.members[1].name: \"jo\" is listed twice: keep the line with the role that is meant"),
-            ("{members: [{kind: Group, name: 'system:masters', role: owner}]}".to_owned(), "spec.members[0].name: \"system:masters\" is a system identity or empty"),
-            ("{members: [{kind: ServiceAccount, name: ci, role: developer}]}".to_owned(), "spec.members[0].namespace: goes with kind ServiceAccount, and only with it"),
-            (format!("{{services: [{{name: a, {repository}}}, {{name: a, {repository}}}]}}"), "spec.services[1].name: \"a\" is listed twice"),
-            (format!("{{services: [{{name: a-canary, {repository}}}]}}"), "spec.services[0].name: \"a-canary\" must not end in -canary, -stable or -preview: these names are the operator's"),
-            (format!("{{services: [{{name: a, {repository}, branches: {{prd: main}}}}]}}"), "spec.services[0].branches.prd: there is no Environment \"prd\": correct the name or remove the line"),
+            (
+                "{environments: {tset: {omit: true}}}".to_owned(),
+                "spec.environments.tset: there is no Environment \"tset\": correct the name or remove the line",
+            ),
+            (
+                "{environments: {prod: {quota: {cpu: \"17\"}}}}".to_owned(),
+                "spec.environments.prod.quota.cpu: is above the most that prod gives, 16: lower it or ask the platform team",
+            ),
+            (
+                "{environments: {prod: {quota: {pods: 21}}}}".to_owned(),
+                "spec.environments.prod.quota.pods: is above the most that prod gives, 20: lower it or ask the platform team",
+            ),
+            (
+                "{environments: {dev: {quota: {memory: lots}}}}".to_owned(),
+                "spec.environments.dev.quota.memory: \"lots\" is no amount above zero: write it like 16Gi or 512Mi",
+            ),
+            (
+                "{members: [{kind: User, name: jo, role: owner}, {kind: User, name: jo, role: viewer}]}"
+                    .to_owned(),
+                "spec.members[1].name: \"jo\" is listed twice: keep the line with the role that is meant",
+            ),
+            (
+                "{members: [{kind: Group, name: 'system:masters', role: owner}]}".to_owned(),
+                "spec.members[0].name: \"system:masters\" is a system identity or empty",
+            ),
+            (
+                "{members: [{kind: ServiceAccount, name: ci, role: developer}]}".to_owned(),
+                "spec.members[0].namespace: goes with kind ServiceAccount, and only with it",
+            ),
+            (
+                format!("{{services: [{{name: a, {repository}}}, {{name: a, {repository}}}]}}"),
+                "spec.services[1].name: \"a\" is listed twice",
+            ),
+            (
+                format!("{{services: [{{name: a-canary, {repository}}}]}}"),
+                "spec.services[0].name: \"a-canary\" must not end in -canary, -stable or -preview: these names are the operator's",
+            ),
+            (
+                format!("{{services: [{{name: a, {repository}, branches: {{prd: main}}}}]}}"),
+                "spec.services[0].branches.prd: there is no Environment \"prd\": correct the name or remove the line",
+            ),
         ] {
             assert_eq!(acme(&spec).unwrap_err().to_string(), wanted, "{spec}");
         }
@@ -351,7 +395,20 @@ mod tests {
     #[test]
     fn reserved_and_impossible_names_are_refused() {
         let long = "a".repeat(51);
-        for name in ["kube-system", "kube", "imaas-x", "imaas", "default", "openshift", "Acme", "a.b", "-a", "a-", "", &long] {
+        for name in [
+            "kube-system",
+            "kube",
+            "imaas-x",
+            "imaas",
+            "default",
+            "openshift",
+            "Acme",
+            "a.b",
+            "-a",
+            "a-",
+            "",
+            &long,
+        ] {
             assert!(named(name, "{}").is_err(), "{name:?}");
         }
         assert!(named("kubernetes", "{}").is_ok());

@@ -15,7 +15,7 @@ const ROLES: [Role; 3] = [Role::Owner, Role::Developer, Role::Viewer];
 /// Name of the operator's own binding in each tenant namespace.
 const OPERATOR_BINDING: &str = "imaas-operator";
 
-/// The right to everything else here. It names the operator's ServiceAccount and nobody else.
+/// The right to everything else here. It names the operator's `ServiceAccount` and nobody else.
 pub(super) fn operator(place: &Place<'_>, operator: &Operator<'_>) -> RoleBinding {
     let subject = Who {
         kind: "ServiceAccount".to_owned(),

@@ -67,10 +67,7 @@ pub(super) fn limit_range(place: &Place<'_>, quota: &ValidQuota) -> LimitRange {
         max: Some(amounts(&[("memory", &quota.memory.0)])),
         ..LimitRangeItem::default()
     };
-    LimitRange {
-        metadata: place.metadata(LIMITS),
-        spec: Some(LimitRangeSpec { limits: vec![container] }),
-    }
+    LimitRange { metadata: place.metadata(LIMITS), spec: Some(LimitRangeSpec { limits: vec![container] }) }
 }
 
 fn resource_quota(place: &Place<'_>, hard: BTreeMap<String, Amount>) -> ResourceQuota {

@@ -9,6 +9,7 @@ pub mod network;
 mod registry;
 mod services;
 
+pub use registry::DockerConfigs;
 pub use services::orphans;
 
 use std::collections::BTreeMap;
@@ -56,17 +57,8 @@ pub struct Children {
 pub struct Operator<'a> {
     /// Its own namespace.
     pub namespace: &'a str,
-    /// Its ServiceAccount there.
+    /// Its `ServiceAccount` there.
     pub service_account: &'a str,
-}
-
-/// `.dockerconfigjson` of the tenant's two registry accounts.
-#[derive(Clone)]
-pub struct DockerConfigs {
-    /// For the tenant's CI, in the home namespace.
-    pub push: String,
-    /// For its nodes, in every environment's namespace.
-    pub pull: String,
 }
 
 /// Everything of `tenant`, its home first, then its environments in promotion order.
@@ -128,10 +120,14 @@ struct Place<'a> {
 impl Place<'_> {
     /// Labels of everything in this place.
     fn labels(&self) -> BTreeMap<String, String> {
-        [(names::MANAGED_BY, names::MANAGER), (names::TENANT, &self.tenant.name), (names::ENVIRONMENT, self.environment)]
-            .into_iter()
-            .map(|(key, value)| (key.to_owned(), value.to_owned()))
-            .collect()
+        [
+            (names::MANAGED_BY, names::MANAGER),
+            (names::TENANT, &self.tenant.name),
+            (names::ENVIRONMENT, self.environment),
+        ]
+        .into_iter()
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .collect()
     }
 
     fn metadata(&self, name: &str) -> ObjectMeta {

@@ -5,7 +5,8 @@
 
 use k8s_openapi::{
     api::networking::v1::{
-        IPBlock, NetworkPolicy, NetworkPolicyEgressRule, NetworkPolicyPeer, NetworkPolicyPort, NetworkPolicySpec,
+        IPBlock, NetworkPolicy, NetworkPolicyEgressRule, NetworkPolicyPeer, NetworkPolicyPort,
+        NetworkPolicySpec,
     },
     apimachinery::pkg::{apis::meta::v1::LabelSelector, util::intstr::IntOrString},
 };
@@ -13,7 +14,7 @@ use k8s_openapi::{
 use super::Place;
 use crate::environment::{Block, ValidNetwork};
 
-/// Where NodeLocal DNSCache listens on every node, by its manual; its packets never reach the pods of cluster DNS.
+/// Where the node-local DNS cache of Kubernetes listens on every node, by its manual; its packets never reach the pods of cluster DNS.
 const NODE_LOCAL_DNS: &str = "169.254.20.10/32";
 
 /// Nothing in, nothing out.
@@ -21,15 +22,15 @@ pub(super) fn closed(place: &Place<'_>) -> NetworkPolicy {
     policy(place, "imaas-default-deny", &["Ingress", "Egress"], None)
 }
 
-/// All policies of an environment's namespace that no single service brings.
+/// All policies of an environment's namespace that no single service brings. The networks are one policy, so that
+/// one that is closed again goes by a change and nothing is left over.
 pub(super) fn policies(place: &Place<'_>, networks: &[ValidNetwork]) -> Vec<NetworkPolicy> {
-    let mut policies = vec![closed(place), egress(place, "imaas-dns", dns()), egress(place, "imaas-namespace", own())];
-    policies.extend(
-        networks
-            .iter()
-            .map(|network| egress(place, &format!("imaas-network-{}", network.name), egress_to(network))),
-    );
-    policies
+    vec![
+        closed(place),
+        egress(place, "imaas-dns", vec![dns()]),
+        egress(place, "imaas-namespace", vec![own()]),
+        egress(place, "imaas-networks", networks.iter().map(egress_to).collect()),
+    ]
 }
 
 /// What opens the way to `network`, for a policy with `policyTypes: [Egress]`.
@@ -37,7 +38,8 @@ pub fn egress_to(network: &ValidNetwork) -> NetworkPolicyEgressRule {
     let peer = |block: &Block| NetworkPolicyPeer {
         ip_block: Some(IPBlock {
             cidr: block.cidr.to_string(),
-            except: Some(block.except.iter().map(ToString::to_string).collect()).filter(|list: &Vec<_>| !list.is_empty()),
+            except: Some(block.except.iter().map(ToString::to_string).collect())
+                .filter(|list: &Vec<_>| !list.is_empty()),
         }),
         ..NetworkPolicyPeer::default()
     };
@@ -59,17 +61,21 @@ fn dns() -> NetworkPolicyEgressRule {
         ip_block: Some(IPBlock { cidr: NODE_LOCAL_DNS.to_owned(), except: None }),
         ..NetworkPolicyPeer::default()
     };
-    NetworkPolicyEgressRule { to: Some(vec![pods, cache]), ports: Some(vec![port("UDP", 53), port("TCP", 53)]) }
+    NetworkPolicyEgressRule {
+        to: Some(vec![pods, cache]),
+        ports: Some(vec![port("UDP", 53), port("TCP", 53)]),
+    }
 }
 
 /// Every pod of the same namespace; it still has to let in what comes.
 fn own() -> NetworkPolicyEgressRule {
-    let pods = NetworkPolicyPeer { pod_selector: Some(LabelSelector::default()), ..NetworkPolicyPeer::default() };
+    let pods =
+        NetworkPolicyPeer { pod_selector: Some(LabelSelector::default()), ..NetworkPolicyPeer::default() };
     NetworkPolicyEgressRule { to: Some(vec![pods]), ports: None }
 }
 
-fn egress(place: &Place<'_>, name: &str, rule: NetworkPolicyEgressRule) -> NetworkPolicy {
-    policy(place, name, &["Egress"], Some(vec![rule]))
+fn egress(place: &Place<'_>, name: &str, rules: Vec<NetworkPolicyEgressRule>) -> NetworkPolicy {
+    policy(place, name, &["Egress"], Some(rules))
 }
 
 fn policy(

@@ -32,7 +32,8 @@ pub fn orphans(
         .map(|service| {
             let service = service.as_ref();
             let name = service.name_any();
-            let since = service.annotations().get(names::ORPHANED).cloned().unwrap_or_else(|| generation.to_string());
+            let since =
+                service.annotations().get(names::ORPHANED).cloned().unwrap_or_else(|| generation.to_string());
             let mut orphan = object(place.metadata(&name), &name, service.spec.clone());
             orphan.annotations_mut().insert(names::ORPHANED.to_owned(), since);
             orphan
