@@ -9,6 +9,7 @@ pub mod args;
 pub mod cluster;
 pub mod conditions;
 pub mod environment;
+pub mod git;
 pub mod health;
 pub mod http;
 pub mod metrics;
