@@ -13,5 +13,6 @@ pub mod http;
 pub mod metrics;
 pub mod names;
 pub mod platform;
+pub mod registry;
 pub mod retry;
 pub mod telemetry;
