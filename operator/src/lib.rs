@@ -7,6 +7,8 @@
 pub mod api;
 pub mod cluster;
 pub mod conditions;
+pub mod git;
 pub mod metrics;
 pub mod names;
 pub mod retry;
+pub mod service;
