@@ -17,3 +17,4 @@ pub mod platform;
 pub mod retry;
 pub mod service;
 pub mod telemetry;
+pub mod yaml;

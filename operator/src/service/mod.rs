@@ -6,11 +6,11 @@
 //! Pure: [`validate`], [`resolve`], [`promote`], [`status`], [`schedule`]. IO: [`poll`] reads Git and the registry and
 //! never the cluster's services; [`reconcile`] writes the cluster and never waits for Git; [`run`] wakes it.
 
-pub mod poll;
+//pub mod poll;
 pub mod promote;
-pub mod reconcile;
+//pub mod reconcile;
 pub mod resolve;
-pub mod run;
+//pub mod run;
 pub mod schedule;
 pub mod status;
 pub mod validate;
