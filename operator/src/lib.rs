@@ -5,10 +5,16 @@
 //! service repository -> service -> Release -> release -> Deployment, Service, ConfigMap
 //! ```
 pub mod api;
+pub mod args;
 pub mod cluster;
 pub mod conditions;
+pub mod health;
+pub mod http;
 pub mod metrics;
 pub mod names;
 pub mod release;
 pub mod retry;
 pub mod runtime;
+pub mod platform;
+pub mod retry;
+pub mod telemetry;

@@ -10,6 +10,11 @@ static REGISTRY: LazyLock<Registry> = LazyLock::new(Registry::new);
 pub static WATCH_ERRORS: LazyLock<IntCounterVec> =
     LazyLock::new(|| counter("imaas_watch_errors_total", "Interruptions of watches", &["kind"]));
 
+/// `imaas_unreadable_objects_total{kind}`: stored objects that do not parse and are left out.
+pub static UNREADABLE: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    counter("imaas_unreadable_objects_total", "Stored objects that do not parse", &["kind"])
+});
+
 /// `imaas_reconciles_total{controller,reason}`: passes by how they ended.
 pub static RECONCILES: LazyLock<IntCounterVec> =
     LazyLock::new(|| counter("imaas_reconciles_total", "Passes by outcome", &["controller", "reason"]));
@@ -54,6 +59,7 @@ mod tests {
     #[test]
     fn every_metric_registers_and_is_told() {
         WATCH_ERRORS.with_label_values(&["Namespace"]).inc();
+        UNREADABLE.with_label_values(&["Tenant"]).inc();
         RECONCILES.with_label_values(&["tenant", "Succeeded"]).inc();
         RECONCILE_SECONDS.with_label_values(&["tenant"]).observe(0.01);
         GIT_REQUESTS.with_label_values(&["heads", "Succeeded"]).inc();

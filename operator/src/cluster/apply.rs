@@ -5,6 +5,8 @@
 //! watch shows that version, nothing can have changed. Otherwise (a restart, or somebody's hand) it is read and
 //! compared; it is written only when it differs.
 
+use std::fmt::Debug;
+
 use k8s_openapi::api::core::v1::Namespace;
 use kube::{
     Client, Resource, ResourceExt,
@@ -105,10 +107,13 @@ impl ApplyError {
 
 /// What every kind here can do.
 pub trait Object:
-    Resource<DynamicType = ()> + Serialize + DeserializeOwned + Clone + std::fmt::Debug
+    Resource<DynamicType = ()> + Serialize + DeserializeOwned + Clone + Debug + Send + Sync + 'static
 {
 }
-impl<K: Resource<DynamicType = ()> + Serialize + DeserializeOwned + Clone + std::fmt::Debug> Object for K {}
+impl<K> Object for K where
+    K: Resource<DynamicType = ()> + Serialize + DeserializeOwned + Clone + Debug + Send + Sync + 'static
+{
+}
 
 impl Cluster {
     /// Makes `wanted` so, and says what that took.
@@ -124,7 +129,9 @@ impl Cluster {
             return Ok(Applied::Unchanged);
         }
         wanted.annotations_mut().insert(APPLIED.to_owned(), hash.clone());
-        let live = if known.is_some() || seen.is_some() { self.read::<K>(&key).await? } else { None };
+        // Secrets are never watched, so that nothing is seen says nothing of them.
+        let may_exist = known.is_some() || seen.is_some() || key.kind == "Secret";
+        let live = if may_exist { self.read::<K>(&key).await? } else { None };
         let (applied, version) = match live {
             None => (Applied::Created, self.patch(&key, &wanted, false).await?),
             Some(live) if live.labels().get(MANAGED_BY).map(String::as_str) != Some(MANAGER) => {

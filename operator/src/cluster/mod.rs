@@ -2,13 +2,17 @@
 
 mod apply;
 mod client;
+mod control;
 mod difference;
 mod event;
 mod observe;
+mod watched;
 
-pub use apply::{Applied, ApplyError, CreatedNamespace};
+pub use apply::{Applied, ApplyError, CreatedNamespace, Object};
 pub use client::{ConnectError, connect};
-pub use observe::{ObjectKey, Touch};
+pub use control::{Control, ReconcileError, control};
+pub use observe::{Background, ObjectKey, Touch};
+pub use watched::Watched;
 
 use std::{
     collections::HashMap,
@@ -16,8 +20,13 @@ use std::{
 };
 
 use k8s_openapi::api::apps::v1::Deployment;
-use kube::runtime::{events::Recorder, reflector::Store};
+use kube::{
+    ResourceExt,
+    runtime::{events::Recorder, reflector::Store},
+};
 use tokio::sync::mpsc;
+
+use crate::names;
 
 /// One cluster: its client, and what is known of the operator's own objects in it. Cheap to clone.
 #[derive(Clone)]
@@ -45,6 +54,18 @@ impl Cluster {
 
     fn seen_version(&self, key: &ObjectKey) -> Option<String> {
         self.0.seen.lock().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
+    }
+
+    /// A custom object that carries our label counts as seen, like any child.
+    fn saw_custom<K: Object>(&self, object: &K) {
+        if object.labels().get(names::MANAGED_BY).map(String::as_str) == Some(names::MANAGER) {
+            let version = object.resource_version().unwrap_or_default();
+            self.0.seen.lock().unwrap_or_else(PoisonError::into_inner).insert(ObjectKey::of(object), version);
+        }
+    }
+
+    fn lost_custom<K: Object>(&self, object: &K) {
+        self.0.seen.lock().unwrap_or_else(PoisonError::into_inner).remove(&ObjectKey::of(object));
     }
 
     fn known(&self, key: &ObjectKey) -> Option<(String, String)> {

@@ -1,0 +1,126 @@
+//! The command line. Every option can be set by an environment variable too, as the chart does.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use clap::{Args, Parser, Subcommand};
+use url::Url;
+
+use crate::telemetry::LogFormat;
+
+/// Integration Mashup as a Service: a multi-tenant GitOps operator for integration services.
+#[derive(Debug, Parser)]
+#[command(name = "imaas-operator", version, propagate_version = true)]
+pub struct Cli {
+    /// How a log line looks.
+    #[arg(long, global = true, env = "IMAAS_LOG_FORMAT", value_enum, default_value_t = LogFormat::Json)]
+    pub log_format: LogFormat,
+    /// What is logged: `info`, or `imaas_operator=debug,kube=warn`.
+    #[arg(long, global = true, env = "IMAAS_LOG", default_value = "info")]
+    pub log: String,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The two processes of the chart.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Runs the operator: Git in, running services out.
+    Run(Box<Run>),
+    /// Runs the registry's token service: who may push and pull what.
+    RegistryAuth(RegistryAuth),
+}
+
+/// Options of `run`.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  imaas-operator run --registry-host registry.example.com \\\n    --registry-realm https://registry.example.com/token --accounts-key-file /etc/imaas/accounts.key")]
+pub struct Run {
+    /// Address of `/livez`, `/readyz` and `/metrics`.
+    #[arg(long, env = "IMAAS_LISTEN", default_value = "0.0.0.0:8080")]
+    pub listen: SocketAddr,
+    /// The operator's own namespace.
+    #[arg(long, env = "IMAAS_NAMESPACE", default_value = "imaas-system")]
+    pub namespace: String,
+    /// The operator's ServiceAccount in that namespace; it gets a role in every tenant namespace.
+    #[arg(long, env = "IMAAS_SERVICE_ACCOUNT", default_value = "imaas-operator")]
+    pub service_account: String,
+    /// Where the mirrors of Git repositories are kept; may be lost at any time.
+    #[arg(long, env = "IMAAS_DATA_DIR", default_value = "/var/lib/imaas")]
+    pub data_dir: PathBuf,
+    /// How often a service repository is looked at; at least 1s.
+    #[arg(long, env = "IMAAS_INTERVAL", default_value = "60s", value_parser = interval)]
+    pub interval: Duration,
+    /// Git hosts that may have a private address; others must be public. Repeat, or separate by commas.
+    #[arg(long = "allowed-git-host", env = "IMAAS_ALLOWED_GIT_HOSTS", value_delimiter = ',')]
+    pub allowed_git_hosts: Vec<String>,
+    /// The registry as image names say it, such as `registry.example.com`.
+    #[arg(long, env = "IMAAS_REGISTRY_HOST")]
+    pub registry_host: String,
+    /// Where the operator itself reaches the registry; without it, `https://<registry-host>`.
+    #[arg(long, env = "IMAAS_REGISTRY_URL")]
+    pub registry_url: Option<Url>,
+    /// Where the registry sends clients for a token.
+    #[arg(long, env = "IMAAS_REGISTRY_REALM")]
+    pub registry_realm: Url,
+    /// PEM file of the authority that signed the registry's certificate, when it is a private one.
+    #[arg(long, env = "IMAAS_REGISTRY_CA_FILE")]
+    pub registry_ca_file: Option<PathBuf>,
+    /// The key from which the registry accounts' passwords are derived, at least 32 bytes.
+    #[arg(long, env = "IMAAS_ACCOUNTS_KEY_FILE")]
+    pub accounts_key_file: PathBuf,
+    /// For trying things out: plain `http` to Git and registry is accepted.
+    #[arg(long, env = "IMAAS_DEVELOPMENT")]
+    pub development: bool,
+}
+
+/// Options of `registry-auth`.
+#[derive(Debug, Args)]
+pub struct RegistryAuth {
+    /// Address of `/token`, `/livez`, `/readyz` and `/metrics`.
+    #[arg(long, env = "IMAAS_LISTEN", default_value = "0.0.0.0:8080")]
+    pub listen: SocketAddr,
+    /// PEM file of the private key that signs tokens.
+    #[arg(long, env = "IMAAS_SIGNING_KEY_FILE")]
+    pub signing_key_file: PathBuf,
+    /// PEM file of its certificate, which the registry trusts as `rootcertbundle`.
+    #[arg(long, env = "IMAAS_SIGNING_CERT_FILE")]
+    pub signing_cert_file: PathBuf,
+    /// The key from which the registry accounts' passwords are derived, at least 32 bytes.
+    #[arg(long, env = "IMAAS_ACCOUNTS_KEY_FILE")]
+    pub accounts_key_file: PathBuf,
+    /// `issuer` in the registry's configuration.
+    #[arg(long, env = "IMAAS_TOKEN_ISSUER", default_value = "imaas")]
+    pub issuer: String,
+    /// `service` in the registry's configuration.
+    #[arg(long, env = "IMAAS_TOKEN_SERVICE", default_value = "imaas-registry")]
+    pub service: String,
+}
+
+/// `60s`, `1m30s`; at least one second.
+fn interval(text: &str) -> Result<Duration, String> {
+    let duration: jiff::SignedDuration =
+        text.parse().map_err(|_| format!("{text:?} is not a duration such as 60s or 5m"))?;
+    match Duration::try_from(duration) {
+        Ok(duration) if duration >= Duration::from_secs(1) => Ok(duration),
+        _ => Err("must be at least 1s".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_interval_is_a_duration_of_at_least_a_second() {
+        assert_eq!(interval("1m30s"), Ok(Duration::from_secs(90)));
+        assert_eq!(interval("1s"), Ok(Duration::from_secs(1)));
+        assert!(interval("999ms").is_err() && interval("-5s").is_err());
+        assert!(interval("soon").is_err_and(|message| message.contains("60s")));
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,129 @@
+//! The loop of every controller, once: what wakes an object, how many run at a time, when a failure is tried again.
+
+use std::{
+    convert::Infallible,
+    future::Future,
+    panic::AssertUnwindSafe,
+    pin::Pin,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use futures::{FutureExt, StreamExt, stream::BoxStream};
+use kube::runtime::{
+    applier,
+    controller::{self, Action, Config},
+    reflector::ObjectRef,
+};
+
+use super::{Watched, apply::Object};
+use crate::{
+    conditions::Reason,
+    metrics::{RECONCILE_SECONDS, RECONCILES},
+    retry::{Failures, Retry, backoff},
+};
+
+/// What a controller asks of an error.
+pub trait ReconcileError: std::error::Error + Send + Sync + 'static {
+    /// When to try again.
+    fn retry(&self) -> Retry;
+    /// Condition reason and metric label.
+    fn reason(&self) -> Reason;
+}
+
+/// One controller.
+pub struct Control<K: Object> {
+    /// Its name in logs and metrics.
+    pub name: &'static str,
+    /// The objects; each of their changes is a reason to run.
+    pub watched: Watched<K>,
+    /// Other reasons.
+    pub triggers: Vec<BoxStream<'static, ObjectRef<K>>>,
+    /// How many objects at a time; one object never runs twice at a time.
+    pub concurrency: u16,
+    /// Randomness in `0.0..=1.0` for the backoff.
+    pub jitter: fn() -> f64,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum Failed<E: std::error::Error + 'static> {
+    #[error(transparent)]
+    Told(E),
+    /// A defect of ours: this object waits, the others go on.
+    #[error("the operator panicked; please report this with its log")]
+    Panicked,
+}
+
+/// Runs `reconcile` until `shutdown` resolves and what is under way is done.
+pub async fn control<K, E, Fut>(
+    control: Control<K>,
+    reconcile: impl Fn(Arc<K>) -> Fut + Send + 'static,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) where
+    K: Object,
+    E: ReconcileError,
+    Fut: Future<Output = Result<Action, E>> + Send + 'static,
+{
+    let Control { name, watched, mut triggers, concurrency, jitter } = control;
+    triggers.push(watched.changes().boxed());
+    let queue = futures::stream::select_all(triggers).take_until(shutdown).map(Ok::<_, Infallible>);
+    let failures = Arc::new(Failures::<ObjectRef<K>>::default());
+    let policy_failures = failures.clone();
+    let policy = move |object: Arc<K>, error: &Failed<E>, _: Arc<()>| {
+        let attempt = policy_failures.count(ObjectRef::from_obj(&*object));
+        match error {
+            Failed::Told(error) => match error.retry() {
+                Retry::Never => Action::await_change(),
+                Retry::After(delay) => Action::requeue(delay),
+                Retry::Backoff => Action::requeue(backoff(attempt, jitter())),
+            },
+            Failed::Panicked => Action::requeue(backoff(attempt, jitter())),
+        }
+    };
+    let guarded = move |object: Arc<K>,
+                        _: Arc<()>|
+          -> Pin<Box<dyn Future<Output = Result<Action, Failed<E>>> + Send>> {
+        let pass = AssertUnwindSafe(reconcile(object)).catch_unwind();
+        Box::pin(async move {
+            let begun = Instant::now();
+            let outcome = pass.await;
+            RECONCILE_SECONDS.with_label_values(&[name]).observe(begun.elapsed().as_secs_f64());
+            let (outcome, reason) = match outcome {
+                Ok(Ok(action)) => (Ok(action), Reason::Succeeded.as_str()),
+                Ok(Err(error)) => {
+                    let reason = error.reason().as_str();
+                    (Err(Failed::Told(error)), reason)
+                }
+                Err(_) => (Err(Failed::Panicked), "Panicked"),
+            };
+            RECONCILES.with_label_values(&[name, reason]).inc();
+            outcome
+        })
+    };
+    // A burst of changes of one object becomes one pass; short, since it delays every roll-out.
+    let config = Config::default().concurrency(concurrency).debounce(Duration::from_millis(20));
+    applier(guarded, policy, Arc::new(()), watched.store(), queue, config)
+        .for_each(|result| {
+            match result {
+                Ok((object, _)) => {
+                    failures.forget(&object);
+                    tracing::debug!(controller = name, %object, "reconciled");
+                }
+                Err(controller::Error::ObjectNotFound(object)) => {
+                    tracing::debug!(controller = name, %object, "gone before its turn");
+                }
+                Err(controller::Error::ReconcilerFailed(Failed::Panicked, object)) => {
+                    tracing::error!(controller = name, %object, "panicked; please report this");
+                }
+                Err(error) => {
+                    tracing::warn!(
+                        controller = name,
+                        error = &error as &dyn std::error::Error,
+                        "not reconciled"
+                    );
+                }
+            }
+            std::future::ready(())
+        })
+        .await;
+}

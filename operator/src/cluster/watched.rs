@@ -1,0 +1,144 @@
+#![expect(clippy::disallowed_types, reason = "IO: opens a watch")]
+//! One watch of one of our own kinds, with what it last showed. All controllers share it.
+//!
+//! An object that does not parse is counted, told and left out: the kind keeps working for everybody else.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use futures::{FutureExt, Stream, StreamExt, future::BoxFuture};
+use kube::{
+    Api, ResourceExt,
+    core::DeserializeGuard,
+    runtime::{
+        WatchStreamExt,
+        reflector::{self, ObjectRef, Store, store::Writer},
+        watcher::{self, Event},
+    },
+};
+use tokio::sync::{mpsc, watch};
+
+use super::{Cluster, apply::Object, observe::Background};
+
+/// The objects of kind `K`. Cheap to clone.
+#[derive(Clone)]
+pub struct Watched<K: Object> {
+    store: Store<K>,
+    listeners: Arc<Mutex<Vec<mpsc::UnboundedSender<ObjectRef<K>>>>>,
+}
+
+impl<K: Object> Watched<K> {
+    /// Starts the watch. The first future runs it; the second is done when it has listed once.
+    pub fn start(cluster: &Cluster) -> (Self, Background, BoxFuture<'static, ()>) {
+        let (store, writer) = reflector::store();
+        let watched = Self { store, listeners: Arc::default() };
+        let (done, mut listed) = watch::channel(false);
+        let background = watched.clone().follow(cluster.clone(), writer, done);
+        let ready = async move {
+            // An error means that the watch is gone, and with it the operator.
+            let _ = listed.wait_for(|done| *done).await;
+        };
+        (watched, Box::pin(background), ready.boxed())
+    }
+
+    /// The cluster-scoped object of this name.
+    pub fn named(&self, name: &str) -> Option<Arc<K>> {
+        self.store.get(&ObjectRef::new(name))
+    }
+
+    /// The object of this name in this namespace.
+    pub fn named_in(&self, namespace: &str, name: &str) -> Option<Arc<K>> {
+        self.store.get(&ObjectRef::new(name).within(namespace))
+    }
+
+    /// All of them, in no order.
+    pub fn all(&self) -> Vec<Arc<K>> {
+        self.store.state()
+    }
+
+    /// All of them in one namespace, in no order.
+    pub fn all_in(&self, namespace: &str) -> Vec<Arc<K>> {
+        self.store.state_filter(|object| object.namespace().as_deref() == Some(namespace))
+    }
+
+    /// Everything there is at the first list, then every object that changes or goes.
+    pub fn changes(&self) -> impl Stream<Item = ObjectRef<K>> + Send + use<K> {
+        let (sender, mut receiver) = mpsc::unbounded_channel();
+        self.listeners.lock().unwrap_or_else(PoisonError::into_inner).push(sender);
+        futures::stream::poll_fn(move |context| receiver.poll_recv(context))
+    }
+
+    /// The store, for the controller that owns the kind.
+    pub(super) fn store(&self) -> Store<K> {
+        self.store.clone()
+    }
+
+    async fn follow(self, cluster: Cluster, mut writer: Writer<K>, done: watch::Sender<bool>) {
+        let api = Api::<DeserializeGuard<K>>::all(cluster.client());
+        let mut events = watcher::watcher(api, watcher::Config::default()).default_backoff().boxed();
+        let mut before = Vec::new();
+        while let Some(event) = events.next().await {
+            let event = match event {
+                Ok(event) => event,
+                Err(error) => {
+                    crate::metrics::WATCH_ERRORS.with_label_values(&[K::kind(&()).as_ref()]).inc();
+                    tracing::warn!(kind = %K::kind(&()), error = &error as &dyn std::error::Error, "watch interrupted");
+                    continue;
+                }
+            };
+            let Some(event) = parsed(event) else { continue };
+            if matches!(event, Event::Init) {
+                before = self.store.state();
+            }
+            writer.apply_watcher_event(&event);
+            match event {
+                Event::Init => {}
+                Event::InitApply(object) => cluster.saw_custom(&object),
+                Event::InitDone => {
+                    let _ = done.send(true);
+                    for object in before.drain(..).chain(self.store.state()) {
+                        self.tell(&object);
+                    }
+                }
+                Event::Apply(object) => {
+                    cluster.saw_custom(&object);
+                    self.tell(&object);
+                }
+                Event::Delete(object) => {
+                    cluster.lost_custom(&object);
+                    self.tell(&object);
+                }
+            }
+        }
+    }
+
+    fn tell(&self, object: &K) {
+        let reference = ObjectRef::from_obj(object);
+        self.listeners
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .retain(|listener| listener.send(reference.clone()).is_ok());
+    }
+}
+
+/// The event without the guard, and without managed fields, which are two thirds of an object's size.
+fn parsed<K: Object>(event: Event<DeserializeGuard<K>>) -> Option<Event<K>> {
+    let opened = |guard: DeserializeGuard<K>| match guard.0 {
+        Ok(mut object) => {
+            object.meta_mut().managed_fields = None;
+            Some(object)
+        }
+        Err(invalid) => {
+            let name = invalid.metadata.name.as_deref().unwrap_or_default();
+            tracing::error!(kind = %K::kind(&()), name, error = invalid.error, "stored object does not parse and is left out");
+            crate::metrics::UNREADABLE.with_label_values(&[K::kind(&()).as_ref()]).inc();
+            None
+        }
+    };
+    match event {
+        Event::Init => Some(Event::Init),
+        Event::InitDone => Some(Event::InitDone),
+        Event::InitApply(object) => opened(object).map(Event::InitApply),
+        Event::Apply(object) => opened(object).map(Event::Apply),
+        Event::Delete(object) => opened(object).map(Event::Delete),
+    }
+}
