@@ -1,0 +1,12 @@
+//! A release: rendered once from settings, runtime and image, then made so in the cluster and observed.
+
+pub mod config;
+pub mod desired;
+pub mod observe;
+pub mod render;
+mod template;
+
+pub use config::{ConfigFile, ConfigFiles};
+pub use desired::{Children, Target, desired};
+pub use observe::{Observed, Phase, observed};
+pub use render::{Input, RenderError, Rendered, render};
