@@ -1,1 +1,1 @@
-//! control_plane
+//! `control_plane`

@@ -10,4 +10,7 @@ pub mod kubectl;
 pub mod node;
 pub mod packages;
 pub mod process;
+mod progress;
 pub mod registry;
+
+pub use progress::Progress;

@@ -11,7 +11,8 @@ use super::Problem;
 use crate::{
     api::{DescriptorSpec, ServiceDescriptor},
     conditions::Reason,
-    git::Directory,
+    git::{Directory, File},
+    release::{ConfigFile, ConfigFiles},
     yaml,
 };
 
@@ -21,11 +22,11 @@ pub const DESCRIPTOR: &str = "imaas.yaml";
 pub const DESCRIPTOR_BYTES: u64 = 64 << 10;
 /// What makes no new build where the descriptor does not say.
 const DEFAULT_IGNORE: [&str; 2] = ["*.md", "docs"];
+/// Git's mode of a file that may be run.
+const EXECUTABLE: u32 = 0o100_755;
 /// At most so many problems of a descriptor are told.
 const TOLD_PROBLEMS: usize = 3;
 
-/// Files of a configuration directory: path relative to it → content.
-pub type Files = BTreeMap<String, Vec<u8>>;
 
 /// What a commit holds for a service.
 #[derive(Clone, Debug, PartialEq)]
@@ -37,7 +38,7 @@ pub struct Content {
     /// As the file says, before any environment's own.
     pub descriptor: ServiceDescriptor,
     /// Every directory that some environment names in `config`.
-    pub configs: BTreeMap<String, Result<Files, Problem>>,
+    pub configs: BTreeMap<String, Result<ConfigFiles, Problem>>,
 }
 
 /// A branch as it was last read.
@@ -86,7 +87,7 @@ pub struct Resolved {
     /// After the environment's merge patch.
     pub settings: DescriptorSpec,
     /// Files of the configuration directory.
-    pub config: Option<Files>,
+    pub config: Option<ConfigFiles>,
 }
 
 /// The commit as `environment` sees it.
@@ -125,14 +126,18 @@ pub fn config_directories(descriptor: &ServiceDescriptor) -> BTreeSet<String> {
 }
 
 /// Files of a configuration directory as it was read. What is there and cannot be used is a problem, not a gap.
-pub fn config(directory: &str, read: Directory) -> Result<Files, Problem> {
+pub fn config(directory: &str, read: Directory) -> Result<ConfigFiles, Problem> {
     match read.ignored.first() {
         Some((name, why)) => {
             let message = format!("config: {directory}/{name}: {why}: remove it from the directory or make it a file");
             Err(Problem::new(Reason::InvalidConfig, message))
         }
-        None => Ok(read.files.into_iter().map(|(name, file)| (name, file.content)).collect()),
+        None => Ok(read.files.into_iter().map(|(name, file)| (name, config_file(file))).collect()),
     }
+}
+
+fn config_file(file: File) -> ConfigFile {
+    ConfigFile { bytes: file.content, executable: file.mode == EXECUTABLE }
 }
 
 /// Which paths, relative to the service's directory, make no new build. It asks the descriptor itself and no
@@ -175,7 +180,6 @@ pub fn joined(directory: &str, name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::git::File;
 
     const ORDERS: &str = "apiVersion: imaas.dev/v1alpha1
 kind: ServiceDescriptor
@@ -189,7 +193,10 @@ environments:
 
     fn content(text: &str) -> Content {
         let descriptor = descriptor("", Some(text.as_bytes())).unwrap();
-        let file = |value: &str| Ok(Files::from([("app.properties".to_owned(), value.as_bytes().to_vec())]));
+        let file = |value: &str| {
+            let file = ConfigFile { bytes: value.as_bytes().to_vec(), executable: false };
+            Ok(ConfigFiles::from([("app.properties".to_owned(), file)]))
+        };
         Content {
             commit: "4f2a".repeat(10),
             build_id: "b1".to_owned(),
@@ -207,8 +214,8 @@ environments:
         let (dev, prod) = (resolve(&content, "dev").unwrap(), resolve(&content, "prod").unwrap());
         assert_eq!((dev.settings.scaling.min, prod.settings.scaling.min), (2, 3));
         assert_eq!((dev.settings.env["LOG_LEVEL"].as_str(), prod.settings.env["LOG_LEVEL"].as_str()), ("info", "warn"));
-        assert_eq!(dev.config.unwrap()["app.properties"], b"for=all");
-        assert_eq!(prod.config.unwrap()["app.properties"], b"for=prod");
+        assert_eq!(dev.config.unwrap()["app.properties"].bytes, b"for=all");
+        assert_eq!(prod.config.unwrap()["app.properties"].bytes, b"for=prod");
         assert_eq!(dev.build_id, prod.build_id);
     }
 
@@ -239,7 +246,7 @@ environments:
     fn a_link_among_the_configuration_is_a_problem_and_not_a_gap() {
         let file = File { mode: 0o100_644, blob: String::new(), content: b"a=1".to_vec() };
         let mut read = Directory { files: BTreeMap::from([("a.properties".to_owned(), file)]), ignored: vec![] };
-        assert_eq!(config("config", read.clone()).unwrap()["a.properties"], b"a=1");
+        assert_eq!(config("config", read.clone()).unwrap()["a.properties"].bytes, b"a=1");
         read.ignored.push(("passwd".to_owned(), "is a symbolic link"));
         let problem = config("config", read).unwrap_err();
         assert_eq!(problem.reason, Reason::InvalidConfig);
