@@ -28,7 +28,7 @@ fn is_refused_v4(address: Ipv4Addr) -> bool {
         || (a == 192 && b == 88 && c == 99)
 }
 
-/// Only global unicast (2000::/3) passes, and of that not the ranges that carry an IPv4 address or lead nowhere.
+/// Only global unicast (`2000::/3`) passes, and of that not the ranges that carry an IPv4 address or lead nowhere.
 fn is_refused_v6(address: Ipv6Addr) -> bool {
     if let Some(v4) = address.to_ipv4_mapped() {
         return is_refused_v4(v4);
@@ -93,7 +93,9 @@ mod tests {
 
     #[test]
     fn public_addresses_pass() {
-        for text in ["140.82.121.4", "1.1.1.1", "172.32.0.1", "100.128.0.1", "2606:50c0:8000::154", "2a00:1450::1"] {
+        for text in
+            ["140.82.121.4", "1.1.1.1", "172.32.0.1", "100.128.0.1", "2606:50c0:8000::154", "2a00:1450::1"]
+        {
             assert!(!is_refused(text.parse().unwrap()), "{text} must pass");
         }
     }

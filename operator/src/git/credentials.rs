@@ -31,7 +31,9 @@ pub struct Access {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CredentialsError {
     /// Only one of the two keys, or neither and no `ca.crt`.
-    #[error("the Secret has no key `{0}`; it needs `username` and `password`, or `ca.crt` alone for a public repository")]
+    #[error(
+        "the Secret has no key `{0}`; it needs `username` and `password`, or `ca.crt` alone for a public repository"
+    )]
     Missing(&'static str),
     /// Not text, empty, or with a line break.
     #[error("the Secret's key `{0}` must be one line of text that is not empty")]

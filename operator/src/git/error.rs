@@ -30,7 +30,9 @@ pub enum GitError {
     #[error("{0}: the answer is not that of a Git server ({1}); check the URL")]
     NotGit(GitUrl, &'static str),
     /// More bytes or objects than allowed.
-    #[error("{url}: more than {cap} {what}; make the repository smaller, or ask the platform team for a higher limit")]
+    #[error(
+        "{url}: more than {cap} {what}; make the repository smaller, or ask the platform team for a higher limit"
+    )]
     RepositoryTooLarge {
         /// Where.
         url: GitUrl,

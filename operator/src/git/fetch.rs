@@ -71,7 +71,7 @@ impl Fetch {
         if holding.packs <= self.limits.packs && holding.full == full {
             return Ok((repository, holding, vec![self.branch.clone()]));
         }
-        let known = |branch: &&String| **branch != self.branch && self.mirror.knows(&repository, branch);
+        let known = |branch: &&String| **branch != self.branch && mirror::knows(&repository, branch);
         let mut branches: Vec<String> = self.heads.keys().filter(known).cloned().collect();
         branches.push(self.branch.clone());
         drop(repository);
@@ -93,8 +93,13 @@ impl Fetch {
         want: BTreeSet<CommitId>,
     ) -> Result<(), GitError> {
         let Holding { have, mut shallow, full, .. } = holding;
-        let wanted =
-            Wanted { want, have, shallow: shallow.clone(), depth_one: !full, blob_limit: self.limits.blob_bytes };
+        let wanted = Wanted {
+            want,
+            have,
+            shallow: shallow.clone(),
+            depth_one: !full,
+            blob_limit: self.limits.blob_bytes,
+        };
         let url = &self.remote.url;
         let body = wanted.request(self.capabilities).map_err(|error| protocol_error(url, error))?;
         let ask = Ask::UploadPack { body, v2: self.capabilities.v2 };
@@ -144,7 +149,7 @@ impl Fetch {
                 return Err(GitError::Corrupt(self.remote.url.clone(), why));
             }
         }
-        self.mirror.keep(repository, branch, head).map_err(|error| self.error(error.into()))
+        mirror::keep(repository, branch, head).map_err(|error| self.error(error.into()))
     }
 
     fn error(&self, error: MirrorError) -> GitError {

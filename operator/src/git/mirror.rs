@@ -37,7 +37,7 @@ pub enum MirrorError {
 pub struct Holding {
     /// Heads of the branches that were fetched.
     pub tips: BTreeSet<CommitId>,
-    /// Some of their ancestors, newest first, tips included.
+    /// The tips, then some of their ancestors, newest first.
     pub have: Vec<CommitId>,
     /// Commits without their parents.
     pub shallow: BTreeSet<CommitId>,
@@ -47,7 +47,7 @@ pub struct Holding {
     pub packs: usize,
 }
 
-/// At most this many ids are told to the server as present.
+/// At most this many ancestors are told to the server as present.
 const MAX_HAVE: usize = 256;
 
 impl Mirror {
@@ -105,8 +105,12 @@ impl Mirror {
                 tips.extend(commit_id(tip));
             }
         }
-        let have = walk.take(MAX_HAVE).filter_map(Result::ok).filter_map(commit_id).collect();
-        let packs = self.pack_files()?.iter().filter(|path| path.extension().is_some_and(|e| e == "pack")).count();
+        // Without history the walk ends in an error at the first parent, so the tips are told in any case.
+        let walked = walk.take(MAX_HAVE).map_while(Result::ok).filter_map(commit_id);
+        let mut have: Vec<CommitId> = tips.iter().cloned().collect();
+        have.extend(walked.filter(|id| !tips.contains(id)));
+        let packs =
+            self.pack_files()?.iter().filter(|path| path.extension().is_some_and(|e| e == "pack")).count();
         let full = self.path.join("full-history").exists();
         Ok(Holding { tips, have, shallow: self.shallow()?, full, packs })
     }
@@ -131,23 +135,14 @@ impl Mirror {
         fs::write(self.path.join("filtered"), "")
     }
 
-    /// Points the branch at a commit that is here, and keeps the list of commits without parents.
-    pub fn keep(&self, repository: &Repository, branch: &str, tip: &CommitId) -> Result<(), git2::Error> {
-        let tip = Oid::from_str(tip.as_str())?;
-        repository.find_commit(tip)?.tree()?;
-        repository.reference(&branch_ref(branch), tip, true, "").map(|_| ())
-    }
-
-    /// Whether the branch was fetched before.
-    pub fn knows(&self, repository: &Repository, branch: &str) -> bool {
-        repository.find_reference(&branch_ref(branch)).is_ok()
-    }
-
     /// Replaces the list of commits without parents; whole or not at all.
     pub fn set_shallow(&self, shallow: &BTreeSet<CommitId>) -> io::Result<()> {
-        let text: String = shallow.iter().map(|id| format!("{id}\n")).collect();
         let draft = self.path.join("shallow.new");
-        fs::write(&draft, text)?;
+        let mut file = io::BufWriter::new(fs::File::create(&draft)?);
+        for id in shallow {
+            writeln!(file, "{id}")?;
+        }
+        file.into_inner().map_err(io::IntoInnerError::into_error)?;
         fs::rename(draft, self.path.join("shallow"))
     }
 
@@ -212,6 +207,18 @@ pub fn kind(odb: &Odb<'_>, id: Oid) -> Result<Option<(usize, ObjectType)>, git2:
         Err(error) if error.code() == ErrorCode::NotFound => Ok(None),
         Err(error) => Err(error),
     }
+}
+
+/// Points the branch at a commit that is here with its root directory.
+pub fn keep(repository: &Repository, branch: &str, tip: &CommitId) -> Result<(), git2::Error> {
+    let tip = Oid::from_str(tip.as_str())?;
+    repository.find_commit(tip)?.tree()?;
+    repository.reference(&branch_ref(branch), tip, true, "").map(|_| ())
+}
+
+/// Whether the branch was fetched before.
+pub fn knows(repository: &Repository, branch: &str) -> bool {
+    repository.find_reference(&branch_ref(branch)).is_ok()
 }
 
 fn commit_id(id: Oid) -> Option<CommitId> {

@@ -22,7 +22,7 @@ mod tree;
 pub mod url;
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -72,7 +72,7 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            deadline: Duration::from_secs(60),
+            deadline: Duration::from_mins(1),
             connect: Duration::from_secs(10),
             heads_bytes: 16 << 20,
             fetch_bytes: 256 << 20,
@@ -131,7 +131,7 @@ struct Listing {
 
 impl Git {
     /// Makes `data_dir`. Only one process may use it at a time; it may be empty or from an earlier run.
-    pub fn new(data_dir: PathBuf, policy: UrlPolicy, limits: Limits) -> Result<Self, GitError> {
+    pub fn new(data_dir: &Path, policy: UrlPolicy, limits: Limits) -> Result<Self, GitError> {
         let mirrors = data_dir.join("mirrors");
         std::fs::create_dir_all(&mirrors).map_err(GitError::Storage)?;
         let queue = Queue::new(limits.operations, limits.operations_per_host);
@@ -289,7 +289,9 @@ impl Git {
         match task.await.map_err(|_| GitError::Stopped)? {
             Ok(value) => Ok(value),
             Err(TreeError::Told(error)) => Err(error),
-            Err(TreeError::CommitMissing) => Err(GitError::CommitMissing { url: url(), commit: commit.to_string() }),
+            Err(TreeError::CommitMissing) => {
+                Err(GitError::CommitMissing { url: url(), commit: commit.to_string() })
+            }
             Err(TreeError::PathMissing) => {
                 Err(GitError::PathMissing { url: url(), path: path.to_owned(), commit: commit.to_string() })
             }
@@ -300,7 +302,8 @@ impl Git {
     /// One request when the server is known to speak version 2, else one (version 0) or two.
     async fn listing(&self, remote: &Remote, deadline: Instant) -> Result<Listing, GitError> {
         let bounds = Bounds { deadline, bytes: self.limits.heads_bytes };
-        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner).get(remote.url.as_str()).copied();
+        let known =
+            self.known.lock().unwrap_or_else(PoisonError::into_inner).get(remote.url.as_str()).copied();
         if let Some(capabilities) = known {
             match self.branches(remote, bounds).await {
                 Err(GitError::NotGit(..) | GitError::NotFound(_) | GitError::Unreachable(..)) => {
@@ -348,7 +351,9 @@ impl Git {
         let credentials = remote.credentials.as_ref();
         let username = credentials.map_or("", |c| &c.username);
         let password = credentials.map_or("", |c| &c.password);
-        for part in [&remote.owner, remote.url.as_str(), username, password, &self.limits.blob_bytes.to_string()] {
+        for part in
+            [&remote.owner, remote.url.as_str(), username, password, &self.limits.blob_bytes.to_string()]
+        {
             hash.update((part.len() as u64).to_be_bytes());
             hash.update(part);
         }
@@ -358,7 +363,11 @@ impl Git {
 
 impl Limits {
     fn pack(&self) -> PackLimits {
-        PackLimits { objects: self.objects, object_bytes: self.object_bytes, total_bytes: self.unpacked_bytes }
+        PackLimits {
+            objects: self.objects,
+            object_bytes: self.object_bytes,
+            total_bytes: self.unpacked_bytes,
+        }
     }
 }
 

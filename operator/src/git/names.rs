@@ -69,8 +69,32 @@ mod tests {
     fn g18_evil_branches_are_refused() {
         let long = "x".repeat(4096);
         for name in [
-            "", "../../x", "a/../b", "HEAD", "-b", "--upload-pack=id", "a b", "a\u{7}b", "a\nb", "a..b", "a.lock", "a//b",
-            "/a", "a/", "a~1", "a^", "a:b", "a?b", "a*b", "a[b", "a\\b", "@{", "a@{b", "x\u{202e}y", "x\u{200b}y", &long,
+            "",
+            "../../x",
+            "a/../b",
+            "HEAD",
+            "-b",
+            "--upload-pack=id",
+            "a b",
+            "a\u{7}b",
+            "a\nb",
+            "a..b",
+            "a.lock",
+            "a//b",
+            "/a",
+            "a/",
+            "a~1",
+            "a^",
+            "a:b",
+            "a?b",
+            "a*b",
+            "a[b",
+            "a\\b",
+            "@{",
+            "a@{b",
+            "x\u{202e}y",
+            "x\u{200b}y",
+            &long,
         ] {
             assert!(!is_plain_branch(name), "{name:?}");
         }
@@ -79,9 +103,26 @@ mod tests {
     #[test]
     fn g13_evil_entries_are_refused() {
         let names: [&[u8]; 20] = [
-            b"", b".", b"..", b"/etc", b"a/b", b"a\\b", b"..\\x", b"a\0b", b"a\nb", b".git", b".GIT", b".Git ", b".git.",
-            b"git~1", b"GIT~1", b".git::$INDEX_ALLOCATION", b"\xff\xfe", ".g\u{200c}it".as_bytes(),
-            "x\u{202e}lmay".as_bytes(), &[b'x'; 256],
+            b"",
+            b".",
+            b"..",
+            b"/etc",
+            b"a/b",
+            b"a\\b",
+            b"..\\x",
+            b"a\0b",
+            b"a\nb",
+            b".git",
+            b".GIT",
+            b".Git ",
+            b".git.",
+            b"git~1",
+            b"GIT~1",
+            b".git::$INDEX_ALLOCATION",
+            b"\xff\xfe",
+            ".g\u{200c}it".as_bytes(),
+            "x\u{202e}lmay".as_bytes(),
+            &[b'x'; 256],
         ];
         for name in names {
             assert!(entry_problem(name).is_some(), "{:?}", String::from_utf8_lossy(name));

@@ -108,7 +108,8 @@ impl PackCheck {
     fn header(&mut self, bytes: &[u8]) -> Result<usize, PackError> {
         let used = (12 - self.head.len()).min(bytes.len());
         self.head.extend_from_slice(&bytes[..used]);
-        let Ok([b'P', b'A', b'C', b'K', 0, 0, 0, 2, count @ ..]) = <[u8; 12]>::try_from(&self.head[..]) else {
+        let Ok([b'P', b'A', b'C', b'K', 0, 0, 0, 2, count @ ..]) = <[u8; 12]>::try_from(&self.head[..])
+        else {
             return if self.head.len() < 12 { Ok(used) } else { Err(PackError::Broken) };
         };
         self.objects_left = u32::from_be_bytes(count).into();
@@ -153,7 +154,11 @@ impl PackCheck {
     }
 
     fn check_object(&self, size: u64) -> Result<(), PackError> {
-        if size > self.limits.object_bytes { Err(PackError::ObjectTooLarge(self.limits.object_bytes)) } else { Ok(()) }
+        if size > self.limits.object_bytes {
+            Err(PackError::ObjectTooLarge(self.limits.object_bytes))
+        } else {
+            Ok(())
+        }
     }
 
     /// Inflates to nowhere, counting; the first bytes of a delta say how large its result is.

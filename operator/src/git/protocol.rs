@@ -20,6 +20,7 @@ pub enum ProtocolError {
 }
 
 /// What the server can do, as far as it matters here.
+#[expect(clippy::struct_excessive_bools, reason = "four abilities that are told one by one")]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Capabilities {
     /// Speaks version 2.
@@ -42,35 +43,45 @@ pub struct Advertisement {
     pub capabilities: Capabilities,
     /// Version 0 only.
     pub heads: Heads,
-    started: bool,
-    announced: bool,
+    stage: Stage,
+}
+
+/// How far an advertisement has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Stage {
+    #[default]
+    Nothing,
+    /// `# service=git-upload-pack`, which a flush ends.
+    Announced,
+    /// After that flush.
+    Ready,
+    /// In the list.
+    List,
 }
 
 impl Advertisement {
     /// Takes the next packet; true when the advertisement is complete.
     pub fn take(&mut self, packet: &Packet) -> Result<bool, ProtocolError> {
         let line = match packet {
-            Packet::Flush if self.announced && !self.started => {
-                self.announced = false;
+            Packet::Flush if self.stage == Stage::Announced => {
+                self.stage = Stage::Ready;
                 return Ok(false);
             }
-            Packet::Flush => return Ok(true),
+            Packet::Flush if self.stage != Stage::Nothing => return Ok(true),
             Packet::Data(line) => trimmed(line),
-            Packet::Delimiter | Packet::ResponseEnd => return Err(ProtocolError::Unexpected("not a list of refs")),
+            Packet::Flush | Packet::Delimiter | Packet::ResponseEnd => return Err(NOT_REFS),
         };
         refused(line)?;
-        if !self.started && line == b"# service=git-upload-pack" {
-            self.announced = true;
-        } else if !self.started && line == b"version 2" {
-            self.started = true;
-            self.capabilities.v2 = true;
-            self.capabilities.side_band = true;
-        } else if !self.started && line == b"version 1" {
-            self.announced = false;
-        } else if self.capabilities.v2 {
-            self.capability_v2(line)?;
-        } else {
-            self.line_v0(line)?;
+        match (self.stage, line) {
+            (Stage::Nothing, b"# service=git-upload-pack") => self.stage = Stage::Announced,
+            (Stage::Nothing | Stage::Ready, b"version 2") => {
+                self.stage = Stage::List;
+                self.capabilities.v2 = true;
+                self.capabilities.side_band = true;
+            }
+            (Stage::Announced, _) => return Err(NOT_REFS),
+            (Stage::List, line) if self.capabilities.v2 => self.capability_v2(line)?,
+            (Stage::Nothing | Stage::Ready | Stage::List, line) => self.line_v0(line)?,
         }
         Ok(false)
     }
@@ -94,14 +105,16 @@ impl Advertisement {
             Some(at) => (&line[..at], String::from_utf8_lossy(&line[at + 1..])),
             None => (line, "".into()),
         };
-        if !self.started {
-            self.started = true;
+        if self.stage != Stage::List {
+            self.stage = Stage::List;
             for word in words.split(' ') {
                 match word {
                     "shallow" => self.capabilities.shallow = true,
                     "filter" => self.capabilities.filter = true,
                     "side-band-64k" => self.capabilities.side_band = true,
-                    word if word.starts_with("object-format=") && word != "object-format=sha1" => return Err(SHA256),
+                    word if word.starts_with("object-format=") && word != "object-format=sha1" => {
+                        return Err(SHA256);
+                    }
                     _ => {}
                 }
             }
@@ -110,7 +123,9 @@ impl Advertisement {
     }
 }
 
-const SHA256: ProtocolError = ProtocolError::Unexpected("a repository with SHA-256 object ids is not supported");
+const NOT_REFS: ProtocolError = ProtocolError::Unexpected("not a list of refs");
+const SHA256: ProtocolError =
+    ProtocolError::Unexpected("a repository with SHA-256 object ids is not supported");
 
 /// Version 2's request for branches.
 pub fn ls_refs() -> Vec<u8> {
@@ -130,15 +145,15 @@ pub fn take_ref(heads: &mut Heads, packet: &Packet) -> Result<bool, ProtocolErro
             refused(trimmed(line))?;
             head(heads, trimmed(line)).map(|()| false)
         }
-        Packet::Delimiter | Packet::ResponseEnd => Err(ProtocolError::Unexpected("not a list of refs")),
+        Packet::Delimiter | Packet::ResponseEnd => Err(NOT_REFS),
     }
 }
 
 /// Keeps `<id> refs/heads/<plain name>`; other refs and names that are not plain are passed over.
 fn head(heads: &mut Heads, line: &[u8]) -> Result<(), ProtocolError> {
     let line = String::from_utf8_lossy(line);
-    let (id, name) = line.split_once(' ').ok_or(ProtocolError::Unexpected("not a list of refs"))?;
-    let id = CommitId::parse(id).ok_or(ProtocolError::Unexpected("not a list of refs"))?;
+    let (id, name) = line.split_once(' ').ok_or(NOT_REFS)?;
+    let id = CommitId::parse(id).ok_or(NOT_REFS)?;
     let name = name.split(' ').next().unwrap_or_default();
     if let Some(branch) = name.strip_prefix("refs/heads/")
         && names::is_plain_branch(branch)
@@ -171,16 +186,21 @@ impl Wanted {
             return Err(ProtocolError::Unexpected("the server cannot send packs in frames (side-band-64k)"));
         }
         if (self.depth_one || !self.shallow.is_empty()) && !capabilities.shallow {
-            return Err(ProtocolError::Unexpected("the server cannot send a commit without its history (shallow)"));
+            return Err(ProtocolError::Unexpected(
+                "the server cannot send a commit without its history (shallow)",
+            ));
         }
         let mut request = Encoder::default();
         if capabilities.v2 {
             request.line("command=fetch");
             request.delimiter();
+            // Without it a server does not leave out what a commit without parents already brought.
+            request.line("thin-pack");
             request.line("ofs-delta");
             request.line("no-progress");
         }
-        let mut words = if capabilities.v2 { "" } else { " side-band-64k ofs-delta no-progress" }.to_owned();
+        let mut words =
+            if capabilities.v2 { "" } else { " side-band-64k thin-pack ofs-delta no-progress" }.to_owned();
         if !capabilities.v2 {
             words.push_str(if capabilities.shallow { " shallow" } else { "" });
             words.push_str(if capabilities.filter { " filter" } else { "" });
@@ -274,6 +294,8 @@ fn frame(mut data: Vec<u8>) -> Result<Step, ProtocolError> {
             Ok(Step::Pack(data))
         }
         Some(2) => Ok(Step::Skip),
+        // In version 0 a server repeats itself for each commit that both have.
+        Some(b'A') if data.starts_with(b"ACK ") => Ok(Step::Skip),
         Some(3) => Err(ProtocolError::Refused),
         _ => Err(ProtocolError::Unexpected("not a frame of a pack")),
     }

@@ -69,7 +69,8 @@ impl Transport {
             }
             Ask::UploadPack { body, v2 } => {
                 let address = format!("{}/git-upload-pack", url.as_str());
-                let request = client.post(address).header(CONTENT_TYPE, "application/x-git-upload-pack-request");
+                let request =
+                    client.post(address).header(CONTENT_TYPE, "application/x-git-upload-pack-request");
                 let request = if v2 { request.header("git-protocol", "version=2") } else { request };
                 (request.body(body), "application/x-git-upload-pack-result")
             }
@@ -79,7 +80,8 @@ impl Transport {
             None => request,
         };
         let sent = timeout_at(bounds.deadline, request.header(ACCEPT, wanted).send()).await;
-        let response = sent.map_err(|_| GitError::TimedOut(url.clone()))?.map_err(|error| failure(url, &error))?;
+        let response =
+            sent.map_err(|_| GitError::TimedOut(url.clone()))?.map_err(|error| failure(url, &error))?;
         check_status(url, response.status())?;
         if response.headers().get(CONTENT_TYPE).is_none_or(|found| found.as_bytes() != wanted.as_bytes()) {
             return Err(GitError::NotGit(url.clone(), "it does not speak Git's smart HTTP protocol"));
@@ -210,7 +212,11 @@ impl Resolve for FilteringResolver {
     }
 }
 
-fn permitted(policy: &UrlPolicy, host: &str, found: Vec<SocketAddr>) -> Result<Vec<SocketAddr>, AddressRefused> {
+fn permitted(
+    policy: &UrlPolicy,
+    host: &str,
+    found: Vec<SocketAddr>,
+) -> Result<Vec<SocketAddr>, AddressRefused> {
     if policy.allows_host(host) {
         return Ok(found);
     }
@@ -278,11 +284,28 @@ mod tests {
 
     #[test]
     fn g04_private_answers_of_a_name_are_dropped() {
-        let addresses = |texts: &[&str]| texts.iter().map(|text| text.parse().unwrap()).collect::<Vec<SocketAddr>>();
+        let addresses =
+            |texts: &[&str]| texts.iter().map(|text| text.parse().unwrap()).collect::<Vec<SocketAddr>>();
         let policy = UrlPolicy { development: false, allowed_hosts: vec!["git.corp.example".into()] };
         let mixed = addresses(&["10.0.0.1:0", "1.1.1.1:0", "[::ffff:127.0.0.1]:0"]);
         assert_eq!(permitted(&policy, "rebind.example", mixed.clone()).unwrap(), addresses(&["1.1.1.1:0"]));
         assert!(permitted(&policy, "rebind.example", addresses(&["169.254.169.254:0"])).is_err());
         assert_eq!(permitted(&policy, "git.corp.example", mixed.clone()).unwrap(), mixed);
+    }
+
+    #[tokio::test]
+    async fn g04_a_name_that_leads_inside_is_never_connected() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let lenient = UrlPolicy { development: true, allowed_hosts: vec!["localhost".into()] };
+        let url = GitUrl::parse(&format!("http://localhost:{port}/a"), &lenient).unwrap();
+        let remote = Remote { owner: "acme".into(), url, credentials: None, ca: None };
+        let strict = UrlPolicy { development: true, allowed_hosts: vec![] };
+        let bounds = Bounds { deadline: Instant::now() + Duration::from_secs(2), bytes: 100 };
+        let refused =
+            Transport::new(strict, Duration::from_secs(1)).send(&remote, Ask::Advertisement, bounds).await;
+        assert_eq!(refused.err().map(|error| error.reason()), Some("HostRefused"));
+        let soon = Duration::from_millis(50);
+        assert!(tokio::time::timeout(soon, listener.accept()).await.is_err(), "nobody connected");
     }
 }

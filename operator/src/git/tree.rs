@@ -15,7 +15,7 @@ use super::{GitError, names};
 pub struct DirectoryLimits {
     /// Also what lies deeper.
     pub recursive: bool,
-    /// Most files.
+    /// Most files, and directories when recursive.
     pub files: usize,
     /// Largest file, in bytes.
     pub file_bytes: u64,
@@ -93,7 +93,11 @@ pub struct Reader<'repo> {
 
 impl<'repo> Reader<'repo> {
     /// Opens the commit. `filtered_from`: the size from which blobs were left out of the fetch.
-    pub fn new(repository: &'repo Repository, commit: &CommitId, filtered_from: Option<u64>) -> Result<Self, TreeError> {
+    pub fn new(
+        repository: &'repo Repository,
+        commit: &CommitId,
+        filtered_from: Option<u64>,
+    ) -> Result<Self, TreeError> {
         let odb = repository.odb()?;
         let id = Oid::from_str(commit.as_str())?;
         match mirror::kind(&odb, id)? {
@@ -108,7 +112,9 @@ impl<'repo> Reader<'repo> {
     /// One regular file by its path, `None` when there is none.
     pub fn file(&self, path: &str, cap: u64) -> Result<Option<Vec<u8>>, TreeError> {
         let parts = parts(path)?;
-        let Some((name, directories)) = parts.split_last() else { return Err(unsafe_entry(path, "is a directory")) };
+        let Some((name, directories)) = parts.split_last() else {
+            return Err(unsafe_entry(path, "is a directory"));
+        };
         let Some(tree) = self.descend(path, directories)? else { return Ok(None) };
         let Some(entry) = tree.get_name(name) else { return Ok(None) };
         match entry.filemode_raw() & MODE_KIND {
@@ -120,46 +126,34 @@ impl<'repo> Reader<'repo> {
     /// Regular files of a directory.
     pub fn directory(&self, path: &str, limits: DirectoryLimits) -> Result<Directory, TreeError> {
         let tree = self.directory_tree(path)?;
-        let mut found = Directory::default();
-        let mut left = Left { files: limits.files, bytes: limits.total_bytes };
-        self.collect(&tree, &Walk { path, limits }, "", &mut found, &mut left)?;
-        found.ignored.truncate(MAX_IGNORED);
-        Ok(found)
+        let mut walk = Walk { path, limits, found: Directory::default(), entries: 0, bytes: 0 };
+        self.collect(&tree, &Place::default(), &mut walk)?;
+        Ok(walk.found)
     }
 
-    fn collect(&self, tree: &Tree<'_>, walk: &Walk<'_>, prefix: &str, found: &mut Directory, left: &mut Left) -> Result<(), TreeError> {
-        let Walk { path, limits } = *walk;
+    fn collect(&self, tree: &Tree<'_>, place: &Place, walk: &mut Walk<'_>) -> Result<(), TreeError> {
         for entry in tree {
-            let shown = || format!("{prefix}{}", String::from_utf8_lossy(entry.name_bytes()).escape_debug());
-            let ignored = |what| if found_room(found) { Some((shown(), what)) } else { None };
+            let name = place.entry(entry.name_bytes());
             if let Some(problem) = names::entry_problem(entry.name_bytes()) {
-                let told = ignored(problem);
-                found.ignored.extend(told);
+                walk.ignore(&name, problem);
                 continue;
             }
-            let name = format!("{prefix}{}", String::from_utf8_lossy(entry.name_bytes()));
             match entry.filemode_raw() & MODE_KIND {
                 MODE_FILE => {
-                    left.files = left.files.checked_sub(1).ok_or_else(|| too_many(path, limits.files))?;
-                    let content = self.blob(&joined(path, &name), entry.id(), limits.file_bytes.min(left.bytes))?;
-                    left.bytes -= content.len() as u64;
+                    walk.count()?;
                     let mode = if entry.filemode_raw() & 0o100 == 0 { 0o100_644 } else { 0o100_755 };
-                    found.files.insert(name, File { mode, blob: entry.id().to_string(), content });
+                    let cap = walk.limits.file_bytes.min(walk.limits.total_bytes - walk.bytes);
+                    let content = self.blob(&joined(walk.path, &name), entry.id(), cap)?;
+                    walk.bytes += content.len() as u64;
+                    walk.found.files.insert(name, File { mode, blob: entry.id().to_string(), content });
                 }
-                MODE_TREE if !limits.recursive => {}
-                MODE_TREE if prefix.matches('/').count() >= names::MAX_DEPTH => {
-                    let told = ignored("it lies too deep");
-                    found.ignored.extend(told);
-                }
+                MODE_TREE if !walk.limits.recursive => {}
+                MODE_TREE if place.depth >= names::MAX_DEPTH => walk.ignore(&name, "it lies too deep"),
                 MODE_TREE => {
-                    left.files = left.files.checked_sub(1).ok_or_else(|| too_many(path, limits.files))?;
-                    let deeper = self.tree(entry.id())?;
-                    self.collect(&deeper, walk, &format!("{name}/"), found, left)?;
+                    walk.count()?;
+                    self.collect(&self.tree(entry.id())?, &place.deeper(entry.name_bytes()), walk)?;
                 }
-                mode => {
-                    let told = ignored(kind_of(mode));
-                    found.ignored.extend(told);
-                }
+                mode => walk.ignore(&name, kind_of(mode)),
             }
         }
         Ok(())
@@ -167,12 +161,10 @@ impl<'repo> Reader<'repo> {
 
     /// SHA-256 over (path, mode, id) of all entries that are not excluded; `exclude` is asked for directories, too.
     pub fn digest(&self, path: &str, exclude: &dyn Fn(&str) -> bool) -> Result<String, TreeError> {
-        let tree = self.directory_tree(path)?;
-        let mut lines = BTreeMap::new();
-        let mut left = MAX_ENTRIES;
-        self.list(&tree, path, b"", exclude, &mut left, &mut lines)?;
+        let mut listing = Listing { path, exclude, visited: 0, lines: BTreeMap::new() };
+        self.list(&self.directory_tree(path)?, &Place::default(), &mut listing)?;
         let mut hash = Sha256::new();
-        for (name, (mode, id)) in lines {
+        for (name, (mode, id)) in listing.lines {
             hash.update((name.len() as u64).to_be_bytes());
             hash.update(&name);
             hash.update(mode.to_be_bytes());
@@ -181,29 +173,23 @@ impl<'repo> Reader<'repo> {
         Ok(hex(&hash.finalize()))
     }
 
-    fn list(
-        &self,
-        tree: &Tree<'_>,
-        path: &str,
-        prefix: &[u8],
-        exclude: &dyn Fn(&str) -> bool,
-        left: &mut usize,
-        lines: &mut BTreeMap<Vec<u8>, (i32, Oid)>,
-    ) -> Result<(), TreeError> {
+    fn list(&self, tree: &Tree<'_>, place: &Place, listing: &mut Listing<'_>) -> Result<(), TreeError> {
         for entry in tree {
-            *left = left.checked_sub(1).ok_or_else(|| too_many(path, MAX_ENTRIES))?;
-            let name = [prefix, entry.name_bytes()].concat();
-            if exclude(&String::from_utf8_lossy(&name)) {
+            listing.visited += 1;
+            if listing.visited > MAX_ENTRIES {
+                return Err(too_many(listing.path, MAX_ENTRIES));
+            }
+            if (listing.exclude)(&place.entry(entry.name_bytes())) {
                 continue;
             }
             let mode = entry.filemode_raw();
             if mode & MODE_KIND != MODE_TREE {
-                lines.insert(name, (mode, entry.id()));
-            } else if prefix.iter().filter(|byte| **byte == b'/').count() >= names::MAX_DEPTH {
-                return Err(unsafe_entry(path, "has directories that lie too deep"));
+                let name = [&place.prefix[..], entry.name_bytes()].concat();
+                listing.lines.insert(name, (mode, entry.id()));
+            } else if place.depth >= names::MAX_DEPTH {
+                return Err(unsafe_entry(listing.path, "has directories that lie too deep"));
             } else {
-                let deeper = self.tree(entry.id())?;
-                self.list(&deeper, path, &[&name[..], b"/"].concat(), exclude, left, lines)?;
+                self.list(&self.tree(entry.id())?, &place.deeper(entry.name_bytes()), listing)?;
             }
         }
         Ok(())
@@ -250,7 +236,8 @@ impl<'repo> Reader<'repo> {
     }
 
     fn blob(&self, path: &str, id: Oid, cap: u64) -> Result<Vec<u8>, TreeError> {
-        let too_large = |size| Err(GitError::TooLarge { path: path.to_owned(), size, cap, unit: "bytes" }.into());
+        let too_large =
+            |size| Err(GitError::TooLarge { path: path.to_owned(), size, cap, unit: "bytes" }.into());
         match mirror::kind(&self.odb, id)? {
             Some((size, ObjectType::Blob)) if size as u64 > cap => too_large(size as u64),
             Some((_, ObjectType::Blob)) => Ok(self.repository.find_blob(id)?.content().to_vec()),
@@ -263,23 +250,59 @@ impl<'repo> Reader<'repo> {
     }
 }
 
-#[derive(Clone, Copy)]
+/// A directory on the way down: its path with a `/` at the end, as bytes, because names need not be text.
+#[derive(Default)]
+struct Place {
+    prefix: Vec<u8>,
+    depth: usize,
+}
+
+impl Place {
+    fn entry(&self, name: &[u8]) -> String {
+        String::from_utf8_lossy(&[&self.prefix[..], name].concat()).into_owned()
+    }
+
+    fn deeper(&self, name: &[u8]) -> Self {
+        Self { prefix: [&self.prefix[..], name, b"/"].concat(), depth: self.depth + 1 }
+    }
+}
+
 struct Walk<'a> {
     path: &'a str,
     limits: DirectoryLimits,
-}
-
-struct Left {
-    files: usize,
+    found: Directory,
+    entries: usize,
     bytes: u64,
 }
 
-fn found_room(found: &Directory) -> bool {
-    found.ignored.len() < MAX_IGNORED
+impl Walk<'_> {
+    fn count(&mut self) -> Result<(), TreeError> {
+        self.entries += 1;
+        if self.entries > self.limits.files { Err(too_many(self.path, self.limits.files)) } else { Ok(()) }
+    }
+
+    fn ignore(&mut self, name: &str, why: &'static str) {
+        if self.found.ignored.len() < MAX_IGNORED {
+            self.found.ignored.push((printable(name), why));
+        }
+    }
+}
+
+struct Listing<'a> {
+    path: &'a str,
+    exclude: &'a dyn Fn(&str) -> bool,
+    visited: usize,
+    lines: BTreeMap<Vec<u8>, (i32, Oid)>,
+}
+
+/// At most 200 characters, with what does not show as escapes.
+fn printable(name: &str) -> String {
+    name.chars().take(200).flat_map(char::escape_debug).collect()
 }
 
 fn parts(path: &str) -> Result<Vec<&str>, TreeError> {
-    names::path_parts(path).ok_or_else(|| unsafe_entry(path, "is not a plain path relative to the repository"))
+    names::path_parts(path)
+        .ok_or_else(|| unsafe_entry(path, "is not a plain path relative to the repository"))
 }
 
 fn joined(path: &str, name: &str) -> String {

@@ -2,6 +2,7 @@
 //! take as a path, a helper, an option or a credential is refused here, before any transport code.
 
 use std::fmt;
+use std::sync::Arc;
 
 use url::{Host, Url};
 
@@ -31,7 +32,9 @@ pub enum UrlError {
     #[error("url: longer than 2048 bytes; use a shorter one")]
     TooLong,
     /// White space, control characters, backslash or characters outside of ASCII.
-    #[error("url: has white space, a backslash, or a character outside of printable ASCII; percent-encode it")]
+    #[error(
+        "url: has white space, a backslash, or a character outside of printable ASCII; percent-encode it"
+    )]
     Characters,
     /// Not of the form `https://host/path`.
     #[error("url: must be written https://<host>/<path>")]
@@ -52,20 +55,25 @@ pub enum UrlError {
     #[error("url: must not have a query or a fragment; remove everything from `?` or `#` on")]
     QueryOrFragment,
     /// Empty, or with `..`, `//`, encoded separators, or a part that starts with `-`.
-    #[error("url: the path must be plain: not empty, no `.`, `..`, `//`, encoded `/` or `\\`, and no part that starts with `-`")]
+    #[error(
+        "url: the path must be plain: not empty, no `.`, `..`, `//`, encoded `/` or `\\`, and no part that starts with `-`"
+    )]
     Path,
     /// Not a host name, or one that ends in a dot.
     #[error("url: the host is not a plain host name or address")]
     Host,
     /// Inside the cluster or in a private network.
-    #[error("url: the host {0} is inside the cluster or a private network; the platform team can allow it by name")]
+    #[error(
+        "url: the host {0} is inside the cluster or a private network; the platform team can allow it by name"
+    )]
     HostRefused(String),
 }
 
 /// A checked URL of a repository. `Display` prints it: it holds no credential.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct GitUrl {
-    url: Url,
+    text: Arc<str>,
+    host: Arc<str>,
 }
 
 impl GitUrl {
@@ -87,23 +95,30 @@ impl GitUrl {
             "http" => return Err(UrlError::PlainHttp),
             _ => return Err(UrlError::Scheme),
         }
-        Ok(Self { url })
+        let host = url.host_str().unwrap_or_default().into();
+        Ok(Self { text: url.as_str().trim_end_matches('/').into(), host })
     }
 
     /// Host without port, as it is compared with `UrlPolicy::allowed_hosts`.
     pub fn host(&self) -> &str {
-        self.url.host_str().unwrap_or_default()
+        &self.host
     }
 
     /// The text, without a trailing `/`.
     pub fn as_str(&self) -> &str {
-        self.url.as_str().trim_end_matches('/')
+        &self.text
     }
 }
 
 impl fmt::Display for GitUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
+    }
+}
+
+impl fmt::Debug for GitUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self.as_str(), f)
     }
 }
 
@@ -117,7 +132,8 @@ fn check_text(text: &str) -> Result<(), UrlError> {
     }
     let lower = text.to_ascii_lowercase();
     let Some((scheme, rest)) = lower.split_once("://") else {
-        let scp_like = lower.split_once(':').is_some_and(|(user, _)| user.contains('@') && !user.contains('/'));
+        let scp_like =
+            lower.split_once(':').is_some_and(|(user, _)| user.contains('@') && !user.contains('/'));
         return Err(if scp_like { UrlError::Ssh } else { UrlError::Form });
     };
     match scheme {
@@ -165,7 +181,8 @@ fn is_internal_name(domain: &str) -> bool {
 fn check_path(text: &str, url: &Url) -> Result<(), UrlError> {
     let path = url.path().trim_end_matches('/').strip_prefix('/').ok_or(UrlError::Path)?;
     // The parser resolves `..`, so what was written is looked at as well.
-    let written = text.split_once("://").and_then(|(_, rest)| rest.split_once('/')).map_or("", |(_, path)| path);
+    let written =
+        text.split_once("://").and_then(|(_, rest)| rest.split_once('/')).map_or("", |(_, path)| path);
     let dots = |part: &str| {
         let part = part.to_ascii_lowercase().replace("%2e", ".");
         part == "." || part == ".."
@@ -204,21 +221,36 @@ mod tests {
 
     #[test]
     fn g01_paths_and_files_are_refused() {
-        for text in ["file:///etc", "/etc", "../x", "", "https://", "file://localhost/etc", "C:\\repo", "https:/a/b"] {
+        for text in
+            ["file:///etc", "/etc", "../x", "", "https://", "file://localhost/etc", "C:\\repo", "https:/a/b"]
+        {
             assert!(parse(text).is_err(), "{text}");
         }
     }
 
     #[test]
     fn g02_helpers_and_other_schemes_are_refused() {
-        for text in ["ext::sh -c id", "ext::sh", "fd::3", "hg::x", "gopher://h/x", "git://h.example/x", "ftp://h.example/x"] {
-            assert!(matches!(parse(text), Err(UrlError::Characters | UrlError::Form | UrlError::Scheme)), "{text}");
+        for text in [
+            "ext::sh -c id",
+            "ext::sh",
+            "fd::3",
+            "hg::x",
+            "gopher://h/x",
+            "git://h.example/x",
+            "ftp://h.example/x",
+        ] {
+            assert!(
+                matches!(parse(text), Err(UrlError::Characters | UrlError::Form | UrlError::Scheme)),
+                "{text}"
+            );
         }
     }
 
     #[test]
     fn g03_ssh_and_options_are_refused() {
-        for text in ["ssh://-oProxyCommand=id/x", "git@-oX:y", "git@git.example.com:a/b.git", "SSH://git@h.example/x"] {
+        for text in
+            ["ssh://-oProxyCommand=id/x", "git@-oX:y", "git@git.example.com:a/b.git", "SSH://git@h.example/x"]
+        {
             assert_eq!(parse(text), Err(UrlError::Ssh), "{text}");
         }
         for text in ["--upload-pack=id", "https://-oX/y", "https://h.example/--upload-pack=id", "-oX:y"] {
@@ -252,7 +284,8 @@ mod tests {
 
     #[test]
     fn a_host_that_the_platform_names_is_allowed() {
-        let policy = UrlPolicy { development: false, allowed_hosts: vec!["git.internal".into(), "::1".into()] };
+        let policy =
+            UrlPolicy { development: false, allowed_hosts: vec!["git.internal".into(), "::1".into()] };
         assert!(GitUrl::parse("https://git.internal/a", &policy).is_ok());
         assert!(GitUrl::parse("https://GIT.internal:444/a", &policy).is_ok());
         assert!(GitUrl::parse("https://[::1]/a", &policy).is_ok());
@@ -268,12 +301,21 @@ mod tests {
 
     #[test]
     fn g06_a_credential_in_the_url_is_refused_and_not_repeated() {
-        for text in ["https://bob:hunter2@git.example.com/a", "https://hunter2@git.example.com/a", "https://@h.example/a"] {
+        for text in [
+            "https://bob:hunter2@git.example.com/a",
+            "https://hunter2@git.example.com/a",
+            "https://@h.example/a",
+        ] {
             let error = parse(text).unwrap_err();
             assert_eq!(error, UrlError::UserPart, "{text}");
             assert!(!format!("{error} {error:?}").contains("hunter2"));
         }
-        for text in ["ssh://bob:hunter2@h/x", "bob:hunter2@h:x", "https://a b:hunter2@h/x", "https://h.example/x?hunter2"] {
+        for text in [
+            "ssh://bob:hunter2@h/x",
+            "bob:hunter2@h:x",
+            "https://a b:hunter2@h/x",
+            "https://h.example/x?hunter2",
+        ] {
             let error = parse(text).unwrap_err();
             assert!(!format!("{error} {error:?}").contains("hunter2"), "{text}");
         }
@@ -283,7 +325,9 @@ mod tests {
     fn queries_fragments_and_odd_paths_are_refused() {
         assert_eq!(parse("https://h.example/a?b=c"), Err(UrlError::QueryOrFragment));
         assert_eq!(parse("https://h.example/a#b"), Err(UrlError::QueryOrFragment));
-        for path in ["", "/", "/a/../b", "/a/%2e%2E/b", "/a//b", "/a/%2fb", "/./a", "/a/-b", "/a%0a", "/a%5cb"] {
+        for path in
+            ["", "/", "/a/../b", "/a/%2e%2E/b", "/a//b", "/a/%2fb", "/./a", "/a/-b", "/a%0a", "/a%5cb"]
+        {
             assert_eq!(parse(&format!("https://h.example{path}")), Err(UrlError::Path), "{path}");
         }
         assert_eq!(parse("https://h.example/a\\b"), Err(UrlError::Characters));

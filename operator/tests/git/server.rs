@@ -27,7 +27,7 @@ pub enum Fault {
     Redirect(u16, String),
     /// Packets without end, after the right content type.
     EndlessPackets,
-    /// One byte every 50 ms, without end.
+    /// One byte every 50 ms, of a packet that never ends.
     SlowBytes,
     /// Accepts, and says nothing.
     Hang,
@@ -143,7 +143,11 @@ impl Server {
     pub fn repository(&self, name: &str) -> Repository {
         let path = self.shared.root.join(format!("{name}.git"));
         let repository = Repository { path };
-        git(self.work.path(), &["init", "-q", "--bare", "-b", "main", &repository.path.to_string_lossy()], b"");
+        git(
+            self.work.path(),
+            &["init", "-q", "--bare", "-b", "main", &repository.path.to_string_lossy()],
+            b"",
+        );
         repository.git(&["config", "uploadpack.allowFilter", "true"]);
         repository.git(&["config", "transfer.fsckObjects", "false"]);
         repository
@@ -193,20 +197,20 @@ impl Repository {
     }
 
     fn tree_of(&self, files: BTreeMap<String, Vec<u8>>) -> String {
-        let mut lines = String::new();
+        let mut lines = vec![];
         let mut deeper: BTreeMap<String, BTreeMap<String, Vec<u8>>> = BTreeMap::new();
         for (path, content) in files {
             match path.split_once('/') {
                 Some((directory, rest)) => {
                     deeper.entry(directory.to_owned()).or_default().insert(rest.to_owned(), content);
                 }
-                None => lines += &format!("100644 blob {}\t{path}\n", self.blob(&content)),
+                None => lines.push(format!("100644 blob {}\t{path}\n", self.blob(&content))),
             }
         }
         for (directory, files) in deeper {
-            lines += &format!("040000 tree {}\t{directory}\n", self.tree_of(files));
+            lines.push(format!("040000 tree {}\t{directory}\n", self.tree_of(files)));
         }
-        self.git_in(&["mktree"], lines.as_bytes())
+        self.git_in(&["mktree"], lines.concat().as_bytes())
     }
 
     /// A commit of a tree on a branch, with the branch's head as parent, if there is one.
@@ -240,7 +244,11 @@ fn git(directory: &Path, arguments: &[&str], input: &[u8]) -> String {
         .current_dir(directory)
         .args(arguments)
         .envs([("GIT_AUTHOR_NAME", "t"), ("GIT_AUTHOR_EMAIL", "t@t"), ("GIT_COMMITTER_NAME", "t")])
-        .envs([("GIT_COMMITTER_EMAIL", "t@t"), ("GIT_CONFIG_NOSYSTEM", "1"), ("GIT_CONFIG_GLOBAL", "/dev/null")])
+        .envs([
+            ("GIT_COMMITTER_EMAIL", "t@t"),
+            ("GIT_CONFIG_NOSYSTEM", "1"),
+            ("GIT_CONFIG_GLOBAL", "/dev/null"),
+        ])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -281,12 +289,14 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
         Some(Fault::EndlessPackets) => {
             let lines = "003d1111111111111111111111111111111111111111 refs/heads/main\n".repeat(1000);
             let bytes = Bytes::from(lines);
-            return stream(Body::from_stream(stream::repeat_with(move || Ok::<_, std::io::Error>(bytes.clone()))));
+            return stream(Body::from_stream(stream::repeat_with(move || {
+                Ok::<_, std::io::Error>(bytes.clone())
+            })));
         }
         Some(Fault::SlowBytes) => {
             let slow = stream::unfold((), |()| async {
                 tokio::time::sleep(Duration::from_millis(50)).await;
-                Some((Ok::<_, std::io::Error>(Bytes::from_static(b"0")), ()))
+                Some((Ok::<_, std::io::Error>(Bytes::from_static(b"1")), ()))
             });
             return stream(Body::from_stream(slow));
         }
@@ -296,7 +306,9 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
     }
     let query = parts.uri.query().unwrap_or_default().to_owned();
     let protocol = header("git-protocol").filter(|_| shared.protocol_v2);
-    let (head, mut body) = backend(&shared.root, parts.uri.path(), &query, &header("content-type"), protocol, body).await;
+    let (head, mut body) =
+        backend(&shared.root, parts.uri.path(), &query, header("content-type").as_ref(), protocol, body)
+            .await;
     match fault {
         Some(Fault::CorruptPack(from_end)) if is_fetch => {
             let at = body.len() - from_end;
@@ -320,7 +332,10 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
 }
 
 fn status(code: u16) -> Response<Body> {
-    Response::builder().status(StatusCode::from_u16(code).unwrap()).body(Body::from("hunter2 said the server")).unwrap()
+    Response::builder()
+        .status(StatusCode::from_u16(code).unwrap())
+        .body(Body::from("hunter2 said the server"))
+        .unwrap()
 }
 
 /// Git's own server side, over CGI.
@@ -328,7 +343,7 @@ async fn backend(
     root: &Path,
     path: &str,
     query: &str,
-    content_type: &Option<String>,
+    content_type: Option<&String>,
     protocol: Option<String>,
     body: Bytes,
 ) -> (String, Vec<u8>) {
@@ -337,13 +352,20 @@ async fn backend(
     let mut command = tokio::process::Command::new("git");
     command.arg("http-backend").env("GIT_PROJECT_ROOT", root).env("GIT_HTTP_EXPORT_ALL", "1");
     command.env("PATH_INFO", path).env("QUERY_STRING", query).env("REQUEST_METHOD", method);
-    command.env("CONTENT_TYPE", content_type.clone().unwrap_or_default()).env("CONTENT_LENGTH", body.len().to_string());
+    command
+        .env("CONTENT_TYPE", content_type.cloned().unwrap_or_default())
+        .env("CONTENT_LENGTH", body.len().to_string());
     command.env("GIT_CONFIG_NOSYSTEM", "1").env("GIT_CONFIG_GLOBAL", "/dev/null");
     if let Some(protocol) = protocol {
         command.env("GIT_PROTOCOL", protocol);
     }
-    let mut child =
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).kill_on_drop(true).spawn().unwrap();
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
     let mut stdin = child.stdin.take().unwrap();
     tokio::spawn(async move {
         let _ = stdin.write_all(&body).await;
