@@ -3,14 +3,16 @@
 //! ```text
 //! validate -> (poll: heads, descriptor, build id, image) -> resolve -> promote -> release::render -> release::roll_out -> status
 //! ```
-//! Pure: [`validate`], [`resolve`], [`promote`], [`status`], [`schedule`]. IO: [`poll`] reads Git and the registry and
-//! never the cluster's services; [`reconcile`] writes the cluster and never waits for Git; [`run`] wakes it.
+//! Pure: [`validate`], [`resolve`], [`promote`], [`status`], [`schedule`]. IO: [`poll`] with [`read`]
+//! looks at Git and the registry and writes nothing; [`reconcile`] writes the cluster and never waits for Git; [`run`]
+//! wakes it.
 
-//pub mod poll;
+pub mod poll;
 pub mod promote;
-//pub mod reconcile;
+pub mod read;
+pub mod reconcile;
 pub mod resolve;
-//pub mod run;
+pub mod run;
 pub mod schedule;
 pub mod status;
 pub mod validate;

@@ -21,8 +21,8 @@ pub struct Observation {
     pub ready: i32,
     /// Instances that should be.
     pub desired: i32,
-    /// All instances of this release are ready.
-    pub healthy: bool,
+    /// All instances of this release are ready, and no other is left.
+    pub well: bool,
     /// Why not.
     pub problems: Vec<Problem>,
 }
@@ -114,9 +114,9 @@ fn environments(pass: &Pass, before: &[EnvironmentState]) -> Vec<EnvironmentStat
 fn state(stage: &Stage, before: Option<&EnvironmentState>) -> EnvironmentState {
     let Stage { environment, wanted, target, running, observed, problems } = stage;
     let old = before.cloned().unwrap_or_default();
-    let healthy = observed.as_ref().is_some_and(|observed| observed.healthy);
+    let well = observed.as_ref().is_some_and(|observed| observed.well);
     let current = running.as_ref().map(|running| running.release.clone());
-    let last_good = if healthy { current.clone() } else { old.last_good };
+    let last_good = if well { current.clone() } else { old.last_good };
     let (commit, build_id, candidate, mut waiting) = match wanted {
         Wanted::Unknown => (old.commit, old.build_id, old.candidate, lasting(old.waiting)),
         Wanted::Nothing { commit, build_id, waiting } => {

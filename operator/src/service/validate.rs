@@ -1,6 +1,6 @@
 //! An IntegrationService and what surrounds it in, a service in which nothing is missing out. Pure.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use kube::ResourceExt;
 
@@ -64,7 +64,7 @@ pub struct Surroundings<'a> {
     /// The tenant of the home namespace.
     pub tenant: Option<&'a Tenant>,
     /// Every Environment there is.
-    pub environments: &'a BTreeMap<String, Environment>,
+    pub environments: &'a BTreeMap<String, Arc<Environment>>,
     /// Which repositories may be read.
     pub urls: &'a UrlPolicy,
 }
@@ -101,7 +101,7 @@ pub fn validate(service: &IntegrationService, around: Surroundings<'_>) -> Resul
 fn environments(
     service: &IntegrationService,
     tenant: &Tenant,
-    known: &BTreeMap<String, Environment>,
+    known: &BTreeMap<String, Arc<Environment>>,
 ) -> Result<Vec<ValidEnvironment>, Problem> {
     let listed = tenant.status.as_ref().map_or(&[][..], |status| &status.environments);
     if listed.is_empty() {
@@ -176,7 +176,7 @@ spec:
 
     fn checked(service: &str, tenant: &str) -> Result<ValidService, Problem> {
         let environments: Vec<Environment> = yaml(STAGES);
-        let environments = environments.into_iter().map(|e| (e.name_any(), e)).collect();
+        let environments = environments.into_iter().map(|e| (e.name_any(), Arc::new(e))).collect();
         let tenant: Tenant = yaml(tenant);
         let urls = UrlPolicy::default();
         validate(
