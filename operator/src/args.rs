@@ -33,7 +33,9 @@ pub enum Command {
 
 /// Options of `run`.
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  imaas-operator run --registry-host registry.example.com \\\n    --registry-realm https://registry.example.com/token --accounts-key-file /etc/imaas/accounts.key")]
+#[command(
+    after_help = "Example:\n  imaas-operator run --registry-host registry.example.com \\\n    --registry-realm https://registry.example.com/token --accounts-key-file /etc/imaas/accounts.key"
+)]
 pub struct Run {
     /// Address of `/livez`, `/readyz` and `/metrics`.
     #[arg(long, env = "IMAAS_LISTEN", default_value = "0.0.0.0:8080")]

@@ -102,12 +102,11 @@ impl TokenMetrics {
     }
 }
 
-/// `/token`, `/livez` and `/readyz`. It is ready once it exists: its keys were proved when the signer was made.
+/// `/token` alone, to be merged into the process's one server. The service is ready once it exists: its keys were proved
+/// when the signer was made.
 pub fn router(service: Arc<TokenService>) -> Router {
     Router::new()
         .route("/token", get(by_query).post(by_form))
-        .route("/livez", get(|| async { "ok" }))
-        .route("/readyz", get(|| async { "ok" }))
         .layer(DefaultBodyLimit::max(PARAMETERS_MAX))
         .with_state(service)
 }
