@@ -40,9 +40,9 @@ pub(super) struct Config {
 }
 
 impl Config {
-    /// Changes with any byte of any file; modes and paths are in the pod template and in the keys.
+    /// Changes with any byte, path or mode of any file.
     pub fn hash(&self) -> String {
-        content_hash(&(&self.data, &self.binary_data))
+        content_hash(&(&self.data, &self.binary_data, &self.items))
     }
 }
 

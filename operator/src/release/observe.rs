@@ -99,7 +99,9 @@ fn condition<'a>(status: &'a DeploymentStatus, type_: &str, is: &str) -> Option<
 }
 
 fn blocked(refused: &DeploymentCondition) -> Phase {
-    let told = refused.message.clone().unwrap_or_default();
+    let told = refused.message.as_deref().unwrap_or_default();
+    // Before it stands the name of a pod that never was, another one at each attempt.
+    let told = told.split_once(" is forbidden: ").map_or(told, |(_, why)| why);
     if told.contains("exceeded quota") {
         let message =
             format!("no room in the tenant's quota for a new instance, ask for more or scale down: {told}");
@@ -122,4 +124,125 @@ fn failed(status: &DeploymentStatus, desired: i32, release: &Release) -> String 
          {namespace}: kubectl describe pods -n {namespace} -l imaas.dev/service={service}",
         service = spec.service,
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn release() -> Release {
+        serde_saphyr::from_str(
+            "
+            apiVersion: imaas.dev/v1alpha1
+            kind: Release
+            metadata: {name: orders-dev-abc, namespace: acme-home}
+            spec:
+              {service: orders, environment: dev, commit: c, buildId: b, image: i, digest: d, runtime: camel,
+               cause: Commit, type: api, many: true, strategy: rolling, replicas: 2, template: {}}
+            ",
+        )
+        .unwrap()
+    }
+
+    /// A Deployment of two instances; `counts` are replicas, updated, ready, available.
+    fn deployment(counts: [i32; 4], conditions: &str) -> Deployment {
+        let [replicas, updated, ready, available] = counts;
+        serde_saphyr::from_str(&format!(
+            "
+            metadata: {{name: orders, generation: 7, annotations: {{imaas.dev/release: orders-dev-abc}}}}
+            spec: {{replicas: 2, selector: {{}}, template: {{}}}}
+            status: {{observedGeneration: 7, replicas: {replicas}, updatedReplicas: {updated}, readyReplicas: {ready},
+                      availableReplicas: {available}, conditions: {conditions}}}
+            "
+        ))
+        .unwrap()
+    }
+
+    fn phase_of(deployment: &Deployment) -> Phase {
+        observed(Some(deployment), &release()).phase
+    }
+
+    const LATE: &str = "[{type: Progressing, status: 'False', reason: ProgressDeadlineExceeded}]";
+
+    #[test]
+    fn it_is_healthy_only_when_every_instance_is_its_own_and_available() {
+        assert_eq!(phase_of(&deployment([2, 2, 2, 2], "[]")), Phase::Healthy);
+        for counts in [[2, 2, 2, 1], [2, 2, 1, 1], [2, 1, 2, 2], [3, 2, 3, 2], [3, 2, 2, 2], [0, 0, 0, 0]] {
+            assert_eq!(phase_of(&deployment(counts, "[]")), Phase::RollingOut, "{counts:?}");
+        }
+    }
+
+    #[test]
+    fn what_the_status_says_of_another_version_counts_for_nothing() {
+        let well = deployment([2, 2, 2, 2], "[]");
+        let changed = |change: fn(&mut Deployment)| {
+            let mut deployment = well.clone();
+            change(&mut deployment);
+            deployment
+        };
+        for (what, deployment) in [
+            ("not observed", changed(|d| d.metadata.generation = Some(8))),
+            ("no status", changed(|d| d.status = None)),
+            ("other release", changed(|d| d.metadata.annotations.as_mut().unwrap().clear())),
+            ("other number", changed(|d| d.spec.as_mut().unwrap().replicas = Some(3))),
+        ] {
+            let told = observed(Some(&deployment), &release());
+            assert_eq!((told.phase, told.ready, told.desired), (Phase::RollingOut, 0, 2), "{what}");
+        }
+        assert_eq!(observed(None, &release()).phase, Phase::RollingOut);
+    }
+
+    #[test]
+    fn a_missed_deadline_is_a_failure_that_says_where_to_look() {
+        // Two old ones serve on, one new one does not become ready.
+        let Phase::Failed { message } = phase_of(&deployment([3, 1, 2, 2], LATE)) else {
+            panic!("other phase")
+        };
+        assert!(message.starts_with("2 of 2 new instances"), "{message}");
+        assert!(
+            message.contains("kubectl describe pods -n acme-dev -l imaas.dev/service=orders"),
+            "{message}"
+        );
+    }
+
+    #[test]
+    fn a_full_quota_is_told_as_such_and_before_the_deadline() {
+        let refused = |message: &str| {
+            format!(
+                "[{{type: Progressing, status: 'False', reason: ProgressDeadlineExceeded}},
+                  {{type: ReplicaFailure, status: 'True', reason: FailedCreate, message: '{message}'}}]"
+            )
+        };
+        let reason = |message| match phase_of(&deployment([2, 0, 2, 2], &refused(message))) {
+            Phase::Blocked { reason, message } => (reason, message),
+            other => panic!("{other:?}"),
+        };
+        let (full, message) =
+            reason("pods \"orders-7f-x1\" is forbidden: exceeded quota: imaas, used: pods=6");
+        assert_eq!(full, Reason::QuotaExceeded);
+        assert!(message.ends_with("exceeded quota: imaas, used: pods=6"), "{message}");
+        assert!(!message.contains("orders-7f"), "differs at each attempt: {message}");
+        assert_eq!(reason("violates PodSecurity").0, Reason::ApplyFailed);
+    }
+
+    #[test]
+    fn a_failure_that_recovers_is_healthy() {
+        assert_eq!(phase_of(&deployment([2, 2, 2, 2], LATE)), Phase::Healthy);
+    }
+
+    #[test]
+    fn no_instance_proves_nothing() {
+        let mut release = release();
+        release.spec.replicas = 0;
+        let mut deployment = deployment([0, 0, 0, 0], "[]");
+        deployment.spec.as_mut().unwrap().replicas = Some(0);
+        assert_eq!(observed(Some(&deployment), &release).phase, Phase::Stopped);
+    }
+
+    #[test]
+    fn ready_counts_the_new_ones_only() {
+        for (counts, ready) in [([3, 1, 2, 2], 0), ([3, 1, 3, 2], 1), ([3, 2, 2, 2], 1), ([2, 2, 2, 2], 2)] {
+            assert_eq!(observed(Some(&deployment(counts, "[]")), &release()).ready, ready, "{counts:?}");
+        }
+    }
 }

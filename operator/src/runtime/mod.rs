@@ -2,5 +2,6 @@
 
 pub mod check;
 pub mod profile;
+pub mod run;
 
 pub use profile::{NoProfile, profile};
