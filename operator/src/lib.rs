@@ -21,6 +21,7 @@ pub mod release;
 pub mod retry;
 pub mod run;
 pub mod runtime;
+pub mod service;
 pub mod source;
 pub mod telemetry;
 pub mod tenant;
