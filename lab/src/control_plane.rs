@@ -8,8 +8,10 @@ use std::{
     time::Duration,
 };
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use base64::{Engine, engine::general_purpose::STANDARD};
+
+use tokio::{net::TcpStream, time::sleep};
 
 use crate::{
     Progress, cache,
@@ -19,6 +21,8 @@ use crate::{
 };
 
 const DEADLINE: Duration = Duration::from_mins(1);
+/// How long one kubectl watches before the children are looked at again.
+pub(crate) const ONE_LOOK: Duration = Duration::from_secs(5);
 const SERVICE_RANGE: &str = "10.96.0.0/16";
 const SERVICE_ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 96, 0, 1));
 const ADMIN: &str = "lab-admin";
@@ -60,7 +64,6 @@ pub struct ControlPlane {
     etcd: Process,
     endpoint: String,
     ca_file: PathBuf,
-    ca: String,
     dir: PathBuf,
     kubectl: Kubectl,
     users: Vec<User>,
@@ -95,41 +98,26 @@ impl ControlPlane {
         let users: Vec<User> = std::iter::once(&admin).chain(settings.users).cloned().collect();
         let files = files(settings, &users)?;
 
-        let (etcd, etcd_address) = start_etcd(dir, &etcd_program).await?;
         let address = SocketAddr::new(settings.address, free_port()?);
-        let api_server = start_api_server(dir, &api_program, &files, etcd_address, address)?;
         let endpoint = format!("https://{address}");
-        let kubeconfig = write_kubeconfig(dir, ADMIN, &endpoint, &files.ca.pem())?;
+        for user in &users {
+            write_kubeconfig(dir, &user.name, &endpoint, &files.ca.pem())?;
+        }
+        let kubeconfig = kubeconfig_file(dir, ADMIN);
         let kubectl = Kubectl::new(&kubeconfig, progress).await?;
-        wait_until("API server", DEADLINE, &[&etcd, &api_server], || async {
-            kubectl.run(&["get", "--raw", "/readyz"], None).await.is_ok_and(|answer| answer == "ok")
-        })
-        .await?;
+
+        let (etcd, etcd_address) = start_etcd(dir, &etcd_program).await?;
+        let api_server = start_api_server(dir, &api_program, &files, etcd_address, address)?;
+        wait_for_api(&[&etcd, &api_server], address, &kubectl).await?;
         let controller_manager = start_controller_manager(dir, &api_program, &files, &kubeconfig)?;
         let scheduler = start_scheduler(dir, &api_program, &kubeconfig)?;
         let children = [&etcd, &api_server, &controller_manager, &scheduler];
-        wait_until("first ServiceAccount", DEADLINE, &children, || async {
-            kubectl.run(&["get", "serviceaccount", "default", "-n", "default"], None).await.is_ok()
+        wait_until("first service account", DEADLINE, &children, || async {
+            kubectl.wait("create", &["serviceaccount/default", "-n", "default"], ONE_LOOK).await.is_ok()
         })
         .await?;
-        let ca = files.ca.pem();
-        let mut plane = Self {
-            scheduler,
-            controller_manager,
-            api_server,
-            etcd,
-            endpoint,
-            ca_file: files.ca.certificate,
-            ca,
-            dir: dir.to_owned(),
-            kubectl,
-            users: Vec::new(),
-        };
-        plane.users = users;
-        for user in settings.users {
-            write_kubeconfig(dir, &user.name, &plane.endpoint, &plane.ca)?;
-        }
-        Ok(plane)
+        let (ca_file, dir) = (files.ca.certificate, dir.to_owned());
+        Ok(Self { scheduler, controller_manager, api_server, etcd, endpoint, ca_file, dir, kubectl, users })
     }
 
     /// The administrator's kubeconfig file.
@@ -218,10 +206,16 @@ fn files(settings: &Settings<'_>, users: &[User]) -> anyhow::Result<Files> {
     let (token_key, token_public) = certificates::signing_key(dir, "service-account")?;
     let mut lines = String::new();
     for user in users {
+        if dir.join(token_file(&user.name)).exists() {
+            bail!(
+                "users: {:?} differs from an earlier one only in punctuation, or is given twice",
+                user.name
+            );
+        }
         let secret = random_token()?;
         certificates::write_secret(dir, &token_file(&user.name), &secret)?;
         let (name, groups) = (&user.name, user.groups.join(","));
-        writeln!(lines, "{secret},{name},{name},\"{groups}\"")?;
+        writeln!(lines, "{secret},\"{name}\",\"{name}\",\"{groups}\"")?;
     }
     let tokens = certificates::write_secret(dir, "tokens.csv", &lines)?;
     Ok(Files { ca, front, serving, kubelet_client, front_client, token_key, token_public, tokens })
@@ -233,6 +227,20 @@ fn random_token() -> anyhow::Result<String> {
     let mut random = fs::File::open("/dev/urandom").context("/dev/urandom")?;
     std::io::Read::read_exact(&mut random, &mut bytes).context("/dev/urandom")?;
     Ok(base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(bytes))
+}
+
+async fn wait_for_api(children: &[&Process], address: SocketAddr, kubectl: &Kubectl) -> anyhow::Result<()> {
+    wait_until("API server's port", DEADLINE, children, || async {
+        TcpStream::connect(address).await.is_ok()
+    })
+    .await?;
+    wait_until("API server", DEADLINE, children, || async {
+        // Each question is a process; asking without a pause would slow down what it waits for.
+        sleep(Duration::from_millis(100)).await;
+        kubectl.run(&["get", "--raw", "/readyz"], None).await.is_ok_and(|answer| answer == "ok")
+    })
+    .await
+    .map(drop)
 }
 
 async fn start_etcd(dir: &Path, program: &Path) -> anyhow::Result<(Process, SocketAddr)> {
@@ -345,7 +353,7 @@ fn kubeconfig_file(dir: &Path, user: &str) -> PathBuf {
     dir.join(format!("{}.kubeconfig", file_name(user)))
 }
 
-fn write_kubeconfig(dir: &Path, user: &str, endpoint: &str, ca: &str) -> anyhow::Result<PathBuf> {
+fn write_kubeconfig(dir: &Path, user: &str, endpoint: &str, ca: &str) -> anyhow::Result<()> {
     let text = format!(
         "apiVersion: v1\nkind: Config\ncurrent-context: lab\n\
          contexts: [{{name: lab, context: {{cluster: lab, user: \"{user}\"}}}}]\n\
@@ -356,5 +364,5 @@ fn write_kubeconfig(dir: &Path, user: &str, endpoint: &str, ca: &str) -> anyhow:
     );
     let file = kubeconfig_file(dir, user);
     let name = file.file_name().and_then(|name| name.to_str()).context("kubeconfig file name")?;
-    certificates::write_secret(dir, name, &text)
+    certificates::write_secret(dir, name, &text).map(drop)
 }

@@ -14,7 +14,7 @@ use serde_json::json;
 use crate::{
     Progress, cache,
     cache::sha256_hex,
-    control_plane::ControlPlane,
+    control_plane::{ControlPlane, ONE_LOOK},
     dns,
     host::{BRIDGE, CGROUP, HOST_IP, Host, NETWORK, POD_RANGE},
     packages,
@@ -131,7 +131,14 @@ impl Node {
         let (proxy, proxy_health) = start_proxy(&dir, plane, progress).await?;
         let dns = dns::start(&dir, plane.kubectl(), &admin, names, progress).await?;
         let children = [&runtime.process, &kubelet, &proxy, &dns];
+        let node = format!("node/{NODE_NAME}");
         wait_until("node", DEADLINE, &children, || async {
+            let kubectl = plane.kubectl();
+            kubectl.wait("create", &[&node], ONE_LOOK).await.is_ok()
+                && kubectl.wait("condition=Ready", &[&node], ONE_LOOK).await.is_ok()
+        })
+        .await?;
+        wait_until("node without taints", DEADLINE, &children, || async {
             let path = "jsonpath={.status.conditions[?(@.type==\"Ready\")].status} {.spec.taints}";
             let state = plane.kubectl().run(&["get", "node", NODE_NAME, "-o", path], None).await;
             state.is_ok_and(|state| state.trim() == "True")
@@ -222,6 +229,8 @@ async fn start_proxy(
         .arg(format!("--healthz-bind-address={health}"))
         .arg(format!("--metrics-bind-address=127.0.0.1:{}", free_port()?))
         .args(["--proxy-mode=iptables", "--iptables-localhost-nodeports=false", "--oom-score-adj=0"])
+        // Node ports are for this machine, not for the network it is in.
+        .arg("--nodeport-addresses=primary")
         // Connection tracking's limits are the machine's, not the lab's.
         .args(["--conntrack-max-per-core=0", "--conntrack-tcp-timeout-established=0"])
         .arg("--conntrack-tcp-timeout-close-wait=0")

@@ -332,6 +332,41 @@ mod tests {
     }
 
     #[test]
+    fn a_child_dies_with_a_parent_that_is_killed() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("pid");
+        let mut parent = Command::new(std::env::current_exe().unwrap())
+            .args(["--ignored", "--exact", "process::tests::a_parent_that_waits_to_be_killed"])
+            .env("CHILD_PID_FILE", &file)
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        let pid = loop {
+            match fs::read_to_string(&file) {
+                Ok(pid) if !pid.is_empty() => break pid,
+                _ => std::thread::sleep(POLL),
+            }
+        };
+        assert!(alive(&pid));
+        parent.kill().unwrap();
+        parent.wait().unwrap();
+        let killed = Instant::now();
+        while alive(&pid) {
+            assert!(killed.elapsed() < Duration::from_secs(5), "process {pid} outlived its parent");
+            std::thread::sleep(POLL);
+        }
+    }
+
+    #[test]
+    #[ignore = "started and killed by a_child_dies_with_a_parent_that_is_killed"]
+    fn a_parent_that_waits_to_be_killed() {
+        let file = PathBuf::from(std::env::var_os("CHILD_PID_FILE").unwrap());
+        let child = Process::spawn("sleeper", &sh("exec sleep 30"), &file.with_extension("log")).unwrap();
+        fs::write(file, child.pid().to_string()).unwrap();
+        std::thread::sleep(Duration::from_secs(30));
+    }
+
+    #[test]
     fn a_port_is_given_once() {
         let ports: std::collections::BTreeSet<u16> = (0..50).map(|_| free_port().unwrap()).collect();
         assert_eq!(ports.len(), 50);

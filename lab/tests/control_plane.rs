@@ -2,7 +2,7 @@
 #![expect(clippy::print_stdout, reason = "a test: says what is built")]
 use std::{path::Path, time::Duration};
 
-use lab::{Lab, LabOptions, Progress, User, process::wait_until};
+use lab::{Lab, LabOptions, Progress, User, helm::Release, process::wait_until};
 
 fn progress() -> Progress {
     Progress::new(|line| println!("{line}"))
@@ -73,5 +73,28 @@ async fn an_admission_policy_is_enforced_and_the_version_is_reported() {
     })
     .await
     .unwrap();
+    lab.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn helm_installs_and_uninstalls_and_says_why_it_cannot() {
+    let lab = Lab::start(LabOptions::default(), &progress()).await.unwrap();
+    let helm = lab.helm(&progress()).await.unwrap();
+    let chart = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/chart");
+    let release =
+        Release { name: "hello", namespace: "charts", chart, values: &[], set: &["greeting=good evening"] };
+    let manifests = helm.template(&release).await.unwrap();
+    assert!(manifests.contains("good evening") && manifests.contains("kubernetes: v1.34"), "{manifests}");
+
+    helm.install(&release, Some(Duration::from_secs(20))).await.unwrap();
+    let config_map = lab.kubectl().get(&["configmap", "hello", "-n", "charts"]).await.unwrap();
+    assert_eq!(config_map["data"]["greeting"], "good evening");
+
+    let refused =
+        helm.install(&Release { set: &["greeting="], ..release }, None).await.unwrap_err().to_string();
+    assert!(refused.contains("a greeting is needed"), "{refused}");
+
+    helm.uninstall("hello", "charts", Duration::from_secs(20)).await.unwrap();
+    assert!(lab.kubectl().get(&["configmap", "hello", "-n", "charts"]).await.is_err());
     lab.stop().await.unwrap();
 }
