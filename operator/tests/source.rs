@@ -1,4 +1,5 @@
 //! The pure half of the central repository: files in, what is applied, marked or refused out.
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::{collections::BTreeMap, fs, path::Path, sync::Arc};
 
