@@ -1,13 +1,217 @@
 //! A real Kubernetes on this machine, for the demo, the tests and the benchmarks.
+//!
+//! [`Lab::start`] gives an API server of its own in seconds, with [`Nodes::Real`] one that runs pods; [`Lab::stop`]
+//! leaves nothing behind. Everything runs as plain processes that this process owns. See README.md.
 pub mod cache;
 pub mod camel;
+pub mod certificates;
 pub mod control_plane;
+mod data_dir;
 pub mod dns;
 pub mod git_server;
 pub mod helm;
+mod host;
 pub mod image;
+mod iptables;
 pub mod kubectl;
 pub mod node;
 pub mod packages;
 pub mod process;
+mod progress;
 pub mod registry;
+
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use anyhow::Context;
+
+pub use self::{control_plane::User, host::HOST_IP, progress::Progress};
+use self::{
+    control_plane::{ControlPlane, Settings},
+    data_dir::DataDir,
+    helm::Helm,
+    host::{Host, Turn},
+    kubectl::Kubectl,
+    node::{Node, Runtime},
+    process::Process,
+};
+
+/// Where a lab with real pods lives unless told otherwise: container file systems want a real disk.
+const NODE_DIR: &str = "/var/lib/imaas-lab";
+
+/// Is this process root? Real pods need it.
+pub fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+/// What runs the lab's pods.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Nodes {
+    /// Nothing: objects and controllers only. No root needed, several labs side by side.
+    #[default]
+    None,
+    /// This machine. Root on Linux, one lab at a time.
+    Real,
+}
+
+/// What kind of lab to start.
+#[derive(Debug, Clone)]
+pub struct LabOptions {
+    /// What runs the pods.
+    pub nodes: Nodes,
+    /// The lab's folder; it must not exist and is removed at the end. Default: below the system's temporary folder,
+    /// with real pods `/var/lib/imaas-lab`.
+    pub data_dir: Option<PathBuf>,
+    /// Who may log in beside the administrator, for tests that act as a tenant's member.
+    pub users: Vec<User>,
+    /// Names that resolve to the lab's address in pods (real nodes only).
+    pub host_names: Vec<String>,
+    /// How long to wait while another lab with real pods runs on this machine; else that is an error at once.
+    pub wait: Duration,
+}
+
+impl Default for LabOptions {
+    fn default() -> Self {
+        let host_names = vec!["git.imaas.lab".to_owned(), "registry.imaas.lab".to_owned()];
+        Self { nodes: Nodes::None, data_dir: None, users: Vec::new(), host_names, wait: Duration::ZERO }
+    }
+}
+
+impl LabOptions {
+    /// A lab with real pods.
+    pub fn real() -> Self {
+        Self { nodes: Nodes::Real, ..Self::default() }
+    }
+}
+
+/// A running lab. Call [`Lab::stop`]; a dropped one is ended too, but blocks while it does and only logs errors.
+#[derive(Debug)]
+pub struct Lab {
+    // Fields drop in this order: the folder goes when nobody writes into it, the turn when it is gone.
+    node: Option<Node>,
+    control_plane: ControlPlane,
+    kubeconfig: PathBuf,
+    dir: DataDir,
+    _turn: Option<Arc<Turn>>,
+}
+
+impl Lab {
+    /// Starts a lab and waits until it is usable. The first one on a machine builds Kubernetes: minutes.
+    ///
+    /// # Errors
+    /// Go or Debian packages missing; with real pods also: not root, not Linux, another such lab running. A part that
+    /// does not start is named with its last log lines. What had been started is ended again.
+    pub async fn start(options: LabOptions, progress: &Progress) -> anyhow::Result<Self> {
+        if options.nodes == Nodes::Real {
+            node::check_machine()?;
+        }
+        control_plane::prepare(progress).await?;
+        match options.nodes {
+            Nodes::None => Self::start_control_plane(&options, progress).await,
+            Nodes::Real => Self::start_real(&options, progress).await,
+        }
+    }
+
+    async fn start_control_plane(options: &LabOptions, progress: &Progress) -> anyhow::Result<Self> {
+        let dir = DataDir::create(options.data_dir.as_deref())?;
+        let address = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        let settings = Settings { dir: dir.path(), address, users: &options.users };
+        let control_plane = ControlPlane::start(&settings, progress).await?;
+        Ok(Self { node: None, kubeconfig: control_plane.kubeconfig(), control_plane, dir, _turn: None })
+    }
+
+    async fn start_real(options: &LabOptions, progress: &Progress) -> anyhow::Result<Self> {
+        node::prepare(progress).await?;
+        let turn = Arc::new(Turn::take(options.wait, progress).await?);
+        let wanted = options.data_dir.as_deref().unwrap_or(Path::new(NODE_DIR));
+        let dir = DataDir::create(Some(wanted))?;
+        let host = Host::prepare(&turn, dir.path())?;
+        let (kubelet, proxy) = (node::KUBELET_USER, node::PROXY_USER);
+        let mut users = options.users.clone();
+        users.extend([User::new(kubelet.0, &[kubelet.1]), User::new(proxy.0, &[proxy.1])]);
+        let settings = Settings { dir: dir.path(), address: HOST_IP.into(), users: &users };
+        let (control_plane, runtime) =
+            tokio::try_join!(ControlPlane::start(&settings, progress), Runtime::start(dir.path(), progress))?;
+        let node = Node::start(&control_plane, (host, runtime), &options.host_names, progress).await?;
+        let kubeconfig = control_plane.kubeconfig();
+        Ok(Self { node: Some(node), kubeconfig, control_plane, dir, _turn: Some(turn) })
+    }
+
+    /// The administrator's kubeconfig file.
+    pub fn kubeconfig(&self) -> &Path {
+        &self.kubeconfig
+    }
+
+    /// The kubeconfig file of one of [`LabOptions::users`].
+    ///
+    /// # Errors
+    /// When there is no such user.
+    pub fn user_kubeconfig(&self, name: &str) -> anyhow::Result<PathBuf> {
+        self.control_plane.user_kubeconfig(name)
+    }
+
+    /// The address on which the lab's servers are reached, by pods too when they are real.
+    pub fn host_ip(&self) -> Ipv4Addr {
+        if self.node.is_some() { HOST_IP } else { Ipv4Addr::LOCALHOST }
+    }
+
+    /// The lab's folder: logs, certificates. Other parts may keep their files in it too; it goes with the lab.
+    pub fn data_dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// The control plane.
+    pub const fn control_plane(&self) -> &ControlPlane {
+        &self.control_plane
+    }
+
+    /// The node, with real pods only.
+    pub const fn node(&self) -> Option<&Node> {
+        self.node.as_ref()
+    }
+
+    /// Kubectl as administrator.
+    pub const fn kubectl(&self) -> &Kubectl {
+        self.control_plane.kubectl()
+    }
+
+    /// Kubectl as one of [`LabOptions::users`].
+    ///
+    /// # Errors
+    /// When there is no such user.
+    pub fn kubectl_as(&self, user: &str) -> anyhow::Result<Kubectl> {
+        Ok(self.kubectl().with_kubeconfig(&self.user_kubeconfig(user)?))
+    }
+
+    /// Helm as administrator; builds it when it is not in the cache.
+    ///
+    /// # Errors
+    /// As [`cache::binary`].
+    pub async fn helm(&self, progress: &Progress) -> anyhow::Result<Helm> {
+        Helm::new(&self.kubeconfig, progress).await
+    }
+
+    /// All processes that the lab started itself, for their memory and logs.
+    pub fn processes(&self) -> Vec<&Process> {
+        let plane = self.control_plane.processes();
+        plane.into_iter().chain(self.node.iter().flat_map(Node::processes)).collect()
+    }
+
+    /// Ends everything and removes what it left on the machine.
+    ///
+    /// # Errors
+    /// When something could not be taken back; the next start tries again.
+    pub async fn stop(mut self) -> anyhow::Result<()> {
+        // Killing and unmounting block.
+        tokio::task::spawn_blocking(move || {
+            self.control_plane.kill();
+            self.node.as_mut().map_or(Ok(()), Node::stop)
+        })
+        .await
+        .context("the lab's end was interrupted")?
+    }
+}

@@ -43,6 +43,11 @@ fn registered<C: prometheus::core::Collector + Clone + 'static>(collector: prome
     collector
 }
 
+/// For metrics that are registered elsewhere.
+pub fn registry() -> &'static Registry {
+    &REGISTRY
+}
+
 /// The text exposition of all of it.
 pub fn text() -> String {
     let mut buffer = Vec::new();

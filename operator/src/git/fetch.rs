@@ -9,7 +9,7 @@ use tokio::runtime::Handle;
 use super::mirror::{self, Holding, Mirror, MirrorError, PackWriter};
 use super::packcheck::PackError;
 use super::protocol::{Capabilities, FetchAnswer, Heads, Step, Wanted};
-use super::transport::{Ask, Bounds, Transport, protocol_error};
+use super::transport::{Answer, Ask, Bounds, Transport, protocol_error};
 use super::{CommitId, Depth, GitError, Limits, Remote};
 
 /// Everything that one fetch needs.
@@ -29,31 +29,43 @@ pub struct Fetch {
 /// More than any honest answer lists.
 const MAX_SHALLOW: usize = 10_000;
 
+/// What to do with the mirror that is there.
+enum Plan {
+    /// Add to it.
+    Add(Repository, Holding),
+    /// Make it anew with these branches.
+    Anew(Vec<String>),
+}
+
 impl Fetch {
     /// Returns the head, which is then here with its root directory.
     pub fn run(self, runtime: &Handle) -> Result<CommitId, GitError> {
-        let full = self.depth == Depth::Full;
-        let (repository, holding, branches) = self.prepare(full)?;
-        let missing: BTreeSet<CommitId> = branches
-            .iter()
-            .filter_map(|branch| self.heads.get(branch))
-            .filter(|id| !holding.tips.contains(*id) && !self.mirror.has(id))
-            .cloned()
-            .collect();
-        if !missing.is_empty() {
-            self.download(runtime, &repository, holding, missing)?;
-        }
-        for branch in &branches {
-            if let Some(head) = self.heads.get(branch) {
-                self.keep(&repository, branch, head)?;
+        let full = self.depth == Depth::Full || self.mirror.is_full();
+        let own = vec![self.branch.clone()];
+        let branches = match self.plan(full)? {
+            Plan::Anew(branches) => branches,
+            Plan::Add(repository, holding) => {
+                let is_empty = holding.tips.is_empty();
+                match self.bring(runtime, &self.mirror, &repository, holding, &own) {
+                    Err(GitError::Corrupt(_, why)) if !is_empty => self.warn_broken(&why),
+                    outcome => return outcome.map(|()| self.head),
+                }
+                own
             }
-        }
+        };
+        // Beside the old one, which stays readable until the new one is complete.
+        let spare = self.mirror.spare();
+        spare.remove().map_err(GitError::Storage)?;
+        let repository = spare.open_or_create(full).map_err(|error| self.error(error))?;
+        let nothing = Holding { full, ..Holding::default() };
+        self.bring(runtime, &spare, &repository, nothing, &branches)?;
+        drop(repository);
+        self.mirror.replace(&spare).map_err(GitError::Storage)?;
         Ok(self.head)
     }
 
-    /// The mirror, what it holds, and the branches to bring. It is made anew when it is broken, too many packs have
-    /// gathered, or history is wanted that it does not have.
-    fn prepare(&self, full: bool) -> Result<(Repository, Holding, Vec<String>), GitError> {
+    /// A mirror is made anew when it is broken, has grown too large, or lacks the history that is wanted.
+    fn plan(&self, full: bool) -> Result<Plan, GitError> {
         let opened = self.mirror.open_or_create(full).and_then(|repository| {
             let holding = self.mirror.holding(&repository)?;
             Ok((repository, holding))
@@ -62,77 +74,39 @@ impl Fetch {
             Ok(opened) => opened,
             Err(MirrorError::Storage(error)) => return Err(GitError::Storage(error)),
             Err(error) => {
-                tracing::warn!(url = %self.remote.url, %error, "a broken git mirror is removed and fetched again");
-                let (repository, holding) = self.anew(full)?;
-                return Ok((repository, holding, vec![self.branch.clone()]));
+                self.warn_broken(&error.to_string());
+                return Ok(Plan::Anew(vec![self.branch.clone()]));
             }
         };
-        let full = full || holding.full;
-        if holding.packs <= self.limits.packs && holding.full == full {
-            return Ok((repository, holding, vec![self.branch.clone()]));
+        let too_large = holding.bytes > self.limits.fetch_bytes.saturating_mul(2);
+        if holding.packs <= self.limits.packs && !too_large && holding.full == full {
+            return Ok(Plan::Add(repository, holding));
         }
-        let known = |branch: &&String| **branch != self.branch && mirror::knows(&repository, branch);
-        let mut branches: Vec<String> = self.heads.keys().filter(known).cloned().collect();
-        branches.push(self.branch.clone());
-        drop(repository);
-        let (repository, holding) = self.anew(full)?;
-        Ok((repository, holding, branches))
+        let known = |branch: &&String| **branch == self.branch || mirror::knows(&repository, branch);
+        Ok(Plan::Anew(self.heads.keys().filter(known).cloned().collect()))
     }
 
-    fn anew(&self, full: bool) -> Result<(Repository, Holding), GitError> {
-        self.mirror.remove().map_err(GitError::Storage)?;
-        let repository = self.mirror.open_or_create(full).map_err(|error| self.error(error))?;
-        Ok((repository, Holding { full, ..Holding::default() }))
-    }
-
-    fn download(
+    /// Brings the heads of `branches` into `mirror`, and says so there.
+    fn bring(
         &self,
         runtime: &Handle,
+        mirror: &Mirror,
         repository: &Repository,
         holding: Holding,
-        want: BTreeSet<CommitId>,
+        branches: &[String],
     ) -> Result<(), GitError> {
-        let Holding { have, mut shallow, full, .. } = holding;
-        let wanted = Wanted {
-            want,
-            have,
-            shallow: shallow.clone(),
-            depth_one: !full,
-            blob_limit: self.limits.blob_bytes,
-        };
-        let url = &self.remote.url;
-        let body = wanted.request(self.capabilities).map_err(|error| protocol_error(url, error))?;
-        let ask = Ask::UploadPack { body, v2: self.capabilities.v2 };
-        if self.capabilities.filter {
-            self.mirror.set_filtered().map_err(GitError::Storage)?;
+        let heads: Vec<_> = branches.iter().filter_map(|branch| self.heads.get_key_value(branch)).collect();
+        let missing: BTreeSet<CommitId> =
+            heads.iter().map(|(_, id)| (*id).clone()).filter(|id| !mirror.has(id)).collect();
+        if !missing.is_empty() {
+            let download = Download { fetch: self, mirror, repository, runtime };
+            download.run(holding, missing)?;
         }
-        let mut answer = runtime.block_on(self.transport.send(&self.remote, ask, self.bounds))?;
-        let odb = repository.odb().map_err(|error| self.error(error.into()))?;
-        let mut pack = PackWriter::new(&odb, self.limits.pack()).map_err(|error| self.error(error))?;
-        let mut reading = FetchAnswer::default();
-        loop {
-            let packet = runtime.block_on(answer.packet())?;
-            match reading.take(packet).map_err(|error| answer.error(error))? {
-                Step::Skip => {}
-                Step::Shallow(id) => {
-                    shallow.insert(id);
-                    if shallow.len() > MAX_SHALLOW {
-                        return Err(GitError::NotGit(url.clone(), "it lists too many shallow commits"));
-                    }
-                }
-                Step::Unshallow(id) => {
-                    shallow.remove(&id);
-                }
-                Step::Pack(bytes) => pack.write(&bytes).map_err(|error| self.error(error))?,
-                Step::End => break,
-            }
-        }
-        pack.commit().map_err(|error| self.error(error))?;
-        tracing::debug!(%url, bytes = answer.bytes(), "fetched");
-        if !full {
-            self.mirror.set_shallow(&shallow).map_err(GitError::Storage)?;
-        }
-        Ok(())
+        heads.into_iter().try_for_each(|(branch, head)| self.keep(repository, branch, head))
+    }
+
+    fn warn_broken(&self, why: &str) {
+        tracing::warn!(url = %self.remote.url, why, "a broken git mirror is fetched again");
     }
 
     /// The branch's ref is moved last: before, the fetch did not happen.
@@ -156,6 +130,7 @@ impl Fetch {
         let url = self.remote.url.clone();
         match error {
             MirrorError::Storage(error) => GitError::Storage(error),
+            MirrorError::Late => GitError::TimedOut(url),
             MirrorError::Git(error) => GitError::Corrupt(url, error.message().to_owned()),
             MirrorError::Pack(PackError::Broken) => GitError::Corrupt(url, PackError::Broken.to_string()),
             MirrorError::Pack(PackError::TooManyObjects(cap)) => {
@@ -166,6 +141,66 @@ impl Fetch {
             }
             MirrorError::Pack(PackError::TooLarge(cap)) => {
                 GitError::RepositoryTooLarge { url, cap, what: "bytes unpacked in one fetch" }
+            }
+        }
+    }
+}
+
+/// One pack from the server into a mirror.
+struct Download<'a> {
+    fetch: &'a Fetch,
+    mirror: &'a Mirror,
+    repository: &'a Repository,
+    runtime: &'a Handle,
+}
+
+impl Download<'_> {
+    fn run(&self, holding: Holding, want: BTreeSet<CommitId>) -> Result<(), GitError> {
+        let Self { fetch, mirror, repository, runtime } = *self;
+        let Holding { have, mut shallow, full, .. } = holding;
+        let blob_limit = fetch.limits.blob_bytes;
+        let wanted = Wanted { want, have, shallow: shallow.clone(), depth_one: !full, blob_limit };
+        let url = &fetch.remote.url;
+        let body = wanted.request(fetch.capabilities).map_err(|error| protocol_error(url, error))?;
+        let ask = Ask::UploadPack { body, v2: fetch.capabilities.v2 };
+        if fetch.capabilities.filter {
+            mirror.set_filtered().map_err(GitError::Storage)?;
+        }
+        let mut answer = runtime.block_on(fetch.transport.send(&fetch.remote, ask, fetch.bounds))?;
+        let odb = repository.odb().map_err(|error| fetch.error(error.into()))?;
+        let until = fetch.bounds.deadline.into_std();
+        let pack = PackWriter::new(&odb, fetch.limits.pack(), until).map_err(|error| fetch.error(error))?;
+        self.receive(&mut answer, pack, &mut shallow)?;
+        tracing::debug!(%url, bytes = answer.bytes(), "fetched");
+        if full { Ok(()) } else { mirror.set_shallow(&shallow).map_err(GitError::Storage) }
+    }
+
+    fn receive(
+        &self,
+        answer: &mut Answer,
+        mut pack: PackWriter<'_>,
+        shallow: &mut BTreeSet<CommitId>,
+    ) -> Result<(), GitError> {
+        let fetch = self.fetch;
+        let mut reading = FetchAnswer::default();
+        loop {
+            let packet = self.runtime.block_on(answer.packet())?;
+            match reading.take(packet).map_err(|error| answer.error(error))? {
+                Step::Skip => {}
+                Step::Shallow(_) if shallow.len() >= MAX_SHALLOW => {
+                    return Err(GitError::NotGit(
+                        fetch.remote.url.clone(),
+                        "it lists too many shallow commits",
+                    ));
+                }
+                Step::Shallow(id) => {
+                    shallow.insert(id);
+                }
+                Step::Unshallow(id) => {
+                    shallow.remove(&id);
+                }
+                Step::Pack(bytes) => pack.write(&bytes).map_err(|error| fetch.error(error))?,
+                Step::End => return pack.commit().map_err(|error| fetch.error(error)),
             }
         }
     }

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use git2::{ErrorCode, ObjectType, Odb, OdbPackwriter, Oid, Repository, RepositoryInitOptions};
 use sha2::{Digest, Sha256};
@@ -27,6 +28,9 @@ pub enum MirrorError {
     /// libgit2 does not accept what is there or what came.
     #[error("{0}")]
     Git(#[from] git2::Error),
+    /// The deadline passed while objects were unpacked.
+    #[error("not done in time")]
+    Late,
     /// The pack breaks a limit or is not a pack.
     #[error("{0}")]
     Pack(#[from] PackError),
@@ -45,6 +49,8 @@ pub struct Holding {
     pub full: bool,
     /// How many packs there are.
     pub packs: usize,
+    /// All files of all packs together.
+    pub bytes: u64,
 }
 
 /// At most this many ancestors are told to the server as present.
@@ -59,6 +65,22 @@ impl Mirror {
     /// Its directory.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Where its successor is made.
+    pub fn spare(&self) -> Self {
+        Self { path: self.path.with_extension("new") }
+    }
+
+    /// Puts `successor` in its place.
+    pub fn replace(&self, successor: &Self) -> io::Result<()> {
+        self.remove()?;
+        fs::rename(&successor.path, &self.path)
+    }
+
+    /// Whether history was asked for.
+    pub fn is_full(&self) -> bool {
+        self.path.join("full-history").exists()
     }
 
     /// Opens what is there.
@@ -109,10 +131,12 @@ impl Mirror {
         let walked = walk.take(MAX_HAVE).map_while(Result::ok).filter_map(commit_id);
         let mut have: Vec<CommitId> = tips.iter().cloned().collect();
         have.extend(walked.filter(|id| !tips.contains(id)));
-        let packs =
-            self.pack_files()?.iter().filter(|path| path.extension().is_some_and(|e| e == "pack")).count();
-        let full = self.path.join("full-history").exists();
-        Ok(Holding { tips, have, shallow: self.shallow()?, full, packs })
+        let (mut packs, mut bytes) = (0, 0);
+        for path in self.pack_files()? {
+            packs += usize::from(path.extension().is_some_and(|extension| extension == "pack"));
+            bytes += fs::metadata(path)?.len();
+        }
+        Ok(Holding { tips, have, shallow: self.shallow()?, full: self.is_full(), packs, bytes })
     }
 
     /// Whether the commit and its root directory are here.
@@ -176,27 +200,34 @@ impl Mirror {
 pub struct PackWriter<'odb> {
     check: PackCheck,
     inner: OdbPackwriter<'odb>,
+    until: Instant,
 }
 
 impl<'odb> PackWriter<'odb> {
-    /// A pack for this object database.
-    pub fn new(odb: &'odb Odb<'_>, limits: PackLimits) -> Result<Self, MirrorError> {
-        Ok(Self { check: PackCheck::new(limits), inner: odb.packwriter()? })
+    /// A pack for this object database. Past `until`, it fails also in the middle of unpacking.
+    pub fn new(odb: &'odb Odb<'_>, limits: PackLimits, until: Instant) -> Result<Self, MirrorError> {
+        let mut inner = odb.packwriter()?;
+        inner.progress(move |_| Instant::now() < until);
+        Ok(Self { check: PackCheck::new(limits), inner, until })
     }
 
     /// Checks and writes bytes.
     pub fn write(&mut self, bytes: &[u8]) -> Result<(), MirrorError> {
         self.check.push(bytes)?;
         // git2 hides libgit2's reason behind "Write error"; what failed is the pack or the disk.
-        self.inner.write_all(bytes).map_err(|_| git2::Error::from_str("the pack cannot be indexed"))?;
-        Ok(())
+        let written = self.inner.write_all(bytes);
+        written.map_err(|_| self.late_or(git2::Error::from_str("the pack cannot be indexed")))
     }
 
     /// Checks the sum over all of it and makes its objects visible.
     pub fn commit(mut self) -> Result<(), MirrorError> {
         self.check.finish()?;
-        self.inner.commit()?;
-        Ok(())
+        let committed = self.inner.commit();
+        committed.map(|_| ()).map_err(|error| self.late_or(error))
+    }
+
+    fn late_or(&self, error: git2::Error) -> MirrorError {
+        if Instant::now() < self.until { error.into() } else { MirrorError::Late }
     }
 }
 

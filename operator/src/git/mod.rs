@@ -57,11 +57,11 @@ pub struct Limits {
     pub blob_bytes: u64,
     /// Largest object that is taken, unpacked.
     pub object_bytes: u64,
-    /// All objects of one fetch together, unpacked.
+    /// All objects of one fetch together, unpacked: bounds the work that a pack can cause.
     pub unpacked_bytes: u64,
     /// Most objects of one fetch.
     pub objects: u64,
-    /// A mirror with more packs than this is made anew, which also drops what nobody needs any more.
+    /// A mirror with more packs than this, or of twice `fetch_bytes`, is made anew: that drops what nobody needs any more.
     pub packs: usize,
     /// Operations over the network at a time.
     pub operations: usize,
@@ -78,10 +78,10 @@ impl Default for Limits {
             fetch_bytes: 256 << 20,
             blob_bytes: 1 << 20,
             object_bytes: 32 << 20,
-            unpacked_bytes: 2 << 30,
+            unpacked_bytes: 8 << 30,
             objects: 1_000_000,
             packs: 50,
-            operations: 16,
+            operations: 64,
             operations_per_host: 8,
         }
     }
@@ -251,12 +251,13 @@ impl Git {
         let kept: Vec<PathBuf> = remotes.iter().map(|remote| self.mirror(remote).path().to_owned()).collect();
         let found = std::fs::read_dir(&self.mirrors).map_err(GitError::Storage)?;
         for entry in found {
-            let path = entry.map_err(GitError::Storage)?.path();
+            let path = entry.map_err(GitError::Storage)?.path().with_extension("");
             if !kept.contains(&path) {
-                let alone = self.queue.alone(&path).await;
+                let mirror = Mirror::at(path);
+                let alone = self.queue.alone(mirror.path()).await;
                 let task = tokio::task::spawn_blocking(move || {
                     let _alone = alone;
-                    Mirror::at(path).remove()
+                    mirror.spare().remove().and_then(|()| mirror.remove())
                 });
                 task.await.map_err(|_| GitError::Stopped)?.map_err(GitError::Storage)?;
             }
@@ -305,11 +306,13 @@ impl Git {
         let known =
             self.known.lock().unwrap_or_else(PoisonError::into_inner).get(remote.url.as_str()).copied();
         if let Some(capabilities) = known {
-            match self.branches(remote, bounds).await {
-                Err(GitError::NotGit(..) | GitError::NotFound(_) | GitError::Unreachable(..)) => {
-                    self.known.lock().unwrap_or_else(PoisonError::into_inner).remove(remote.url.as_str());
-                }
-                heads => return Ok(Listing { capabilities, heads: heads? }),
+            let heads = self.branches(remote, bounds).await;
+            if heads.is_err() {
+                self.known.lock().unwrap_or_else(PoisonError::into_inner).remove(remote.url.as_str());
+            }
+            // Any other error would only be repeated by asking again at once.
+            if !matches!(heads, Err(GitError::NotGit(..))) {
+                return Ok(Listing { capabilities, heads: heads? });
             }
         }
         let mut answer = self.transport.send(remote, Ask::Advertisement, bounds).await?;

@@ -11,7 +11,7 @@ pub struct PackLimits {
     pub objects: u64,
     /// Largest object, unpacked, in bytes.
     pub object_bytes: u64,
-    /// All objects together, as they are stored in the pack but inflated, in bytes.
+    /// All objects together, in bytes: what is inflated, and what deltas say that they make of it.
     pub total_bytes: u64,
 }
 
@@ -57,6 +57,7 @@ enum Place {
 struct Body {
     claimed: u64,
     seen: u64,
+    /// Its sizes were not seen yet.
     is_delta: bool,
 }
 
@@ -173,13 +174,13 @@ impl PackCheck {
         if body.seen > body.claimed {
             return Err(PackError::Broken);
         }
-        if self.total > self.limits.total_bytes {
-            return Err(PackError::TooLarge(self.limits.total_bytes));
-        }
-        if body.is_delta && self.head.len() < 20 {
+        if body.is_delta {
             let made = usize::try_from(made).unwrap_or(usize::MAX).min(20);
             self.head.extend_from_slice(&self.scratch[..made]);
-            self.check_delta()?;
+            body.is_delta = !self.check_delta()?;
+        }
+        if self.total > self.limits.total_bytes {
+            return Err(PackError::TooLarge(self.limits.total_bytes));
         }
         self.place = Place::Body(body);
         match status {
@@ -191,12 +192,15 @@ impl PackCheck {
         Ok(used)
     }
 
-    /// A delta starts with the sizes of its base and of its result.
-    fn check_delta(&self) -> Result<(), PackError> {
-        let Some(base) = varint_length(&self.head) else { return Ok(()) };
-        let Some(result) = varint_length(&self.head[base..]) else { return Ok(()) };
-        self.check_object(varint(&self.head[..base]))?;
-        self.check_object(varint(&self.head[base..base + result]))
+    /// A delta starts with the sizes of its base and of its result. True when both were seen.
+    fn check_delta(&mut self) -> Result<bool, PackError> {
+        let Some(base) = varint_length(&self.head) else { return Ok(false) };
+        let Some(result) = varint_length(&self.head[base..]) else { return Ok(false) };
+        let (base, result) = (varint(&self.head[..base]), varint(&self.head[base..base + result]));
+        self.check_object(base)?;
+        self.check_object(result)?;
+        self.total = self.total.saturating_add(result);
+        Ok(true)
     }
 }
 
@@ -218,4 +222,94 @@ fn entry_size(bytes: &[u8]) -> u64 {
 /// Shifts, and stays at the largest value instead of losing bits.
 fn shifted(value: u64, by: u32) -> u64 {
     if value.leading_zeros() < by { u64::MAX } else { value << by }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use flate2::Compression;
+    use flate2::write::ZlibEncoder;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const LIMITS: PackLimits = PackLimits { objects: 3, object_bytes: 1000, total_bytes: 1500 };
+
+    fn deflated(bytes: &[u8]) -> Vec<u8> {
+        let mut encoder = ZlibEncoder::new(vec![], Compression::default());
+        encoder.write_all(bytes).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    fn number(mut value: u64, first_bits: u32, first: u8) -> Vec<u8> {
+        let mut bytes = vec![first | u8::try_from(value & ((1 << first_bits) - 1)).unwrap()];
+        value >>= first_bits;
+        while value > 0 {
+            *bytes.last_mut().unwrap() |= 0x80;
+            bytes.push(u8::try_from(value & 0x7f).unwrap());
+            value >>= 7;
+        }
+        bytes
+    }
+
+    fn entry(kind: u8, claimed: usize, content: &[u8]) -> Vec<u8> {
+        let base: &[u8] = if kind == REF_DELTA { &[7; 20] } else { &[] };
+        [&number(claimed as u64, 4, kind << 4)[..], base, &deflated(content)].concat()
+    }
+
+    fn delta(result: u64) -> Vec<u8> {
+        let content = [number(10, 7, 0), number(result, 7, 0), vec![1, b'x']].concat();
+        entry(REF_DELTA, content.len(), &content)
+    }
+
+    fn pack(entries: &[Vec<u8>]) -> Vec<u8> {
+        let count = u32::try_from(entries.len()).unwrap().to_be_bytes();
+        [b"PACK\0\0\0\x02", &count[..], &entries.concat(), &[9; 20]].concat()
+    }
+
+    fn outcome(bytes: &[u8], size: usize) -> Result<(), PackError> {
+        let mut check = PackCheck::new(LIMITS);
+        bytes.chunks(size).try_for_each(|part| check.push(part))?;
+        check.finish()
+    }
+
+    #[test]
+    fn an_honest_pack_passes_however_it_is_cut() {
+        let bytes = pack(&[entry(3, 900, &[b'a'; 900]), delta(300), entry(3, 0, b"")]);
+        for size in 1..bytes.len() {
+            assert_eq!(outcome(&bytes, size), Ok(()), "{size}");
+        }
+        assert_eq!(outcome(&bytes[..bytes.len() - 1], 7), Err(PackError::Broken), "cut off");
+        assert_eq!(outcome(&[&bytes[..], b"x"].concat(), 7), Err(PackError::Broken), "too long");
+    }
+
+    #[test]
+    fn what_a_pack_claims_is_held_against_the_limits() {
+        let tiny = entry(3, 1, b"a");
+        for (entries, wanted) in [
+            (vec![entry(3, 1001, b"")], PackError::ObjectTooLarge(1000)),
+            (vec![delta(1 << 40)], PackError::ObjectTooLarge(1000)),
+            (vec![delta(u64::MAX)], PackError::ObjectTooLarge(1000)),
+            (vec![delta(800), delta(800)], PackError::TooLarge(1500)),
+            (vec![entry(3, 800, &[0; 800]), entry(3, 800, &[0; 800])], PackError::TooLarge(1500)),
+            (vec![entry(3, 5, &[0; 900])], PackError::Broken),
+            (vec![entry(3, 900, &[0; 5])], PackError::Broken),
+            (vec![entry(5, 1, b"a")], PackError::Broken),
+            (vec![tiny; 4], PackError::TooManyObjects(3)),
+        ] {
+            for size in [1, 7, 10_000] {
+                assert_eq!(outcome(&pack(&entries), size), Err(wanted));
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_it_panic_or_spin(bytes in proptest::collection::vec(any::<u8>(), 0..300), size in 1..40_usize) {
+            let whole = [&pack(&[entry(3, 5, b"hello"), delta(3)])[..40], &bytes].concat();
+            let _ = outcome(&whole, size);
+            let _ = outcome(&bytes, size);
+        }
+    }
 }

@@ -104,3 +104,30 @@ async fn a_server_that_is_down_is_unreachable() {
     assert_eq!((error.reason(), error.is_permanent()), ("Unreachable", false));
     assert!(error.to_string().contains("refused"), "{error}");
 }
+
+#[tokio::test]
+async fn a_host_that_hangs_holds_up_only_its_own() {
+    let lab = lab().await;
+    let head = id(&lab.repository.commit("main", &[("a", "1")]));
+    let policy = UrlPolicy { development: true, allowed_hosts: vec!["localhost".into(), "127.0.0.1".into()] };
+    let limits = Limits {
+        deadline: Duration::from_millis(1500),
+        operations: 2,
+        operations_per_host: 1,
+        ..Limits::default()
+    };
+    let git = Git::new(lab.data.path(), policy.clone(), limits).unwrap();
+    let hanging = Server::start().await;
+    hanging.fail(Fault::Hang);
+    let url = GitUrl::parse(&hanging.url_at("localhost", "orders"), &policy).unwrap();
+    let stuck = Remote { url, ..lab.remote.clone() };
+    let started = Instant::now();
+    let fine = async {
+        let head = git.fetch(&lab.remote, "main", Depth::One).await;
+        (head, started.elapsed())
+    };
+    let (one, two, (fine, took)) = tokio::join!(git.heads(&stuck), git.heads(&stuck), fine);
+    assert_eq!((one.unwrap_err().reason(), two.unwrap_err().reason()), ("TimedOut", "TimedOut"));
+    assert_eq!(fine.unwrap(), head);
+    assert!(took < Duration::from_millis(1400), "{took:?}");
+}

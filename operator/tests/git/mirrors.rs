@@ -118,3 +118,43 @@ async fn an_owner_never_reads_another_owners_mirror() {
     lab.git.retain(&[other]).await.unwrap();
     assert!(!lab.git.has(&lab.remote, &head).await, "a mirror that nobody needs is removed");
 }
+
+#[tokio::test]
+async fn a_mirror_that_is_made_anew_stays_readable_until_then() {
+    let lab = lab().await;
+    let one = id(&lab.repository.commit("main", &[("a", "1")]));
+    lab.git.fetch(&lab.remote, "main", Depth::One).await.unwrap();
+    lab.repository.commit("main", &[("a", "2")]);
+    lab.server.fail(Fault::Truncate(100));
+    let error = lab.git.fetch(&lab.remote, "main", Depth::Full).await.unwrap_err();
+    assert_eq!(error.reason(), "Unreachable");
+    assert_eq!(lab.git.file(&lab.remote, &one, "a", 9).await.unwrap().unwrap(), b"1");
+    lab.server.heal();
+    lab.git.fetch(&lab.remote, "main", Depth::Full).await.unwrap();
+    let left: Vec<_> = std::fs::read_dir(lab.data.path().join("mirrors")).unwrap().collect();
+    assert_eq!(left.len(), 1, "{left:?}");
+}
+
+#[tokio::test]
+async fn a_pack_that_rests_on_something_broken_here_is_fetched_whole() {
+    let lab = lab().await;
+    lab.repository.commit("main", &[("a", &noise(1, 30_000))]);
+    lab.git.fetch(&lab.remote, "main", Depth::One).await.unwrap();
+    let mirror = std::fs::read_dir(lab.data.path().join("mirrors")).unwrap().next().unwrap().unwrap().path();
+    for entry in std::fs::read_dir(mirror.join("objects/pack")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|extension| extension == "pack") {
+            // The commit comes first in a pack and stays whole; what follows is lost.
+            let mut bytes = std::fs::read(&path).unwrap();
+            let end = bytes.len() - 20;
+            bytes[1_000..end].fill(0);
+            std::fs::remove_file(&path).unwrap();
+            std::fs::write(&path, bytes).unwrap();
+        }
+    }
+    let changed = noise(1, 30_000) + "more";
+    let head = id(&lab.repository.commit("main", &[("a", &changed)]));
+    lab.git.fetch(&lab.remote, "main", Depth::One).await.unwrap();
+    let read = lab.git.file(&lab.remote, &head, "a", 1 << 20).await;
+    assert_eq!(read.unwrap().unwrap(), changed.as_bytes());
+}

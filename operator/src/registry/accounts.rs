@@ -1,0 +1,246 @@
+//! Registry accounts: two per tenant, with passwords that are computed, never stored. Pure.
+//!
+//! The token service verifies a password with the key alone, so pulling an image depends on no other service.
+
+use std::{fmt, ops::RangeInclusive, str::FromStr};
+
+use base64::{
+    Engine,
+    engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
+};
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
+
+/// The secret from which every account's password is computed. Prints nothing of itself.
+#[derive(Clone)]
+pub struct AccountKey(Vec<u8>);
+
+/// The key is too short to be one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the registry's account key has {0} bytes: give at least {min} random bytes", min = AccountKey::MIN_BYTES)]
+pub struct WeakKey(usize);
+
+impl AccountKey {
+    /// Fewer bytes are refused.
+    pub const MIN_BYTES: usize = 32;
+
+    /// Takes the bytes as they are: trim a line end before.
+    pub fn new(bytes: impl Into<Vec<u8>>) -> Result<Self, WeakKey> {
+        let bytes = bytes.into();
+        if bytes.len() < Self::MIN_BYTES { Err(WeakKey(bytes.len())) } else { Ok(Self(bytes)) }
+    }
+
+    fn mac(&self, account: &Account, generation: u32) -> Option<Hmac<Sha256>> {
+        let mut mac = Hmac::<Sha256>::new_from_slice(&self.0).ok()?;
+        let Account { tenant, usage } = account;
+        mac.update(format!("imaas-registry\0{tenant}\0{usage}\0{generation}").as_bytes());
+        Some(mac)
+    }
+}
+
+impl fmt::Debug for AccountKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("AccountKey(..)")
+    }
+}
+
+/// What an account is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Usage {
+    /// The tenant's CI: push, and pull for layers that are there already.
+    Push,
+    /// The tenant's nodes and the operator: pull only.
+    Pull,
+}
+
+impl fmt::Display for Usage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Push => "push",
+            Self::Pull => "pull",
+        })
+    }
+}
+
+/// One login. Its user name is `<tenant>.push` or `<tenant>.pull`; a tenant's name has no dot.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Account {
+    tenant: String,
+    usage: Usage,
+}
+
+/// The text names no account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a registry account: it is the tenant's name with \".push\" or \".pull\"")]
+pub struct NotAnAccount;
+
+impl Account {
+    /// `tenant` must be a DNS label (RFC 1123).
+    pub fn new(tenant: &str, usage: Usage) -> Result<Self, NotAnAccount> {
+        if is_dns_label(tenant) { Ok(Self { tenant: tenant.to_owned(), usage }) } else { Err(NotAnAccount) }
+    }
+
+    /// The tenant whose area it opens.
+    pub fn tenant(&self) -> &str {
+        &self.tenant
+    }
+
+    /// What it is for.
+    pub fn usage(&self) -> Usage {
+        self.usage
+    }
+}
+
+impl fmt::Display for Account {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.tenant, self.usage)
+    }
+}
+
+impl FromStr for Account {
+    type Err = NotAnAccount;
+
+    fn from_str(user: &str) -> Result<Self, NotAnAccount> {
+        match user.split_once('.') {
+            Some((tenant, "push")) => Self::new(tenant, Usage::Push),
+            Some((tenant, "pull")) => Self::new(tenant, Usage::Pull),
+            _ => Err(NotAnAccount),
+        }
+    }
+}
+
+fn is_dns_label(text: &str) -> bool {
+    (1..=63).contains(&text.len())
+        && text.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-'))
+        && !text.starts_with('-')
+        && !text.ends_with('-')
+}
+
+/// The generations of passwords that open an account now. The highest is the one handed out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Generations(RangeInclusive<u32>);
+
+impl Generations {
+    /// From the lowest that is still accepted to the one handed out; `None` when that is no range.
+    pub fn new(lowest: u32, current: u32) -> Option<Self> {
+        (lowest <= current).then_some(Self(lowest..=current))
+    }
+
+    /// The generation of passwords handed out.
+    pub fn current(&self) -> u32 {
+        *self.0.end()
+    }
+}
+
+impl Default for Generations {
+    /// The first generation alone.
+    fn default() -> Self {
+        Self(1..=1)
+    }
+}
+
+/// The password of `account`: base64url of HMAC-SHA256, 43 characters. A secret.
+pub fn password(key: &AccountKey, account: &Account, generation: u32) -> String {
+    let mac = key.mac(account, generation);
+    mac.map(|mac| URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes())).unwrap_or_default()
+}
+
+/// Whether `password` opens `account` now. Takes the same time wherever the first wrong byte is.
+pub fn opens(key: &AccountKey, account: &Account, password: &str, valid: &Generations) -> bool {
+    let Ok(claimed) = URL_SAFE_NO_PAD.decode(password) else { return false };
+    let matches =
+        |generation| key.mac(account, generation).is_some_and(|mac| mac.verify_slice(&claimed).is_ok());
+    valid.0.clone().fold(false, |found, generation| matches(generation) | found)
+}
+
+/// The content of `.dockerconfigjson` in a Secret of type `kubernetes.io/dockerconfigjson`. A secret.
+///
+/// `registry_host` is the registry's host, with its port if that is not 443, as it stands in image names.
+pub fn docker_config_json(registry_host: &str, user: &str, password: &str) -> String {
+    let auth = STANDARD.encode(format!("{user}:{password}"));
+    serde_json::json!({"auths": {registry_host: {"username": user, "password": password, "auth": auth}}})
+        .to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(fill: u8) -> AccountKey {
+        AccountKey::new([fill; 32]).unwrap()
+    }
+
+    fn account(user: &str) -> Account {
+        user.parse().unwrap()
+    }
+
+    #[test]
+    fn a_short_key_is_refused_and_a_key_never_prints() {
+        assert_eq!(AccountKey::new([7; 31]).unwrap_err(), WeakKey(31));
+        assert_eq!(format!("{:?}", key(b'k')), "AccountKey(..)");
+    }
+
+    #[test]
+    fn a_user_name_names_exactly_one_account() {
+        assert_eq!(account("a-b.push").tenant(), "a-b");
+        assert_eq!(account("acme.pull").to_string(), "acme.pull");
+        for user in [
+            "",
+            "acme",
+            "acme.",
+            ".push",
+            "acme.admin",
+            "acme.push.pull",
+            "a/b.push",
+            "Acme.push",
+            "-a.push",
+            "a\0.push",
+        ] {
+            assert_eq!(user.parse::<Account>(), Err(NotAnAccount), "{user:?}");
+        }
+        assert_eq!(format!("{}.push", "a".repeat(64)).parse::<Account>(), Err(NotAnAccount));
+    }
+
+    #[test]
+    fn a_password_opens_its_own_account_and_no_other() {
+        let first = Generations::default();
+        let push = password(&key(1), &account("acme.push"), first.current());
+        assert_eq!(push.len(), 43);
+        assert!(opens(&key(1), &account("acme.push"), &push, &first));
+        assert!(!opens(&key(1), &account("acme.pull"), &push, &first));
+        assert!(!opens(&key(1), &account("beta.push"), &push, &first));
+        assert!(!opens(&key(2), &account("acme.push"), &push, &first));
+        for wrong in ["", "x", &push[1..], &format!("{push}="), &format!("{push}A"), "ä"] {
+            assert!(!opens(&key(1), &account("acme.push"), wrong, &first), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn a_password_opens_only_while_its_generation_is_valid() {
+        let old = password(&key(1), &account("acme.push"), 1);
+        let new = password(&key(1), &account("acme.push"), 2);
+        let overlap = Generations::new(1, 2).unwrap();
+        let rotated = Generations::new(2, 2).unwrap();
+        assert!(opens(&key(1), &account("acme.push"), &old, &overlap));
+        assert!(opens(&key(1), &account("acme.push"), &new, &overlap));
+        assert!(!opens(&key(1), &account("acme.push"), &old, &rotated));
+        assert_eq!(Generations::new(3, 2), None);
+    }
+
+    /// A changed formula would lock every tenant out at the update of the operator.
+    #[test]
+    fn the_formula_of_passwords_stays() {
+        let password = password(&key(1), &account("acme.push"), 1);
+        assert_eq!(password, "RjqmgX6PSr6m_cMjQ7PRf6fjsNiGKuIq93_Jg1xrKxE");
+    }
+
+    #[test]
+    fn docker_finds_its_login_by_host() {
+        let json: serde_json::Value =
+            serde_json::from_str(&docker_config_json("registry.example.com:5000", "acme.pull", "s3"))
+                .unwrap();
+        let login = &json["auths"]["registry.example.com:5000"];
+        assert_eq!(login["username"], "acme.pull");
+        assert_eq!(login["auth"], "YWNtZS5wdWxsOnMz");
+    }
+}

@@ -1,0 +1,387 @@
+//! IO: what the operator asks the registry: which digest has a tag, and is a digest there.
+//!
+//! It logs in with the tenant's own pull account, so an answer about one tenant never comes from another's area. A
+//! password goes to the configured token service only, whatever the registry's challenge says; redirects are not
+//! followed. API: <https://github.com/opencontainers/distribution-spec/blob/main/spec.md>.
+
+use std::{
+    collections::HashMap,
+    sync::Mutex,
+    time::{Duration, Instant},
+};
+
+use reqwest::{
+    Certificate, Client, RequestBuilder, Response, StatusCode,
+    header::{ACCEPT, HeaderMap, WWW_AUTHENTICATE},
+    redirect::Policy,
+};
+use serde::Deserialize;
+use url::Url;
+
+use super::{
+    accounts::{Account, AccountKey, Generations, Usage, password},
+    digest::Digest,
+    error::RegistryError,
+    scope::is_repository,
+};
+
+const MANIFESTS: &str = "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json, \
+     application/vnd.docker.distribution.manifest.list.v2+json, application/vnd.docker.distribution.manifest.v2+json";
+const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
+const REQUEST_DEADLINE: Duration = Duration::from_secs(15);
+/// Bytes of the token service's answer.
+const TOKEN_MAX: usize = 64 * 1024;
+/// A token is renewed this long before its end.
+const TOKEN_MARGIN: Duration = Duration::from_secs(15);
+/// What a token without `expires_in` lives, by the specification.
+const TOKEN_LIFETIME_DEFAULT: u64 = 60;
+
+/// Where the registry is and whom its passwords may be shown to.
+#[derive(Clone, Debug)]
+pub struct RegistryEndpoint {
+    /// `https://host[:port]`, without a path.
+    pub url: Url,
+    /// The token service, exactly as in the registry's `auth.token.realm`. No other ever sees a password.
+    pub realm: Url,
+    /// PEM of the only CAs trusted, for both; the system's when none.
+    pub ca: Option<Vec<u8>>,
+    /// Allows `http`.
+    pub development: bool,
+}
+
+/// Asks the registry in the name of tenants. Cheap to share, keeps connections and tokens.
+pub struct RegistryClient {
+    http: Client,
+    endpoint: RegistryEndpoint,
+    key: AccountKey,
+    generations: Generations,
+    tokens: Mutex<HashMap<String, Token>>,
+}
+
+#[derive(Clone)]
+struct Token {
+    value: String,
+    until: Instant,
+}
+
+impl RegistryClient {
+    /// Checks the settings; connects to nothing yet.
+    pub fn new(
+        endpoint: RegistryEndpoint,
+        key: AccountKey,
+        generations: Generations,
+    ) -> Result<Self, RegistryError> {
+        check(&endpoint)?;
+        let mut builder = Client::builder()
+            .redirect(Policy::none())
+            .connect_timeout(CONNECT_DEADLINE)
+            .timeout(REQUEST_DEADLINE)
+            .https_only(!endpoint.development);
+        if let Some(pem) = &endpoint.ca {
+            let certificates = Certificate::from_pem_bundle(pem).map_err(RegistryError::Client)?;
+            if certificates.is_empty() {
+                return Err(RegistryError::Settings { field: "ca", problem: "holds no PEM certificate" });
+            }
+            builder = builder.tls_certs_only(certificates);
+        }
+        let http = builder.build().map_err(RegistryError::Client)?;
+        Ok(Self { http, endpoint, key, generations, tokens: Mutex::default() })
+    }
+
+    /// The digest that `tag` has now in `<tenant>/<service>`, `None` when there is no such tag or repository. One
+    /// request, three at the first time.
+    pub async fn digest(
+        &self,
+        tenant: &str,
+        service: &str,
+        tag: &str,
+    ) -> Result<Option<Digest>, RegistryError> {
+        if !is_tag(tag) {
+            return Err(RegistryError::Name(format!("{tenant}/{service}:{tag}")));
+        }
+        self.manifest(tenant, service, tag).await
+    }
+
+    /// Whether a manifest with `digest` is in `<tenant>/<service>`.
+    pub async fn exists(&self, tenant: &str, service: &str, digest: &Digest) -> Result<bool, RegistryError> {
+        match self.manifest(tenant, service, digest.as_str()).await? {
+            Some(found) if found == *digest => Ok(true),
+            Some(_) => Err(self.answer_error("another digest than the one asked for".to_owned())),
+            None => Ok(false),
+        }
+    }
+
+    async fn manifest(
+        &self,
+        tenant: &str,
+        service: &str,
+        reference: &str,
+    ) -> Result<Option<Digest>, RegistryError> {
+        let name = format!("{tenant}/{service}");
+        let no_name = || RegistryError::Name(name.clone());
+        let account = Account::new(tenant, Usage::Pull).map_err(|_| no_name())?;
+        if !is_repository(&name) {
+            return Err(no_name());
+        }
+        let url =
+            self.endpoint.url.join(&format!("/v2/{name}/manifests/{reference}")).map_err(|_| no_name())?;
+        let mut token = self.cached(&name);
+        let mut response = self.head(&url, token.as_deref()).await?;
+        if response.status() == StatusCode::UNAUTHORIZED {
+            let service = self.challenged(response.headers())?;
+            token = Some(self.login(&account, &name, &service).await?);
+            response = self.head(&url, token.as_deref()).await?;
+        }
+        match response.status() {
+            StatusCode::OK => self.content_digest(response.headers()).map(Some),
+            StatusCode::NOT_FOUND => Ok(None),
+            status => {
+                self.forget(&name);
+                Err(refused(self.registry(), &account, status))
+            }
+        }
+    }
+
+    async fn head(&self, url: &Url, token: Option<&str>) -> Result<Response, RegistryError> {
+        let request = self.http.head(url.clone()).header(ACCEPT, MANIFESTS);
+        let request = match token {
+            Some(token) => request.bearer_auth(token),
+            None => request,
+        };
+        send(request, self.registry()).await
+    }
+
+    /// The `service` of the registry's challenge, if it names the configured token service.
+    fn challenged(&self, headers: &HeaderMap) -> Result<String, RegistryError> {
+        let mut challenges = headers.get_all(WWW_AUTHENTICATE).iter().filter_map(|value| value.to_str().ok());
+        let Some(parameters) = challenges.find_map(bearer_parameters) else {
+            return Err(self
+                .answer_error("401 without a Bearer challenge; is its token authentication on?".to_owned()));
+        };
+        let realm = parameters.get("realm").and_then(|realm| Url::parse(realm).ok());
+        if realm.as_ref() != Some(&self.endpoint.realm) {
+            let registry = host(&self.endpoint.url);
+            return Err(RegistryError::Realm { registry, realm: self.endpoint.realm.to_string() });
+        }
+        Ok(parameters.get("service").cloned().unwrap_or_default())
+    }
+
+    /// Asks the token service for a pull token and keeps it.
+    async fn login(&self, account: &Account, name: &str, service: &str) -> Result<String, RegistryError> {
+        let who = || format!("token service {}", host(&self.endpoint.realm));
+        let mut url = self.endpoint.realm.clone();
+        url.query_pairs_mut()
+            .append_pair("service", service)
+            .append_pair("scope", &format!("repository:{name}:pull"));
+        let secret = password(&self.key, account, self.generations.current());
+        let asked = Instant::now();
+        let response = send(self.http.get(url).basic_auth(account.to_string(), Some(secret)), who()).await?;
+        if response.status() != StatusCode::OK {
+            return Err(refused(who(), account, response.status()));
+        }
+        let body = capped(response, who()).await?;
+        // The parser's message could quote the token.
+        let answer: TokenAnswer = serde_json::from_slice(&body).map_err(|_| RegistryError::Answer {
+            who: who(),
+            problem: "not the JSON of a token".to_owned(),
+        })?;
+        let token = answer.token.or(answer.access_token);
+        let token =
+            token.ok_or_else(|| RegistryError::Answer { who: who(), problem: "no token".to_owned() })?;
+        let lifetime = Duration::from_secs(answer.expires_in.unwrap_or(TOKEN_LIFETIME_DEFAULT).min(86_400));
+        let until = asked + lifetime.saturating_sub(TOKEN_MARGIN);
+        let mut tokens = self.tokens.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        tokens.retain(|_, token| token.until > asked);
+        tokens.insert(name.to_owned(), Token { value: token.clone(), until });
+        Ok(token)
+    }
+
+    fn cached(&self, name: &str) -> Option<String> {
+        let tokens = self.tokens.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        tokens.get(name).filter(|token| token.until > Instant::now()).map(|token| token.value.clone())
+    }
+
+    fn forget(&self, name: &str) {
+        self.tokens.lock().unwrap_or_else(std::sync::PoisonError::into_inner).remove(name);
+    }
+
+    fn content_digest(&self, headers: &HeaderMap) -> Result<Digest, RegistryError> {
+        let value = headers.get("docker-content-digest").and_then(|value| value.to_str().ok());
+        let value =
+            value.ok_or_else(|| self.answer_error("a manifest without Docker-Content-Digest".to_owned()))?;
+        value.parse().map_err(|problem| self.answer_error(format!("Docker-Content-Digest: {problem}")))
+    }
+
+    fn answer_error(&self, problem: String) -> RegistryError {
+        RegistryError::Answer { who: self.registry(), problem }
+    }
+
+    fn registry(&self) -> String {
+        format!("registry {}", host(&self.endpoint.url))
+    }
+}
+
+impl std::fmt::Debug for RegistryClient {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RegistryClient").field("registry", &host(&self.endpoint.url)).finish_non_exhaustive()
+    }
+}
+
+#[derive(Deserialize)]
+struct TokenAnswer {
+    token: Option<String>,
+    /// The name of the same in OAuth; a service may send both.
+    access_token: Option<String>,
+    expires_in: Option<u64>,
+}
+
+fn check(endpoint: &RegistryEndpoint) -> Result<(), RegistryError> {
+    for (field, url) in [("url", &endpoint.url), ("realm", &endpoint.realm)] {
+        let problem = match url.scheme() {
+            "https" => None,
+            "http" if endpoint.development => None,
+            "http" => Some("http is for --development only; use https"),
+            _ => Some("not an https address"),
+        };
+        let has_login = !url.username().is_empty() || url.password().is_some();
+        let problem = problem.or(has_login.then_some("must not hold a user or a password"));
+        if let Some(problem) = problem {
+            return Err(RegistryError::Settings { field, problem });
+        }
+    }
+    Ok(())
+}
+
+/// Host and port of a URL; nothing else of it belongs in a message.
+fn host(url: &Url) -> String {
+    let host = url.host_str().unwrap_or_default();
+    url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
+}
+
+async fn send(request: RequestBuilder, who: String) -> Result<Response, RegistryError> {
+    request.send().await.map_err(|source| RegistryError::Unreachable { who, source: source.without_url() })
+}
+
+async fn capped(mut response: Response, who: String) -> Result<Vec<u8>, RegistryError> {
+    let mut body = Vec::new();
+    loop {
+        match response.chunk().await {
+            Ok(Some(chunk)) if body.len() + chunk.len() <= TOKEN_MAX => body.extend_from_slice(&chunk),
+            Ok(Some(_)) => {
+                return Err(RegistryError::Answer { who, problem: format!("more than {TOKEN_MAX} bytes") });
+            }
+            Ok(None) => return Ok(body),
+            Err(source) => return Err(RegistryError::Unreachable { who, source: source.without_url() }),
+        }
+    }
+}
+
+fn refused(who: String, account: &Account, status: StatusCode) -> RegistryError {
+    let account = account.to_string();
+    match status.as_u16() {
+        status @ (408 | 429 | 500..) => RegistryError::Busy { who, status },
+        status @ 400..=499 => RegistryError::Refused { who, account, status },
+        status => RegistryError::Answer { who, problem: format!("status {status}") },
+    }
+}
+
+/// `[A-Za-z0-9_][A-Za-z0-9._-]{0,127}`
+fn is_tag(tag: &str) -> bool {
+    let is_word = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
+    (1..=128).contains(&tag.len())
+        && tag.bytes().next().is_some_and(is_word)
+        && tag.bytes().all(|b| is_word(b) || b == b'.' || b == b'-')
+}
+
+/// The parameters of a `Bearer` challenge (RFC 7235), `None` for any other scheme.
+fn bearer_parameters(challenge: &str) -> Option<HashMap<String, String>> {
+    let (scheme, mut rest) = challenge.trim().split_once(' ')?;
+    if !scheme.eq_ignore_ascii_case("bearer") {
+        return None;
+    }
+    let mut parameters = HashMap::new();
+    while let Some((name, after)) = rest.split_once('=') {
+        let (value, after) = match after.strip_prefix('"') {
+            Some(quoted) => quoted.split_once('"')?,
+            None => after.find(',').map_or((after, ""), |comma| after.split_at(comma)),
+        };
+        parameters.insert(name.trim().to_ascii_lowercase(), value.to_owned());
+        rest = after.trim_start().trim_start_matches(',');
+    }
+    Some(parameters)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn endpoint(url: &str, realm: &str, development: bool) -> RegistryEndpoint {
+        RegistryEndpoint { url: url.parse().unwrap(), realm: realm.parse().unwrap(), ca: None, development }
+    }
+
+    #[test]
+    fn a_challenge_is_read_by_its_quotes() {
+        let parameters = bearer_parameters(
+            r#"Bearer realm="https://auth.example.com/token",service="registry",scope="repository:a/b:pull,push""#,
+        )
+        .unwrap();
+        assert_eq!(parameters["realm"], "https://auth.example.com/token");
+        assert_eq!(parameters["service"], "registry");
+        assert_eq!(parameters["scope"], "repository:a/b:pull,push");
+        assert_eq!(bearer_parameters("bearer service=x, realm=y").unwrap()["realm"], "y");
+        assert_eq!(bearer_parameters("Basic realm=\"x\""), None);
+        assert_eq!(bearer_parameters("Bearer realm=\"x"), None);
+    }
+
+    #[test]
+    fn a_challenge_for_another_token_service_is_not_followed() {
+        let key = AccountKey::new([1; 32]).unwrap();
+        let endpoint = endpoint("https://registry.example.com", "https://auth.example.com/token", false);
+        let client = RegistryClient::new(endpoint, key, Generations::default()).unwrap();
+        let challenged = |realm: &str| {
+            let value = format!("Bearer realm=\"{realm}\",service=\"s\"").parse().unwrap();
+            client.challenged(&HeaderMap::from_iter([(WWW_AUTHENTICATE, value)]))
+        };
+        assert_eq!(challenged("https://auth.example.com/token").unwrap(), "s");
+        assert_eq!(challenged("https://auth.example.com:443/token").unwrap(), "s");
+        for realm in [
+            "https://evil.example/token",
+            "http://auth.example.com/token",
+            "https://auth.example.com:444/token",
+            "https://auth.example.com.evil.example/token",
+            "https://auth.example.com@evil.example/token",
+            "https://auth.example.com/other",
+            "",
+        ] {
+            let error = challenged(realm).unwrap_err();
+            assert!(matches!(error, RegistryError::Realm { .. }), "{realm}");
+        }
+    }
+
+    #[test]
+    fn plain_http_and_logins_in_addresses_are_refused() {
+        let reason = |endpoint| {
+            let key = AccountKey::new([1; 32]).unwrap();
+            RegistryClient::new(endpoint, key, Generations::default())
+                .map(drop)
+                .map_err(|error| error.to_string())
+        };
+        let auth = "https://auth.example.com/token";
+        assert_eq!(reason(endpoint("http://r.example.com", auth, true)), Ok(()));
+        let refused = reason(endpoint("http://r.example.com", auth, false)).unwrap_err();
+        assert_eq!(refused, "registry url: http is for --development only; use https");
+        let refused = reason(endpoint("https://u:geheim@r.example.com", auth, false)).unwrap_err();
+        assert!(!refused.contains("geheim"), "{refused}");
+        assert!(reason(endpoint("https://r.example.com", "http://auth.example.com/token", false)).is_err());
+    }
+
+    #[test]
+    fn only_tags_are_tags() {
+        for tag in ["latest", "4f2a0c", "_x", &"a".repeat(128)] {
+            assert!(is_tag(tag), "{tag}");
+        }
+        for tag in ["", ".x", "-x", "a/b", "a?b", "a#b", "a%2fb", "..", "a b", &"a".repeat(129)] {
+            assert!(!is_tag(tag), "{tag}");
+        }
+    }
+}

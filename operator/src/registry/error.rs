@@ -1,0 +1,100 @@
+//! What can go wrong between the operator and the registry, said for the platform team. Pure.
+
+use std::time::Duration;
+
+use crate::{conditions::Reason, retry::Retry};
+
+const PLATFORM_INTERVAL: Duration = Duration::from_mins(1);
+
+/// Why the registry's answer is not known.
+#[derive(Debug, thiserror::Error)]
+pub enum RegistryError {
+    /// The operator's own settings.
+    #[error("registry {field}: {problem}")]
+    Settings {
+        /// Which setting.
+        field: &'static str,
+        /// What to change.
+        problem: &'static str,
+    },
+    /// The HTTP client cannot be made.
+    #[error("registry ca: the HTTP client refuses the settings; give PEM certificates")]
+    Client(#[source] reqwest::Error),
+    /// The name cannot be one.
+    #[error("image {0:?}: not a name that a registry can have; check the names of tenant, service and tag")]
+    Name(String),
+    /// No answer: network, TLS, deadline.
+    #[error("{who} does not answer; check that it runs, its address and its certificate")]
+    Unreachable {
+        /// `registry` or `token service`, with host.
+        who: String,
+        /// What failed, without address.
+        #[source]
+        source: reqwest::Error,
+    },
+    /// An answer that says: later.
+    #[error("{who} answers {status}; it will be asked again")]
+    Busy {
+        /// `registry` or `token service`, with host.
+        who: String,
+        /// 429 or 5xx.
+        status: u16,
+    },
+    /// Login or access refused.
+    #[error(
+        "{who} refuses account {account} with {status}; check that both use the same account key and signing key"
+    )]
+    Refused {
+        /// `registry` or `token service`, with host.
+        who: String,
+        /// Which account was used.
+        account: String,
+        /// The status.
+        status: u16,
+    },
+    /// The registry wants the password elsewhere.
+    #[error(
+        "registry {registry} sends logins to another token service than the configured {realm}; no password was sent"
+    )]
+    Realm {
+        /// The registry's host.
+        registry: String,
+        /// The configured token service.
+        realm: String,
+    },
+    /// Something that is no registry, or a broken one.
+    #[error("{who} answers something unexpected: {problem}")]
+    Answer {
+        /// `registry` or `token service`, with host.
+        who: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+}
+
+impl RegistryError {
+    /// The condition's reason.
+    pub fn reason(&self) -> Reason {
+        match self {
+            Self::Name(_) => Reason::Invalid,
+            Self::Unreachable { .. } | Self::Busy { .. } => Reason::RegistryUnreachable,
+            Self::Settings { .. }
+            | Self::Client(_)
+            | Self::Refused { .. }
+            | Self::Realm { .. }
+            | Self::Answer { .. } => Reason::RegistryRefused,
+        }
+    }
+
+    /// When to ask again. What the platform team must put right in the registry or its token service is looked at
+    /// again slowly: no object changes when they do.
+    pub fn retry(&self) -> Retry {
+        match self {
+            Self::Settings { .. } | Self::Client(_) | Self::Name(_) => Retry::Never,
+            Self::Unreachable { .. } | Self::Busy { .. } => Retry::Backoff,
+            Self::Refused { .. } | Self::Realm { .. } | Self::Answer { .. } => {
+                Retry::After(PLATFORM_INTERVAL)
+            }
+        }
+    }
+}
