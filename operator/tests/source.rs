@@ -1,4 +1,5 @@
 //! The pure half of the central repository: files in, what is applied, marked or refused out.
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::{collections::BTreeMap, fs, path::Path, sync::Arc};
 
@@ -251,8 +252,7 @@ fn more_than_five_and_a_tenth_gone_is_loud() {
     let all: Vec<_> = (0..100).map(|n| format!("tenant{n:02}")).collect();
     let existing: Vec<_> = all.iter().map(|name| live(name, &[(ORIGIN, "central")])).collect();
     for (gone, loud) in [(0, false), (10, false), (11, true)] {
-        let present = files([]);
-        let mut present = present;
+        let mut present = files([]);
         for name in &all[gone..] {
             present.regular.extend(files([(file_name(name).as_str(), text(name))]).regular);
         }
@@ -348,6 +348,8 @@ fn worlds() -> impl proptest::strategy::Strategy<Value = Vec<(u8, u8)>> {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(32))]
+
     #[test]
     fn a_plan_settles_and_touches_only_its_own(world in worlds()) {
         let mut present = Files::default();

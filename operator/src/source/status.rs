@@ -114,3 +114,85 @@ fn told_conflict((tenant, origin): &(String, String)) -> String {
 fn count(number: usize) -> u32 {
     u32::try_from(number).unwrap_or(u32::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        api::{Repository, TenantSourceSpec},
+        conditions::{READY, RECONCILING, STALLED, is_true},
+    };
+
+    fn source(status: Option<TenantSourceStatus>) -> TenantSource {
+        let spec = TenantSourceSpec {
+            repository: Repository { url: "https://git.example.com/tenants.git".into(), credentials: None },
+            branch: "main".into(),
+            path: "tenants".into(),
+            interval: "60s".into(),
+        };
+        let mut source = TenantSource::new("central", spec);
+        source.metadata.generation = Some(3);
+        source.status = status;
+        source
+    }
+
+    fn synced() -> Synced {
+        Synced { commit: "4f2a0b1c".repeat(5), tenants: 12, ..Synced::default() }
+    }
+
+    fn at(text: &str) -> Timestamp {
+        text.parse().unwrap()
+    }
+
+    fn message(status: &TenantSourceStatus) -> &str {
+        &status.conditions.iter().find(|condition| condition.type_ == READY).unwrap().message
+    }
+
+    #[test]
+    fn the_same_look_gives_the_same_status_at_any_time() {
+        let first = status(&source(None), Ok(&synced()), at("2026-01-01T00:00:00Z"));
+        assert!(is_true(&first.conditions, READY));
+        assert_eq!((first.tenants, first.observed_generation), (12, Some(3)));
+        assert_eq!(message(&first), "12 tenants at commit 4f2a0b1c4f2a");
+        assert_eq!(status(&source(Some(first.clone())), Ok(&synced()), at("2026-01-02T00:00:00Z")), first);
+    }
+
+    #[test]
+    fn a_failure_is_told_and_the_last_good_look_stays() {
+        let good = Synced { problems: vec!["a".into()], orphaned: vec!["beta".into()], ..synced() };
+        let before = status(&source(None), Ok(&good), at("2026-01-01T00:00:00Z"));
+        let missing = ReadError::SecretMissing { namespace: "imaas-system".into(), name: "central".into() };
+        for (error, type_) in [(missing, STALLED), (ReadError::Stopped, RECONCILING)] {
+            let after = status(&source(Some(before.clone())), Err(&error), at("2026-01-02T00:00:00Z"));
+            assert!(is_true(&after.conditions, type_) && !is_true(&after.conditions, READY));
+            assert_eq!(message(&after), error.to_string());
+            assert_eq!(TenantSourceStatus { conditions: before.conditions.clone(), ..after }, before);
+        }
+    }
+
+    #[test]
+    fn what_a_person_must_change_stalls_and_the_list_is_short() {
+        let problems = (0..40).map(|n| format!("tenants/t{n}.yaml:1:1: {}", "x".repeat(999))).collect();
+        let conflicts = vec![("acme".to_owned(), MANUAL.to_owned())];
+        let broken = Synced { problems, conflicts, ..synced() };
+        let told = status(&source(None), Ok(&broken), at("2026-01-01T00:00:00Z"));
+        assert!(is_true(&told.conditions, STALLED));
+        assert_eq!((told.problem_count, told.problems.len()), (41, 10));
+        assert!(told.problems[0].starts_with("tenant acme: was applied by hand"), "{}", told.problems[0]);
+        assert!(told.problems.iter().all(|problem| problem.len() <= LONGEST));
+    }
+
+    #[test]
+    fn a_few_orphans_are_named_and_many_stall() {
+        let few = Synced { orphaned: vec!["beta".into()], ..synced() };
+        let told = status(&source(None), Ok(&few), at("2026-01-01T00:00:00Z"));
+        assert!(
+            is_true(&told.conditions, READY) && message(&told).ends_with("1 no longer in Git serve on: beta")
+        );
+        let many = Synced { too_many_gone: true, ..few };
+        let told = status(&source(None), Ok(&many), at("2026-01-01T00:00:00Z"));
+        assert!(
+            is_true(&told.conditions, STALLED) && message(&told).starts_with("1 of 12 tenants are no longer")
+        );
+    }
+}
