@@ -16,7 +16,7 @@ use k8s_openapi::api::{
     core::v1::{ConfigMap, LimitRange, Namespace, ResourceQuota, Service},
     networking::v1::NetworkPolicy,
     policy::v1::PodDisruptionBudget,
-    rbac::v1::{ClusterRole, RoleBinding},
+    rbac::v1::RoleBinding,
 };
 use kube::{
     Api, Client, Resource, ResourceExt,
@@ -102,7 +102,6 @@ impl Cluster {
             cluster.watch::<LimitRange>(&mut listed),
             cluster.watch::<NetworkPolicy>(&mut listed),
             cluster.watch::<RoleBinding>(&mut listed),
-            cluster.watch::<ClusterRole>(&mut listed),
             cluster.watch::<ConfigMap>(&mut listed),
             cluster.watch::<Service>(&mut listed),
             cluster.watch::<PodDisruptionBudget>(&mut listed),

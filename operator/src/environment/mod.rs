@@ -10,3 +10,4 @@ pub mod run;
 pub use chain::Link;
 pub use check::{Bounds, Checked, Problem, Problems, ValidEnvironment, ValidQuota, check};
 pub use network::{Block, Cidr, ValidNetwork};
+pub use run::run;
