@@ -13,7 +13,7 @@ use crate::{
     release::ConfigFiles,
 };
 
-/// What fits into one ConfigMap.
+/// What fits into one `ConfigMap`.
 const CONFIG: DirectoryLimits =
     DirectoryLimits { recursive: true, files: 500, file_bytes: 1 << 20, total_bytes: 1 << 20 };
 

@@ -1,6 +1,6 @@
 //! IO: one pass over one service, in memory until something differs: what was seen of Git -> releases -> what runs them
-//! -> the board. Writes in this order, so that a crash between any two leads to the same end: Release, ConfigMap,
-//! Deployment, the Release's health, status.
+//! -> the board. Writes in this order, so that a crash between any two leads to the same end: Release,
+//! `ConfigMap`, Deployment, the Release's health, status.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -103,7 +103,7 @@ pub async fn reconcile(service: Arc<IntegrationService>, ctx: Arc<Context>) -> R
     let pass = match &valid {
         Ok(valid) => {
             let mut work = Work::new(&ctx, valid, before.as_ref(), &mut last);
-            let pass = work.pass(&key, &service).await;
+            let pass = Box::pin(work.pass(&key, &service)).await;
             errors = work.errors;
             Ok(pass)
         }

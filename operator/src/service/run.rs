@@ -87,7 +87,7 @@ fn of_tenants(platform: &Platform) -> impl Stream<Item = Key> + Send + use<> {
             names::content_hash(&(environments, tenant.annotations().get(ORPHANED), tenant.uid()))
         });
         let concerned = changed.is(&tenant.name, now);
-        stream::iter(if concerned { keys(services.all_in(&home_namespace(&tenant.name))) } else { vec![] })
+        stream::iter(if concerned { keys(&services.all_in(&home_namespace(&tenant.name))) } else { vec![] })
     })
 }
 
@@ -97,7 +97,7 @@ fn of_environments(platform: &Platform) -> impl Stream<Item = Key> + Send + use<
     let changed = Changed::default();
     platform.environments.changes().flat_map(move |environment| {
         let now = environments.named(&environment.name).map(|e| names::content_hash(&e.spec));
-        stream::iter(if changed.is(&environment.name, now) { keys(services.all()) } else { vec![] })
+        stream::iter(if changed.is(&environment.name, now) { keys(&services.all()) } else { vec![] })
     })
 }
 
@@ -110,11 +110,11 @@ fn of_runtimes(platform: &Platform) -> impl Stream<Item = Key> + Send + use<> {
         let concerned = changed.is(&runtime.name, now);
         let mut run_by = if concerned { services.all() } else { vec![] };
         run_by.retain(|service| service.spec.runtime == runtime.name);
-        stream::iter(keys(run_by))
+        stream::iter(keys(&run_by))
     })
 }
 
-fn keys(services: Vec<Arc<IntegrationService>>) -> Vec<Key> {
+fn keys(services: &[Arc<IntegrationService>]) -> Vec<Key> {
     let in_home = |service: &Arc<IntegrationService>| {
         let namespace = service.namespace()?;
         tenant_of_home(&namespace)?;

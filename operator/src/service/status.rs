@@ -180,9 +180,9 @@ fn word(state: &EnvironmentState) -> &'static str {
         "orphaned"
     } else if awaits(Reason::Unhealthy) {
         "failed"
-    } else if state.waiting.iter().any(|waiting| waiting.reason != Reason::RollingOut.as_str()) {
-        "waiting"
-    } else if state.current.is_none() {
+    } else if state.current.is_none()
+        || state.waiting.iter().any(|waiting| waiting.reason != Reason::RollingOut.as_str())
+    {
         "waiting"
     } else if state.waiting.is_empty() && state.candidate.is_none() && state.current == state.last_good {
         "ok"

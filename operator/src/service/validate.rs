@@ -1,4 +1,4 @@
-//! An IntegrationService and what surrounds it in, a service in which nothing is missing out. Pure.
+//! An `IntegrationService` and what surrounds it in, a service in which nothing is missing out. Pure.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -151,11 +151,11 @@ fn orphaned(service: &IntegrationService, tenant: &Tenant) -> Option<String> {
 mod tests {
     use super::*;
 
-    const STAGES: &str = r#"
+    const STAGES: &str = r"
 - {apiVersion: imaas.dev/v1alpha1, kind: Environment, metadata: {name: dev}, spec: {default: true, branch: develop}}
 - {apiVersion: imaas.dev/v1alpha1, kind: Environment, metadata: {name: test}, spec: {default: true, promotesFrom: dev}}
 - {apiVersion: imaas.dev/v1alpha1, kind: Environment, metadata: {name: prod}, spec: {default: true, promotesFrom: test}}
-"#;
+";
 
     const TENANT: &str = r"
 apiVersion: imaas.dev/v1alpha1
