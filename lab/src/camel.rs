@@ -74,7 +74,8 @@ fn libraries(source: &Path, runtime: &[Layer], progress: &Progress) -> Result<La
         progress.say("archiving Camel's classes for a faster start (about 10 s, once) …");
         let archive = made.join("classes.jsa");
         class_archive::make(&[runtime, &[layer]].concat(), &made.join("root"), &archive)?;
-        libraries.file("/app/classes.jsa", &archive)?.layer_at(&file).map(drop)
+        libraries.file("/app/classes.jsa", &archive)?.layer_at(&file)?;
+        fs::remove_file(&archive).context("remove the class archive's first copy")
     })?;
     Layer::open(&made.join("layer.tar"))
 }

@@ -1,2 +1,35 @@
-//! `cargo xtask`: demo, test, crds.
-fn main() {}
+//! `cargo xtask`: everything about this repository that is more than one cargo command.
+
+mod crds;
+mod demo;
+mod test;
+
+use clap::{Parser, Subcommand};
+
+/// Tasks of this repository.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Debug, Subcommand)]
+enum Task {
+    /// Writes the custom resource definitions from the Rust types, into `crds/` and the chart.
+    Crds(crds::Options),
+    /// Shows the whole way of a tenant and its services on a real Kubernetes on this machine.
+    Demo(demo::Demo),
+    /// Runs every test, then the linters.
+    Test,
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    match Cli::parse().task {
+        Task::Crds(options) => crds::run(&options),
+        Task::Demo(demo) => demo.run().await,
+        Task::Test => test::run(),
+    }
+}

@@ -216,7 +216,7 @@ fn rules(form: &Form, tree: &Node, problems: &mut Vec<Problem>) {
 }
 
 /// The value at `path`, or the nearest above it.
-fn located<'a>(tree: &'a Node, path: &str) -> &'a Node {
+pub(super) fn located<'a>(tree: &'a Node, path: &str) -> &'a Node {
     let mut node = tree;
     for part in path.split(['.', '[']).filter(|part| !part.is_empty()) {
         let next = match (&node.content, part.strip_suffix(']')) {

@@ -90,6 +90,18 @@ pub fn settings(descriptor: &ServiceDescriptor, environment: &str) -> Result<Des
     typed(&tree, problems)
 }
 
+/// Line and column of the value at `path` in a file, or of the nearest above it; for problems that only show beside
+/// other files.
+pub fn place(text: &[u8], path: &str) -> (u32, u32) {
+    match node::compose(text) {
+        Ok((tree, _)) => {
+            let start = check::located(&tree, path).start;
+            (start.line, start.column)
+        }
+        Err(problem) => (problem.line, problem.column),
+    }
+}
+
 /// The value, where there is no problem.
 fn typed<T: DeserializeOwned>(tree: &Node, mut problems: Vec<Problem>) -> Result<T, Vec<Problem>> {
     if problems.is_empty() {
