@@ -13,7 +13,7 @@ use crate::{
     release::ConfigFiles,
 };
 
-/// What fits into one ConfigMap.
+/// What fits into one `ConfigMap`.
 const CONFIG: DirectoryLimits =
     DirectoryLimits { recursive: true, files: 500, file_bytes: 1 << 20, total_bytes: 1 << 20 };
 
@@ -80,9 +80,9 @@ async fn config(
 fn of_commit<T>(reason: Reason, answer: Result<T, GitError>) -> Result<Result<T, Problem>, Failure> {
     match answer {
         Ok(value) => Ok(Ok(value)),
-        Err(error @ (GitError::PathMissing { .. } | GitError::UnsafeEntry { .. } | GitError::TooLarge { .. })) => {
-            Ok(Err(Problem::new(reason, error.to_string())))
-        }
+        Err(
+            error @ (GitError::PathMissing { .. } | GitError::UnsafeEntry { .. } | GitError::TooLarge { .. }),
+        ) => Ok(Err(Problem::new(reason, error.to_string()))),
         Err(error) => Err(from_git(&error)),
     }
 }

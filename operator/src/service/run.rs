@@ -36,7 +36,11 @@ pub async fn run(platform: Platform, origins: Origins, shutdown: impl Future<Out
         watched: platform.services.clone(),
         triggers: vec![
             platform.cluster.touches().filter_map(|touch| std::future::ready(of_touch(&touch))).boxed(),
-            platform.releases.changes().filter_map(|release| std::future::ready(of_release(&release))).boxed(),
+            platform
+                .releases
+                .changes()
+                .filter_map(|release| std::future::ready(of_release(&release)))
+                .boxed(),
             of_tenants(&platform).boxed(),
             of_environments(&platform).boxed(),
             of_runtimes(&platform).boxed(),
@@ -83,7 +87,7 @@ fn of_tenants(platform: &Platform) -> impl Stream<Item = Key> + Send + use<> {
             names::content_hash(&(environments, tenant.annotations().get(ORPHANED), tenant.uid()))
         });
         let concerned = changed.is(&tenant.name, now);
-        stream::iter(if concerned { keys(services.all_in(&home_namespace(&tenant.name))) } else { vec![] })
+        stream::iter(if concerned { keys(&services.all_in(&home_namespace(&tenant.name))) } else { vec![] })
     })
 }
 
@@ -93,7 +97,7 @@ fn of_environments(platform: &Platform) -> impl Stream<Item = Key> + Send + use<
     let changed = Changed::default();
     platform.environments.changes().flat_map(move |environment| {
         let now = environments.named(&environment.name).map(|e| names::content_hash(&e.spec));
-        stream::iter(if changed.is(&environment.name, now) { keys(services.all()) } else { vec![] })
+        stream::iter(if changed.is(&environment.name, now) { keys(&services.all()) } else { vec![] })
     })
 }
 
@@ -106,11 +110,11 @@ fn of_runtimes(platform: &Platform) -> impl Stream<Item = Key> + Send + use<> {
         let concerned = changed.is(&runtime.name, now);
         let mut run_by = if concerned { services.all() } else { vec![] };
         run_by.retain(|service| service.spec.runtime == runtime.name);
-        stream::iter(keys(run_by))
+        stream::iter(keys(&run_by))
     })
 }
 
-fn keys(services: Vec<Arc<IntegrationService>>) -> Vec<Key> {
+fn keys(services: &[Arc<IntegrationService>]) -> Vec<Key> {
     let in_home = |service: &Arc<IntegrationService>| {
         let namespace = service.namespace()?;
         tenant_of_home(&namespace)?;
@@ -148,7 +152,8 @@ mod tests {
     #[test]
     fn a_child_and_a_release_wake_their_service() {
         let orders: Key = ObjectRef::new("orders-eu").within("acme-home");
-        let object = ObjectKey { kind: "Deployment".into(), namespace: Some("acme-dev".into()), name: "x".into() };
+        let object =
+            ObjectKey { kind: "Deployment".into(), namespace: Some("acme-dev".into()), name: "x".into() };
         let label = |pairs: &[(&str, &str)]| -> BTreeMap<String, String> {
             pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()
         };
@@ -165,6 +170,8 @@ mod tests {
         let seen = |text: &str| Some(text.to_owned());
         assert!(changed.is("acme", seen("dev")));
         assert!(!changed.is("acme", seen("dev")));
-        assert!(changed.is("acme", seen("dev prod")) && changed.is("acme", None) && !changed.is("acme", None));
+        assert!(
+            changed.is("acme", seen("dev prod")) && changed.is("acme", None) && !changed.is("acme", None)
+        );
     }
 }

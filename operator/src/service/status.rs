@@ -161,7 +161,10 @@ fn lasting(waiting: Vec<Waiting>) -> Vec<Waiting> {
         Reason::NamespaceForeign,
         Reason::NamespaceTerminating,
     ];
-    waiting.into_iter().filter(|waiting| SEEN.iter().all(|reason| reason.as_str() != waiting.reason)).collect()
+    waiting
+        .into_iter()
+        .filter(|waiting| SEEN.iter().all(|reason| reason.as_str() != waiting.reason))
+        .collect()
 }
 
 /// `dev=ok test=waiting prod=failed`.
@@ -177,9 +180,9 @@ fn word(state: &EnvironmentState) -> &'static str {
         "orphaned"
     } else if awaits(Reason::Unhealthy) {
         "failed"
-    } else if state.waiting.iter().any(|waiting| waiting.reason != Reason::RollingOut.as_str()) {
-        "waiting"
-    } else if state.current.is_none() {
+    } else if state.current.is_none()
+        || state.waiting.iter().any(|waiting| waiting.reason != Reason::RollingOut.as_str())
+    {
         "waiting"
     } else if state.waiting.is_empty() && state.candidate.is_none() && state.current == state.last_good {
         "ok"
@@ -200,7 +203,8 @@ fn wellness(pass: &Pass, environments: &[EnvironmentState]) -> Wellness {
     }
     let mut problems: Vec<_> = pass.failure.iter().cloned().collect();
     for (stage, state) in pass.stages.iter().zip(environments).filter(|(_, state)| !is_not_begun(state)) {
-        let named = |problem: &Problem| Problem::new(problem.reason, format!("{}: {}", state.name, problem.message));
+        let named =
+            |problem: &Problem| Problem::new(problem.reason, format!("{}: {}", state.name, problem.message));
         let wanted = match &stage.wanted {
             Wanted::Nothing { waiting, .. } => waiting.as_slice(),
             Wanted::Unknown | Wanted::Target(_) => &[],
@@ -215,7 +219,8 @@ fn wellness(pass: &Pass, environments: &[EnvironmentState]) -> Wellness {
     if !problems.is_empty() {
         return told_wellness(problems);
     }
-    let well: Vec<_> = environments.iter().filter(|state| word(state) == "ok").map(|s| s.name.as_str()).collect();
+    let well: Vec<_> =
+        environments.iter().filter(|state| word(state) == "ok").map(|s| s.name.as_str()).collect();
     if !well.is_empty() {
         return Wellness::Ready(format!("healthy in {}", well.join(", ")));
     }
@@ -260,4 +265,239 @@ fn stalls(reason: Reason) -> bool {
             | Reason::QuotaExceeded
             | Reason::Unhealthy
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        conditions::{READY, RECONCILING, STALLED, is_true},
+        service::{promote::Target, resolve::Resolved},
+    };
+
+    const DIGEST: &str = "sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+
+    fn environment(name: &str) -> ValidEnvironment {
+        ValidEnvironment {
+            name: name.to_owned(),
+            namespace: format!("acme-{name}"),
+            branch: name.to_owned(),
+            promotes_from: None,
+        }
+    }
+
+    fn asked(commit: char) -> Wanted {
+        let resolved = Resolved {
+            commit: commit.to_string().repeat(40),
+            build_id: "A".to_owned(),
+            settings: crate::api::DescriptorSpec::default(),
+            config: None,
+        };
+        Wanted::Target(Box::new(Target { resolved, digest: DIGEST.to_owned() }))
+    }
+
+    fn nothing(commit: Option<char>, reason: Reason) -> Wanted {
+        let commit = commit.map(|letter| letter.to_string().repeat(40));
+        Wanted::Nothing { commit, build_id: None, waiting: vec![Problem::new(reason, "as it says")] }
+    }
+
+    fn seen(problem: Option<Reason>) -> Observation {
+        let ready = if problem.is_some() { 1 } else { 2 };
+        let problems = problem.map(|reason| Problem::new(reason, "1 of 2 new instances are ready"));
+        Observation { ready, desired: 2, well: problem.is_none(), problems: problems.into_iter().collect() }
+    }
+
+    /// `name` is asked to run `wanted`, and runs `release` as `observed`.
+    fn stage(name: &str, wanted: Wanted, release: Option<&str>, observed: Option<Observation>) -> Stage {
+        let target = if matches!(wanted, Wanted::Target(_)) { release.map(ToOwned::to_owned) } else { None };
+        let running =
+            release.map(|release| Running { release: release.to_owned(), digest: DIGEST.to_owned() });
+        Stage { environment: environment(name), wanted, target, running, observed, problems: vec![] }
+    }
+
+    fn well(name: &str, release: &str) -> Stage {
+        stage(name, asked('1'), Some(release), Some(seen(None)))
+    }
+
+    fn passed(before: Option<&IntegrationServiceStatus>, stages: Vec<Stage>) -> IntegrationServiceStatus {
+        told(before, &Pass { stages, failure: None, orphaned: None })
+    }
+
+    fn told(before: Option<&IntegrationServiceStatus>, pass: &Pass) -> IntegrationServiceStatus {
+        status(before, 1, Ok(pass), "2026-01-01T00:00:00Z".parse().unwrap())
+    }
+
+    fn ready(status: &IntegrationServiceStatus) -> (bool, String) {
+        let condition = status.conditions.iter().find(|condition| condition.type_ == READY).unwrap();
+        (condition.status == "True", condition.reason.clone())
+    }
+
+    #[test]
+    fn a_second_pass_says_the_same() {
+        let stages = || {
+            let rolling =
+                stage("test", asked('2'), Some("orders-test-2"), Some(seen(Some(Reason::RollingOut))));
+            vec![
+                well("dev", "orders-dev-1"),
+                rolling,
+                stage("prod", nothing(None, Reason::BranchMissing), None, None),
+            ]
+        };
+        let first = passed(None, stages());
+        let pass = Pass { stages: stages(), failure: None, orphaned: None };
+        assert_eq!(status(Some(&first), 1, Ok(&pass), "2026-06-01T00:00:00Z".parse().unwrap()), first);
+    }
+
+    #[test]
+    fn the_board_tells_each_environment_in_a_word() {
+        let status = passed(
+            None,
+            vec![
+                well("dev", "orders-dev-1"),
+                stage("test", asked('2'), Some("orders-test-2"), Some(seen(Some(Reason::RollingOut)))),
+                stage(
+                    "prod",
+                    nothing(Some('2'), Reason::NotPromoted),
+                    Some("orders-prod-0"),
+                    Some(seen(None)),
+                ),
+                stage("dr", asked('2'), Some("orders-dr-2"), Some(seen(Some(Reason::Unhealthy)))),
+            ],
+        );
+        assert_eq!(status.summary.as_deref(), Some("dev=ok test=rolling prod=waiting dr=failed"));
+        assert_eq!(ready(&status), (false, "Unhealthy".to_owned()), "what needs a person comes first");
+        assert!(is_true(&status.conditions, STALLED));
+        let [dev, test, prod, _] = &status.environments[..] else { panic!("four environments") };
+        assert_eq!((dev.candidate.as_deref(), dev.last_good.as_deref()), (None, Some("orders-dev-1")));
+        assert_eq!((test.candidate.as_deref(), test.last_good.as_deref()), (Some("orders-test-2"), None));
+        assert_eq!(
+            (prod.current.as_deref(), prod.last_good.as_deref()),
+            (Some("orders-prod-0"), Some("orders-prod-0"))
+        );
+        assert_eq!((prod.candidate.as_deref(), prod.waiting[0].reason.as_str()), (None, "NotPromoted"));
+    }
+
+    #[test]
+    fn a_branch_that_was_never_there_is_no_alarm() {
+        let only_dev = vec![
+            well("dev", "orders-dev-1"),
+            stage("prod", nothing(None, Reason::BranchMissing), None, None),
+        ];
+        let status = passed(None, only_dev);
+        assert_eq!((ready(&status).0, status.summary.as_deref()), (true, Some("dev=ok prod=waiting")));
+        let none = passed(None, vec![stage("dev", nothing(None, Reason::BranchMissing), None, None)]);
+        assert_eq!(ready(&none), (false, "BranchMissing".to_owned()));
+        assert!(is_true(&none.conditions, RECONCILING), "somebody may push it any moment");
+    }
+
+    #[test]
+    fn a_branch_that_is_gone_leaves_what_runs_and_is_an_alarm() {
+        let before = passed(None, vec![well("prod", "orders-prod-1")]);
+        let gone =
+            stage("prod", nothing(None, Reason::BranchMissing), Some("orders-prod-1"), Some(seen(None)));
+        let after = passed(Some(&before), vec![gone]);
+        assert_eq!(ready(&after), (false, "BranchMissing".to_owned()));
+        assert_eq!(after.environments[0].commit, before.environments[0].commit);
+        assert_eq!(after.environments[0].current.as_deref(), Some("orders-prod-1"));
+    }
+
+    #[test]
+    fn an_invalid_descriptor_leaves_the_running_version_and_says_so() {
+        let before = passed(None, vec![well("dev", "orders-dev-1")]);
+        let broken = stage(
+            "dev",
+            nothing(Some('2'), Reason::InvalidDescriptor),
+            Some("orders-dev-1"),
+            Some(seen(None)),
+        );
+        let after = passed(Some(&before), vec![broken]);
+        let dev = &after.environments[0];
+        assert_eq!(
+            (dev.current.as_deref(), dev.last_good.as_deref()),
+            (Some("orders-dev-1"), Some("orders-dev-1"))
+        );
+        assert_eq!((dev.commit.clone(), dev.ready), (Some("2".repeat(40)), 2));
+        assert_eq!(ready(&after), (false, "InvalidDescriptor".to_owned()));
+    }
+
+    #[test]
+    fn going_back_makes_the_older_release_current_again() {
+        let on = |release: &str, observed| vec![stage("dev", asked('1'), Some(release), Some(observed))];
+        let a = passed(None, on("orders-dev-a", seen(None)));
+        let b = passed(Some(&a), on("orders-dev-b", seen(None)));
+        let back = passed(Some(&b), on("orders-dev-a", seen(Some(Reason::RollingOut))));
+        let dev = &back.environments[0];
+        assert_eq!(dev.candidate.as_deref(), Some("orders-dev-a"));
+        assert_eq!(
+            (dev.current.as_deref(), dev.last_good.as_deref()),
+            (Some("orders-dev-a"), Some("orders-dev-b"))
+        );
+        assert_eq!(passed(Some(&back), on("orders-dev-a", seen(None))).environments, a.environments);
+    }
+
+    #[test]
+    fn a_restart_changes_nothing_before_git_was_read() {
+        let before = passed(
+            None,
+            vec![
+                well("dev", "orders-dev-1"),
+                stage("test", asked('2'), Some("orders-test-2"), Some(seen(Some(Reason::RollingOut)))),
+                stage(
+                    "prod",
+                    nothing(Some('2'), Reason::NotPromoted),
+                    Some("orders-prod-0"),
+                    Some(seen(None)),
+                ),
+            ],
+        );
+        let unread =
+            |name, release, problem| stage(name, Wanted::Unknown, Some(release), Some(seen(problem)));
+        let after = vec![
+            unread("dev", "orders-dev-1", None),
+            unread("test", "orders-test-2", Some(Reason::RollingOut)),
+            unread("prod", "orders-prod-0", None),
+        ];
+        let pass = Pass { stages: after, failure: None, orphaned: None };
+        assert_eq!(status(Some(&before), 2, Ok(&pass), "2026-06-01T00:00:00Z".parse().unwrap()), before);
+        let healed = vec![
+            unread("dev", "orders-dev-1", None),
+            unread("test", "orders-test-2", None),
+            unread("prod", "orders-prod-0", None),
+        ];
+        let test = &passed(Some(&before), healed).environments[1];
+        assert_eq!((test.candidate.as_deref(), test.last_good.as_deref()), (None, Some("orders-test-2")));
+        assert_eq!(test.waiting, vec![], "what is seen anew is told anew");
+    }
+
+    #[test]
+    fn a_failed_look_is_told_and_leaves_the_board_as_it_is() {
+        let before = passed(None, vec![well("dev", "orders-dev-1")]);
+        let failure = Problem::new(Reason::AuthenticationFailed, "the server refuses the credentials");
+        let stages = vec![well("dev", "orders-dev-1")];
+        let after = told(Some(&before), &Pass { stages, failure: Some(failure), orphaned: None });
+        assert_eq!(after.environments, before.environments);
+        assert_eq!(ready(&after), (false, "AuthenticationFailed".to_owned()));
+        assert!(is_true(&after.conditions, STALLED));
+    }
+
+    #[test]
+    fn what_git_no_longer_has_serves_on_and_is_told() {
+        let before = passed(None, vec![well("dev", "orders-dev-1"), well("prod", "orders-prod-1")]);
+        let unread = vec![stage("dev", Wanted::Unknown, Some("orders-dev-1"), Some(seen(None)))];
+        let orphaned = Some("the tenant file has no such service; it serves on as it is".to_owned());
+        let after = told(Some(&before), &Pass { stages: unread, failure: None, orphaned });
+        assert_eq!(ready(&after), (false, "Orphaned".to_owned()));
+        assert_eq!(after.environments[0], before.environments[0]);
+        assert_eq!(after.summary.as_deref(), Some("dev=ok prod=orphaned"), "the tenant left prod");
+        assert_eq!(after.environments[1].current.as_deref(), Some("orders-prod-1"));
+    }
+
+    #[test]
+    fn a_service_that_cannot_be_acted_on_keeps_its_board() {
+        let before = passed(None, vec![well("dev", "orders-dev-1")]);
+        let problem = Problem::new(Reason::TenantNotReady, "there is no Tenant acme");
+        let after = status(Some(&before), 2, Err(&problem), "2026-06-01T00:00:00Z".parse().unwrap());
+        assert_eq!((after.environments, after.observed_generation), (before.environments, Some(2)));
+        assert!(is_true(&after.conditions, RECONCILING) && !is_true(&after.conditions, READY));
+    }
 }
