@@ -10,6 +10,8 @@ use std::{
 use anyhow::{Context, bail};
 
 const LOCK: &str = "lab.lock";
+/// While this file is in the folder, something on the machine is still to be taken back with what the folder knows.
+pub(crate) const NOTE: &str = "chains-before";
 const PREFIX: &str = "imaas-lab-";
 
 /// A locked folder, readable by its owner only. Removed when dropped.
@@ -80,6 +82,9 @@ fn remove(path: &Path) -> anyhow::Result<()> {
     if let Some(mount) = mounts_below(path).first() {
         bail!("{} is mounted: unmount it, then remove {}", mount.display(), path.display());
     }
+    if path.join(NOTE).exists() {
+        bail!("{} is needed to clean up the machine: the next lab with real pods does", path.display());
+    }
     fs::remove_dir_all(path).with_context(|| format!("remove the lab's folder {}", path.display()))
 }
 
@@ -119,6 +124,19 @@ mod tests {
         fs::write(path.join("thesis.txt"), "").unwrap();
         assert!(DataDir::create(Some(&path)).unwrap_err().to_string().contains("no lab's folder"));
         assert!(path.join("thesis.txt").exists());
+    }
+
+    #[test]
+    fn a_folder_that_the_clean_up_still_needs_stays() {
+        let parent = tempfile::tempdir().unwrap();
+        let path = parent.path().join("lab");
+        let dir = DataDir::create(Some(&path)).unwrap();
+        fs::write(path.join(NOTE), "").unwrap();
+        drop(dir);
+        assert!(path.exists());
+        fs::remove_file(path.join(NOTE)).unwrap();
+        drop(DataDir::create(Some(&path)).unwrap());
+        assert!(!path.exists());
     }
 
     #[test]

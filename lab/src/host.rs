@@ -10,6 +10,7 @@ use std::{
     net::Ipv4Addr,
     path::{Path, PathBuf},
     process::Command,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -29,7 +30,7 @@ pub(crate) const CGROUP: &str = "imaas-lab";
 pub(crate) const NETWORK: &str = "imaas-lab";
 
 const HOLDER: &str = "/run/imaas-lab.lock";
-const CHAINS_BEFORE: &str = "chains-before";
+const CHAINS_BEFORE: &str = data_dir::NOTE;
 const SETTINGS_BEFORE: &str = "settings-before";
 const SETTINGS: [&str; 2] = ["/proc/sys/net/ipv4/ip_forward", "/proc/sys/net/bridge/bridge-nf-call-iptables"];
 /// Folders that programs make wherever the lab's own folder is.
@@ -48,17 +49,37 @@ const ELSEWHERE: [&str; 8] = [
 #[derive(Debug)]
 pub(crate) struct Host {
     dir: PathBuf,
-    holder: File,
+    turn: Arc<Turn>,
     cleaned: bool,
 }
 
-/// The right to be the one lab with real pods on this machine.
+/// The right to be the one lab with real pods on this machine, until the last clone is dropped.
 #[derive(Debug)]
 pub(crate) struct Turn(File);
 
 impl Turn {
-    /// Takes it, after cleaning up behind a lab that was killed.
-    pub(crate) fn take(progress: &Progress) -> anyhow::Result<Self> {
+    /// Takes it, when another lab has it only after that one's end and at most after `wait`.
+    pub(crate) async fn take(wait: Duration, progress: &Progress) -> anyhow::Result<Self> {
+        let began = Instant::now();
+        let mut said = false;
+        loop {
+            match Self::try_take(progress)? {
+                Ok(turn) => return Ok(turn),
+                Err(holder) if began.elapsed() >= wait => {
+                    bail!("a lab with real pods is running already: {holder}; stop that one first")
+                }
+                Err(holder) if !said => {
+                    progress.say(&format!("waiting for the end of another lab with real pods: {holder} …"));
+                    said = true;
+                }
+                Err(_) => {}
+            }
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    }
+
+    /// Takes it or tells who has it. Cleans up behind a lab that was killed.
+    fn try_take(progress: &Progress) -> anyhow::Result<Result<Self, String>> {
         let mut file = File::options()
             .create(true)
             .truncate(false)
@@ -72,24 +93,22 @@ impl Turn {
         let mut lines = text.lines();
         let (pid, dir) = (lines.next().unwrap_or_default(), lines.next().unwrap_or_default());
         if !taken {
-            bail!(
-                "a lab with real pods is running already: process {pid}, folder {dir}; stop that one first"
-            );
+            return Ok(Err(format!("process {pid}, folder {dir}")));
         }
         if !dir.is_empty() {
             progress
                 .say(&format!("cleaning up behind a lab that was killed (process {pid}, folder {dir}) …"));
             clean(Path::new(dir))?;
             data_dir::remove_if_left(Path::new(dir))?;
-            record(&mut file, "")?;
+            record(&file, "")?;
         }
-        Ok(Self(file))
+        Ok(Ok(Self(file)))
     }
 }
 
 impl Host {
     /// Notes the state of the machine in `dir`, then makes the bridge with [`HOST_IP`] and the control group.
-    pub(crate) fn prepare(mut turn: Turn, dir: &Path) -> anyhow::Result<Self> {
+    pub(crate) fn prepare(turn: &Arc<Turn>, dir: &Path) -> anyhow::Result<Self> {
         let before = iptables::chains();
         if before.iter().any(|chain| chain.contains("KUBE-SERVICES")) {
             bail!(
@@ -103,8 +122,8 @@ impl Host {
             .filter_map(|path| Some(format!("{path}={}", fs::read_to_string(path).ok()?.trim())))
             .collect();
         fs::write(dir.join(SETTINGS_BEFORE), settings.join("\n")).context("note the kernel's settings")?;
-        record(&mut turn.0, &format!("{}\n{}\n", std::process::id(), dir.display()))?;
-        let host = Self { dir: dir.to_owned(), holder: turn.0, cleaned: false };
+        record(&turn.0, &format!("{}\n{}\n", std::process::id(), dir.display()))?;
+        let host = Self { dir: dir.to_owned(), turn: Arc::clone(turn), cleaned: false };
         for path in SETTINGS {
             // The bridge setting is missing where the kernel has no bridge filter.
             if Path::new(path).exists() {
@@ -126,7 +145,7 @@ impl Host {
     pub(crate) fn clean(&mut self) -> anyhow::Result<()> {
         if !self.cleaned {
             clean(&self.dir)?;
-            record(&mut self.holder, "")?;
+            record(&self.turn.0, "")?;
             self.cleaned = true;
         }
         Ok(())
@@ -141,7 +160,7 @@ impl Drop for Host {
     }
 }
 
-fn record(file: &mut File, text: &str) -> anyhow::Result<()> {
+fn record(mut file: &File, text: &str) -> anyhow::Result<()> {
     file.set_len(0).context("write the lock")?;
     file.rewind().context("write the lock")?;
     file.write_all(text.as_bytes()).context("write the lock")
@@ -166,6 +185,10 @@ fn clean(dir: &Path) -> anyhow::Result<()> {
         remove_cgroups(&hierarchy.join(CGROUP))?;
     }
     remove_elsewhere(dir);
+    let note = dir.join(CHAINS_BEFORE);
+    if note.exists() {
+        fs::remove_file(&note).with_context(|| format!("remove {}", note.display()))?;
+    }
     Ok(())
 }
 

@@ -87,16 +87,30 @@ impl Image {
         .to_string()
     }
 
+    /// Writes an archive of it to `file`, which a node imports under `name` (`registry/repository:tag`).
+    pub fn archive(&self, name: &str, file: &Path) -> Result<()> {
+        let layout = tempfile::tempdir().context("directory for an image layout")?;
+        self.lay_out(layout.path(), Some(name))?;
+        let output = fs::File::create(file).with_context(|| format!("create {}", file.display()))?;
+        let mut archive = tar::Builder::new(output);
+        // Layers are links into the cache; what they lead to belongs into the archive.
+        archive.follow_symlinks(true);
+        archive.append_dir_all(".", layout.path()).context("pack an image")?;
+        archive.finish().context("pack an image")
+    }
+
     /// Lays the image out as OCI's image layout says, layers as links to their files.
-    fn lay_out(&self, directory: &Path) -> Result<()> {
+    fn lay_out(&self, directory: &Path, name: Option<&str>) -> Result<()> {
         let blobs = directory.join("blobs/sha256");
         fs::create_dir_all(&blobs).context("create an image layout")?;
         let blob = |digest: &str| blobs.join(digest.trim_start_matches("sha256:"));
         let (config, manifest) = (self.config(), self.manifest());
         let digest = layer::digest_of(manifest.as_bytes());
+        let named = name.map(|name| json!({"io.containerd.image.name": name}));
         let index = json!({
             "schemaVersion": 2,
-            "manifests": [{"mediaType": MANIFEST, "digest": digest, "size": manifest.len()}],
+            "manifests":
+                [{"mediaType": MANIFEST, "digest": digest, "size": manifest.len(), "annotations": named}],
         });
         fs::write(blob(&layer::digest_of(config.as_bytes())), &config).context("write an image's config")?;
         fs::write(blob(&digest), &manifest).context("write an image's manifest")?;
@@ -143,7 +157,7 @@ impl Pusher {
     /// Pushes as `<registry>/<repository>:<tag>`; returns the digest that the registry has for it.
     pub fn push(&self, image: &Image, repository: &str, tag: &str) -> Result<String> {
         let layout = tempfile::tempdir().context("directory for an image layout")?;
-        image.lay_out(layout.path())?;
+        image.lay_out(layout.path(), None)?;
         let reference = format!("{}/{repository}:{tag}", self.registry);
         let printed =
             self.crane(&["push", "--insecure", &layout.path().to_string_lossy(), reference.as_str()])?;

@@ -23,6 +23,8 @@ pub mod registry;
 use std::{
     net::{IpAddr, Ipv4Addr},
     path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
 };
 
 use anyhow::Context;
@@ -40,6 +42,11 @@ use self::{
 
 /// Where a lab with real pods lives unless told otherwise: container file systems want a real disk.
 const NODE_DIR: &str = "/var/lib/imaas-lab";
+
+/// Is this process root? Real pods need it.
+pub fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
 
 /// What runs the lab's pods.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -63,12 +70,14 @@ pub struct LabOptions {
     pub users: Vec<User>,
     /// Names that resolve to the lab's address in pods (real nodes only).
     pub host_names: Vec<String>,
+    /// How long to wait while another lab with real pods runs on this machine; else that is an error at once.
+    pub wait: Duration,
 }
 
 impl Default for LabOptions {
     fn default() -> Self {
         let host_names = vec!["git.imaas.lab".to_owned(), "registry.imaas.lab".to_owned()];
-        Self { nodes: Nodes::None, data_dir: None, users: Vec::new(), host_names }
+        Self { nodes: Nodes::None, data_dir: None, users: Vec::new(), host_names, wait: Duration::ZERO }
     }
 }
 
@@ -82,11 +91,12 @@ impl LabOptions {
 /// A running lab. Call [`Lab::stop`]; a dropped one is ended too, but blocks while it does and only logs errors.
 #[derive(Debug)]
 pub struct Lab {
-    // Fields drop in this order: the folder goes last.
+    // Fields drop in this order: the folder goes when nobody writes into it, the turn when it is gone.
     node: Option<Node>,
     control_plane: ControlPlane,
     kubeconfig: PathBuf,
     dir: DataDir,
+    _turn: Option<Arc<Turn>>,
 }
 
 impl Lab {
@@ -111,15 +121,15 @@ impl Lab {
         let address = IpAddr::V4(Ipv4Addr::LOCALHOST);
         let settings = Settings { dir: dir.path(), address, users: &options.users };
         let control_plane = ControlPlane::start(&settings, progress).await?;
-        Ok(Self { node: None, kubeconfig: control_plane.kubeconfig(), control_plane, dir })
+        Ok(Self { node: None, kubeconfig: control_plane.kubeconfig(), control_plane, dir, _turn: None })
     }
 
     async fn start_real(options: &LabOptions, progress: &Progress) -> anyhow::Result<Self> {
         node::prepare(progress).await?;
-        let turn = Turn::take(progress)?;
+        let turn = Arc::new(Turn::take(options.wait, progress).await?);
         let wanted = options.data_dir.as_deref().unwrap_or(Path::new(NODE_DIR));
         let dir = DataDir::create(Some(wanted))?;
-        let host = Host::prepare(turn, dir.path())?;
+        let host = Host::prepare(&turn, dir.path())?;
         let (kubelet, proxy) = (node::KUBELET_USER, node::PROXY_USER);
         let mut users = options.users.clone();
         users.extend([User::new(kubelet.0, &[kubelet.1]), User::new(proxy.0, &[proxy.1])]);
@@ -127,7 +137,8 @@ impl Lab {
         let (control_plane, runtime) =
             tokio::try_join!(ControlPlane::start(&settings, progress), Runtime::start(dir.path(), progress))?;
         let node = Node::start(&control_plane, (host, runtime), &options.host_names, progress).await?;
-        Ok(Self { node: Some(node), kubeconfig: control_plane.kubeconfig(), control_plane, dir })
+        let kubeconfig = control_plane.kubeconfig();
+        Ok(Self { node: Some(node), kubeconfig, control_plane, dir, _turn: Some(turn) })
     }
 
     /// The administrator's kubeconfig file.

@@ -46,7 +46,7 @@ pub(crate) fn check_machine() -> anyhow::Result<()> {
     if !cfg!(target_os = "linux") {
         bail!("real pods need Linux: use Nodes::None here");
     }
-    if !rustix::process::geteuid().is_root() {
+    if !crate::is_root() {
         bail!("real pods need root: run as root, or use Nodes::None");
     }
     Ok(())

@@ -16,7 +16,7 @@ pub fn ensure(wanted: &[(&str, &str)], progress: &Progress) -> anyhow::Result<()
         return Ok(());
     }
     let names = missing.join(" ");
-    if !rustix::process::geteuid().is_root() {
+    if !crate::is_root() {
         bail!("missing Debian packages: {names}; install them as root: apt-get install {names}");
     }
     if !Path::new("/usr/bin/apt-get").exists() {

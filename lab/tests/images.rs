@@ -134,6 +134,7 @@ async fn a_camel_image_read_back_from_the_registry_answers_on_its_own_root_file_
     let Some(mut java) = in_root(&root) else { return };
     java.arg(&image.entrypoint[0]);
     java.args([format!("-Dcamel.server.port={port}"), format!("-Dcamel.management.port={management}")]);
+    java.arg("-Xlog:class+load:file=/tmp/classes.log");
     java.args(&image.entrypoint[1..]).stdout(Stdio::null());
     let _running = Running(java.spawn().unwrap());
     let ready =
@@ -141,6 +142,9 @@ async fn a_camel_image_read_back_from_the_registry_answers_on_its_own_root_file_
     assert!(ready.contains(r#""status":"UP""#), "{ready}");
     let orders = answer(&format!("http://127.0.0.1:{port}/orders"), Duration::from_secs(5));
     assert!(orders.contains(r#""version": "1", "greeting": "greetings from the image""#), "{orders}");
+    let classes = fs::read_to_string(root.join("tmp/classes.log")).unwrap();
+    let archived = classes.lines().filter(|line| line.ends_with("shared objects file (top)")).count();
+    assert!(archived > 1000, "only {archived} classes came from the class archive");
     registry.stop().await;
 }
 

@@ -1,6 +1,5 @@
 //! The samples' images as pods, under the restrictions that the operator puts on every tenant.
 #![cfg(target_os = "linux")]
-#![expect(clippy::print_stdout, reason = "a test tells what it skips and how long things took")]
 
 use std::{
     path::Path,
@@ -95,6 +94,8 @@ metadata: {name: acme-dev, labels: {pod-security.kubernetes.io/enforce: restrict
             process::run(curl.args(["--silent", "--fail", &format!("http://{ip}:8080/{name}")])).unwrap();
         assert!(answer.contains(expected), "{answer}");
     }
+    let log = lab.kubectl().run(&["logs", "--namespace=acme-dev", "deployment/orders"], None).await.unwrap();
+    assert!(log.contains("started in") && !log.contains("Unable to use shared archive"), "{log}");
     registry.stop().await;
     lab.stop().await.unwrap();
 }

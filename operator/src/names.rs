@@ -24,7 +24,7 @@ pub const APPLIED: &str = "imaas.dev/applied";
 pub const ORPHANED: &str = "imaas.dev/orphaned-since";
 /// Annotation of a Tenant: what is wrong with its file in Git; the object itself keeps its last good state.
 pub const SOURCE_PROBLEM: &str = "imaas.dev/source-problem";
-/// Annotation of a pod template: name of the Release that it was rendered for.
+/// Annotation of a Deployment, not of its pods: name of the Release that it runs.
 pub const RELEASE: &str = "imaas.dev/release";
 /// Annotation with any new value: look at this object now.
 pub const RECONCILE_REQUESTED: &str = "imaas.dev/reconcile-requested";

@@ -87,12 +87,13 @@ impl Stand {
         let registry =
             Registry::start(&scratch.path().join("registry"), SocketAddr::new(address, 5000), Some(&auth), progress)
                 .await?;
-        lab.node()?.trust_registry(REGISTRY, &format!("http://{}", registry.endpoint()))?;
-        lab.node()?.import_image(&archive)?;
+        let node = lab.node().context("a stand needs real pods")?;
+        node.trust_registry(REGISTRY, &format!("http://{}", registry.endpoint()))?;
+        node.import_image(&archive)?;
         let authority = Authority::create(scratch.path(), "git")?;
         let git = git_server(address, scratch.path(), &authority, &options)?;
         progress.say("registry and Git server are up");
-        let kubectl = lab.kubectl(progress).await?;
+        let kubectl = lab.kubectl().clone();
         let stand = Self { lab, registry, git, kubectl, authority, scratch };
         stand.install(&options, (&signing_key, &signing_cert), progress).await?;
         Ok(stand)
@@ -149,7 +150,7 @@ impl Stand {
         Credentials {
             user: user.to_owned(),
             password: password(user),
-            authority: Some(self.authority.certificate().to_owned()),
+            authority: Some(self.authority.certificate.clone()),
         }
     }
 
@@ -213,6 +214,11 @@ impl Stand {
             if good { Ok(board) } else { Err(board.to_string()) }
         })
         .await
+    }
+
+    /// The PEM file of the authority that signed the Git server's certificate.
+    pub fn authority(&self) -> &Path {
+        &self.authority.certificate
     }
 
     /// A directory that goes with the stand.

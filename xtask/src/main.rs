@@ -1,6 +1,8 @@
 //! `cargo xtask`: everything about this repository that is more than one cargo command.
 
 mod crds;
+mod demo;
+mod test;
 
 use clap::{Parser, Subcommand};
 
@@ -17,10 +19,17 @@ struct Cli {
 enum Task {
     /// Writes the custom resource definitions from the Rust types, into `crds/` and the chart.
     Crds(crds::Options),
+    /// Shows the whole way of a tenant and its services on a real Kubernetes on this machine.
+    Demo(demo::Demo),
+    /// Runs every test, then the linters.
+    Test,
 }
 
-fn main() -> anyhow::Result<()> {
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
     match Cli::parse().task {
         Task::Crds(options) => crds::run(&options),
+        Task::Demo(demo) => demo.run().await,
+        Task::Test => test::run(),
     }
 }

@@ -1,4 +1,4 @@
-//! Files → one layer of an image. The same files give the same bytes: sorted, owned by root, without times.
+//! Files → one layer of an image. The same files give the same bytes: sorted, owned by root, all of one time.
 
 use std::{
     collections::BTreeMap,
@@ -12,6 +12,10 @@ use std::{
 use anyhow::{Context, Result, bail};
 use aws_lc_rs::digest;
 use tempfile::TempPath;
+
+/// The time of every file, in seconds. Not 0: some programs unpack that as another time, and the JVM's class archives
+/// compare the times of jars.
+pub(super) const TIME: u64 = 1;
 
 /// The files of a layer by their path in the image.
 #[derive(Debug, Default)]
@@ -151,7 +155,7 @@ pub(super) fn digest_of(bytes: &[u8]) -> String {
 
 fn append<W: Write>(archive: &mut tar::Builder<W>, path: &str, entry: &Entry) -> io::Result<()> {
     let mut header = tar::Header::new_gnu();
-    header.set_mtime(0);
+    header.set_mtime(TIME);
     header.set_uid(0);
     header.set_gid(0);
     header.set_size(0);

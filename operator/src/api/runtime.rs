@@ -42,7 +42,7 @@ pub struct RuntimeProfile {
     #[serde(default = "any_version")]
     #[schemars(length(min = 1, max = 100))]
     pub versions: String,
-    /// Ports that a service has when its descriptor lists none.
+    /// Ports that an api has when its descriptor lists none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8))]
     pub ports: Vec<super::Port>,

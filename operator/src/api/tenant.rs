@@ -53,7 +53,7 @@ pub struct TenantSpec {
 /// A person, group or machine account with a role.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("(self.kind == 'ServiceAccount') == has(self.namespace)").message("`namespace` goes with kind ServiceAccount, and only with it"))]
+#[x_kube(validation = Rule::new("(self.kind == 'ServiceAccount') == has(self.__namespace__)").message("`namespace` goes with kind ServiceAccount, and only with it"))]
 pub struct Member {
     /// What `name` is the name of.
     pub kind: MemberKind,

@@ -5,7 +5,7 @@
 //! watch shows that version, nothing can have changed. Otherwise (a restart, or somebody's hand) it is read and
 //! compared; it is written only when it differs.
 
-use std::fmt::Debug;
+use std::{fmt::Debug, time::Duration};
 
 use k8s_openapi::api::core::v1::Namespace;
 use kube::{
@@ -22,6 +22,9 @@ use crate::{
     names::{APPLIED, MANAGED_BY, MANAGER, content_hash},
     retry::Retry,
 };
+
+/// How soon the API server has counted what a new quota bounds, mostly.
+const UNCOUNTED: Duration = Duration::from_millis(500);
 
 /// What an apply did.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,10 +88,16 @@ impl ApplyError {
         self.status().is_some_and(|status| status.code == 403)
     }
 
+    /// A quota was made a moment ago, and how much of it is used is not counted yet.
+    fn is_uncounted(&self) -> bool {
+        self.status().is_some_and(|status| status.message.contains("status unknown for quota"))
+    }
+
     /// When to try again.
     pub fn retry(&self) -> Retry {
         match self {
             Self::Foreign(_) => Retry::Never,
+            Self::Request { .. } if self.is_uncounted() => Retry::After(UNCOUNTED),
             Self::Request { .. } => Retry::Backoff,
         }
     }
@@ -98,6 +107,7 @@ impl ApplyError {
         match (self, self.status()) {
             (Self::Foreign(_), _) => Reason::NamespaceForeign,
             (_, Some(status)) if status.message.contains("exceeded quota") => Reason::QuotaExceeded,
+            _ if self.is_uncounted() => Reason::Progressing,
             (_, Some(status)) if status.message.contains("being terminated") => Reason::NamespaceTerminating,
             (_, Some(status)) if status.code == 403 => Reason::Forbidden,
             _ => Reason::ApplyFailed,
@@ -151,6 +161,18 @@ impl Cluster {
         Ok(applied)
     }
 
+    /// Is `wanted` what was applied last, and untouched since? Costs no request; never true of a Secret.
+    pub fn is_applied<K: Object>(&self, wanted: &K) -> bool {
+        let key = ObjectKey::of(wanted);
+        let seen = self.seen_version(&key);
+        self.known(&key).is_some_and(|(hash, version)| Some(version) == seen && hash == content_hash(wanted))
+    }
+
+    /// Does the watch show an object of ours of this name?
+    pub fn shows<K: Object>(&self, namespace: Option<&str>, name: &str) -> bool {
+        self.seen_version(&ObjectKey::named::<K>(namespace, name)).is_some()
+    }
+
     /// Removes an object of ours, if the watch shows one; as it was read, not as somebody recreated it.
     pub async fn delete<K: Object>(&self, namespace: &str, name: &str) -> Result<(), ApplyError> {
         let key = ObjectKey::named::<K>(Some(namespace), name);
@@ -182,6 +204,12 @@ impl Cluster {
     /// Creates a namespace; one that exists is never touched here.
     pub async fn create_namespace(&self, mut wanted: Namespace) -> Result<CreatedNamespace, ApplyError> {
         let key = ObjectKey::of(&wanted);
+        // One that is there after a restart is read, not posted to be refused.
+        if self.seen_version(&key).is_some()
+            && let Some(live) = self.read::<Namespace>(&key).await?
+        {
+            return Ok(CreatedNamespace::Exists(Box::new(live)));
+        }
         let hash = content_hash(&wanted);
         wanted.annotations_mut().insert(APPLIED.to_owned(), hash);
         let params = PostParams { field_manager: Some(MANAGER.to_owned()), ..PostParams::default() };

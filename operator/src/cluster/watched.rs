@@ -60,11 +60,14 @@ impl<K: Object> Watched<K> {
         self.store.state_filter(|object| object.namespace().as_deref() == Some(namespace))
     }
 
-    /// Everything there is at the first list, then every object that changes or goes.
+    /// Everything there is, then every object that changes or goes.
     pub fn changes(&self) -> impl Stream<Item = ObjectRef<K>> + Send + use<K> {
         let (sender, mut receiver) = mpsc::unbounded_channel();
+        // Listen first: what changes in between is told twice rather than never.
         self.listeners.lock().unwrap_or_else(PoisonError::into_inner).push(sender);
-        futures::stream::poll_fn(move |context| receiver.poll_recv(context))
+        let there: Vec<_> = self.all().iter().map(|object| ObjectRef::from_obj(object.as_ref())).collect();
+        futures::stream::iter(there)
+            .chain(futures::stream::poll_fn(move |context| receiver.poll_recv(context)))
     }
 
     /// The store, for the controller that owns the kind.

@@ -1,0 +1,105 @@
+//! In which order images move through the environments of one tenant. Pure.
+
+use std::collections::BTreeSet;
+
+use super::check::Checked;
+
+/// One environment of a tenant, and where its images come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Link {
+    /// Name of the Environment.
+    pub environment: String,
+    /// The environment in which an image must have become healthy; none for the first of a chain.
+    pub promotes_from: Option<String>,
+}
+
+impl Checked {
+    /// The environments that `has` says yes to, sources before those that promote from them, then by name.
+    ///
+    /// One that is omitted is passed over: who promotes from it promotes from the next one up the chain that is
+    /// there and, with none left, takes images like an environment without `promotesFrom`. An environment that is
+    /// not valid is passed over by nobody; it keeps its place.
+    pub fn chain(&self, has: impl Fn(&str) -> bool) -> Vec<Link> {
+        let mut names: Vec<&str> = self.names().filter(|name| has(name)).collect();
+        names.sort_by_key(|name| (self.ancestors(name).len(), *name));
+        names
+            .into_iter()
+            .map(|name| Link {
+                environment: name.to_owned(),
+                promotes_from: self.ancestors(name).into_iter().find(|from| has(from)).map(ToOwned::to_owned),
+            })
+            .collect()
+    }
+
+    /// What images of `name` come through, nearest first; ends where it comes round.
+    pub(super) fn ancestors(&self, name: &str) -> Vec<&str> {
+        let mut seen = BTreeSet::from([name]);
+        let mut path = Vec::new();
+        let mut next = self.promotes_from(name);
+        while let Some(from) = next.filter(|from| self.contains(from)) {
+            if !seen.insert(from) {
+                break;
+            }
+            path.push(from);
+            next = self.promotes_from(from);
+        }
+        path
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::{Environment, EnvironmentSpec};
+    use crate::environment::check::check;
+
+    fn checked(edges: &[(&str, Option<&str>)]) -> Checked {
+        let environments: Vec<_> = edges
+            .iter()
+            .map(|(name, from)| {
+                let spec = EnvironmentSpec { promotes_from: from.map(str::to_owned), ..Default::default() };
+                Environment::new(name, spec)
+            })
+            .collect();
+        check(&environments)
+    }
+
+    fn chain(edges: &[(&str, Option<&str>)], omitted: &[&str]) -> String {
+        let links = checked(edges).chain(|name| !omitted.contains(&name));
+        let one =
+            |link: &Link| format!("{}<-{}", link.environment, link.promotes_from.as_deref().unwrap_or("."));
+        links.iter().map(one).collect::<Vec<_>>().join(" ")
+    }
+
+    const FOUR: &[(&str, Option<&str>)] =
+        &[("prod", Some("stage")), ("dev", None), ("stage", Some("test")), ("test", Some("dev"))];
+
+    #[test]
+    fn an_omitted_environment_is_passed_over() {
+        for (omitted, wanted) in [
+            (&[][..], "dev<-. test<-dev stage<-test prod<-stage"),
+            (&["test"], "dev<-. stage<-dev prod<-stage"),
+            (&["test", "stage"], "dev<-. prod<-dev"),
+            (&["dev"], "test<-. stage<-test prod<-stage"),
+            (&["dev", "test", "stage"], "prod<-."),
+            (&["prod"], "dev<-. test<-dev stage<-test"),
+            (&["dev", "test", "stage", "prod"], ""),
+        ] {
+            assert_eq!(chain(FOUR, omitted), wanted, "without {omitted:?}");
+        }
+    }
+
+    #[test]
+    fn several_chains_keep_apart() {
+        let edges = &[("dev", None), ("eu", Some("dev")), ("us", Some("dev")), ("sandbox", None)];
+        assert_eq!(chain(edges, &[]), "dev<-. sandbox<-. eu<-dev us<-dev");
+        assert_eq!(chain(edges, &["dev"]), "sandbox<-. eu<-. us<-.");
+    }
+
+    #[test]
+    fn a_circle_ends() {
+        let edges = &[("a", Some("b")), ("b", Some("a")), ("c", Some("b"))];
+        assert_eq!(chain(edges, &[]), "a<-b b<-a c<-b");
+        assert_eq!(chain(edges, &["b"]), "a<-. c<-a");
+    }
+}

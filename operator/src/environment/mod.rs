@@ -1,0 +1,12 @@
+//! Environments: checked one by one and together, and the order in which images move through them.
+//!
+//! Pure: [`check`] (wire → valid), [`chain`] (promotion order), [`network`] (address blocks). IO: [`run`] (status).
+
+pub mod chain;
+pub mod check;
+pub mod network;
+pub mod run;
+
+pub use chain::Link;
+pub use check::{Bounds, Checked, Problem, Problems, ValidEnvironment, ValidQuota, check};
+pub use network::{Block, Cidr, ValidNetwork};

@@ -1,0 +1,79 @@
+//! Tells each Environment what is wrong with it. Any change of one may concern the others.
+
+use std::{future::Future, sync::Arc, time::Duration};
+
+use futures::{StreamExt, stream};
+use kube::{
+    ResourceExt,
+    runtime::{controller::Action, reflector::ObjectRef},
+};
+
+use super::check::{Checked, check};
+use crate::{
+    api::{CheckedStatus, Environment},
+    cluster::{ApplyError, Control, ReconcileError, Watched, control},
+    conditions::{Reason, Wellness, merge},
+    platform::Platform,
+    retry::Retry,
+};
+
+/// The status could not be written.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub struct Error(#[from] ApplyError);
+
+impl ReconcileError for Error {
+    fn retry(&self) -> Retry {
+        self.0.retry()
+    }
+
+    fn reason(&self) -> Reason {
+        self.0.reason()
+    }
+}
+
+/// All Environments as they are now.
+pub fn checked(environments: &Watched<Environment>) -> Checked {
+    check(&environments.all())
+}
+
+/// Runs until `shutdown` resolves.
+pub async fn run(platform: Platform, shutdown: impl Future<Output = ()> + Send + 'static) {
+    let others = platform.environments.clone();
+    let everyone = platform
+        .environments
+        .changes()
+        .flat_map(move |_| stream::iter(others.all().into_iter().map(|one| ObjectRef::from_obj(&*one))));
+    let environments = Control {
+        name: "environment",
+        watched: platform.environments.clone(),
+        triggers: vec![everyone.boxed()],
+        concurrency: 2,
+        jitter: platform.jitter,
+    };
+    control(environments, move |environment| reconcile(environment, platform.clone()), shutdown).await;
+}
+
+async fn reconcile(environment: Arc<Environment>, platform: Platform) -> Result<Action, Error> {
+    let checked = checked(&platform.environments);
+    let status = status(&environment, &checked, (platform.now)());
+    if environment.status.as_ref() != Some(&status) {
+        platform.cluster.write_status(&*environment, &status).await?;
+        let old = environment.status.as_ref().map_or(&[][..], |status| &status.conditions);
+        platform.cluster.tell_change(&*environment, old, &status.conditions).await;
+    }
+    Ok(Action::requeue(Duration::from_hours(1)))
+}
+
+fn status(environment: &Environment, checked: &Checked, now: jiff::Timestamp) -> CheckedStatus {
+    let wellness = match checked.named(&environment.name_any()) {
+        Some(Err(problems)) => Wellness::Stalled(Reason::Invalid, problems.to_string()),
+        Some(Ok(_)) | None => Wellness::Ready("usable".to_owned()),
+    };
+    let generation = environment.metadata.generation.unwrap_or_default();
+    let old = environment.status.as_ref().map_or(&[][..], |status| &status.conditions);
+    CheckedStatus {
+        observed_generation: Some(generation),
+        conditions: merge(old, &wellness.claims(), generation, now),
+    }
+}

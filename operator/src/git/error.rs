@@ -1,0 +1,177 @@
+//! What can go wrong with a repository, in words for its owner. No message holds a credential or text that a server sent.
+
+use super::url::{GitUrl, UrlError};
+
+/// Every failure of this module. `reason` is for conditions, events and metrics; `is_permanent` for the back-off.
+#[derive(Debug, thiserror::Error)]
+pub enum GitError {
+    /// The URL is refused before anything is sent.
+    #[error(transparent)]
+    Invalid(#[from] UrlError),
+    /// 404. Many hosts also answer this when the credentials do not reach the repository.
+    #[error("{0}: the server knows no such repository; check the URL, and that the credentials may read it")]
+    NotFound(GitUrl),
+    /// 401 or 403.
+    #[error("{0}: the server refuses the credentials; renew them, or name a Secret in `credentials`")]
+    AuthenticationFailed(GitUrl),
+    /// The name leads to an address inside the cluster or a private network.
+    #[error("{0}: the host leads to a private address; the platform team can allow the host by name")]
+    HostRefused(GitUrl),
+    /// The TLS certificate is not trusted, or for another host.
+    #[error("{0}: the server's certificate is not trusted; put its authority into the Secret's key `ca.crt`")]
+    HostVerificationFailed(GitUrl),
+    /// `ca.crt` cannot be used.
+    #[error("{0}: `ca.crt` holds no certificate that can be read")]
+    CaInvalid(GitUrl),
+    /// A redirect, which is never followed: the credentials would go along.
+    #[error("{0}: the server redirects elsewhere, which is not followed; use the URL that it redirects to")]
+    Redirected(GitUrl),
+    /// An answer, but not Git's smart HTTP protocol, or a kind of repository that is not supported (SHA-256).
+    #[error("{0}: the answer is not that of a Git server ({1}); check the URL")]
+    NotGit(GitUrl, &'static str),
+    /// More bytes or objects than allowed.
+    #[error(
+        "{url}: more than {cap} {what}; make the repository smaller, or ask the platform team for a higher limit"
+    )]
+    RepositoryTooLarge {
+        /// Where.
+        url: GitUrl,
+        /// The limit.
+        cap: u64,
+        /// Unit of the limit.
+        what: &'static str,
+    },
+    /// The deadline of one operation passed.
+    #[error("{0}: no complete answer within the deadline; check that the server is up and not slow")]
+    TimedOut(GitUrl),
+    /// Name resolution, connection, 5xx, 429.
+    #[error("{0}: the server cannot be reached or is not ready ({1})")]
+    Unreachable(GitUrl, String),
+    /// No such branch.
+    #[error("{url}: there is no branch {branch:?}; create it, or change the branch's name")]
+    BranchMissing {
+        /// Where.
+        url: GitUrl,
+        /// As asked for.
+        branch: String,
+    },
+    /// The branch's name cannot be used.
+    #[error("branch {0:?} is not a plain branch name; rename it")]
+    BranchInvalid(String),
+    /// The branch points at a tag, tree or blob.
+    #[error("{url}: the branch {branch:?} does not point at a commit; push a commit to it")]
+    NotACommit {
+        /// Where.
+        url: GitUrl,
+        /// As asked for.
+        branch: String,
+    },
+    /// The commit was never fetched, or its mirror was removed since. Fetch again.
+    #[error("{url}: commit {commit} is not here; it is fetched again")]
+    CommitMissing {
+        /// Where.
+        url: GitUrl,
+        /// As asked for.
+        commit: String,
+    },
+    /// The server's pack or the local mirror does not check. A local mirror is removed, so the next fetch starts afresh.
+    #[error("{0}: objects are broken or missing ({1})")]
+    Corrupt(GitUrl, String),
+    /// No such directory at that commit.
+    #[error("{url}: there is no directory {path:?} at commit {commit}")]
+    PathMissing {
+        /// Where.
+        url: GitUrl,
+        /// Relative to the repository.
+        path: String,
+        /// At which commit.
+        commit: String,
+    },
+    /// The path is a symbolic link, a submodule or a directory, or not a plain path.
+    #[error("{path:?} {what}; make it a regular file in the repository")]
+    UnsafeEntry {
+        /// Relative to the repository.
+        path: String,
+        /// What it is: a predicate.
+        what: &'static str,
+    },
+    /// A file, or all files of a directory together.
+    #[error("{path:?} is too large: {size} {unit}, at most {cap}")]
+    TooLarge {
+        /// Relative to the repository.
+        path: String,
+        /// What was found. When the blob was left out of the fetch: the size from which blobs are left out.
+        size: u64,
+        /// The limit.
+        cap: u64,
+        /// `bytes` or `files`.
+        unit: &'static str,
+    },
+    /// The data directory cannot be used: full, read-only, no rights.
+    #[error("the data directory of the Git mirrors: {0}")]
+    Storage(#[source] std::io::Error),
+    /// The HTTP client cannot be made: no usable system trust store, for instance.
+    #[error("the HTTP client for Git cannot be set up ({0})")]
+    Client(String),
+    /// The process is shutting down.
+    #[error("stopped")]
+    Stopped,
+}
+
+impl GitError {
+    /// One CamelCase word from a closed set.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Invalid(UrlError::HostRefused(_)) | Self::HostRefused(_) => "HostRefused",
+            Self::Invalid(_) => "UrlInvalid",
+            Self::NotFound(_) => "RepositoryNotFound",
+            Self::AuthenticationFailed(_) => "AuthenticationFailed",
+            Self::HostVerificationFailed(_) => "HostVerificationFailed",
+            Self::CaInvalid(_) => "CaInvalid",
+            Self::Redirected(_) => "Redirected",
+            Self::NotGit(..) => "NotGit",
+            Self::RepositoryTooLarge { .. } => "RepositoryTooLarge",
+            Self::TimedOut(_) => "TimedOut",
+            Self::Unreachable(..) => "Unreachable",
+            Self::BranchMissing { .. } => "BranchMissing",
+            Self::BranchInvalid(_) => "BranchInvalid",
+            Self::NotACommit { .. } => "NotACommit",
+            Self::CommitMissing { .. } => "CommitMissing",
+            Self::Corrupt(..) => "Corrupt",
+            Self::PathMissing { .. } => "PathMissing",
+            Self::UnsafeEntry { .. } => "UnsafeEntry",
+            Self::TooLarge { .. } => "TooLarge",
+            Self::Storage(_) => "StorageFailed",
+            Self::Client(_) => "ClientFailed",
+            Self::Stopped => "Stopped",
+        }
+    }
+
+    /// True when only somebody's change (a commit, a Secret, a setting) can help, so that trying often is of no use.
+    pub fn is_permanent(&self) -> bool {
+        match self {
+            Self::Invalid(_)
+            | Self::NotFound(_)
+            | Self::AuthenticationFailed(_)
+            | Self::HostRefused(_)
+            | Self::HostVerificationFailed(_)
+            | Self::CaInvalid(_)
+            | Self::Redirected(_)
+            | Self::NotGit(..)
+            | Self::RepositoryTooLarge { .. }
+            | Self::BranchMissing { .. }
+            | Self::BranchInvalid(_)
+            | Self::NotACommit { .. }
+            | Self::PathMissing { .. }
+            | Self::UnsafeEntry { .. }
+            | Self::TooLarge { .. } => true,
+            Self::TimedOut(_)
+            | Self::Unreachable(..)
+            | Self::CommitMissing { .. }
+            | Self::Corrupt(..)
+            | Self::Storage(_)
+            | Self::Client(_)
+            | Self::Stopped => false,
+        }
+    }
+}

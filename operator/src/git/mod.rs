@@ -1,0 +1,389 @@
+//! IO: reads Git repositories over HTTPS. URL, branch and credentials in; commits, files and digests out.
+//!
+//! ```text
+//! url, credentials, names, address (pure: what is allowed)
+//!   -> transport (HTTP) -> packet, protocol (pure: Git's wire format) -> packcheck -> mirror (bare repository) -> tree
+//! ```
+//! libgit2 stores and reads objects only; it never opens a connection. Nothing is checked out, run or followed.
+
+pub mod address;
+mod commit;
+pub mod credentials;
+mod error;
+mod fetch;
+mod mirror;
+pub mod names;
+mod packcheck;
+mod packet;
+mod protocol;
+mod queue;
+mod transport;
+mod tree;
+pub mod url;
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use sha2::{Digest, Sha256};
+use tokio::time::Instant;
+
+pub use self::commit::CommitId;
+pub use self::credentials::{Access, Credentials, CredentialsError};
+pub use self::error::GitError;
+pub use self::tree::{Directory, DirectoryLimits, File};
+pub use self::url::{GitUrl, UrlError, UrlPolicy};
+
+use self::mirror::Mirror;
+use self::packcheck::PackLimits;
+use self::protocol::{Advertisement, Capabilities, Heads, take_ref};
+use self::queue::Queue;
+use self::transport::{Ask, Bounds, Transport};
+use self::tree::{Reader, TreeError};
+
+/// Bounds of every operation.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Of one operation over the network, from its start. Waiting for a turn does not count.
+    pub deadline: Duration,
+    /// Of one TCP and TLS connection.
+    pub connect: Duration,
+    /// Most bytes of a list of branches.
+    pub heads_bytes: u64,
+    /// Most bytes of one fetch.
+    pub fetch_bytes: u64,
+    /// Blobs from this size on are left out of a fetch, where the server can.
+    pub blob_bytes: u64,
+    /// Largest object that is taken, unpacked.
+    pub object_bytes: u64,
+    /// All objects of one fetch together, unpacked: bounds the work that a pack can cause.
+    pub unpacked_bytes: u64,
+    /// Most objects of one fetch.
+    pub objects: u64,
+    /// A mirror with more packs than this, or of twice `fetch_bytes`, is made anew: that drops what nobody needs any more.
+    pub packs: usize,
+    /// Operations over the network at a time.
+    pub operations: usize,
+    /// Of these, to one host.
+    pub operations_per_host: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            deadline: Duration::from_mins(1),
+            connect: Duration::from_secs(10),
+            heads_bytes: 16 << 20,
+            fetch_bytes: 256 << 20,
+            blob_bytes: 1 << 20,
+            object_bytes: 32 << 20,
+            unpacked_bytes: 8 << 30,
+            objects: 1_000_000,
+            packs: 50,
+            operations: 64,
+            operations_per_host: 8,
+        }
+    }
+}
+
+/// A repository, as one owner reaches it. Owners never share a mirror.
+#[derive(Clone, Debug)]
+pub struct Remote {
+    /// Name of the tenant or of the `TenantSource`.
+    pub owner: String,
+    /// Where.
+    pub url: GitUrl,
+    /// Sent to this host only.
+    pub credentials: Option<Credentials>,
+    /// PEM of the authorities that are trusted here, in place of the system's.
+    pub ca: Option<Vec<u8>>,
+}
+
+/// How much history a fetch brings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Depth {
+    /// The commit itself.
+    One,
+    /// All of it. A mirror once full stays so.
+    Full,
+}
+
+/// Reads repositories. Cheap to share in an `Arc`; needs a tokio runtime.
+pub struct Git {
+    mirrors: PathBuf,
+    policy: UrlPolicy,
+    limits: Limits,
+    queue: Queue,
+    transport: Arc<Transport>,
+    /// What servers said that they can do, by URL: saves one request of two.
+    known: Mutex<HashMap<String, Capabilities>>,
+}
+
+/// Most URLs in `Git::known`.
+const MAX_KNOWN: usize = 20_000;
+
+/// Branches, and what the server can do.
+struct Listing {
+    capabilities: Capabilities,
+    heads: Heads,
+}
+
+impl Git {
+    /// Makes `data_dir`. Only one process may use it at a time; it may be empty or from an earlier run.
+    pub fn new(data_dir: &Path, policy: UrlPolicy, limits: Limits) -> Result<Self, GitError> {
+        let mirrors = data_dir.join("mirrors");
+        std::fs::create_dir_all(&mirrors).map_err(GitError::Storage)?;
+        let queue = Queue::new(limits.operations, limits.operations_per_host);
+        let transport = Arc::new(Transport::new(policy.clone(), limits.connect));
+        Ok(Self { mirrors, policy, limits, queue, transport, known: Mutex::default() })
+    }
+
+    /// All branches and their commits, in one answer. Names that are not plain are left out.
+    pub async fn heads(&self, remote: &Remote) -> Result<BTreeMap<String, CommitId>, GitError> {
+        self.admit(remote)?;
+        let _turn = self.queue.turn(remote.url.host()).await?;
+        Ok(self.listing(remote, self.deadline()).await?.heads)
+    }
+
+    /// Makes the head of `branch` readable here, and returns the commit. Sends nothing more than the list of branches
+    /// when the commit is here already. What was fetched before stays readable, unless the mirror is made anew
+    /// (`Limits::packs`, a change to `Depth::Full`, corruption); then the heads of all branches fetched before come along.
+    pub async fn fetch(&self, remote: &Remote, branch: &str, depth: Depth) -> Result<CommitId, GitError> {
+        if !names::is_plain_branch(branch) {
+            return Err(GitError::BranchInvalid(branch.chars().take(200).collect()));
+        }
+        self.admit(remote)?;
+        let mirror = self.mirror(remote);
+        let alone = self.queue.alone(mirror.path()).await;
+        let turn = self.queue.turn(remote.url.host()).await?;
+        let deadline = self.deadline();
+        let Listing { capabilities, heads } = self.listing(remote, deadline).await?;
+        let Some(head) = heads.get(branch).cloned() else {
+            return Err(GitError::BranchMissing { url: remote.url.clone(), branch: branch.to_owned() });
+        };
+        let fetch = fetch::Fetch {
+            transport: Arc::clone(&self.transport),
+            remote: remote.clone(),
+            mirror,
+            capabilities,
+            heads,
+            branch: branch.to_owned(),
+            head,
+            depth,
+            bounds: Bounds { deadline, bytes: self.limits.fetch_bytes },
+            limits: self.limits.clone(),
+        };
+        let runtime = tokio::runtime::Handle::current();
+        let task = tokio::task::spawn_blocking(move || {
+            let fetched = fetch.run(&runtime);
+            drop((turn, alone));
+            fetched
+        });
+        task.await.map_err(|_| GitError::Stopped)?
+    }
+
+    /// Whether the commit can be read here.
+    pub async fn has(&self, remote: &Remote, commit: &CommitId) -> bool {
+        let mirror = self.mirror(remote);
+        let commit = commit.clone();
+        let alone = self.queue.alone(mirror.path()).await;
+        let task = tokio::task::spawn_blocking(move || {
+            let _alone = alone;
+            mirror.has(&commit)
+        });
+        task.await.unwrap_or(false)
+    }
+
+    /// One file by its exact path, `None` when there is none; at most `cap` bytes. A symbolic link, submodule or directory
+    /// is an error, also on the way to it.
+    pub async fn file(
+        &self,
+        remote: &Remote,
+        commit: &CommitId,
+        path: &str,
+        cap: u64,
+    ) -> Result<Option<Vec<u8>>, GitError> {
+        let at = path.to_owned();
+        self.read(remote, commit, path, move |reader| reader.file(&at, cap)).await
+    }
+
+    /// Regular files of the directory `path` (`""` is the root). A directory that is missing is an error, so that it is
+    /// never taken for an empty one. Other kinds of entries and names that are not plain are in `ignored`.
+    pub async fn directory(
+        &self,
+        remote: &Remote,
+        commit: &CommitId,
+        path: &str,
+        limits: DirectoryLimits,
+    ) -> Result<Directory, GitError> {
+        let at = path.to_owned();
+        self.read(remote, commit, path, move |reader| reader.directory(&at, limits)).await
+    }
+
+    /// The build id: SHA-256 over path, mode and id of every entry below `path`, without those for which `exclude` is true.
+    /// `exclude` gets paths relative to `path`, of directories as well (`docs`, then `docs/a.md`); an excluded directory is
+    /// not entered. Submodules count by their commit. Content is not read.
+    pub async fn tree_digest(
+        &self,
+        remote: &Remote,
+        commit: &CommitId,
+        path: &str,
+        exclude: impl Fn(&str) -> bool + Send + 'static,
+    ) -> Result<String, GitError> {
+        let at = path.to_owned();
+        self.read(remote, commit, path, move |reader| reader.digest(&at, &exclude)).await
+    }
+
+    /// Whether `ancestor` is `commit` or in its history. False for an ancestor that is not here. Needs `Depth::Full`.
+    pub async fn is_ancestor(
+        &self,
+        remote: &Remote,
+        ancestor: &CommitId,
+        commit: &CommitId,
+    ) -> Result<bool, GitError> {
+        let (old, new) = (ancestor.clone(), commit.clone());
+        self.read(remote, commit, "", move |reader| reader.is_ancestor(&old, &new)).await
+    }
+
+    /// Removes every mirror that belongs to none of `remotes`.
+    pub async fn retain(&self, remotes: &[Remote]) -> Result<(), GitError> {
+        let kept: Vec<PathBuf> = remotes.iter().map(|remote| self.mirror(remote).path().to_owned()).collect();
+        let found = std::fs::read_dir(&self.mirrors).map_err(GitError::Storage)?;
+        for entry in found {
+            let path = entry.map_err(GitError::Storage)?.path().with_extension("");
+            if !kept.contains(&path) {
+                let mirror = Mirror::at(path);
+                let alone = self.queue.alone(mirror.path()).await;
+                let task = tokio::task::spawn_blocking(move || {
+                    let _alone = alone;
+                    mirror.spare().remove().and_then(|()| mirror.remove())
+                });
+                task.await.map_err(|_| GitError::Stopped)?.map_err(GitError::Storage)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Runs `what` on the commit's tree. A mirror that turns out broken is removed, so that the next fetch heals it.
+    async fn read<T: Send + 'static>(
+        &self,
+        remote: &Remote,
+        commit: &CommitId,
+        path: &str,
+        what: impl FnOnce(&Reader<'_>) -> Result<T, TreeError> + Send + 'static,
+    ) -> Result<T, GitError> {
+        let mirror = self.mirror(remote);
+        let filtered_from = self.limits.blob_bytes;
+        let alone = self.queue.alone(mirror.path()).await;
+        let id = commit.clone();
+        let task = tokio::task::spawn_blocking(move || {
+            let _alone = alone;
+            let outcome = read_mirror(&mirror, &id, filtered_from, what);
+            if let Err(TreeError::Corrupt(why)) = &outcome {
+                tracing::warn!(mirror = %mirror.path().display(), why, "a broken git mirror is removed");
+                mirror.remove().map_err(|error| TreeError::Told(GitError::Storage(error)))?;
+            }
+            outcome
+        });
+        let url = || remote.url.clone();
+        match task.await.map_err(|_| GitError::Stopped)? {
+            Ok(value) => Ok(value),
+            Err(TreeError::Told(error)) => Err(error),
+            Err(TreeError::CommitMissing) => {
+                Err(GitError::CommitMissing { url: url(), commit: commit.to_string() })
+            }
+            Err(TreeError::PathMissing) => {
+                Err(GitError::PathMissing { url: url(), path: path.to_owned(), commit: commit.to_string() })
+            }
+            Err(TreeError::Corrupt(why)) => Err(GitError::Corrupt(url(), why)),
+        }
+    }
+
+    /// One request when the server is known to speak version 2, else one (version 0) or two.
+    async fn listing(&self, remote: &Remote, deadline: Instant) -> Result<Listing, GitError> {
+        let bounds = Bounds { deadline, bytes: self.limits.heads_bytes };
+        let known =
+            self.known.lock().unwrap_or_else(PoisonError::into_inner).get(remote.url.as_str()).copied();
+        if let Some(capabilities) = known {
+            let heads = self.branches(remote, bounds).await;
+            if heads.is_err() {
+                self.known.lock().unwrap_or_else(PoisonError::into_inner).remove(remote.url.as_str());
+            }
+            // Any other error would only be repeated by asking again at once.
+            if !matches!(heads, Err(GitError::NotGit(..))) {
+                return Ok(Listing { capabilities, heads: heads? });
+            }
+        }
+        let mut answer = self.transport.send(remote, Ask::Advertisement, bounds).await?;
+        let mut advertisement = Advertisement::default();
+        while !advertisement.take(&answer.packet().await?).map_err(|error| answer.error(error))? {}
+        let Advertisement { capabilities, heads, .. } = advertisement;
+        if !capabilities.v2 {
+            return Ok(Listing { capabilities, heads });
+        }
+        let heads = self.branches(remote, bounds).await?;
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() >= MAX_KNOWN {
+            known.clear();
+        }
+        known.insert(remote.url.as_str().to_owned(), capabilities);
+        Ok(Listing { capabilities, heads })
+    }
+
+    async fn branches(&self, remote: &Remote, bounds: Bounds) -> Result<Heads, GitError> {
+        let ask = Ask::UploadPack { body: protocol::ls_refs(), v2: true };
+        let mut answer = self.transport.send(remote, ask, bounds).await?;
+        let mut heads = Heads::new();
+        while !take_ref(&mut heads, &answer.packet().await?).map_err(|error| answer.error(error))? {}
+        Ok(heads)
+    }
+
+    /// The URL was checked when it was parsed, but maybe by another policy.
+    fn admit(&self, remote: &Remote) -> Result<(), GitError> {
+        GitUrl::parse(remote.url.as_str(), &self.policy)?;
+        Ok(())
+    }
+
+    fn deadline(&self) -> Instant {
+        Instant::now() + self.limits.deadline
+    }
+
+    fn mirror(&self, remote: &Remote) -> Mirror {
+        let mut hash = Sha256::new();
+        let credentials = remote.credentials.as_ref();
+        let username = credentials.map_or("", |c| &c.username);
+        let password = credentials.map_or("", |c| &c.password);
+        for part in
+            [&remote.owner, remote.url.as_str(), username, password, &self.limits.blob_bytes.to_string()]
+        {
+            hash.update((part.len() as u64).to_be_bytes());
+            hash.update(part);
+        }
+        Mirror::at(self.mirrors.join(mirror::hex(&hash.finalize())))
+    }
+}
+
+impl Limits {
+    fn pack(&self) -> PackLimits {
+        PackLimits {
+            objects: self.objects,
+            object_bytes: self.object_bytes,
+            total_bytes: self.unpacked_bytes,
+        }
+    }
+}
+
+fn read_mirror<T>(
+    mirror: &Mirror,
+    commit: &CommitId,
+    filtered_from: u64,
+    what: impl FnOnce(&Reader<'_>) -> Result<T, TreeError>,
+) -> Result<T, TreeError> {
+    if !mirror.path().exists() {
+        return Err(TreeError::CommitMissing);
+    }
+    let repository = mirror.open()?;
+    let filtered_from = mirror.is_filtered().then_some(filtered_from);
+    what(&Reader::new(&repository, commit, filtered_from)?)
+}

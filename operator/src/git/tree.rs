@@ -1,0 +1,328 @@
+//! IO: reads a commit's tree in a mirror. Exact entries only: nothing is resolved, followed or checked out, and every size
+//! is known before the content is read.
+
+use std::collections::BTreeMap;
+
+use git2::{ObjectType, Odb, Oid, Repository, Tree};
+use sha2::{Digest, Sha256};
+
+use super::commit::CommitId;
+use super::mirror::{self, hex};
+use super::{GitError, names};
+
+/// Bounds of `Git::directory`.
+#[derive(Clone, Copy, Debug)]
+pub struct DirectoryLimits {
+    /// Also what lies deeper.
+    pub recursive: bool,
+    /// Most files, and directories when recursive.
+    pub files: usize,
+    /// Largest file, in bytes.
+    pub file_bytes: u64,
+    /// All files together, in bytes.
+    pub total_bytes: u64,
+}
+
+/// A directory at a commit.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Directory {
+    /// Path relative to the directory, with `/` between parts.
+    pub files: BTreeMap<String, File>,
+    /// Entries that are not used, and why. Names are made printable.
+    pub ignored: Vec<(String, &'static str)>,
+}
+
+/// A regular file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct File {
+    /// `0o100644` or `0o100755`.
+    pub mode: u32,
+    /// Id of its blob.
+    pub blob: String,
+    /// All of it.
+    pub content: Vec<u8>,
+}
+
+/// Why a tree cannot be read.
+#[derive(Debug)]
+pub enum TreeError {
+    /// To be told as it is.
+    Told(GitError),
+    /// The commit is not here.
+    CommitMissing,
+    /// No such directory.
+    PathMissing,
+    /// An object is broken or missing: the mirror is.
+    Corrupt(String),
+}
+
+impl From<GitError> for TreeError {
+    fn from(error: GitError) -> Self {
+        Self::Told(error)
+    }
+}
+
+impl From<git2::Error> for TreeError {
+    fn from(error: git2::Error) -> Self {
+        Self::Corrupt(error.message().to_owned())
+    }
+}
+
+/// Commits and trees beyond these sizes are not parsed; Git itself has neither near them.
+const MAX_COMMIT_BYTES: usize = 1 << 20;
+const MAX_TREE_BYTES: usize = 16 << 20;
+/// Entries of all directories that one digest may visit.
+const MAX_ENTRIES: usize = 200_000;
+/// What is told of ignored entries.
+const MAX_IGNORED: usize = 100;
+
+const MODE_KIND: i32 = 0o170_000;
+const MODE_TREE: i32 = 0o040_000;
+const MODE_FILE: i32 = 0o100_000;
+const MODE_LINK: i32 = 0o120_000;
+const MODE_SUBMODULE: i32 = 0o160_000;
+
+/// A commit's tree in an open mirror.
+pub struct Reader<'repo> {
+    repository: &'repo Repository,
+    odb: Odb<'repo>,
+    root: Oid,
+    /// Blobs from this size on are not here.
+    filtered_from: Option<u64>,
+}
+
+impl<'repo> Reader<'repo> {
+    /// Opens the commit. `filtered_from`: the size from which blobs were left out of the fetch.
+    pub fn new(
+        repository: &'repo Repository,
+        commit: &CommitId,
+        filtered_from: Option<u64>,
+    ) -> Result<Self, TreeError> {
+        let odb = repository.odb()?;
+        let id = Oid::from_str(commit.as_str())?;
+        match mirror::kind(&odb, id)? {
+            None => return Err(TreeError::CommitMissing),
+            Some((size, ObjectType::Commit)) if size <= MAX_COMMIT_BYTES => {}
+            Some(_) => return Err(TreeError::Corrupt(format!("{commit} is not a commit"))),
+        }
+        let root = repository.find_commit(id)?.tree_id();
+        Ok(Self { repository, odb, root, filtered_from })
+    }
+
+    /// One regular file by its path, `None` when there is none.
+    pub fn file(&self, path: &str, cap: u64) -> Result<Option<Vec<u8>>, TreeError> {
+        let parts = parts(path)?;
+        let Some((name, directories)) = parts.split_last() else {
+            return Err(unsafe_entry(path, "is a directory"));
+        };
+        let Some(tree) = self.descend(path, directories)? else { return Ok(None) };
+        let Some(entry) = tree.get_name(name) else { return Ok(None) };
+        match entry.filemode_raw() & MODE_KIND {
+            MODE_FILE => self.blob(path, entry.id(), cap).map(Some),
+            mode => Err(unsafe_entry(path, kind_of(mode))),
+        }
+    }
+
+    /// Regular files of a directory.
+    pub fn directory(&self, path: &str, limits: DirectoryLimits) -> Result<Directory, TreeError> {
+        let tree = self.directory_tree(path)?;
+        let mut walk = Walk { path, limits, found: Directory::default(), entries: 0, bytes: 0 };
+        self.collect(&tree, &Place::default(), &mut walk)?;
+        Ok(walk.found)
+    }
+
+    fn collect(&self, tree: &Tree<'_>, place: &Place, walk: &mut Walk<'_>) -> Result<(), TreeError> {
+        for entry in tree {
+            let name = place.entry(entry.name_bytes());
+            if let Some(problem) = names::entry_problem(entry.name_bytes()) {
+                walk.ignore(&name, problem);
+                continue;
+            }
+            match entry.filemode_raw() & MODE_KIND {
+                MODE_FILE => {
+                    walk.count()?;
+                    let mode = if entry.filemode_raw() & 0o100 == 0 { 0o100_644 } else { 0o100_755 };
+                    let cap = walk.limits.file_bytes.min(walk.limits.total_bytes - walk.bytes);
+                    let content = self.blob(&joined(walk.path, &name), entry.id(), cap)?;
+                    walk.bytes += content.len() as u64;
+                    walk.found.files.insert(name, File { mode, blob: entry.id().to_string(), content });
+                }
+                MODE_TREE if !walk.limits.recursive => {}
+                MODE_TREE if place.depth >= names::MAX_DEPTH => walk.ignore(&name, "it lies too deep"),
+                MODE_TREE => {
+                    walk.count()?;
+                    self.collect(&self.tree(entry.id())?, &place.deeper(entry.name_bytes()), walk)?;
+                }
+                mode => walk.ignore(&name, kind_of(mode)),
+            }
+        }
+        Ok(())
+    }
+
+    /// SHA-256 over (path, mode, id) of all entries that are not excluded; `exclude` is asked for directories, too.
+    pub fn digest(&self, path: &str, exclude: &dyn Fn(&str) -> bool) -> Result<String, TreeError> {
+        let mut listing = Listing { path, exclude, visited: 0, lines: BTreeMap::new() };
+        self.list(&self.directory_tree(path)?, &Place::default(), &mut listing)?;
+        let mut hash = Sha256::new();
+        for (name, (mode, id)) in listing.lines {
+            hash.update((name.len() as u64).to_be_bytes());
+            hash.update(&name);
+            hash.update(mode.to_be_bytes());
+            hash.update(id.as_bytes());
+        }
+        Ok(hex(&hash.finalize()))
+    }
+
+    fn list(&self, tree: &Tree<'_>, place: &Place, listing: &mut Listing<'_>) -> Result<(), TreeError> {
+        for entry in tree {
+            listing.visited += 1;
+            if listing.visited > MAX_ENTRIES {
+                return Err(too_many(listing.path, MAX_ENTRIES));
+            }
+            if (listing.exclude)(&place.entry(entry.name_bytes())) {
+                continue;
+            }
+            let mode = entry.filemode_raw();
+            if mode & MODE_KIND != MODE_TREE {
+                let name = [&place.prefix[..], entry.name_bytes()].concat();
+                listing.lines.insert(name, (mode, entry.id()));
+            } else if place.depth >= names::MAX_DEPTH {
+                return Err(unsafe_entry(listing.path, "has directories that lie too deep"));
+            } else {
+                self.list(&self.tree(entry.id())?, &place.deeper(entry.name_bytes()), listing)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether `ancestor` is `commit` or in its history, as far as that is here.
+    pub fn is_ancestor(&self, ancestor: &CommitId, commit: &CommitId) -> Result<bool, TreeError> {
+        let (old, new) = (Oid::from_str(ancestor.as_str())?, Oid::from_str(commit.as_str())?);
+        if old == new {
+            return Ok(true);
+        }
+        match mirror::kind(&self.odb, old)? {
+            Some((_, ObjectType::Commit)) => Ok(self.repository.graph_descendant_of(new, old)?),
+            _ => Ok(false),
+        }
+    }
+
+    fn directory_tree(&self, path: &str) -> Result<Tree<'repo>, TreeError> {
+        self.descend(path, &parts(path)?)?.ok_or(TreeError::PathMissing)
+    }
+
+    /// The tree at `directories`; `None` when one is missing. A link or submodule on the way is an error.
+    fn descend(&self, path: &str, directories: &[&str]) -> Result<Option<Tree<'repo>>, TreeError> {
+        let mut tree = self.tree(self.root)?;
+        for name in directories {
+            let Some((mode, id)) = tree.get_name(name).map(|entry| (entry.filemode_raw(), entry.id())) else {
+                return Ok(None);
+            };
+            match mode & MODE_KIND {
+                MODE_TREE => tree = self.tree(id)?,
+                MODE_FILE => return Ok(None),
+                mode => return Err(unsafe_entry(path, kind_of(mode))),
+            }
+        }
+        Ok(Some(tree))
+    }
+
+    fn tree(&self, id: Oid) -> Result<Tree<'repo>, TreeError> {
+        match mirror::kind(&self.odb, id)? {
+            Some((size, ObjectType::Tree)) if size <= MAX_TREE_BYTES => Ok(self.repository.find_tree(id)?),
+            Some((_, ObjectType::Tree)) => Err(TreeError::Corrupt(format!("directory {id} is too large"))),
+            _ => Err(TreeError::Corrupt(format!("directory {id} is missing"))),
+        }
+    }
+
+    fn blob(&self, path: &str, id: Oid, cap: u64) -> Result<Vec<u8>, TreeError> {
+        let too_large =
+            |size| Err(GitError::TooLarge { path: path.to_owned(), size, cap, unit: "bytes" }.into());
+        match mirror::kind(&self.odb, id)? {
+            Some((size, ObjectType::Blob)) if size as u64 > cap => too_large(size as u64),
+            Some((_, ObjectType::Blob)) => Ok(self.repository.find_blob(id)?.content().to_vec()),
+            Some(_) => Err(TreeError::Corrupt(format!("{id} is not a file's content"))),
+            None => match self.filtered_from {
+                Some(size) => too_large(size),
+                None => Err(TreeError::Corrupt(format!("content {id} is missing"))),
+            },
+        }
+    }
+}
+
+/// A directory on the way down: its path with a `/` at the end, as bytes, because names need not be text.
+#[derive(Default)]
+struct Place {
+    prefix: Vec<u8>,
+    depth: usize,
+}
+
+impl Place {
+    fn entry(&self, name: &[u8]) -> String {
+        String::from_utf8_lossy(&[&self.prefix[..], name].concat()).into_owned()
+    }
+
+    fn deeper(&self, name: &[u8]) -> Self {
+        Self { prefix: [&self.prefix[..], name, b"/"].concat(), depth: self.depth + 1 }
+    }
+}
+
+struct Walk<'a> {
+    path: &'a str,
+    limits: DirectoryLimits,
+    found: Directory,
+    entries: usize,
+    bytes: u64,
+}
+
+impl Walk<'_> {
+    fn count(&mut self) -> Result<(), TreeError> {
+        self.entries += 1;
+        if self.entries > self.limits.files { Err(too_many(self.path, self.limits.files)) } else { Ok(()) }
+    }
+
+    fn ignore(&mut self, name: &str, why: &'static str) {
+        if self.found.ignored.len() < MAX_IGNORED {
+            self.found.ignored.push((printable(name), why));
+        }
+    }
+}
+
+struct Listing<'a> {
+    path: &'a str,
+    exclude: &'a dyn Fn(&str) -> bool,
+    visited: usize,
+    lines: BTreeMap<Vec<u8>, (i32, Oid)>,
+}
+
+/// At most 200 characters, with what does not show as escapes.
+fn printable(name: &str) -> String {
+    name.chars().take(200).flat_map(char::escape_debug).collect()
+}
+
+fn parts(path: &str) -> Result<Vec<&str>, TreeError> {
+    names::path_parts(path)
+        .ok_or_else(|| unsafe_entry(path, "is not a plain path relative to the repository"))
+}
+
+fn joined(path: &str, name: &str) -> String {
+    if path.is_empty() || path == "." { name.to_owned() } else { format!("{path}/{name}") }
+}
+
+fn unsafe_entry(path: &str, what: &'static str) -> TreeError {
+    GitError::UnsafeEntry { path: path.to_owned(), what }.into()
+}
+
+fn too_many(path: &str, cap: usize) -> TreeError {
+    let cap = cap as u64;
+    GitError::TooLarge { path: path.to_owned(), size: cap + 1, cap, unit: "files" }.into()
+}
+
+fn kind_of(mode: i32) -> &'static str {
+    match mode & MODE_KIND {
+        MODE_LINK => "is a symbolic link",
+        MODE_SUBMODULE => "is a submodule",
+        MODE_TREE => "is a directory",
+        _ => "is of an unknown kind",
+    }
+}

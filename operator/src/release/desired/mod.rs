@@ -1,0 +1,189 @@
+//! A release → the objects that run it. Pure, total, no clock, no cluster. The pods are those of the frozen template;
+//! what is around them may change with an operator upgrade without restarting one.
+
+mod network;
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::{
+    api::{
+        apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment},
+        core::v1::{ConfigMap, PodTemplateSpec, Service, ServicePort, ServiceSpec},
+        networking::v1::NetworkPolicy,
+        policy::v1::{PodDisruptionBudget, PodDisruptionBudgetSpec},
+    },
+    apimachinery::pkg::{
+        apis::meta::v1::{LabelSelector, ObjectMeta},
+        util::intstr::IntOrString,
+    },
+};
+use kube::ResourceExt;
+
+use super::render::selector;
+use crate::{
+    api::{Release, Strategy, WorkloadType, environment::Network},
+    names::{self, MANAGED_BY, MANAGER, RELEASE},
+};
+
+/// Pods of earlier versions for which the `ReplicaSet` is kept; a rollback goes by Releases, so a few suffice to read.
+const HISTORY: i32 = 2;
+/// Beyond the time that a start may take: pulling the image, finding a node, attaching what is mounted.
+const DEADLINE: i32 = 120;
+/// A pod that was ready so long counts as available.
+const SETTLED: i32 = 1;
+/// The same for one without a readiness probe: only staying up tells that it works.
+const SETTLED_UNPROBED: i32 = 10;
+
+/// What is to be in the environment's namespace.
+#[derive(Clone, Copy, Debug)]
+pub struct Target<'a> {
+    /// Name of the Tenant.
+    pub tenant: &'a str,
+    /// The release to run.
+    pub release: &'a Release,
+    /// Its configuration as it was rendered; `None` when there is none, or when it is in the namespace already, as for
+    /// an older release.
+    pub config: Option<&'a ConfigMap>,
+    /// The Environment's networks.
+    pub networks: &'a [Network],
+}
+
+impl Target<'_> {
+    /// Where everything goes.
+    pub fn namespace(&self) -> String {
+        names::environment_namespace(self.tenant, &self.release.spec.environment)
+    }
+
+    fn selector(&self) -> BTreeMap<String, String> {
+        selector(self.tenant, &self.release.spec.service, &self.release.spec.environment)
+    }
+
+    fn metadata(&self) -> ObjectMeta {
+        let mut labels = self.selector();
+        labels.insert(MANAGED_BY.to_owned(), MANAGER.to_owned());
+        ObjectMeta {
+            name: Some(self.release.spec.service.clone()),
+            namespace: Some(self.namespace()),
+            labels: Some(labels),
+            ..ObjectMeta::default()
+        }
+    }
+}
+
+/// Everything that runs a release. What is `None` must not exist, but for the configuration.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Children {
+    /// Immutable, with the name that the template mounts.
+    pub config_map: Option<ConfigMap>,
+    /// Who may call the service, and whom it may call.
+    pub network_policies: Vec<NetworkPolicy>,
+    /// Of an api only.
+    pub service: Option<Service>,
+    /// Of a service that may have many instances only: with one, it would block every drain of a node, or none.
+    pub disruption_budget: Option<PodDisruptionBudget>,
+    /// The pods.
+    pub deployment: Deployment,
+}
+
+/// The objects for `target`.
+pub fn desired(target: &Target) -> Children {
+    Children {
+        config_map: target.config.cloned(),
+        network_policies: vec![network::policy(target)],
+        service: (target.release.spec.type_ == WorkloadType::Api).then(|| service(target)),
+        disruption_budget: target.release.spec.many.then(|| disruption_budget(target)),
+        deployment: deployment(target),
+    }
+}
+
+fn deployment(target: &Target) -> Deployment {
+    let spec = &target.release.spec;
+    let mut metadata = target.metadata();
+    // Not on the template: a new release of the same content then restarts nothing.
+    metadata.annotations = Some(BTreeMap::from([(RELEASE.to_owned(), target.release.name_any())]));
+    Deployment {
+        metadata,
+        spec: Some(DeploymentSpec {
+            replicas: Some(spec.replicas),
+            selector: label_selector(target.selector()),
+            strategy: Some(strategy(spec.strategy)),
+            min_ready_seconds: Some(settled(&spec.template)),
+            progress_deadline_seconds: Some(DEADLINE + start_seconds(&spec.template)),
+            revision_history_limit: Some(HISTORY),
+            template: spec.template.clone(),
+            paused: None,
+        }),
+        status: None,
+    }
+}
+
+fn strategy(strategy: Strategy) -> DeploymentStrategy {
+    match strategy {
+        Strategy::Rolling => DeploymentStrategy {
+            type_: Some("RollingUpdate".to_owned()),
+            rolling_update: Some(RollingUpdateDeployment {
+                // No instance leaves before its successor is ready; a version that never gets there harms nobody.
+                max_unavailable: Some(IntOrString::Int(0)),
+                // Rounded up, so at least one.
+                max_surge: Some(IntOrString::String("25%".to_owned())),
+            }),
+        },
+        Strategy::Recreate => DeploymentStrategy { type_: Some("Recreate".to_owned()), rolling_update: None },
+    }
+}
+
+fn settled(template: &PodTemplateSpec) -> i32 {
+    let probed = containers(template).any(|container| container.readiness_probe.is_some());
+    if probed { SETTLED } else { SETTLED_UNPROBED }
+}
+
+/// What the startup probe allows.
+fn start_seconds(template: &PodTemplateSpec) -> i32 {
+    containers(template)
+        .filter_map(|container| container.startup_probe.as_ref())
+        .map(|probe| probe.period_seconds.unwrap_or(10) * probe.failure_threshold.unwrap_or(3))
+        .max()
+        .unwrap_or_default()
+}
+
+fn containers(template: &PodTemplateSpec) -> impl Iterator<Item = &k8s_openapi::api::core::v1::Container> {
+    template.spec.iter().flat_map(|spec| &spec.containers)
+}
+
+fn service(target: &Target) -> Service {
+    let port = |port: &crate::api::Port| ServicePort {
+        name: Some(port.name.clone()),
+        port: i32::from(port.port),
+        protocol: Some("TCP".to_owned()),
+        target_port: Some(IntOrString::Int(i32::from(port.port))),
+        ..ServicePort::default()
+    };
+    Service {
+        metadata: target.metadata(),
+        spec: Some(ServiceSpec {
+            type_: Some("ClusterIP".to_owned()),
+            selector: Some(target.selector()),
+            ports: Some(target.release.spec.ports.iter().map(port).collect()),
+            ..ServiceSpec::default()
+        }),
+        status: None,
+    }
+}
+
+fn disruption_budget(target: &Target) -> PodDisruptionBudget {
+    PodDisruptionBudget {
+        metadata: target.metadata(),
+        spec: Some(PodDisruptionBudgetSpec {
+            max_unavailable: Some(IntOrString::Int(1)),
+            min_available: None,
+            selector: Some(label_selector(target.selector())),
+            // A pod that serves nobody does not stop a node's drain.
+            unhealthy_pod_eviction_policy: Some("AlwaysAllow".to_owned()),
+        }),
+        status: None,
+    }
+}
+
+fn label_selector(labels: BTreeMap<String, String>) -> LabelSelector {
+    LabelSelector { match_labels: Some(labels), match_expressions: None }
+}

@@ -1,0 +1,14 @@
+//! A release: rendered once from settings, runtime and image, then made so in the cluster and observed.
+
+pub mod config;
+pub mod desired;
+pub mod observe;
+pub mod reconcile;
+pub mod render;
+mod template;
+
+pub use config::{ConfigFile, ConfigFiles};
+pub use desired::{Children, Target, desired};
+pub use observe::{Observed, Phase, observed};
+pub use reconcile::roll_out;
+pub use render::{Input, RenderError, Rendered, render};

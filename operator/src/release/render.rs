@@ -1,0 +1,338 @@
+//! Settings, runtime and image → a `Release` and its `ConfigMap`. Pure: the same input gives the same objects.
+//!
+//! The release's name follows from what the pods are made of, not from the template that this version of the operator
+//! renders: a commit that changes nothing and an operator upgrade both lead to the release that is there.
+
+use k8s_openapi::{api::core::v1::ConfigMap, apimachinery::pkg::apis::meta::v1::ObjectMeta};
+use kube::ResourceExt;
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+use super::{
+    config::{Config, ConfigFiles, LARGEST_CONFIG, config},
+    template,
+};
+use crate::{
+    api::{
+        Cause, DescriptorSpec, Instances, IntegrationRuntime, Port, Release, ReleaseSpec, RuntimeProfile,
+        Strategy, WorkloadType, environment::Network, release::ReleaseConfig,
+    },
+    conditions::Reason,
+    names::{self, MANAGED_BY, MANAGER},
+    runtime::{NoProfile, profile},
+};
+
+/// What one etcd object can bear many times over; a template is stored in the Release, the Deployment and each of
+/// its `ReplicaSets`.
+pub const LARGEST_TEMPLATE: usize = 16 * 1024;
+
+/// Everything that a release is made of.
+#[derive(Clone, Copy, Debug)]
+pub struct Input<'a> {
+    /// Name of the Tenant.
+    pub tenant: &'a str,
+    /// Name of the `IntegrationService`.
+    pub service: &'a str,
+    /// Name of the Environment.
+    pub environment: &'a str,
+    /// The descriptor, merged and checked for this environment.
+    pub settings: &'a DescriptorSpec,
+    /// The runtime that the service names.
+    pub runtime: &'a IntegrationRuntime,
+    /// The Environment's networks, among which `connects` chooses.
+    pub networks: &'a [Network],
+    /// `<registry>/<tenant>/<service>`, without a tag.
+    pub image_repository: &'a str,
+    /// `sha256:` and 64 hexadecimal digits.
+    pub digest: &'a str,
+    /// Files of the `config` directory; `None` when the descriptor names none.
+    pub config: Option<&'a ConfigFiles>,
+    /// The commit that asks for it.
+    pub commit: &'a str,
+    /// Build id of that commit.
+    pub build_id: &'a str,
+    /// Why it is made.
+    pub cause: Cause,
+}
+
+/// What is to be stored: the release in the tenant's home, its configuration in the environment's namespace.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rendered {
+    /// Without status and resourceVersion. One of this name that exists has the same content and is left as it is.
+    pub release: Release,
+    /// What `release.spec.config` names.
+    pub config_map: Option<ConfigMap>,
+}
+
+/// What to change so that it can be rendered.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RenderError {
+    /// The runtime does not run that version.
+    #[error(transparent)]
+    Runtime(#[from] NoProfile),
+    /// Not a digest, so not a fixed image.
+    #[error("image.digest: must be `sha256:` and 64 hexadecimal digits")]
+    Digest,
+    /// An image from another place than the tenant's own.
+    #[error("image: {0:?} is not the service's own repository")]
+    Repository(String),
+    /// Not a quantity, or none of it.
+    #[error("resources.{field}: {text:?} is not an amount above zero")]
+    Resource {
+        /// `cpu` or `memory`.
+        field: &'static str,
+        /// What was written.
+        text: String,
+    },
+    /// A single instance that is to be many.
+    #[error(
+        "scaling.min: {min} instances, but this service never runs two at a time; set it to 1 or say `instances: many`"
+    )]
+    Single {
+        /// What was asked for.
+        min: u16,
+    },
+    /// An api that nobody can call.
+    #[error(
+        "ports: an api needs one, and the runtime has no default; add `ports: [{{name: http, port: 8080}}]`"
+    )]
+    NoPort,
+    /// One container cannot have both.
+    #[error("ports: {0}")]
+    Port(String),
+    /// The runtime depends on it.
+    #[error("env: {0} is set by the runtime and cannot be replaced")]
+    EnvKept(String),
+    /// Not the name of a variable.
+    #[error("env: {0:?} must be letters, digits and `_`, and not begin with a digit")]
+    EnvName(String),
+    /// One of ours.
+    #[error("secrets: {0} is the platform's; names that begin with `imaas-` cannot be used")]
+    SecretReserved(String),
+    /// Not a network of this environment.
+    #[error("connects: {name:?} is no network of this environment; it has {known}")]
+    Network {
+        /// What was asked for.
+        name: String,
+        /// What there is.
+        known: String,
+    },
+    /// Nowhere to put files.
+    #[error("config: this runtime has no place for configuration files; remove `config`")]
+    NoConfigMount,
+    /// Not below the directory.
+    #[error("config: {0:?} is not a path that can be mounted")]
+    ConfigPath(String),
+    /// The runtime depends on it.
+    #[error("config: {path:?} cannot be there, {kept:?} belongs to the runtime")]
+    ConfigReplaces {
+        /// The service's file.
+        path: String,
+        /// The runtime's file.
+        kept: String,
+    },
+    /// Does not fit.
+    #[error("config: {size} bytes, more than the {LARGEST_CONFIG} that fit a ConfigMap")]
+    ConfigTooLarge {
+        /// Bytes of all files.
+        size: usize,
+    },
+    /// Does not fit.
+    #[error(
+        "the pod template has {size} bytes, more than {LARGEST_TEMPLATE}: shorten `env`, or move it or many `config` files into fewer files"
+    )]
+    TemplateTooLarge {
+        /// Bytes of its JSON.
+        size: usize,
+    },
+}
+
+impl RenderError {
+    /// Condition reason.
+    pub fn reason(&self) -> Reason {
+        match self {
+            Self::Runtime(_) => Reason::RuntimeMissing,
+            Self::NoConfigMount
+            | Self::ConfigPath(_)
+            | Self::ConfigReplaces { .. }
+            | Self::ConfigTooLarge { .. } => Reason::InvalidConfig,
+            Self::Digest
+            | Self::Repository(_)
+            | Self::Resource { .. }
+            | Self::Single { .. }
+            | Self::NoPort
+            | Self::Port(_)
+            | Self::EnvKept(_)
+            | Self::EnvName(_)
+            | Self::SecretReserved(_)
+            | Self::Network { .. }
+            | Self::TemplateTooLarge { .. } => Reason::InvalidDescriptor,
+        }
+    }
+}
+
+/// What the name is derived from. A field that a later version adds must not appear here when it has its default, or
+/// every service would get a new release.
+#[derive(Serialize)]
+struct Content<'a> {
+    settings: &'a DescriptorSpec,
+    image: &'a str,
+    build_id: &'a str,
+    runtime: &'a str,
+    profile: &'a RuntimeProfile,
+    config: Option<&'a str>,
+}
+
+/// Renders the release.
+pub fn render(input: &Input) -> Result<Rendered, RenderError> {
+    let profile = profile(input.runtime, input.settings.runtime_version.as_deref())?;
+    let settings = resolved(input.settings, profile)?;
+    connects(&settings, input.networks)?;
+    let image = image(input)?;
+    let config = config(profile, input.config)?;
+    let config_name = config.as_ref().map(|config| names::config_map(input.service, &config.hash()));
+    let labels = labels(input);
+    let runtime = input.runtime.name_any();
+    let name = names::content_hash(&Content {
+        settings: &settings,
+        image: &image,
+        build_id: input.build_id,
+        runtime: &runtime,
+        profile,
+        config: config_name.as_deref(),
+    });
+    let template = template::template(&template::Parts {
+        labels: &labels,
+        image: &image,
+        settings: &settings,
+        profile,
+        config: config.as_ref().zip(config_name.as_deref()),
+    })?;
+    let spec = ReleaseSpec {
+        service: input.service.to_owned(),
+        environment: input.environment.to_owned(),
+        commit: input.commit.to_owned(),
+        build_id: input.build_id.to_owned(),
+        image,
+        digest: input.digest.to_owned(),
+        runtime,
+        runtime_version: settings.runtime_version.clone(),
+        cause: input.cause,
+        type_: settings.type_,
+        many: settings.instances == Some(Instances::Many),
+        strategy: settings.rollout.strategy,
+        replicas: i32::from(settings.scaling.min),
+        ports: settings.ports.clone(),
+        config: config_name.clone().map(|name| ReleaseConfig { name }),
+        connects: settings.connects.clone(),
+        template,
+    };
+    let mut release = Release::new(&names::release(input.service, input.environment, &name), spec);
+    release.metadata.namespace = Some(names::home_namespace(input.tenant));
+    release.metadata.labels = Some(labels.clone());
+    let config_map = config.zip(config_name).map(|(config, name)| config_map(input, config, name));
+    Ok(Rendered { release, config_map })
+}
+
+/// The settings with every default of the runtime and of the workload's type filled in, and without what says nothing
+/// about the pods.
+fn resolved(asked: &DescriptorSpec, profile: &RuntimeProfile) -> Result<DescriptorSpec, RenderError> {
+    let mut settings = asked.clone();
+    settings.ignore = None;
+    settings.image = None;
+    settings.config = None;
+    let instances = settings.instances.unwrap_or(match settings.type_ {
+        WorkloadType::Api => Instances::Many,
+        WorkloadType::Worker => Instances::One,
+    });
+    settings.instances = Some(instances);
+    if instances == Instances::One {
+        if settings.scaling.min > 1 {
+            return Err(RenderError::Single { min: settings.scaling.min });
+        }
+        // Two at a time is just what rolling does.
+        settings.rollout.strategy = Strategy::Recreate;
+    }
+    if settings.type_ == WorkloadType::Api && settings.ports.is_empty() {
+        settings.ports.clone_from(&profile.ports);
+        if settings.ports.is_empty() {
+            return Err(RenderError::NoPort);
+        }
+    }
+    ports(&settings.ports, &profile.management_ports)?;
+    Ok(settings)
+}
+
+/// A container has every port and every port's name once.
+fn ports(service: &[Port], management: &[Port]) -> Result<(), RenderError> {
+    for (index, port) in service.iter().enumerate() {
+        let twice = |others: &[Port]| others.iter().any(|o| o.name == port.name || o.port == port.port);
+        if twice(&service[..index]) {
+            return Err(RenderError::Port(format!("{} {} is there twice", port.name, port.port)));
+        }
+        if twice(management) {
+            return Err(RenderError::Port(format!(
+                "{} {} is the name or number of one that the runtime keeps for its own management",
+                port.name, port.port
+            )));
+        }
+        if port.name.contains("--") {
+            return Err(RenderError::Port(format!("{:?} must not hold `--`", port.name)));
+        }
+    }
+    Ok(())
+}
+
+fn connects(settings: &DescriptorSpec, networks: &[Network]) -> Result<(), RenderError> {
+    match settings.connects.iter().find(|name| networks.iter().all(|network| network.name != **name)) {
+        None => Ok(()),
+        Some(name) => Err(RenderError::Network {
+            name: name.clone(),
+            known: match networks {
+                [] => "none".to_owned(),
+                some => some.iter().map(|network| network.name.as_str()).collect::<Vec<_>>().join(", "),
+            },
+        }),
+    }
+}
+
+/// By digest only, and only from the service's own repository.
+fn image(input: &Input) -> Result<String, RenderError> {
+    let Input { tenant, service, image_repository, digest, .. } = input;
+    let hash = digest.strip_prefix("sha256:").ok_or(RenderError::Digest)?;
+    if hash.len() != 64 || !hash.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b)) {
+        return Err(RenderError::Digest);
+    }
+    if !image_repository.ends_with(&format!("/{tenant}/{service}")) {
+        return Err(RenderError::Repository((*image_repository).to_owned()));
+    }
+    Ok(format!("{image_repository}@{digest}"))
+}
+
+fn labels(input: &Input) -> BTreeMap<String, String> {
+    let mut labels = selector(input.tenant, input.service, input.environment);
+    labels.insert(MANAGED_BY.to_owned(), MANAGER.to_owned());
+    labels
+}
+
+/// The labels that find a service's pods. They never change, since a Deployment's selector cannot.
+pub(super) fn selector(tenant: &str, service: &str, environment: &str) -> BTreeMap<String, String> {
+    [(names::TENANT, tenant), (names::SERVICE, service), (names::ENVIRONMENT, environment)]
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .into()
+}
+
+fn config_map(input: &Input, config: Config, name: String) -> ConfigMap {
+    let Config { data, binary_data, items: _ } = config;
+    ConfigMap {
+        metadata: ObjectMeta {
+            name: Some(name),
+            namespace: Some(names::environment_namespace(input.tenant, input.environment)),
+            labels: Some(labels(input)),
+            ..ObjectMeta::default()
+        },
+        data: Some(data).filter(|data| !data.is_empty()),
+        binary_data: Some(binary_data).filter(|data| !data.is_empty()),
+        immutable: Some(true),
+    }
+}

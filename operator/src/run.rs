@@ -1,0 +1,276 @@
+#![expect(clippy::disallowed_types, clippy::disallowed_methods, reason = "IO: starts everything; the only reader of the clock")]
+//! The two commands, from their options to the last task that ends.
+
+use std::{future::Future, path::Path, sync::Arc, time::Duration};
+
+use futures::{
+    FutureExt, StreamExt,
+    future::{BoxFuture, join_all},
+};
+use jiff::Timestamp;
+use kube::Client;
+use tokio::sync::watch;
+use url::Url;
+
+use crate::{
+    api,
+    args::{RegistryAuth, Run},
+    cluster::{self, Background, Cluster, Watched},
+    environment,
+    git::{Git, Limits, UrlPolicy},
+    health::Health,
+    http, metrics,
+    platform::{Platform, Settings},
+    policies,
+    registry::{
+        accounts::{AccountKey, Generations},
+        client::{RegistryClient, RegistryEndpoint},
+        service::{TokenMetrics, TokenService, router},
+        token::{TokenSettings, TokenSigner},
+    },
+    runtime, service, source, tenant,
+};
+
+/// How long a registry token lives.
+const TOKEN_LIFETIME: Duration = Duration::from_secs(300);
+/// Between two looks for what is missing at the start.
+const START_INTERVAL: Duration = Duration::from_secs(2);
+/// Between two proofs that the admission policies enforce.
+const POLICY_INTERVAL: Duration = Duration::from_secs(300);
+
+/// Gate: our kinds are served.
+const KINDS: &str = "kinds";
+/// Gate: every watch has listed.
+const STARTED: &str = "start";
+
+/// Why a command ended.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// A file that an option names.
+    #[error("cannot read {path}")]
+    File {
+        /// As the option says.
+        path: String,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// The accounts key.
+    #[error("--accounts-key-file")]
+    Accounts(#[source] crate::registry::accounts::WeakKey),
+    /// `--registry-host` is no host.
+    #[error("--registry-host")]
+    RegistryHost(#[source] url::ParseError),
+    /// Settings of the registry.
+    #[error(transparent)]
+    Registry(#[from] crate::registry::error::RegistryError),
+    /// Signing key or certificate.
+    #[error(transparent)]
+    Token(#[from] crate::registry::token::TokenError),
+    /// Directory of the mirrors.
+    #[error(transparent)]
+    Git(#[from] crate::git::GitError),
+    /// The API server.
+    #[error(transparent)]
+    Connect(#[from] cluster::ConnectError),
+    /// The HTTP server.
+    #[error(transparent)]
+    Serve(#[from] http::ServeError),
+    /// A metric of the token service.
+    #[error("metrics")]
+    Metrics(#[from] prometheus::Error),
+}
+
+/// `imaas-operator registry-auth`: serves tokens until `stop`.
+pub async fn registry_auth(options: RegistryAuth, stop: impl Future<Output = ()> + Send + 'static) -> Result<(), RunError> {
+    let settings = TokenSettings { issuer: options.issuer, service: options.service, lifetime: TOKEN_LIFETIME };
+    let service = TokenService {
+        key: accounts_key(&options.accounts_key_file)?,
+        generations: Generations::default(),
+        signer: TokenSigner::new(&read(&options.signing_key_file)?, &read(&options.signing_cert_file)?, settings)?,
+        now: Timestamp::now,
+        metrics: TokenMetrics::new(metrics::registry())?,
+    };
+    tracing::info!(listen = %options.listen, "serving tokens");
+    Ok(http::serve(options.listen, Health::default(), router(Arc::new(service)), stop).await?)
+}
+
+/// `imaas-operator run`: reconciles until `stop`, then finishes what is under way.
+///
+/// What is missing in the cluster (kinds, policies) is told by `/readyz` and waited for; it is no reason to end.
+pub async fn operator(options: Run, stop: impl Future<Output = ()> + Send + 'static) -> Result<(), RunError> {
+    let health = Health::default();
+    health.close(STARTED, "the cluster was not listed yet");
+    health.close(KINDS, "not looked for yet");
+    let (stopping, stopped) = watch::channel(false);
+    let server = http::serve(options.listen, health.clone(), axum::Router::new(), told(stopped.clone()));
+    let work = work(options, health, stopped);
+    let stop = async move {
+        stop.await;
+        let _ = stopping.send(true);
+        // Longer than any pass; the pod's grace period is longer still.
+        tokio::time::sleep(Duration::from_secs(25)).await;
+        tracing::warn!("not everything under way was finished in time");
+    };
+    let both = async { tokio::try_join!(async { server.await.map_err(RunError::from) }, work).map(|_| ()) };
+    tokio::select! {
+        result = both => result,
+        () = stop => Ok(()),
+    }
+}
+
+async fn work(options: Run, health: Health, stopped: watch::Receiver<bool>) -> Result<(), RunError> {
+    let client = cluster::connect().await?;
+    tokio::select! {
+        () = kinds_are_there(&client, &health) => {}
+        () = told(stopped.clone()) => return Ok(()),
+    }
+    let accounts = accounts_key(&options.accounts_key_file)?;
+    let urls = UrlPolicy { development: options.development, allowed_hosts: options.allowed_git_hosts.clone() };
+    let git = Arc::new(Git::new(&options.data_dir, urls.clone(), Limits::default())?);
+    let registry = Arc::new(registry(&options, accounts.clone())?);
+    let (platform, background, listed) = platform(client, &options);
+    let watches = async {
+        tokio::select! {
+            () = background => {}
+            () = told(stopped.clone()) => {}
+        }
+    };
+    let stages = async {
+        tokio::select! {
+            () = listed => {}
+            () = told(stopped.clone()) => return,
+        }
+        health.open(STARTED);
+        tracing::info!("the cluster is known; reconciling");
+        let proof = policies::Policies::new(health.clone());
+        let sources = Arc::new(source::Sources::new(platform.clone(), git.clone(), urls.clone()));
+        let tenants = Arc::new(tenant::Context::new(platform.clone(), proof.clone(), Arc::new(accounts)));
+        let origins = service::Origins { git, registry, urls };
+        // Push notifications of Git hosts will come this way.
+        let wake = futures::stream::pending().boxed();
+        futures::join!(
+            proof.run(platform.cluster.clone(), (*platform.settings).clone(), told(stopped.clone())),
+            environment::run(platform.clone(), told(stopped.clone())),
+            runtime::run(platform.clone(), told(stopped.clone())),
+            source::run(sources, wake, told(stopped.clone())),
+            tenant::run(tenants, told(stopped.clone())),
+            service::run(platform.clone(), origins, told(stopped.clone())),
+        );
+    };
+    futures::join!(watches, stages);
+    Ok(())
+}
+
+/// Waits until the API server knows every kind; says meanwhile which it does not.
+async fn kinds_are_there(client: &Client, health: &Health) {
+    loop {
+        let served = match client.list_api_group_resources(api::API_VERSION).await {
+            Ok(list) => list.resources.into_iter().map(|resource| resource.name).collect(),
+            Err(kube::Error::Api(status)) if status.code == 404 => Vec::new(),
+            Err(error) => {
+                tracing::warn!(error = &error as &dyn std::error::Error, "the API server does not answer");
+                health.close(KINDS, "the API server does not answer");
+                tokio::time::sleep(START_INTERVAL).await;
+                continue;
+            }
+        };
+        let missing: Vec<String> = api::crds()
+            .iter()
+            .filter(|kind| !served.contains(&kind.spec.names.plural))
+            .filter_map(|kind| kind.metadata.name.clone())
+            .collect();
+        if missing.is_empty() {
+            health.open(KINDS);
+            return;
+        }
+        let message = format!("missing: {}; install the chart's crds/", missing.join(", "));
+        tracing::warn!(message, "waiting for kinds");
+        health.close(KINDS, message);
+        tokio::time::sleep(START_INTERVAL).await;
+    }
+}
+
+/// Starts every watch. The first future runs them, the second is done when each has listed once.
+fn platform(client: Client, options: &Run) -> (Platform, Background, BoxFuture<'static, ()>) {
+    let (cluster, children, children_listed) = Cluster::observe(client);
+    let (sources, sources_watch, sources_listed) = Watched::start(&cluster);
+    let (environments, environments_watch, environments_listed) = Watched::start(&cluster);
+    let (runtimes, runtimes_watch, runtimes_listed) = Watched::start(&cluster);
+    let (tenants, tenants_watch, tenants_listed) = Watched::start(&cluster);
+    let (services, services_watch, services_listed) = Watched::start(&cluster);
+    let (releases, releases_watch, releases_listed) = Watched::start(&cluster);
+    let settings = Settings {
+        namespace: options.namespace.clone(),
+        service_account: options.service_account.clone(),
+        registry_host: options.registry_host.clone(),
+        interval: options.interval,
+        development: options.development,
+    };
+    let platform = Platform {
+        cluster,
+        sources,
+        environments,
+        runtimes,
+        tenants,
+        services,
+        releases,
+        settings: Arc::new(settings),
+        now: Timestamp::now,
+        jitter,
+    };
+    let watches = [
+        children,
+        sources_watch,
+        environments_watch,
+        runtimes_watch,
+        tenants_watch,
+        services_watch,
+        releases_watch,
+    ];
+    let listed = [
+        children_listed,
+        sources_listed,
+        environments_listed,
+        runtimes_listed,
+        tenants_listed,
+        services_listed,
+        releases_listed,
+    ];
+    (platform, join_all(watches).map(drop).boxed(), join_all(listed).map(drop).boxed())
+}
+
+fn registry(options: &Run, accounts: AccountKey) -> Result<RegistryClient, RunError> {
+    let url = match &options.registry_url {
+        Some(url) => url.clone(),
+        None => Url::parse(&format!("https://{}", options.registry_host)).map_err(RunError::RegistryHost)?,
+    };
+    let endpoint = RegistryEndpoint {
+        url,
+        realm: options.registry_realm.clone(),
+        ca: options.registry_ca_file.as_deref().map(read).transpose()?,
+        development: options.development,
+    };
+    Ok(RegistryClient::new(endpoint, accounts, Generations::default())?)
+}
+
+/// Randomness in `0.0..=1.0`. Without it, nothing is spread but everything still runs.
+fn jitter() -> f64 {
+    f64::from(getrandom::u32().unwrap_or_default()) / f64::from(u32::MAX)
+}
+
+/// Resolves when the operator is to stop.
+fn told(mut stopped: watch::Receiver<bool>) -> BoxFuture<'static, ()> {
+    async move {
+        let _ = stopped.wait_for(|stop| *stop).await;
+    }
+    .boxed()
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, RunError> {
+    std::fs::read(path).map_err(|source| RunError::File { path: path.display().to_string(), source })
+}
+
+/// Without the line end that an editor leaves: both commands must see the same key.
+fn accounts_key(path: &Path) -> Result<AccountKey, RunError> {
+    AccountKey::new(read(path)?.trim_ascii_end()).map_err(RunError::Accounts)
+}

@@ -1,0 +1,41 @@
+//! One service: the heads of its branches become Releases, and its status is the board.
+//!
+//! ```text
+//! validate -> (poll: heads, descriptor, build id, image) -> resolve -> promote -> release::render -> release::roll_out -> status
+//! ```
+//! Pure: [`validate`], [`resolve`], [`promote`], [`status`], [`schedule`]. IO: [`poll`] with [`read`]
+//! looks at Git and the registry and writes nothing; [`reconcile`] writes the cluster and never waits for Git; [`run`]
+//! wakes it.
+
+pub mod poll;
+pub mod promote;
+pub mod read;
+pub mod reconcile;
+pub mod resolve;
+pub mod run;
+pub mod schedule;
+pub mod status;
+pub mod validate;
+
+use crate::{api::integration_service::Waiting, conditions::Reason};
+
+/// Why something is not done yet, and what to do about it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// A word of the closed set.
+    pub reason: Reason,
+    /// One sentence for the reader.
+    pub message: String,
+}
+
+impl Problem {
+    /// A problem with its sentence.
+    pub fn new(reason: Reason, message: impl Into<String>) -> Self {
+        Self { reason, message: message.into() }
+    }
+
+    /// As the status tells it.
+    pub fn waiting(&self) -> Waiting {
+        Waiting { reason: self.reason.as_str().to_owned(), message: self.message.clone() }
+    }
+}

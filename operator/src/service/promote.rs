@@ -1,0 +1,515 @@
+//! Which image an environment gets. Pure.
+//!
+//! The digest is the descriptor's, else that of a release of this service with the same build id, else, only where
+//! nothing promotes to, what the registry has under the commit's hash. An environment that promotes from another accepts
+//! nothing that was not healthy there.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
+use super::{
+    Problem,
+    resolve::{Branch, Resolved, Snapshot, Tag, resolve},
+    validate::{ValidEnvironment, ValidService},
+};
+use crate::{
+    api::{Cause, Release, integration_service::EnvironmentState},
+    conditions::{HEALTHY, Reason, is_true},
+};
+
+/// One release that was made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Past {
+    /// Its name.
+    pub name: String,
+    /// Its environment.
+    pub environment: String,
+    /// What it was built from.
+    pub build_id: String,
+    /// Its image.
+    pub digest: String,
+    /// It was healthy once.
+    pub healthy: bool,
+    /// When it was made; nothing for one that the API server has not yet shown.
+    pub made: Option<Timestamp>,
+}
+
+/// The releases of one service, oldest first.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct History(Vec<Past>);
+
+impl History {
+    /// From what is stored.
+    pub fn of<'a>(releases: impl IntoIterator<Item = &'a Release>) -> Self {
+        let mut past: Vec<_> = releases.into_iter().map(past).collect();
+        past.sort_by(|a, b| (a.made.is_none(), a.made, &a.name).cmp(&(b.made.is_none(), b.made, &b.name)));
+        Self(past)
+    }
+
+    /// Adds one that was made a moment ago.
+    pub fn add(&mut self, release: &Release) {
+        let new = past(release);
+        if !self.0.iter().any(|past| past.name == new.name) {
+            self.0.push(new);
+        }
+    }
+
+    /// The release of this name became healthy a moment ago.
+    pub fn became_healthy(&mut self, name: &str) {
+        for past in self.0.iter_mut().filter(|past| past.name == name) {
+            past.healthy = true;
+        }
+    }
+
+    /// Was this release ever healthy?
+    pub fn is_healthy(&self, name: &str) -> bool {
+        self.0.iter().any(|past| past.name == name && past.healthy)
+    }
+
+    /// The first image made of this build.
+    pub fn digest_of(&self, build_id: &str) -> Option<&str> {
+        self.0.iter().find(|past| past.build_id == build_id).map(|past| past.digest.as_str())
+    }
+
+    fn was_healthy_in(&self, environment: &str, digest: &str) -> bool {
+        self.0.iter().any(|past| past.environment == environment && past.digest == digest && past.healthy)
+    }
+
+    /// The first image of this build that was healthy in `environment`.
+    fn healthy_digest_of(&self, build_id: &str, environment: &str) -> Option<&str> {
+        let fits = |past: &&Past| past.build_id == build_id && self.was_healthy_in(environment, &past.digest);
+        self.0.iter().find(fits).map(|past| past.digest.as_str())
+    }
+}
+
+fn past(release: &Release) -> Past {
+    let conditions = release.status.as_ref().map_or(&[][..], |status| &status.conditions);
+    Past {
+        name: release.metadata.name.clone().unwrap_or_default(),
+        environment: release.spec.environment.clone(),
+        build_id: release.spec.build_id.clone(),
+        digest: release.spec.digest.clone(),
+        healthy: is_true(conditions, HEALTHY),
+        made: release.metadata.creation_timestamp.as_ref().map(|time| time.0),
+    }
+}
+
+/// What an environment is to run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Target {
+    /// The commit's settings here.
+    pub resolved: Resolved,
+    /// `sha256:…`
+    pub digest: String,
+}
+
+/// What Git asks for in one environment.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Wanted {
+    /// Git was not read yet: everything stays as the status says.
+    Unknown,
+    /// Nothing new can run: what runs stays.
+    Nothing {
+        /// Head of the branch, when there is one.
+        commit: Option<String>,
+        /// Build id of that commit, when it could be read.
+        build_id: Option<String>,
+        /// Everything that is awaited.
+        waiting: Vec<Problem>,
+    },
+    /// This.
+    Target(Box<Target>),
+}
+
+/// Where an environment that comes before in promotion order stands in this pass.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Settled {
+    /// Branch → the head whose content is healthy there.
+    by_environment: BTreeMap<String, String>,
+}
+
+impl Settled {
+    /// `environment` runs what `commit` asks for, and well.
+    pub fn add(&mut self, environment: &str, commit: &str) {
+        self.by_environment.insert(environment.to_owned(), commit.to_owned());
+    }
+
+    fn at(&self, environment: &str, commit: &str) -> bool {
+        self.by_environment.get(environment).is_some_and(|settled| settled == commit)
+    }
+}
+
+/// What `environment` of `service` is to run, given what Git and the registry said.
+pub fn wanted(
+    service: &ValidService,
+    environment: &ValidEnvironment,
+    snapshot: Option<&Snapshot>,
+    before: (&History, &Settled),
+) -> Wanted {
+    let Some(branch) = snapshot.and_then(|snapshot| snapshot.branches.get(&environment.branch)) else {
+        return Wanted::Unknown;
+    };
+    let (commit, content) = match branch {
+        Branch::Missing => {
+            let message = format!(
+                "the branch {} does not exist in {}: push it, or name another in spec.branches",
+                environment.branch, service.url
+            );
+            let waiting = vec![Problem::new(Reason::BranchMissing, message)];
+            return Wanted::Nothing { commit: None, build_id: None, waiting };
+        }
+        Branch::Head { commit, content } => (commit, content),
+    };
+    let nothing = |build_id: Option<&str>, problem: Problem| Wanted::Nothing {
+        commit: Some(commit.clone()),
+        build_id: build_id.map(ToOwned::to_owned),
+        waiting: vec![problem],
+    };
+    let content = match content {
+        Ok(content) => content,
+        Err(problem) => return nothing(None, problem.clone()),
+    };
+    let resolved = match resolve(content, &environment.name) {
+        Ok(resolved) => resolved,
+        Err(problem) => return nothing(Some(&content.build_id), problem),
+    };
+    let digest = match &environment.promotes_from {
+        Some(source) => promoted(service, (environment, source), &resolved, before),
+        None => built(service, &resolved, snapshot.and_then(|s| s.tags.get(commit)), before.0),
+    };
+    match digest {
+        Ok(digest) => Wanted::Target(Box::new(Target { resolved, digest })),
+        Err(problem) => nothing(Some(&content.build_id), problem),
+    }
+}
+
+/// The image of an environment that nothing promotes to.
+fn built(
+    service: &ValidService,
+    resolved: &Resolved,
+    tag: Option<&Tag>,
+    history: &History,
+) -> Result<String, Problem> {
+    if let Some(image) = &resolved.settings.image {
+        return Ok(image.digest.clone());
+    }
+    if let Some(known) = history.digest_of(&resolved.build_id) {
+        return Ok(known.to_owned());
+    }
+    match tag {
+        Some(Tag::Found(digest)) => Ok(digest.clone()),
+        Some(Tag::Unknown(problem)) => Err(problem.clone()),
+        Some(Tag::Missing) | None => {
+            let message = format!(
+                "image {}:{} is not in the registry yet: let CI push it under the commit's hash, or commit its digest",
+                service.repository(),
+                resolved.commit
+            );
+            Err(Problem::new(Reason::ImageMissing, message))
+        }
+    }
+}
+
+/// The image of an environment that accepts only what was healthy in `source`.
+fn promoted(
+    service: &ValidService,
+    (environment, source): (&ValidEnvironment, &str),
+    resolved: &Resolved,
+    (history, settled): (&History, &Settled),
+) -> Result<String, Problem> {
+    let not = |what: String| {
+        let message = format!(
+            "{what} was not yet healthy in {source}: merge what {source} runs into {}, or wait until it is",
+            environment.branch
+        );
+        Problem::new(Reason::NotPromoted, message)
+    };
+    let image = |digest: &str| format!("the image {}@{digest}", service.repository());
+    let shared = service.environments.iter().any(|e| e.name == source && e.branch == environment.branch);
+    if shared && !settled.at(source, &resolved.commit) {
+        let message = format!(
+            "commit {} of {} was not yet healthy in {source}, which reads the same branch: wait until it is",
+            resolved.commit, environment.branch
+        );
+        return Err(Problem::new(Reason::NotPromoted, message));
+    }
+    if let Some(asked) = &resolved.settings.image {
+        let healthy = history.was_healthy_in(source, &asked.digest);
+        return if healthy { Ok(asked.digest.clone()) } else { Err(not(image(&asked.digest))) };
+    }
+    if let Some(digest) = history.healthy_digest_of(&resolved.build_id, source) {
+        return Ok(digest.to_owned());
+    }
+    Err(not(match history.digest_of(&resolved.build_id) {
+        Some(digest) => image(digest),
+        None => format!("commit {} was built nowhere before, and its image", resolved.commit),
+    }))
+}
+
+/// Commits whose image is not known yet, each with its build id: heads of branches of environments that nothing promotes
+/// to, without a digest in the descriptor. A release of the same build knows it, else only the registry does.
+pub fn untagged(service: &ValidService, snapshot: &Snapshot) -> BTreeMap<String, String> {
+    let mut open = BTreeMap::new();
+    for environment in service.environments.iter().filter(|environment| environment.promotes_from.is_none()) {
+        let Some(Branch::Head { commit, content: Ok(content) }) = snapshot.branches.get(&environment.branch) else {
+            continue;
+        };
+        let is_known = matches!(snapshot.tags.get(commit), Some(Tag::Found(_)));
+        let names_none = resolve(content, &environment.name).is_ok_and(|resolved| resolved.settings.image.is_none());
+        if !is_known && names_none {
+            open.insert(commit.clone(), content.build_id.clone());
+        }
+    }
+    open
+}
+
+/// Why a release is made that does not exist yet. `state`: the environment before.
+pub fn cause(environment: &ValidEnvironment, target: &Target, state: Option<&EnvironmentState>) -> Cause {
+    let same_commit = state.is_some_and(|state| {
+        state.current.is_some()
+            && state.commit.as_deref() == Some(&target.resolved.commit)
+            && state.digest.as_deref() == Some(&target.digest)
+    });
+    match (same_commit, &environment.promotes_from) {
+        (true, _) => Cause::Runtime,
+        (false, Some(_)) => Cause::Promotion,
+        (false, None) => Cause::Commit,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::{
+        git::{GitUrl, UrlPolicy},
+        service::resolve::Content,
+    };
+
+    const IMAGE_OF_A: &str = "sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+    const IMAGE_OF_B: &str = "sha256:bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
+
+    fn orders(branches: [(&str, &str, Option<&str>); 3]) -> ValidService {
+        ValidService {
+            tenant: "acme".to_owned(),
+            name: "orders".to_owned(),
+            url: GitUrl::parse("https://git.example.com/acme/orders.git", &UrlPolicy::default()).unwrap(),
+            credentials: None,
+            path: String::new(),
+            runtime: "camel".to_owned(),
+            environments: branches
+                .map(|(name, branch, promotes_from)| ValidEnvironment {
+                    name: name.to_owned(),
+                    namespace: format!("acme-{name}"),
+                    branch: branch.to_owned(),
+                    promotes_from: promotes_from.map(ToOwned::to_owned),
+                })
+                .to_vec(),
+            orphaned: None,
+        }
+    }
+
+    fn three() -> ValidService {
+        orders([("dev", "dev", None), ("test", "test", Some("dev")), ("prod", "prod", Some("test"))])
+    }
+
+    fn commit(letter: char) -> String {
+        letter.to_string().repeat(40)
+    }
+
+    /// A branch whose head is `letter`s, built as `build`, with `more` in its descriptor.
+    fn head(letter: char, build: &str, more: &str) -> Branch {
+        let text = format!("apiVersion: imaas.dev/v1alpha1\nkind: ServiceDescriptor\nscaling: {{min: 2}}\n{more}");
+        let descriptor = crate::yaml::descriptor(text.as_bytes()).unwrap();
+        let content =
+            Content { commit: commit(letter), build_id: build.to_owned(), descriptor, configs: BTreeMap::new() };
+        Branch::Head { commit: commit(letter), content: Ok(Arc::new(content)) }
+    }
+
+    fn snapshot<const N: usize>(branches: [(&str, Branch); N], tags: &[(char, Tag)]) -> Snapshot {
+        Snapshot {
+            branches: branches.map(|(name, branch)| (name.to_owned(), branch)).into(),
+            tags: tags.iter().map(|(letter, tag)| (commit(*letter), tag.clone())).collect(),
+            failure: None,
+        }
+    }
+
+    fn made(second: i64, environment: &str, build: &str, digest: &str, healthy: bool) -> Past {
+        Past {
+            name: format!("orders-{environment}-{second}"),
+            environment: environment.to_owned(),
+            build_id: build.to_owned(),
+            digest: digest.to_owned(),
+            healthy,
+            made: Some(Timestamp::from_second(second).unwrap()),
+        }
+    }
+
+    /// What each environment is to run: a digest, or why none.
+    fn decided(service: &ValidService, snapshot: &Snapshot, history: &History) -> Vec<Result<String, Problem>> {
+        let settled = Settled::default();
+        service.environments.iter().map(|e| one(service, e, snapshot, (history, &settled))).collect()
+    }
+
+    fn one(
+        service: &ValidService,
+        environment: &ValidEnvironment,
+        snapshot: &Snapshot,
+        before: (&History, &Settled),
+    ) -> Result<String, Problem> {
+        match wanted(service, environment, Some(snapshot), before) {
+            Wanted::Target(target) => Ok(target.digest),
+            Wanted::Nothing { mut waiting, .. } => Err(waiting.remove(0)),
+            Wanted::Unknown => panic!("the snapshot has all branches"),
+        }
+    }
+
+    #[test]
+    fn a_merge_keeps_the_digest_whatever_its_own_commit() {
+        let seen = snapshot([("dev", head('1', "A", "")), ("test", head('2', "A", "")), ("prod", head('3', "A", ""))], &[]);
+        let history =
+            History(vec![made(1, "dev", "A", IMAGE_OF_A, true), made(2, "test", "A", IMAGE_OF_A, true)]);
+        assert_eq!(decided(&three(), &seen, &history), vec![Ok(IMAGE_OF_A.to_owned()); 3]);
+    }
+
+    #[test]
+    fn the_first_environment_asks_the_registry_and_the_next_wait_for_it() {
+        let seen = snapshot([("dev", head('1', "A", "")), ("test", head('1', "A", "")), ("prod", Branch::Missing)], &[]);
+        assert_eq!(untagged(&three(), &seen), BTreeMap::from([(commit('1'), "A".to_owned())]));
+        let reasons: Vec<_> =
+            decided(&three(), &seen, &History::default()).into_iter().map(|d| d.unwrap_err().reason).collect();
+        assert_eq!(reasons, [Reason::ImageMissing, Reason::NotPromoted, Reason::BranchMissing]);
+        let found = snapshot([("dev", head('1', "A", ""))], &[('1', Tag::Found(IMAGE_OF_A.to_owned()))]);
+        let dev = &three().environments[0];
+        let before = (&History::default(), &Settled::default());
+        assert_eq!(one(&three(), dev, &found, before), Ok(IMAGE_OF_A.to_owned()));
+        assert!(untagged(&three(), &found).is_empty(), "the first answer is kept");
+    }
+
+    #[test]
+    fn a_missing_image_is_named_with_its_tag() {
+        let seen = snapshot([("dev", head('1', "A", ""))], &[('1', Tag::Missing)]);
+        let dev = &three().environments[0];
+        let problem = one(&three(), dev, &seen, (&History::default(), &Settled::default())).unwrap_err();
+        let image = format!("image acme/orders:{} is not in the registry yet", commit('1'));
+        assert!(problem.message.starts_with(&image), "{}", problem.message);
+        let refused = Problem::new(Reason::RegistryRefused, "the registry refuses the account");
+        let unknown = snapshot([("dev", head('1', "A", ""))], &[('1', Tag::Unknown(refused.clone()))]);
+        assert_eq!(one(&three(), dev, &unknown, (&History::default(), &Settled::default())), Err(refused));
+    }
+
+    #[test]
+    fn moving_a_tag_changes_nothing() {
+        let seen = snapshot([("dev", head('1', "A", ""))], &[('1', Tag::Found(IMAGE_OF_B.to_owned()))]);
+        let history = History(vec![made(1, "dev", "A", IMAGE_OF_A, false)]);
+        let dev = &three().environments[0];
+        assert_eq!(one(&three(), dev, &seen, (&history, &Settled::default())), Ok(IMAGE_OF_A.to_owned()));
+    }
+
+    #[test]
+    fn a_hotfix_on_prod_waits_and_says_the_way_out() {
+        let seen = snapshot([("dev", head('1', "A", "")), ("test", head('1', "A", "")), ("prod", head('9', "H", ""))], &[]);
+        let history = History(vec![made(1, "dev", "A", IMAGE_OF_A, true), made(2, "test", "A", IMAGE_OF_A, true)]);
+        let decisions = decided(&three(), &seen, &history);
+        assert!(decisions[0].is_ok() && decisions[1].is_ok());
+        let problem = decisions[2].as_ref().unwrap_err();
+        assert_eq!(problem.reason, Reason::NotPromoted);
+        assert!(problem.message.contains("healthy in test") && problem.message.contains("merge what test runs"));
+        assert!(!untagged(&three(), &seen).contains_key(&commit('9')), "prod never takes its image from the registry");
+    }
+
+    #[test]
+    fn healthy_in_dev_is_not_healthy_in_test() {
+        let seen = snapshot([("dev", head('1', "A", "")), ("test", head('1', "A", "")), ("prod", head('1', "A", ""))], &[]);
+        let history = History(vec![made(1, "dev", "A", IMAGE_OF_A, true), made(2, "test", "A", IMAGE_OF_A, false)]);
+        let decisions = decided(&three(), &seen, &history);
+        assert!(decisions[1].is_ok());
+        let problem = decisions[2].as_ref().unwrap_err();
+        assert!(problem.message.contains(IMAGE_OF_A), "{}", problem.message);
+    }
+
+    #[test]
+    fn an_omitted_environment_passes_its_place_along() {
+        let service = orders([("dev", "dev", None), ("prod", "prod", Some("dev")), ("dr", "dr", Some("prod"))]);
+        let seen = snapshot([("dev", head('1', "A", "")), ("prod", head('2', "A", "")), ("dr", Branch::Missing)], &[]);
+        let history = History(vec![made(1, "dev", "A", IMAGE_OF_A, true)]);
+        assert_eq!(decided(&service, &seen, &history)[1], Ok(IMAGE_OF_A.to_owned()));
+        let alone = orders([("prod", "prod", None), ("dr", "dr", Some("prod")), ("far", "far", Some("dr"))]);
+        assert!(untagged(&alone, &seen).contains_key(&commit('2')), "none left: like the first");
+    }
+
+    #[test]
+    fn two_environments_on_one_branch_go_one_after_the_other() {
+        let service = orders([("dev", "main", None), ("prod", "main", Some("dev")), ("dr", "dr", Some("prod"))]);
+        let seen = snapshot([("main", head('2', "B", ""))], &[('2', Tag::Found(IMAGE_OF_B.to_owned()))]);
+        let (dev, prod) = (&service.environments[0], &service.environments[1]);
+        let mut history = History(vec![made(1, "dev", "A", IMAGE_OF_A, true), made(2, "prod", "A", IMAGE_OF_A, true)]);
+        let mut settled = Settled::default();
+        assert_eq!(one(&service, dev, &seen, (&history, &settled)), Ok(IMAGE_OF_B.to_owned()));
+        let problem = one(&service, prod, &seen, (&history, &settled)).unwrap_err();
+        assert_eq!(problem.reason, Reason::NotPromoted);
+        history.0.push(made(3, "dev", "B", IMAGE_OF_B, true));
+        settled.add("dev", &commit('2'));
+        assert_eq!(one(&service, prod, &seen, (&history, &settled)), Ok(IMAGE_OF_B.to_owned()));
+    }
+
+    #[test]
+    fn new_settings_alone_wait_for_their_turn_on_a_shared_branch() {
+        let service = orders([("dev", "main", None), ("prod", "main", Some("dev")), ("dr", "dr", Some("prod"))]);
+        let seen = snapshot([("main", head('2', "A", "env: {MODE: new}\n"))], &[]);
+        let history = History(vec![made(1, "dev", "A", IMAGE_OF_A, true)]);
+        let before = (&history, &Settled::default());
+        assert!(one(&service, &service.environments[1], &seen, before).is_err());
+    }
+
+    #[test]
+    fn a_committed_digest_wins_and_is_promoted_like_any_other() {
+        let own = format!("image: {{digest: \"{IMAGE_OF_B}\"}}\n");
+        let seen =
+            snapshot([("dev", head('2', "A", &own)), ("test", head('2', "A", &own)), ("prod", Branch::Missing)], &[]);
+        let mut history = History(vec![made(1, "dev", "A", IMAGE_OF_A, true)]);
+        let decisions = decided(&three(), &seen, &history);
+        assert_eq!(decisions[0], Ok(IMAGE_OF_B.to_owned()));
+        assert_eq!(decisions[1].as_ref().unwrap_err().reason, Reason::NotPromoted);
+        history.0.push(made(2, "dev", "A", IMAGE_OF_B, true));
+        assert_eq!(decided(&three(), &seen, &history)[1], Ok(IMAGE_OF_B.to_owned()));
+    }
+
+    #[test]
+    fn what_cannot_be_read_asks_for_nothing_and_says_why() {
+        let broken = Problem::new(Reason::InvalidDescriptor, "imaas.yaml:3:1: typ: unknown field");
+        let branch = Branch::Head { commit: commit('2'), content: Err(broken.clone()) };
+        let seen = snapshot([("dev", branch)], &[]);
+        let history = History(vec![made(1, "dev", "A", IMAGE_OF_A, true)]);
+        let service = three();
+        let dev = wanted(&service, &service.environments[0], Some(&seen), (&history, &Settled::default()));
+        assert_eq!(dev, Wanted::Nothing { commit: Some(commit('2')), build_id: None, waiting: vec![broken] });
+        let unread = wanted(&service, &service.environments[1], Some(&seen), (&history, &Settled::default()));
+        assert_eq!(unread, Wanted::Unknown, "a branch that was not read is not a branch that is missing");
+        assert_eq!(wanted(&service, &service.environments[0], None, (&history, &Settled::default())), Wanted::Unknown);
+    }
+
+    #[test]
+    fn the_cause_tells_a_commit_a_merge_and_a_runtime_apart() {
+        let service = three();
+        let (dev, test) = (&service.environments[0], &service.environments[1]);
+        let seen = snapshot([("dev", head('1', "A", ""))], &[('1', Tag::Found(IMAGE_OF_A.to_owned()))]);
+        let Wanted::Target(target) = wanted(&service, dev, Some(&seen), (&History::default(), &Settled::default()))
+        else {
+            panic!("the image is known")
+        };
+        let before = EnvironmentState {
+            commit: Some(commit('1')),
+            current: Some("orders-dev-1".to_owned()),
+            digest: Some(IMAGE_OF_A.to_owned()),
+            ..EnvironmentState::default()
+        };
+        assert_eq!(cause(dev, &target, None), Cause::Commit);
+        assert_eq!(cause(test, &target, None), Cause::Promotion);
+        assert_eq!(cause(dev, &target, Some(&before)), Cause::Runtime);
+        let older = EnvironmentState { commit: Some(commit('0')), ..before };
+        assert_eq!(cause(dev, &target, Some(&older)), Cause::Commit);
+    }
+}

@@ -1,0 +1,112 @@
+//! IO: what a commit holds for a service, by way of the Git module only. What the commit's author has to change is a
+//! [`Problem`] of this commit; everything else is a [`Failure`] of this look.
+
+use std::collections::BTreeMap;
+
+use super::{
+    Problem,
+    resolve::{self, Content, DESCRIPTOR, DESCRIPTOR_BYTES, Unbuilt, joined},
+};
+use crate::{
+    conditions::Reason,
+    git::{CommitId, DirectoryLimits, Git, GitError, Remote, UrlError},
+    release::ConfigFiles,
+};
+
+/// What fits into one ConfigMap.
+const CONFIG: DirectoryLimits =
+    DirectoryLimits { recursive: true, files: 500, file_bytes: 1 << 20, total_bytes: 1 << 20 };
+
+/// A look that brought nothing, or not all.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// What to tell.
+    pub problem: Problem,
+    /// Only a person can help, so it is told at once.
+    pub is_permanent: bool,
+}
+
+impl Failure {
+    /// It needs a person.
+    pub fn permanent(reason: Reason, message: String) -> Self {
+        Self { problem: Problem::new(reason, message), is_permanent: true }
+    }
+
+    /// It may pass by itself.
+    pub fn passing(reason: Reason, message: String) -> Self {
+        Self { problem: Problem::new(reason, message), is_permanent: false }
+    }
+}
+
+/// Reads a commit that was fetched: `(directory of the service, commit)`.
+pub async fn content(
+    git: &Git,
+    remote: &Remote,
+    (path, commit): (&str, &CommitId),
+) -> Result<Result<Content, Problem>, Failure> {
+    let file = git.file(remote, commit, &joined(path, DESCRIPTOR), DESCRIPTOR_BYTES).await;
+    let bytes = match of_commit(Reason::InvalidDescriptor, file)? {
+        Ok(bytes) => bytes,
+        Err(problem) => return Ok(Err(problem)),
+    };
+    let descriptor = match resolve::descriptor(path, bytes.as_deref()) {
+        Ok(descriptor) => descriptor,
+        Err(problem) => return Ok(Err(problem)),
+    };
+    let unbuilt = Unbuilt::of(&descriptor);
+    let digest = git.tree_digest(remote, commit, path, move |entry| unbuilt.excludes(entry)).await;
+    let build_id = match of_commit(Reason::InvalidDescriptor, digest)? {
+        Ok(build_id) => build_id,
+        Err(problem) => return Ok(Err(problem)),
+    };
+    let mut configs = BTreeMap::new();
+    for directory in resolve::config_directories(&descriptor) {
+        let files = config(git, remote, (&joined(path, &directory), commit)).await?;
+        configs.insert(directory, files);
+    }
+    Ok(Ok(Content { commit: commit.to_string(), build_id, descriptor, configs }))
+}
+
+async fn config(
+    git: &Git,
+    remote: &Remote,
+    (directory, commit): (&str, &CommitId),
+) -> Result<Result<ConfigFiles, Problem>, Failure> {
+    let read = of_commit(Reason::InvalidConfig, git.directory(remote, commit, directory, CONFIG).await)?;
+    Ok(read.and_then(|read| resolve::config(directory, read)))
+}
+
+/// Tells what the commit's author has to change from what is wrong with the look.
+fn of_commit<T>(reason: Reason, answer: Result<T, GitError>) -> Result<Result<T, Problem>, Failure> {
+    match answer {
+        Ok(value) => Ok(Ok(value)),
+        Err(error @ (GitError::PathMissing { .. } | GitError::UnsafeEntry { .. } | GitError::TooLarge { .. })) => {
+            Ok(Err(Problem::new(reason, error.to_string())))
+        }
+        Err(error) => Err(from_git(&error)),
+    }
+}
+
+/// As the status tells it.
+pub fn from_git(error: &GitError) -> Failure {
+    let problem = Problem::new(reason(error), error.to_string());
+    Failure { problem, is_permanent: error.is_permanent() }
+}
+
+fn reason(error: &GitError) -> Reason {
+    match error {
+        GitError::Invalid(UrlError::HostRefused(_)) | GitError::HostRefused(_) => Reason::HostRefused,
+        GitError::Invalid(_) | GitError::BranchInvalid(_) | GitError::NotACommit { .. } => Reason::Invalid,
+        GitError::NotFound(_) | GitError::Redirected(_) | GitError::NotGit(..) => Reason::RepositoryNotFound,
+        GitError::AuthenticationFailed(_) => Reason::AuthenticationFailed,
+        GitError::HostVerificationFailed(_) => Reason::HostVerificationFailed,
+        GitError::CaInvalid(_) => Reason::CredentialsMissing,
+        GitError::RepositoryTooLarge { .. } | GitError::TooLarge { .. } => Reason::RepositoryTooLarge,
+        GitError::TimedOut(_) => Reason::TimedOut,
+        GitError::Unreachable(..) | GitError::Client(_) | GitError::Stopped => Reason::Unreachable,
+        GitError::BranchMissing { .. } => Reason::BranchMissing,
+        GitError::CommitMissing { .. } | GitError::Corrupt(..) | GitError::Storage(_) => Reason::Corrupt,
+        GitError::PathMissing { .. } => Reason::DescriptorMissing,
+        GitError::UnsafeEntry { .. } => Reason::InvalidDescriptor,
+    }
+}

@@ -1,0 +1,424 @@
+//! IO: one pass over one service, in memory until something differs: what was seen of Git -> releases -> what runs them
+//! -> the board. Writes in this order, so that a crash between any two leads to the same end: Release, ConfigMap,
+//! Deployment, the Release's health, status.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use k8s_openapi::api::{apps::v1::Deployment, core::v1::ConfigMap};
+use kube::{
+    ResourceExt,
+    runtime::{controller::Action, reflector::ObjectRef},
+};
+
+use super::{
+    Problem,
+    poll::{Key, Poller},
+    promote::{self, History, Settled, Target, Wanted},
+    resolve::Snapshot,
+    status::{self, Observation, Pass, Running, Stage},
+    validate::{Surroundings, ValidEnvironment, ValidService, validate},
+};
+use crate::{
+    api::{
+        IntegrationService, IntegrationServiceStatus, Release, ReleaseStatus, environment::Network,
+        integration_service::EnvironmentState,
+    },
+    cluster::{ApplyError, ReconcileError},
+    conditions::{Claim, HEALTHY, Reason, merge},
+    names::{RECONCILE_REQUESTED, RELEASE, tenant_of_home},
+    platform::Platform,
+    release::{self, Observed, Phase, Rendered},
+    retry::{Retry, spread},
+};
+
+/// Everything is looked at again this often, in case that a watch missed it.
+const RESYNC: Duration = Duration::from_mins(10);
+
+/// What a pass needs besides the service.
+pub struct Context {
+    /// The cluster and its watches.
+    pub platform: Platform,
+    /// What was seen of Git.
+    pub poller: Poller,
+    /// What this run of the operator wrote; the watches may not show it yet.
+    pub written: Written,
+}
+
+/// Our own last writes, by service.
+#[derive(Default)]
+pub struct Written(Mutex<HashMap<Key, Last>>);
+
+#[derive(Clone, Default)]
+struct Last {
+    /// Of the service: what was written for another of the same name does not count.
+    uid: Option<String>,
+    /// resourceVersion of the service that the status was written over.
+    over: Option<String>,
+    status: Option<IntegrationServiceStatus>,
+    /// The current releases.
+    releases: Vec<Arc<Release>>,
+    /// Names of releases that were told to be healthy.
+    healthy: Vec<String>,
+}
+
+/// Why a pass did not reach its end.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The service cannot be acted on now.
+    #[error("{}", .0.message)]
+    Unready(Problem),
+    /// An object could not be written.
+    #[error(transparent)]
+    Apply(#[from] ApplyError),
+}
+
+impl ReconcileError for Error {
+    fn retry(&self) -> Retry {
+        match self {
+            // A watch of the tenant and of the environments tells, too.
+            Self::Unready(_) => Retry::After(RESYNC),
+            Self::Apply(error) => error.retry(),
+        }
+    }
+
+    fn reason(&self) -> Reason {
+        match self {
+            Self::Unready(problem) => problem.reason,
+            Self::Apply(error) => error.reason(),
+        }
+    }
+}
+
+/// Makes the cluster what Git was last seen to ask for, then says how that went, also when it failed.
+pub async fn reconcile(service: Arc<IntegrationService>, ctx: Arc<Context>) -> Result<Action, Error> {
+    let key = ObjectRef::new(&service.name_any()).within(&service.namespace().unwrap_or_default());
+    let mut last = ctx.written.of(&key, &service);
+    let before = last.status.clone().or_else(|| service.status.clone());
+    let valid = valid(&service, &ctx.platform, &ctx.poller);
+    let mut errors = Vec::new();
+    let pass = match &valid {
+        Ok(valid) => {
+            let mut work = Work::new(&ctx, valid, before.as_ref(), &mut last);
+            let pass = work.pass(&key, &service).await;
+            errors = work.errors;
+            Ok(pass)
+        }
+        Err(problem) => {
+            ctx.poller.forget(&key);
+            Err(problem)
+        }
+    };
+    let generation = service.metadata.generation.unwrap_or_default();
+    let status = status::status(before.as_ref(), generation, pass.as_ref().map_err(|problem| *problem), (ctx.platform.now)());
+    let outcome = tell(&service, &ctx, &mut last, status).await;
+    ctx.written.keep(key, last);
+    outcome?;
+    if let Err(problem) = valid {
+        return Err(Error::Unready(problem));
+    }
+    match errors.into_iter().next() {
+        Some(error) => Err(Error::Apply(error)),
+        None => Ok(Action::requeue(spread(RESYNC, (ctx.platform.jitter)()))),
+    }
+}
+
+fn valid(service: &IntegrationService, platform: &Platform, poller: &Poller) -> Result<ValidService, Problem> {
+    let namespace = service.namespace().unwrap_or_default();
+    let tenant = tenant_of_home(&namespace).and_then(|name| platform.tenants.named(name));
+    let environments: BTreeMap<_, _> =
+        platform.environments.all().into_iter().map(|environment| (environment.name_any(), environment)).collect();
+    let around =
+        Surroundings { tenant: tenant.as_deref(), environments: &environments, urls: &poller.origins().urls };
+    validate(service, around)
+}
+
+/// Writes the status, unless it says nothing new.
+async fn tell(
+    service: &IntegrationService,
+    ctx: &Context,
+    last: &mut Last,
+    status: IntegrationServiceStatus,
+) -> Result<(), ApplyError> {
+    let is_shown = service.status.as_ref() == Some(&status);
+    // The watch does not show our last write yet.
+    let is_written = last.status.as_ref() == Some(&status) && last.over == service.resource_version();
+    if is_shown || is_written {
+        last.status = Some(status);
+        return Ok(());
+    }
+    let old = last.status.as_ref().or(service.status.as_ref()).map_or(&[][..], |old| &old.conditions);
+    ctx.platform.cluster.tell_change(service, old, &status.conditions).await;
+    ctx.platform.cluster.write_status(service, &status).await?;
+    last.over = service.resource_version();
+    last.status = Some(status);
+    Ok(())
+}
+
+impl Written {
+    fn of(&self, key: &Key, service: &IntegrationService) -> Last {
+        let last = self.lock().get(key).filter(|last| last.uid == service.uid()).cloned();
+        last.unwrap_or_else(|| Last { uid: service.uid(), ..Last::default() })
+    }
+
+    fn keep(&self, key: Key, last: Last) {
+        self.lock().insert(key, last);
+    }
+
+    /// Drops what was written for services that are gone.
+    pub fn forget(&self, key: &Key) {
+        self.lock().remove(key);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Key, Last>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One pass under way.
+struct Work<'a> {
+    platform: &'a Platform,
+    poller: &'a Poller,
+    service: &'a ValidService,
+    before: Option<&'a IntegrationServiceStatus>,
+    last: &'a mut Last,
+    stored: Vec<Arc<Release>>,
+    history: History,
+    settled: Settled,
+    errors: Vec<ApplyError>,
+}
+
+/// What is to run in one environment.
+struct Choice {
+    /// Made of what Git asks for.
+    target: Option<String>,
+    release: Option<Arc<Release>>,
+    config: Option<ConfigMap>,
+    problems: Vec<Problem>,
+}
+
+impl<'a> Work<'a> {
+    fn new(
+        ctx: &'a Context,
+        service: &'a ValidService,
+        before: Option<&'a IntegrationServiceStatus>,
+        last: &'a mut Last,
+    ) -> Self {
+        let mut stored = ctx.platform.releases.all_in(&service.home());
+        stored.retain(|release| release.spec.service == service.name);
+        let mut history = History::of(stored.iter().map(AsRef::as_ref));
+        for release in &last.releases {
+            history.add(release);
+        }
+        for name in &last.healthy {
+            history.became_healthy(name);
+        }
+        Self {
+            platform: &ctx.platform,
+            poller: &ctx.poller,
+            service,
+            before,
+            last,
+            stored,
+            history,
+            settled: Settled::default(),
+            errors: Vec::new(),
+        }
+    }
+
+    /// All environments, each after those that it promotes from.
+    async fn pass(&mut self, key: &Key, object: &IntegrationService) -> Pass {
+        let snapshot = if self.service.orphaned.is_some() {
+            self.poller.forget(key);
+            None
+        } else {
+            let looked_before = self.before.is_some_and(|s| s.environments.iter().any(|e| e.commit.is_some()));
+            let requested = object.annotations().get(RECONCILE_REQUESTED);
+            self.poller.watch(key, self.service, requested, looked_before);
+            self.poller.snapshot(key)
+        };
+        let mut stages = Vec::with_capacity(self.service.environments.len());
+        for environment in &self.service.environments {
+            stages.push(self.stage(environment, snapshot.as_deref()).await);
+        }
+        let current: Vec<_> = stages.iter().filter_map(|s| s.running.as_ref().map(|r| r.release.clone())).collect();
+        self.last.releases.retain(|release| current.contains(&release.name_any()));
+        self.last.healthy.retain(|name| current.contains(name));
+        let failure = snapshot.and_then(|snapshot| snapshot.failure.clone());
+        Pass { stages, failure, orphaned: self.service.orphaned.clone() }
+    }
+
+    async fn stage(&mut self, environment: &ValidEnvironment, snapshot: Option<&Snapshot>) -> Stage {
+        let before = self.before.and_then(|status| status.environments.iter().find(|e| e.name == environment.name));
+        let wanted = promote::wanted(self.service, environment, snapshot, (&self.history, &self.settled));
+        let networks = self.networks(environment);
+        let Choice { target, release, config, mut problems } = match &wanted {
+            Wanted::Target(asked) => self.made(environment, asked, (&networks, before)).await,
+            Wanted::Unknown | Wanted::Nothing { .. } => self.kept(environment, before, vec![]),
+        };
+        let mut observed = None;
+        if let Some(release) = &release {
+            let rollout = release::Target {
+                tenant: &self.service.tenant,
+                release,
+                config: config.as_ref(),
+                networks: &networks,
+            };
+            match release::roll_out(&self.platform.cluster, &rollout).await {
+                Ok(seen) => observed = Some(self.seen(environment, release, seen).await),
+                Err(error) => problems.push(self.failed(error)),
+            }
+        }
+        let running = match release {
+            Some(release) => Some(Running { release: release.name_any(), digest: release.spec.digest.clone() }),
+            None => lost(before),
+        };
+        if let (Wanted::Target(asked), Some(target)) = (&wanted, &target)
+            && self.history.is_healthy(target)
+        {
+            self.settled.add(&environment.name, &asked.resolved.commit);
+        }
+        Stage { environment: environment.clone(), wanted, target, running, observed, problems }
+    }
+
+    /// The release that `asked` is, made if there is none. Where it cannot be made, what runs stays.
+    async fn made(
+        &mut self,
+        environment: &ValidEnvironment,
+        asked: &Target,
+        (networks, before): (&[Network], Option<&EnvironmentState>),
+    ) -> Choice {
+        let Rendered { release, config_map } = match self.rendered(environment, asked, (networks, before)) {
+            Ok(rendered) => rendered,
+            Err(problem) => return self.kept(environment, before, vec![problem]),
+        };
+        let name = release.name_any();
+        let release = match self.known(&name) {
+            Some(known) => known,
+            None => match self.platform.cluster.apply(release.clone()).await {
+                Ok(_) => Arc::new(release),
+                Err(error) => {
+                    let problem = self.failed(error);
+                    return self.kept(environment, before, vec![problem]);
+                }
+            },
+        };
+        self.history.add(&release);
+        self.remember(&release);
+        Choice { target: Some(name), release: Some(release), config: config_map, problems: vec![] }
+    }
+
+    fn rendered(
+        &self,
+        environment: &ValidEnvironment,
+        asked: &Target,
+        (networks, before): (&[Network], Option<&EnvironmentState>),
+    ) -> Result<Rendered, Problem> {
+        let service = self.service;
+        let runtime = self.platform.runtimes.named(&service.runtime).ok_or_else(|| {
+            let message = format!("there is no IntegrationRuntime {:?}: correct spec.runtime", service.runtime);
+            Problem::new(Reason::RuntimeMissing, message)
+        })?;
+        let repository = format!("{}/{}", self.platform.settings.registry_host, service.repository());
+        let input = release::Input {
+            tenant: &service.tenant,
+            service: &service.name,
+            environment: &environment.name,
+            settings: &asked.resolved.settings,
+            runtime: &runtime,
+            networks,
+            image_repository: &repository,
+            digest: &asked.digest,
+            config: asked.resolved.config.as_ref(),
+            commit: &asked.resolved.commit,
+            build_id: &asked.resolved.build_id,
+            cause: promote::cause(environment, asked, before),
+        };
+        release::render(&input).map_err(|error| Problem::new(error.reason(), error.to_string()))
+    }
+
+    /// What runs already: as we last wrote it; after a start, as the Deployment says, which a crash may have left ahead
+    /// of the status.
+    fn kept(&mut self, environment: &ValidEnvironment, before: Option<&EnvironmentState>, problems: Vec<Problem>) -> Choice {
+        let told = before.and_then(|state| state.current.clone());
+        let deployment = self.platform.cluster.deployment(&environment.namespace, &self.service.name);
+        let live = deployment.and_then(|deployment| deployment.annotations().get(RELEASE).cloned());
+        let live = live.filter(|_| self.last.status.is_none());
+        let of_here = |release: &Arc<Release>| release.spec.environment == environment.name;
+        let release =
+            live.into_iter().chain(told).find_map(|name| self.known(&name).filter(of_here));
+        if let Some(release) = &release {
+            self.remember(release);
+        }
+        Choice { target: None, release, config: None, problems }
+    }
+
+    fn known(&self, name: &str) -> Option<Arc<Release>> {
+        let mut known = self.stored.iter().chain(&self.last.releases);
+        known.find(|release| release.name_any() == name).cloned()
+    }
+
+    fn remember(&mut self, release: &Arc<Release>) {
+        if !self.last.releases.iter().any(|known| known.name_any() == release.name_any()) {
+            self.last.releases.push(release.clone());
+        }
+    }
+
+    fn networks(&self, environment: &ValidEnvironment) -> Vec<Network> {
+        self.platform.environments.named(&environment.name).map(|e| e.spec.networks.clone()).unwrap_or_default()
+    }
+
+    fn failed(&mut self, error: ApplyError) -> Problem {
+        let problem = Problem::new(error.reason(), error.to_string());
+        self.errors.push(error);
+        problem
+    }
+
+    /// Tells a release's first health on itself, once and for ever.
+    async fn seen(&mut self, environment: &ValidEnvironment, release: &Release, seen: Observed) -> Observation {
+        let name = release.name_any();
+        if seen.phase == Phase::Healthy && !self.history.is_healthy(&name) {
+            match self.platform.cluster.write_status(release, &self.healthy(release)).await {
+                Ok(()) => {
+                    tracing::info!(release = %name, tenant = self.service.tenant, "healthy");
+                    self.history.became_healthy(&name);
+                    self.last.healthy.push(name);
+                }
+                Err(error) => self.errors.push(error),
+            }
+        }
+        let deployment = self.platform.cluster.deployment(&environment.namespace, &self.service.name);
+        observation(seen, deployment.as_deref())
+    }
+
+    fn healthy(&self, release: &Release) -> ReleaseStatus {
+        let old = release.status.as_ref().map_or(&[][..], |status| &status.conditions);
+        let message = "all instances were ready".to_owned();
+        let claim = Claim { type_: HEALTHY, status: true, reason: Reason::Succeeded, message };
+        let generation = release.metadata.generation.unwrap_or(1);
+        ReleaseStatus { conditions: merge(old, &[claim], generation, (self.platform.now)()) }
+    }
+}
+
+/// What the board told of a release that is stored no more.
+fn lost(before: Option<&EnvironmentState>) -> Option<Running> {
+    let state = before?;
+    Some(Running { release: state.current.clone()?, digest: state.digest.clone().unwrap_or_default() })
+}
+
+fn observation(seen: Observed, deployment: Option<&Deployment>) -> Observation {
+    let Observed { ready, desired, updated: _, phase } = seen;
+    let (well, problem) = match phase {
+        Phase::Healthy | Phase::Stopped => (true, None),
+        Phase::RollingOut => {
+            (false, Some(Problem::new(Reason::RollingOut, format!("{ready} of {desired} new instances are ready"))))
+        }
+        Phase::Blocked { reason, message } => (false, Some(Problem::new(reason, message))),
+        Phase::Failed { message } => (false, Some(Problem::new(Reason::Unhealthy, message))),
+    };
+    let all = deployment.and_then(|deployment| deployment.status.as_ref()?.ready_replicas);
+    Observation { ready: all.unwrap_or(ready), desired, well, problems: problem.into_iter().collect() }
+}

@@ -1,0 +1,255 @@
+//! What a commit says, in one environment. Pure: `poll` brings the bytes.
+//!
+//! A commit is read once ([`Content`]), whatever the number of environments whose branch points to it.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use super::Problem;
+use crate::{
+    api::{DescriptorSpec, ServiceDescriptor},
+    conditions::Reason,
+    git::{Directory, File},
+    release::{ConfigFile, ConfigFiles},
+    yaml,
+};
+
+/// Name of the descriptor in the service's directory.
+pub const DESCRIPTOR: &str = "imaas.yaml";
+/// Largest descriptor, in bytes.
+pub const DESCRIPTOR_BYTES: u64 = 64 << 10;
+/// What makes no new build where the descriptor does not say.
+const DEFAULT_IGNORE: [&str; 2] = ["*.md", "docs"];
+/// Git's mode of a file that may be run.
+const EXECUTABLE: u32 = 0o100_755;
+/// At most so many problems of a descriptor are told.
+const TOLD_PROBLEMS: usize = 3;
+
+
+/// What a commit holds for a service.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Content {
+    /// 40 hexadecimal digits.
+    pub commit: String,
+    /// Hash of everything that makes the image.
+    pub build_id: String,
+    /// As the file says, before any environment's own.
+    pub descriptor: ServiceDescriptor,
+    /// Every directory that some environment names in `config`.
+    pub configs: BTreeMap<String, Result<ConfigFiles, Problem>>,
+}
+
+/// A branch as it was last read.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Branch {
+    /// The repository has none of this name.
+    Missing,
+    /// Its head.
+    Head {
+        /// 40 hexadecimal digits.
+        commit: String,
+        /// What it holds, or why it cannot be acted on.
+        content: Result<Arc<Content>, Problem>,
+    },
+}
+
+/// What the registry said about the tag of a commit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Tag {
+    /// `sha256:…`; kept, since moving a tag changes nothing.
+    Found(String),
+    /// No such tag yet.
+    Missing,
+    /// It could not be asked.
+    Unknown(Problem),
+}
+
+/// Everything that Git and the registry last said about one service.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Snapshot {
+    /// Branch → what it is.
+    pub branches: BTreeMap<String, Branch>,
+    /// Commit → its image, of those commits that the registry was asked about.
+    pub tags: BTreeMap<String, Tag>,
+    /// Why the last look failed, when that is to be told; the rest is then as it was before.
+    pub failure: Option<Problem>,
+}
+
+/// What one environment is to run, but for the image's digest.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Resolved {
+    /// 40 hexadecimal digits.
+    pub commit: String,
+    /// Hash of everything that makes the image.
+    pub build_id: String,
+    /// After the environment's merge patch.
+    pub settings: DescriptorSpec,
+    /// Files of the configuration directory.
+    pub config: Option<ConfigFiles>,
+}
+
+/// The commit as `environment` sees it.
+pub fn resolve(content: &Content, environment: &str) -> Result<Resolved, Problem> {
+    let settings = yaml::settings(&content.descriptor, environment).map_err(|problems| invalid(&problems))?;
+    let config = match &settings.config {
+        None => None,
+        Some(directory) => Some(content.configs.get(directory).cloned().unwrap_or_else(|| {
+            Err(Problem::new(Reason::InvalidConfig, format!("config: the directory {directory:?} was not read")))
+        })?),
+    };
+    Ok(Resolved { commit: content.commit.clone(), build_id: content.build_id.clone(), settings, config })
+}
+
+/// The descriptor from its bytes; `None` when the commit has no such file.
+pub fn descriptor(path: &str, bytes: Option<&[u8]>) -> Result<ServiceDescriptor, Problem> {
+    let bytes = bytes.ok_or_else(|| {
+        let message = format!("the commit has no {}: add it, see the guide for its fields", joined(path, DESCRIPTOR));
+        Problem::new(Reason::DescriptorMissing, message)
+    })?;
+    yaml::descriptor(bytes).map_err(|problems| invalid(&problems))
+}
+
+/// `imaas.yaml:7:3: scaling.min: …`, the first few.
+fn invalid(problems: &[yaml::Problem]) -> Problem {
+    let told: Vec<_> = problems.iter().take(TOLD_PROBLEMS).map(|problem| format!("{DESCRIPTOR}:{problem}")).collect();
+    let more = problems.len().saturating_sub(TOLD_PROBLEMS);
+    let more = if more == 0 { String::new() } else { format!(" (and {more} more)") };
+    Problem::new(Reason::InvalidDescriptor, format!("{}{more}", told.join("; ")))
+}
+
+/// The directories that some environment may name in `config`.
+pub fn config_directories(descriptor: &ServiceDescriptor) -> BTreeSet<String> {
+    let patches = descriptor.environments.values().filter_map(|patch| patch.get("config")?.as_str());
+    descriptor.spec.config.as_deref().into_iter().chain(patches).map(ToOwned::to_owned).collect()
+}
+
+/// Files of a configuration directory as it was read. What is there and cannot be used is a problem, not a gap.
+pub fn config(directory: &str, read: Directory) -> Result<ConfigFiles, Problem> {
+    match read.ignored.first() {
+        Some((name, why)) => {
+            let message = format!("config: {directory}/{name}: {why}: remove it from the directory or make it a file");
+            Err(Problem::new(Reason::InvalidConfig, message))
+        }
+        None => Ok(read.files.into_iter().map(|(name, file)| (name, config_file(file))).collect()),
+    }
+}
+
+fn config_file(file: File) -> ConfigFile {
+    ConfigFile { bytes: file.content, executable: file.mode == EXECUTABLE }
+}
+
+/// Which paths, relative to the service's directory, make no new build. It asks the descriptor itself and no
+/// environment's patch, so that one commit has one build id.
+#[derive(Clone, Debug)]
+pub struct Unbuilt {
+    configs: BTreeSet<String>,
+    patterns: Vec<String>,
+}
+
+impl Unbuilt {
+    /// `imaas.yaml`, every configuration directory, and what `ignore` names.
+    pub fn of(descriptor: &ServiceDescriptor) -> Self {
+        let default = || DEFAULT_IGNORE.map(ToOwned::to_owned).to_vec();
+        Self {
+            configs: config_directories(descriptor),
+            patterns: descriptor.spec.ignore.clone().unwrap_or_else(default),
+        }
+    }
+
+    /// Is this file or directory left out?
+    pub fn excludes(&self, path: &str) -> bool {
+        path == DESCRIPTOR || self.configs.contains(path) || self.patterns.iter().any(|pattern| matches(pattern, path))
+    }
+}
+
+/// `*.md` is every file with that ending, `docs` and `a/b` a file or directory at that place.
+fn matches(pattern: &str, path: &str) -> bool {
+    match pattern.strip_prefix('*') {
+        Some(ending) => path.rsplit('/').next().is_some_and(|name| name.len() > ending.len() && name.ends_with(ending)),
+        None => pattern.trim_end_matches('/') == path,
+    }
+}
+
+/// `directory/name`, where the empty directory is the root.
+pub fn joined(directory: &str, name: &str) -> String {
+    if directory.is_empty() { name.to_owned() } else { format!("{directory}/{name}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ORDERS: &str = "apiVersion: imaas.dev/v1alpha1
+kind: ServiceDescriptor
+type: api
+scaling: {min: 2}
+env: {LOG_LEVEL: info}
+config: config
+environments:
+  prod: {scaling: {min: 3}, config: config-prod, env: {LOG_LEVEL: warn}}
+";
+
+    fn content(text: &str) -> Content {
+        let descriptor = descriptor("", Some(text.as_bytes())).unwrap();
+        let file = |value: &str| {
+            let file = ConfigFile { bytes: value.as_bytes().to_vec(), executable: false };
+            Ok(ConfigFiles::from([("app.properties".to_owned(), file)]))
+        };
+        Content {
+            commit: "4f2a".repeat(10),
+            build_id: "b1".to_owned(),
+            descriptor,
+            configs: BTreeMap::from([
+                ("config".to_owned(), file("for=all")),
+                ("config-prod".to_owned(), file("for=prod")),
+            ]),
+        }
+    }
+
+    #[test]
+    fn an_environment_has_its_own_over_what_holds_everywhere() {
+        let content = content(ORDERS);
+        let (dev, prod) = (resolve(&content, "dev").unwrap(), resolve(&content, "prod").unwrap());
+        assert_eq!((dev.settings.scaling.min, prod.settings.scaling.min), (2, 3));
+        assert_eq!((dev.settings.env["LOG_LEVEL"].as_str(), prod.settings.env["LOG_LEVEL"].as_str()), ("info", "warn"));
+        assert_eq!(dev.config.unwrap()["app.properties"].bytes, b"for=all");
+        assert_eq!(prod.config.unwrap()["app.properties"].bytes, b"for=prod");
+        assert_eq!(dev.build_id, prod.build_id);
+    }
+
+    #[test]
+    fn a_broken_descriptor_is_told_with_its_place() {
+        let problem = descriptor("", Some(ORDERS.replace("type: api", "typ: api").as_bytes())).unwrap_err();
+        assert_eq!(problem.reason, Reason::InvalidDescriptor);
+        assert!(problem.message.starts_with("imaas.yaml:3:1: "), "{}", problem.message);
+        let missing = descriptor("services/orders", None).unwrap_err();
+        assert_eq!(missing.reason, Reason::DescriptorMissing);
+        assert!(missing.message.contains("services/orders/imaas.yaml"), "{}", missing.message);
+    }
+
+    #[test]
+    fn only_what_goes_into_the_image_makes_a_build() {
+        let unbuilt = Unbuilt::of(&content(ORDERS).descriptor);
+        for path in ["imaas.yaml", "config", "config-prod", "README.md", "src/notes.md", "docs"] {
+            assert!(unbuilt.excludes(path), "{path}");
+        }
+        for path in ["src", "src/docs", "src/imaas.yaml", "documents", "pom.xml", ".md", "configs"] {
+            assert!(!unbuilt.excludes(path), "{path}");
+        }
+        let own = Unbuilt::of(&content(&ORDERS.replace("config: config\n", "ignore: [tests/, \"*.txt\"]\n")).descriptor);
+        assert!(own.excludes("tests") && own.excludes("a/b.txt") && !own.excludes("README.md"));
+    }
+
+    #[test]
+    fn a_link_among_the_configuration_is_a_problem_and_not_a_gap() {
+        let file = File { mode: 0o100_644, blob: String::new(), content: b"a=1".to_vec() };
+        let mut read = Directory { files: BTreeMap::from([("a.properties".to_owned(), file)]), ignored: vec![] };
+        assert_eq!(config("config", read.clone()).unwrap()["a.properties"].bytes, b"a=1");
+        read.ignored.push(("passwd".to_owned(), "is a symbolic link"));
+        let problem = config("config", read).unwrap_err();
+        assert_eq!(problem.reason, Reason::InvalidConfig);
+        assert!(problem.message.contains("config/passwd"), "{}", problem.message);
+    }
+}

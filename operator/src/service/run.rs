@@ -1,0 +1,170 @@
+//! IO: the loops of this stage, and what wakes a service.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use futures::{FutureExt, Stream, StreamExt, stream};
+use kube::{ResourceExt, runtime::reflector::ObjectRef};
+
+use super::{
+    poll::{self, Key, Origins, Poller},
+    reconcile::{Context, Written, reconcile},
+};
+use crate::{
+    api::{IntegrationService, Release},
+    cluster::{Control, Touch, control},
+    names::{self, ORPHANED, SERVICE, TENANT, home_namespace, tenant_of_home},
+    platform::Platform,
+};
+
+/// Services reconciled at a time; a pass that changes nothing sends nothing.
+const CONCURRENCY: u16 = 8;
+
+/// Runs until `shutdown` resolves and the passes under way are done.
+pub async fn run(platform: Platform, origins: Origins, shutdown: impl Future<Output = ()> + Send + 'static) {
+    let shutdown = shutdown.shared();
+    let (poller, ends) = Poller::new(platform.clone(), origins);
+    let poll::Ends { asks, mut news } = ends;
+    let looks = poll::run(poller.clone(), asks, shutdown.clone());
+    let seen = stream::poll_fn(move |context| news.poll_recv(context));
+    let ctx = Arc::new(Context { platform: platform.clone(), poller, written: Written::default() });
+    let gone = forget_what_is_gone(ctx.clone(), shutdown.clone());
+    let services = Control {
+        name: "service",
+        watched: platform.services.clone(),
+        triggers: vec![
+            platform.cluster.touches().filter_map(|touch| std::future::ready(of_touch(&touch))).boxed(),
+            platform.releases.changes().filter_map(|release| std::future::ready(of_release(&release))).boxed(),
+            of_tenants(&platform).boxed(),
+            of_environments(&platform).boxed(),
+            of_runtimes(&platform).boxed(),
+            seen.boxed(),
+        ],
+        concurrency: CONCURRENCY,
+        jitter: platform.jitter,
+    };
+    let passes = control(services, move |service| reconcile(service, ctx.clone()), shutdown);
+    futures::join!(looks, passes, gone);
+}
+
+async fn forget_what_is_gone(ctx: Arc<Context>, shutdown: impl Future<Output = ()> + Send) {
+    let mut changes = std::pin::pin!(ctx.platform.services.changes().take_until(shutdown));
+    while let Some(service) = changes.next().await {
+        let namespace = service.namespace.as_deref().unwrap_or_default();
+        if ctx.platform.services.named_in(namespace, &service.name).is_none() {
+            let key = ObjectRef::new(&service.name).within(namespace);
+            ctx.poller.forget(&key);
+            ctx.written.forget(&key);
+        }
+    }
+}
+
+/// The service that a child belongs to, by its labels.
+fn of_touch(touch: &Touch) -> Option<Key> {
+    let (tenant, service) = (touch.labels.get(TENANT)?, touch.labels.get(SERVICE)?);
+    Some(ObjectRef::new(service).within(&home_namespace(tenant)))
+}
+
+/// The service of a Release, by its name `<service>-<environment>-<hash>`: neither of the last two has a `-`.
+fn of_release(release: &ObjectRef<Release>) -> Option<Key> {
+    let service = release.name.rsplitn(3, '-').nth(2)?;
+    Some(ObjectRef::new(service).within(release.namespace.as_deref()?))
+}
+
+/// All services of a tenant whose environments, or whose being in Git, changed. Its status moves with every service.
+fn of_tenants(platform: &Platform) -> impl Stream<Item = Key> + Send + use<> {
+    let (tenants, services) = (platform.tenants.clone(), platform.services.clone());
+    let changed = Changed::default();
+    platform.tenants.changes().flat_map(move |tenant| {
+        let now = tenants.named(&tenant.name).map(|tenant| {
+            let environments = tenant.status.as_ref().map(|status| status.environments.clone());
+            names::content_hash(&(environments, tenant.annotations().get(ORPHANED), tenant.uid()))
+        });
+        let concerned = changed.is(&tenant.name, now);
+        stream::iter(if concerned { keys(services.all_in(&home_namespace(&tenant.name))) } else { vec![] })
+    })
+}
+
+/// All services of all tenants: an environment changes seldom.
+fn of_environments(platform: &Platform) -> impl Stream<Item = Key> + Send + use<> {
+    let (environments, services) = (platform.environments.clone(), platform.services.clone());
+    let changed = Changed::default();
+    platform.environments.changes().flat_map(move |environment| {
+        let now = environments.named(&environment.name).map(|e| names::content_hash(&e.spec));
+        stream::iter(if changed.is(&environment.name, now) { keys(services.all()) } else { vec![] })
+    })
+}
+
+/// The services that the runtime runs.
+fn of_runtimes(platform: &Platform) -> impl Stream<Item = Key> + Send + use<> {
+    let (runtimes, services) = (platform.runtimes.clone(), platform.services.clone());
+    let changed = Changed::default();
+    platform.runtimes.changes().flat_map(move |runtime| {
+        let now = runtimes.named(&runtime.name).map(|runtime| names::content_hash(&runtime.spec));
+        let concerned = changed.is(&runtime.name, now);
+        let mut run_by = if concerned { services.all() } else { vec![] };
+        run_by.retain(|service| service.spec.runtime == runtime.name);
+        stream::iter(keys(run_by))
+    })
+}
+
+fn keys(services: Vec<Arc<IntegrationService>>) -> Vec<Key> {
+    let in_home = |service: &Arc<IntegrationService>| {
+        let namespace = service.namespace()?;
+        tenant_of_home(&namespace)?;
+        Some(ObjectRef::new(&service.name_any()).within(&namespace))
+    };
+    services.iter().filter_map(in_home).collect()
+}
+
+/// What was last seen of each object, as far as it concerns services.
+#[derive(Default)]
+struct Changed(Mutex<HashMap<String, String>>);
+
+impl Changed {
+    /// Is `now`, or nothing for what is gone, other than it was?
+    fn is(&self, name: &str, now: Option<String>) -> bool {
+        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match now {
+            Some(now) if seen.get(name) == Some(&now) => false,
+            Some(now) => {
+                seen.insert(name.to_owned(), now);
+                true
+            }
+            None => seen.remove(name).is_some(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::cluster::ObjectKey;
+
+    #[test]
+    fn a_child_and_a_release_wake_their_service() {
+        let orders: Key = ObjectRef::new("orders-eu").within("acme-home");
+        let object = ObjectKey { kind: "Deployment".into(), namespace: Some("acme-dev".into()), name: "x".into() };
+        let label = |pairs: &[(&str, &str)]| -> BTreeMap<String, String> {
+            pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()
+        };
+        let touch = Touch { object, labels: label(&[(TENANT, "acme"), (SERVICE, "orders-eu")]) };
+        assert_eq!(of_touch(&touch), Some(orders.clone()));
+        assert_eq!(of_touch(&Touch { labels: label(&[(TENANT, "acme")]), ..touch }), None);
+        let release = ObjectRef::<Release>::new("orders-eu-dev-4f2a4f2a4f2a").within("acme-home");
+        assert_eq!(of_release(&release), Some(orders));
+    }
+
+    #[test]
+    fn only_what_concerns_services_wakes_them() {
+        let changed = Changed::default();
+        let seen = |text: &str| Some(text.to_owned());
+        assert!(changed.is("acme", seen("dev")));
+        assert!(!changed.is("acme", seen("dev")));
+        assert!(changed.is("acme", seen("dev prod")) && changed.is("acme", None) && !changed.is("acme", None));
+    }
+}

@@ -1,0 +1,263 @@
+//! How a pass went, in the board that people read. Pure: the caller writes it. Equal input gives an equal status.
+
+use jiff::Timestamp;
+
+use super::{Problem, promote::Wanted, validate::ValidEnvironment};
+use crate::{
+    api::{
+        IntegrationServiceStatus,
+        integration_service::{EnvironmentState, Waiting},
+    },
+    conditions::{Reason, Wellness, merge},
+};
+
+/// At most so many problems are told in one condition.
+const TOLD_PROBLEMS: usize = 3;
+
+/// What was seen of the release that runs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Observation {
+    /// Instances that are ready.
+    pub ready: i32,
+    /// Instances that should be.
+    pub desired: i32,
+    /// All instances of this release are ready, and no other is left.
+    pub well: bool,
+    /// Why not.
+    pub problems: Vec<Problem>,
+}
+
+/// The release that is applied.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Running {
+    /// Its name.
+    pub release: String,
+    /// Its image.
+    pub digest: String,
+}
+
+/// One environment after a pass.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Stage {
+    /// Which.
+    pub environment: ValidEnvironment,
+    /// What Git asks for.
+    pub wanted: Wanted,
+    /// The release that was made of it.
+    pub target: Option<String>,
+    /// What is applied.
+    pub running: Option<Running>,
+    /// How that does; nothing when it could not be seen.
+    pub observed: Option<Observation>,
+    /// What went wrong on the way from `wanted` to `running`.
+    pub problems: Vec<Problem>,
+}
+
+/// A pass over all environments.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Pass {
+    /// In promotion order.
+    pub stages: Vec<Stage>,
+    /// Git or the registry could not be asked.
+    pub failure: Option<Problem>,
+    /// Git no longer has the service; what to tell.
+    pub orphaned: Option<String>,
+}
+
+/// The status that follows from `before` and a pass, or from the problem that prevented one.
+pub fn status(
+    before: Option<&IntegrationServiceStatus>,
+    generation: i64,
+    outcome: Result<&Pass, &Problem>,
+    now: Timestamp,
+) -> IntegrationServiceStatus {
+    let old = before.cloned().unwrap_or_default();
+    let (environments, wellness) = match outcome {
+        Ok(pass) => {
+            let environments = environments(pass, &old.environments);
+            // Before the first look after a start: what is told stays told.
+            let unknown = pass.stages.iter().all(|stage| stage.wanted == Wanted::Unknown);
+            let news = pass.failure.is_some() || pass.orphaned.is_some() || environments != old.environments;
+            if unknown && !news && before.is_some() {
+                return old;
+            }
+            let wellness = wellness(pass, &environments);
+            (environments, wellness)
+        }
+        Err(problem) => (old.environments, told_wellness(vec![problem.clone()])),
+    };
+    IntegrationServiceStatus {
+        observed_generation: Some(generation),
+        summary: Some(summary(&environments)).filter(|text| !text.is_empty()),
+        conditions: merge(&old.conditions, &wellness.claims(), generation, now),
+        environments,
+    }
+}
+
+fn environments(pass: &Pass, before: &[EnvironmentState]) -> Vec<EnvironmentState> {
+    let mut states: Vec<_> = pass
+        .stages
+        .iter()
+        .map(|stage| state(stage, before.iter().find(|state| state.name == stage.environment.name)))
+        .collect();
+    for gone in before.iter().filter(|state| !pass.stages.iter().any(|s| s.environment.name == state.name)) {
+        if gone.current.is_some() {
+            let message = format!("the tenant is no longer in {}; what runs there stays as it is", gone.name);
+            let waiting = vec![Problem::new(Reason::Orphaned, message).waiting()];
+            states.push(EnvironmentState { candidate: None, waiting, ..gone.clone() });
+        }
+    }
+    states
+}
+
+/// One environment of the board.
+fn state(stage: &Stage, before: Option<&EnvironmentState>) -> EnvironmentState {
+    let Stage { environment, wanted, target, running, observed, problems } = stage;
+    let old = before.cloned().unwrap_or_default();
+    let well = observed.as_ref().is_some_and(|observed| observed.well);
+    let current = running.as_ref().map(|running| running.release.clone());
+    let last_good = if well { current.clone() } else { old.last_good };
+    let (commit, build_id, candidate, mut waiting) = match wanted {
+        Wanted::Unknown => (old.commit, old.build_id, old.candidate, lasting(old.waiting)),
+        Wanted::Nothing { commit, build_id, waiting } => {
+            let build_id = if commit.is_some() { build_id.clone() } else { old.build_id };
+            (commit.clone().or(old.commit), build_id, None, waiting.iter().map(Problem::waiting).collect())
+        }
+        Wanted::Target(asked) => {
+            let resolved = &asked.resolved;
+            (Some(resolved.commit.clone()), Some(resolved.build_id.clone()), target.clone(), vec![])
+        }
+    };
+    let seen = observed.iter().flat_map(|observed| &observed.problems);
+    for problem in problems.iter().chain(seen).map(Problem::waiting) {
+        if !waiting.contains(&problem) {
+            waiting.push(problem);
+        }
+    }
+    EnvironmentState {
+        name: environment.name.clone(),
+        branch: environment.branch.clone(),
+        commit,
+        build_id,
+        candidate: candidate.filter(|candidate| Some(candidate) != last_good.as_ref()),
+        current,
+        last_good,
+        digest: running.as_ref().map(|running| running.digest.clone()),
+        ready: observed.as_ref().map_or(old.ready, |observed| observed.ready),
+        desired: observed.as_ref().map_or(old.desired, |observed| observed.desired),
+        waiting,
+    }
+}
+
+/// Without what every pass sees anew.
+fn lasting(waiting: Vec<Waiting>) -> Vec<Waiting> {
+    const SEEN: [Reason; 8] = [
+        Reason::RollingOut,
+        Reason::Unhealthy,
+        Reason::QuotaExceeded,
+        Reason::ApplyFailed,
+        Reason::Forbidden,
+        Reason::SecretMissing,
+        Reason::NamespaceForeign,
+        Reason::NamespaceTerminating,
+    ];
+    waiting.into_iter().filter(|waiting| SEEN.iter().all(|reason| reason.as_str() != waiting.reason)).collect()
+}
+
+/// `dev=ok test=waiting prod=failed`.
+fn summary(environments: &[EnvironmentState]) -> String {
+    let words: Vec<_> = environments.iter().map(|state| format!("{}={}", state.name, word(state))).collect();
+    words.join(" ")
+}
+
+/// `ok`, `rolling`, `waiting`, `failed` or `orphaned`.
+fn word(state: &EnvironmentState) -> &'static str {
+    let awaits = |reason: Reason| state.waiting.iter().any(|waiting| waiting.reason == reason.as_str());
+    if awaits(Reason::Orphaned) {
+        "orphaned"
+    } else if awaits(Reason::Unhealthy) {
+        "failed"
+    } else if state.waiting.iter().any(|waiting| waiting.reason != Reason::RollingOut.as_str()) {
+        "waiting"
+    } else if state.current.is_none() {
+        "waiting"
+    } else if state.waiting.is_empty() && state.candidate.is_none() && state.current == state.last_good {
+        "ok"
+    } else {
+        "rolling"
+    }
+}
+
+/// Its branch does not exist and never did: the tenant is just not there yet.
+fn is_not_begun(state: &EnvironmentState) -> bool {
+    let branch_missing = |waiting: &Waiting| waiting.reason == Reason::BranchMissing.as_str();
+    state.current.is_none() && state.commit.is_none() && state.waiting.iter().all(branch_missing)
+}
+
+fn wellness(pass: &Pass, environments: &[EnvironmentState]) -> Wellness {
+    if let Some(message) = &pass.orphaned {
+        return Wellness::Stalled(Reason::Orphaned, message.clone());
+    }
+    let mut problems: Vec<_> = pass.failure.iter().cloned().collect();
+    for (stage, state) in pass.stages.iter().zip(environments).filter(|(_, state)| !is_not_begun(state)) {
+        let named = |problem: &Problem| Problem::new(problem.reason, format!("{}: {}", state.name, problem.message));
+        let wanted = match &stage.wanted {
+            Wanted::Nothing { waiting, .. } => waiting.as_slice(),
+            Wanted::Unknown | Wanted::Target(_) => &[],
+        };
+        let seen = stage.observed.iter().flat_map(|observed| &observed.problems);
+        let found: Vec<_> = wanted.iter().chain(&stage.problems).chain(seen).map(named).collect();
+        if found.is_empty() && word(state) != "ok" {
+            problems.push(named(&Problem::new(Reason::Progressing, "on its way")));
+        }
+        problems.extend(found);
+    }
+    if !problems.is_empty() {
+        return told_wellness(problems);
+    }
+    let well: Vec<_> = environments.iter().filter(|state| word(state) == "ok").map(|s| s.name.as_str()).collect();
+    if !well.is_empty() {
+        return Wellness::Ready(format!("healthy in {}", well.join(", ")));
+    }
+    let branches: Vec<_> = environments.iter().map(|state| state.branch.as_str()).collect();
+    if pass.stages.iter().any(|stage| stage.wanted == Wanted::Unknown) {
+        return Wellness::Reconciling(Reason::Progressing, "the repository is being read".to_owned());
+    }
+    let message = format!("the repository has none of the branches {}: push one", branches.join(", "));
+    Wellness::Reconciling(Reason::BranchMissing, message)
+}
+
+/// What needs a person comes first and gives the reason.
+fn told_wellness(mut problems: Vec<Problem>) -> Wellness {
+    problems.sort_by_key(|problem| !stalls(problem.reason));
+    let reason = problems.first().map_or(Reason::Progressing, |problem| problem.reason);
+    let told: Vec<_> = problems.iter().take(TOLD_PROBLEMS).map(|problem| problem.message.as_str()).collect();
+    let message = told.join("; ");
+    if stalls(reason) { Wellness::Stalled(reason, message) } else { Wellness::Reconciling(reason, message) }
+}
+
+/// Can only a change by a person help?
+fn stalls(reason: Reason) -> bool {
+    matches!(
+        reason,
+        Reason::Invalid
+            | Reason::Orphaned
+            | Reason::CredentialsMissing
+            | Reason::AuthenticationFailed
+            | Reason::RepositoryNotFound
+            | Reason::HostRefused
+            | Reason::HostVerificationFailed
+            | Reason::RepositoryTooLarge
+            | Reason::BranchMissing
+            | Reason::DescriptorMissing
+            | Reason::InvalidDescriptor
+            | Reason::InvalidConfig
+            | Reason::RegistryRefused
+            | Reason::SecretMissing
+            | Reason::RuntimeMissing
+            | Reason::EnvironmentMissing
+            | Reason::NamespaceForeign
+            | Reason::QuotaExceeded
+            | Reason::Unhealthy
+    )
+}

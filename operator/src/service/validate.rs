@@ -1,0 +1,225 @@
+//! An IntegrationService and what surrounds it in, a service in which nothing is missing out. Pure.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use kube::ResourceExt;
+
+use super::Problem;
+use crate::{
+    api::{Environment, IntegrationService, Tenant},
+    conditions::Reason,
+    git::{GitUrl, UrlError, UrlPolicy},
+    names,
+};
+
+/// One service that can be acted on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ValidService {
+    /// Its tenant.
+    pub tenant: String,
+    /// Its name.
+    pub name: String,
+    /// Where its repository is.
+    pub url: GitUrl,
+    /// Name of a Secret in the home namespace.
+    pub credentials: Option<String>,
+    /// Directory in the repository; empty is the root.
+    pub path: String,
+    /// Name of an `IntegrationRuntime`.
+    pub runtime: String,
+    /// Where it runs, in promotion order.
+    pub environments: Vec<ValidEnvironment>,
+    /// Git no longer has the service or its tenant: it serves on as it is. The sentence to tell.
+    pub orphaned: Option<String>,
+}
+
+/// One environment of one service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ValidEnvironment {
+    /// Name of the Environment.
+    pub name: String,
+    /// `<tenant>-<environment>`.
+    pub namespace: String,
+    /// Branch of the service's repository.
+    pub branch: String,
+    /// Where an image must have become healthy before, after omitted environments are passed over.
+    pub promotes_from: Option<String>,
+}
+
+impl ValidService {
+    /// The home namespace.
+    pub fn home(&self) -> String {
+        names::home_namespace(&self.tenant)
+    }
+
+    /// The image's name within the registry: `<tenant>/<service>`.
+    pub fn repository(&self) -> String {
+        format!("{}/{}", self.tenant, self.name)
+    }
+}
+
+/// What is needed besides the service.
+#[derive(Clone, Copy, Debug)]
+pub struct Surroundings<'a> {
+    /// The tenant of the home namespace.
+    pub tenant: Option<&'a Tenant>,
+    /// Every Environment there is.
+    pub environments: &'a BTreeMap<String, Arc<Environment>>,
+    /// Which repositories may be read.
+    pub urls: &'a UrlPolicy,
+}
+
+/// Checks `service`. A missing runtime is no problem here: it stops new releases and not what runs.
+pub fn validate(service: &IntegrationService, around: Surroundings<'_>) -> Result<ValidService, Problem> {
+    let namespace = service.namespace().unwrap_or_default();
+    let Some(tenant_name) = names::tenant_of_home(&namespace) else {
+        return Err(Problem::new(
+            Reason::Invalid,
+            format!("namespace {namespace} is not a tenant's home: put the service into <tenant>-home"),
+        ));
+    };
+    let tenant = around.tenant.filter(|tenant| tenant.name_any() == tenant_name).ok_or_else(|| {
+        Problem::new(Reason::TenantNotReady, format!("there is no Tenant {tenant_name}: add its file or apply it"))
+    })?;
+    let url = GitUrl::parse(&service.spec.repository.url, around.urls).map_err(|error| {
+        let reason = if matches!(error, UrlError::HostRefused(_)) { Reason::HostRefused } else { Reason::Invalid };
+        Problem::new(reason, format!("spec.repository.{error}"))
+    })?;
+    Ok(ValidService {
+        tenant: tenant_name.to_owned(),
+        name: service.name_any(),
+        url,
+        credentials: service.spec.repository.credentials.clone(),
+        path: service.spec.path.clone().unwrap_or_default(),
+        runtime: service.spec.runtime.clone(),
+        environments: environments(service, tenant, around.environments)?,
+        orphaned: orphaned(service, tenant),
+    })
+}
+
+/// Those of the tenant's status: its namespaces are there.
+fn environments(
+    service: &IntegrationService,
+    tenant: &Tenant,
+    known: &BTreeMap<String, Arc<Environment>>,
+) -> Result<Vec<ValidEnvironment>, Problem> {
+    let listed = tenant.status.as_ref().map_or(&[][..], |status| &status.environments);
+    if listed.is_empty() {
+        let message = format!("the namespaces of the tenant {} are not there yet", tenant.name_any());
+        return Err(Problem::new(Reason::TenantNotReady, message));
+    }
+    for name in service.spec.branches.keys() {
+        if !known.contains_key(name) {
+            let message = format!("spec.branches: there is no Environment {name:?}: remove the line or correct the name");
+            return Err(Problem::new(Reason::EnvironmentMissing, message));
+        }
+    }
+    let environment = |stage: &crate::api::tenant::TenantEnvironment| {
+        let defined = known.get(&stage.name).ok_or_else(|| {
+            let message = format!("there is no Environment {:?} any more; what runs there stays", stage.name);
+            Problem::new(Reason::EnvironmentMissing, message)
+        })?;
+        let branch = service.spec.branches.get(&stage.name).or(defined.spec.branch.as_ref()).unwrap_or(&stage.name);
+        Ok(ValidEnvironment {
+            name: stage.name.clone(),
+            namespace: stage.namespace.clone(),
+            branch: branch.clone(),
+            promotes_from: stage.promotes_from.clone(),
+        })
+    };
+    listed.iter().map(environment).collect()
+}
+
+fn orphaned(service: &IntegrationService, tenant: &Tenant) -> Option<String> {
+    if let Some(since) = service.annotations().get(names::ORPHANED) {
+        return Some(format!("the tenant file has no such service since {since}; it serves on as it is"));
+    }
+    let since = tenant.annotations().get(names::ORPHANED)?;
+    Some(format!("the tenants repository has no file of the tenant since {since}; the service serves on as it is"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STAGES: &str = r#"
+- {apiVersion: imaas.dev/v1alpha1, kind: Environment, metadata: {name: dev}, spec: {default: true, branch: develop}}
+- {apiVersion: imaas.dev/v1alpha1, kind: Environment, metadata: {name: test}, spec: {default: true, promotesFrom: dev}}
+- {apiVersion: imaas.dev/v1alpha1, kind: Environment, metadata: {name: prod}, spec: {default: true, promotesFrom: test}}
+"#;
+
+    const TENANT: &str = r"
+apiVersion: imaas.dev/v1alpha1
+kind: Tenant
+metadata: {name: acme}
+spec: {contact: integrations@acme.example}
+status:
+  environments:
+    - {name: dev, namespace: acme-dev}
+    - {name: prod, namespace: acme-prod, promotesFrom: dev}
+";
+
+    const SERVICE: &str = r#"
+apiVersion: imaas.dev/v1alpha1
+kind: IntegrationService
+metadata: {name: orders, namespace: acme-home}
+spec:
+  repository: {url: "https://git.example.com/acme/orders.git", credentials: orders-git}
+  runtime: camel
+  path: services/orders
+  branches: {prod: release}
+"#;
+
+    fn yaml<T: serde::de::DeserializeOwned>(text: &str) -> T {
+        serde_saphyr::from_str(text).unwrap()
+    }
+
+    fn checked(service: &str, tenant: &str) -> Result<ValidService, Problem> {
+        let environments: Vec<Environment> = yaml(STAGES);
+        let environments = environments.into_iter().map(|e| (e.name_any(), Arc::new(e))).collect();
+        let tenant: Tenant = yaml(tenant);
+        let urls = UrlPolicy::default();
+        validate(
+            &yaml(service),
+            Surroundings { tenant: Some(&tenant), environments: &environments, urls: &urls },
+        )
+    }
+
+    #[test]
+    fn the_branch_is_the_services_then_the_environments_then_its_name() {
+        let service = checked(SERVICE, TENANT).unwrap();
+        let branches: Vec<_> =
+            service.environments.iter().map(|e| (e.name.as_str(), e.branch.as_str(), e.namespace.as_str())).collect();
+        assert_eq!(branches, [("dev", "develop", "acme-dev"), ("prod", "release", "acme-prod")]);
+        let own = checked(&SERVICE.replace("branches: {prod: release}", "branches: {}"), TENANT).unwrap();
+        assert_eq!(own.environments[1].branch, "prod");
+    }
+
+    #[test]
+    fn an_omitted_environment_passes_its_place_along() {
+        assert_eq!(checked(SERVICE, TENANT).unwrap().environments[1].promotes_from.as_deref(), Some("dev"));
+    }
+
+    #[test]
+    fn each_problem_names_what_to_change() {
+        for (service, tenant, reason, words) in [
+            (SERVICE.replace("acme-home", "acme-dev"), TENANT.to_owned(), Reason::Invalid, "<tenant>-home"),
+            (SERVICE.replace("acme-home", "beta-home"), TENANT.to_owned(), Reason::TenantNotReady, "beta"),
+            (SERVICE.to_owned(), TENANT[..TENANT.find("status").unwrap()].to_owned(), Reason::TenantNotReady, "acme"),
+            (SERVICE.replace("prod: release", "prd: release"), TENANT.to_owned(), Reason::EnvironmentMissing, "prd"),
+            (SERVICE.replace("https:", "file:"), TENANT.to_owned(), Reason::Invalid, "spec.repository.url"),
+            (SERVICE.replace("git.example.com", "169.254.169.254"), TENANT.to_owned(), Reason::HostRefused, "host"),
+        ] {
+            let problem = checked(&service, &tenant).unwrap_err();
+            assert_eq!(problem.reason, reason, "{problem:?}");
+            assert!(problem.message.contains(words), "{problem:?}");
+        }
+    }
+
+    #[test]
+    fn what_git_no_longer_has_is_still_valid_and_told() {
+        let gone = TENANT.replace("{name: acme}", "{name: acme, annotations: {imaas.dev/orphaned-since: 4f2a}}");
+        assert!(checked(SERVICE, &gone).unwrap().orphaned.unwrap().contains("4f2a"));
+        assert_eq!(checked(SERVICE, TENANT).unwrap().orphaned, None);
+    }
+}

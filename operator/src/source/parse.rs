@@ -1,0 +1,132 @@
+//! Files of the directory of tenants → what each says. Pure.
+
+use std::{collections::BTreeMap, fmt, sync::Arc};
+
+use kube::ResourceExt;
+
+use crate::{
+    api::Tenant,
+    yaml::{self, Problem},
+};
+
+/// A problem and the file that it is in. Ordered by file, then by place.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct FileProblem {
+    /// Name within the directory of tenants.
+    pub file: String,
+    /// What and where.
+    pub problem: Problem,
+}
+
+impl fmt::Display for FileProblem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let space = if self.problem.line > 0 { "" } else { " " };
+        write!(f, "{}:{space}{}", self.file, self.problem)
+    }
+}
+
+impl FileProblem {
+    /// A problem with the file itself, which has no line.
+    pub(super) fn whole(file: &str, message: impl Into<String>) -> Self {
+        let problem = Problem { line: 0, column: 0, path: String::new(), message: message.into() };
+        Self { file: file.to_owned(), problem }
+    }
+}
+
+/// One file as it was read.
+#[derive(Clone, Debug)]
+pub struct SourceFile {
+    /// Id of the content: the same id is the same content.
+    pub blob: String,
+    /// All of it.
+    pub content: Vec<u8>,
+}
+
+/// What a commit's directory of tenants holds, as far as it is read.
+#[derive(Clone, Debug, Default)]
+pub struct Files {
+    /// By name.
+    pub regular: BTreeMap<String, SourceFile>,
+    /// Links, submodules and names that are not plain, and what they are.
+    pub unreadable: Vec<(String, &'static str)>,
+}
+
+/// One tenant file, read.
+#[derive(Clone, Debug)]
+pub struct ParsedFile {
+    blob: String,
+    /// The text, to find the place of what only shows later.
+    pub content: Vec<u8>,
+    /// The tenant that it names, where that is not the one of its file name.
+    named: Option<String>,
+    /// What it says, or everything that is wrong with it.
+    pub outcome: Result<Tenant, Vec<Problem>>,
+}
+
+/// All tenant files of a commit.
+#[derive(Clone, Debug, Default)]
+pub struct Parsed {
+    /// By name of the tenant that the file's name says.
+    pub tenants: BTreeMap<String, Arc<ParsedFile>>,
+    /// What looks like a tenant's file and is none, by the tenant that it may have been.
+    pub misplaced: BTreeMap<String, FileProblem>,
+}
+
+/// The ending of a tenant file.
+pub const ENDING: &str = ".yaml";
+
+/// The name of a tenant's file.
+pub fn file_name(tenant: &str) -> String {
+    format!("{tenant}{ENDING}")
+}
+
+/// Reads the files. One that `before` holds with the same content is not read again.
+///
+/// A tenant file ends in `.yaml` and is named for its tenant. Files that are no YAML or JSON (a README, CODEOWNERS) are
+/// nobody's business.
+pub fn parse(files: &Files, before: &Parsed) -> Parsed {
+    let mut parsed = Parsed::default();
+    for (file, source) in &files.regular {
+        if let Some(name) = file.strip_suffix(ENDING) {
+            let known = before.tenants.get(name).filter(|known| known.blob == source.blob);
+            let read = known.cloned().unwrap_or_else(|| Arc::new(read(name, source)));
+            parsed.tenants.insert(name.to_owned(), read);
+        }
+    }
+    let others = files.regular.keys().map(|file| (file, "this ending is not read"));
+    for (file, why) in others.chain(files.unreadable.iter().map(|(file, why)| (file, *why))) {
+        if let Some(name) = tenant_of(file).filter(|name| !parsed.tenants.contains_key(*name)) {
+            let wanted = file_name(name);
+            let message = format!("{why}: the file of tenant {name} must be a regular file named {wanted}");
+            parsed.misplaced.insert(name.to_owned(), FileProblem::whole(file, message));
+        }
+    }
+    for (name, read) in &parsed.tenants {
+        // Renamed inside but not outside, or the other way round: neither tenant is gone.
+        if let Some(inside) = read.named.as_ref().filter(|inside| !parsed.tenants.contains_key(*inside)) {
+            let message = format!("names tenant {inside}, whose file must be {}", file_name(inside));
+            parsed.misplaced.insert(inside.clone(), FileProblem::whole(&file_name(name), message));
+        }
+    }
+    parsed
+}
+
+/// The tenant whose file this would be, with another ending.
+fn tenant_of(file: &str) -> Option<&str> {
+    [ENDING, ".yml", ".json"]
+        .iter()
+        .find_map(|ending| file.strip_suffix(ending))
+        .filter(|name| !name.is_empty())
+}
+
+fn read(name: &str, source: &SourceFile) -> ParsedFile {
+    let mut outcome = yaml::tenant(&source.content);
+    let named = outcome.as_ref().map(ResourceExt::name_any).ok().filter(|named| named != name);
+    if let Some(named) = &named {
+        let path = "metadata.name".to_owned();
+        let (line, column) = yaml::place(&source.content, &path);
+        let message = format!("{named:?} is not the file's name: this file is {}", file_name(name));
+        outcome = Err(vec![Problem { line, column, path, message }]);
+    }
+    ParsedFile { blob: source.blob.clone(), content: source.content.clone(), named, outcome }
+}

@@ -1,0 +1,178 @@
+#![expect(clippy::disallowed_types, reason = "IO: reads one Secret and the central repository")]
+//! A `TenantSource` → the tenant files of its branch's head. Nothing but the list of branches is asked for as long as the
+//! head stays.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use k8s_openapi::api::core::v1::Secret;
+use kube::{Api, ResourceExt};
+
+use super::parse::{Files, Parsed, SourceFile, parse};
+use crate::{
+    api::{TenantSource, TenantSourceSpec},
+    conditions::Reason,
+    git::{
+        Access, CommitId, CredentialsError, Depth, DirectoryLimits, Git, GitError, GitUrl, Remote, UrlError,
+        UrlPolicy,
+    },
+    metrics::GIT_REQUESTS,
+    platform::Platform,
+};
+
+/// Bounds of the directory of tenants. One file over its bound is a file that no tenant can have by accident.
+const LIMITS: DirectoryLimits =
+    DirectoryLimits { recursive: false, files: 10_000, file_bytes: 1 << 20, total_bytes: 128 << 20 };
+
+/// Why the repository could not be read. Nothing changes then.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// The URL is refused.
+    #[error("spec.{0}")]
+    Url(#[from] UrlError),
+    /// No such Secret.
+    #[error(
+        "spec.credentials: there is no Secret {namespace}/{name}: create it with `username` and `password`"
+    )]
+    SecretMissing {
+        /// The operator's namespace.
+        namespace: String,
+        /// As the source says.
+        name: String,
+    },
+    /// The API server did not give it.
+    #[error("spec.credentials: cannot read Secret {namespace}/{name}")]
+    SecretUnreadable {
+        /// The operator's namespace.
+        namespace: String,
+        /// As the source says.
+        name: String,
+        /// What the API server said; holds nothing of the Secret.
+        source: Box<kube::Error>,
+    },
+    /// It lacks what it needs.
+    #[error("spec.credentials: {0}")]
+    Credentials(#[from] CredentialsError),
+    /// The repository.
+    #[error(transparent)]
+    Git(#[from] GitError),
+    /// The process ends.
+    #[error("stopped")]
+    Stopped,
+}
+
+impl ReadError {
+    /// Does it take somebody's change to help?
+    pub fn is_permanent(&self) -> bool {
+        match self {
+            Self::Url(_) | Self::SecretMissing { .. } | Self::Credentials(_) => true,
+            Self::SecretUnreadable { .. } | Self::Stopped => false,
+            Self::Git(error) => error.is_permanent(),
+        }
+    }
+
+    /// Condition reason, event reason and metric label.
+    pub fn reason(&self) -> Reason {
+        match self {
+            Self::Url(UrlError::HostRefused(_)) => Reason::HostRefused,
+            Self::Url(_) => Reason::Invalid,
+            Self::SecretMissing { .. } | Self::Credentials(_) => Reason::CredentialsMissing,
+            Self::SecretUnreadable { .. } => Reason::Forbidden,
+            Self::Git(error) => git_reason(error),
+            Self::Stopped => Reason::Progressing,
+        }
+    }
+}
+
+fn git_reason(error: &GitError) -> Reason {
+    match error {
+        GitError::HostRefused(_) | GitError::Invalid(UrlError::HostRefused(_)) => Reason::HostRefused,
+        GitError::Invalid(_) | GitError::BranchInvalid(_) => Reason::Invalid,
+        GitError::NotFound(_) | GitError::NotGit(..) | GitError::Redirected(_) => Reason::RepositoryNotFound,
+        GitError::AuthenticationFailed(_) => Reason::AuthenticationFailed,
+        GitError::HostVerificationFailed(_) | GitError::CaInvalid(_) => Reason::HostVerificationFailed,
+        GitError::RepositoryTooLarge { .. } | GitError::TooLarge { .. } => Reason::RepositoryTooLarge,
+        GitError::TimedOut(_) => Reason::TimedOut,
+        GitError::BranchMissing { .. } | GitError::NotACommit { .. } => Reason::BranchMissing,
+        GitError::PathMissing { .. } | GitError::UnsafeEntry { .. } => Reason::InvalidFile,
+        GitError::CommitMissing { .. } | GitError::Corrupt(..) => Reason::Corrupt,
+        GitError::Unreachable(..) | GitError::Storage(_) | GitError::Client(_) | GitError::Stopped => {
+            Reason::Unreachable
+        }
+    }
+}
+
+/// What was read last.
+#[derive(Clone, Debug)]
+pub(super) struct Read {
+    from: TenantSourceSpec,
+    /// Of which commit.
+    pub commit: CommitId,
+    /// Its tenant files.
+    pub parsed: Parsed,
+}
+
+/// Where the repository is and how it opens.
+pub(super) async fn remote(
+    source: &TenantSource,
+    platform: &Platform,
+    urls: &UrlPolicy,
+) -> Result<Remote, ReadError> {
+    let url = GitUrl::parse(&source.spec.repository.url, urls)?;
+    let access = match &source.spec.repository.credentials {
+        None => Access::default(),
+        Some(name) => Access::from_secret(&secret(platform, name).await?)?,
+    };
+    Ok(Remote { owner: source.name_any(), url, credentials: access.credentials, ca: access.ca })
+}
+
+async fn secret(platform: &Platform, name: &str) -> Result<BTreeMap<String, Vec<u8>>, ReadError> {
+    let namespace = platform.settings.namespace.clone();
+    let name = name.to_owned();
+    match Api::<Secret>::namespaced(platform.cluster.client(), &namespace).get_opt(&name).await {
+        Ok(Some(secret)) => {
+            Ok(secret.data.unwrap_or_default().into_iter().map(|(key, value)| (key, value.0)).collect())
+        }
+        Ok(None) => Err(ReadError::SecretMissing { namespace, name }),
+        Err(error) => Err(ReadError::SecretUnreadable { namespace, name, source: Box::new(error) }),
+    }
+}
+
+/// The head's tenant files. All of them or an error: a part is never taken for the whole.
+pub(super) async fn read(
+    git: &Git,
+    remote: &Remote,
+    spec: &TenantSourceSpec,
+    last: Option<Arc<Read>>,
+) -> Result<Arc<Read>, ReadError> {
+    let heads = counted("heads", git.heads(remote).await)?;
+    if let Some(last) = &last
+        && heads.get(&spec.branch) == Some(&last.commit)
+        && last.from.repository.url == spec.repository.url
+        && last.from.path == spec.path
+    {
+        return Ok(last.clone());
+    }
+    let commit = counted("fetch", git.fetch(remote, &spec.branch, Depth::Full).await)?;
+    let directory = counted("read", git.directory(remote, &commit, &spec.path, LIMITS).await)?;
+    let files = Files {
+        regular: directory
+            .files
+            .into_iter()
+            .map(|(name, file)| (name, SourceFile { blob: file.blob, content: file.content }))
+            .collect(),
+        unreadable: directory.ignored,
+    };
+    let parsed = tokio::task::spawn_blocking(move || {
+        let nothing = Parsed::default();
+        parse(&files, last.as_ref().map_or(&nothing, |last| &last.parsed))
+    })
+    .await
+    .map_err(|_| ReadError::Stopped)?;
+    Ok(Arc::new(Read { from: spec.clone(), commit, parsed }))
+}
+
+fn counted<T>(operation: &'static str, outcome: Result<T, GitError>) -> Result<T, GitError> {
+    let reason = outcome.as_ref().map_or_else(git_reason, |_| Reason::Succeeded);
+    GIT_REQUESTS.with_label_values(&[operation, reason.as_str()]).inc();
+    outcome
+}

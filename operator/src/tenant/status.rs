@@ -1,0 +1,236 @@
+//! How it went → what the tenant is told. Pure: the caller writes it.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::ResourceExt;
+
+use super::{
+    reconcile::{Converged, Error},
+    validate::{ValidTenant, origin},
+};
+use crate::{
+    api::{IntegrationService, Tenant, TenantStatus, tenant::TenantEnvironment},
+    cluster::ReconcileError,
+    conditions::{Claim, IN_SYNC, READY, Reason, Wellness, is_true, merge},
+    names,
+    retry::Retry,
+};
+
+/// How many problems of services are listed.
+const PROBLEMS: usize = 10;
+
+/// What one pass knows at its end.
+pub struct Report<'a> {
+    /// As it was read.
+    pub tenant: &'a Tenant,
+    /// None where it is not valid.
+    pub valid: Option<&'a ValidTenant>,
+    /// How it went.
+    pub outcome: Result<&'a Converged, &'a Error>,
+    /// Everything in its home namespace, the hand-made ones too.
+    pub services: &'a [Arc<IntegrationService>],
+}
+
+/// The status that follows; equal input gives an equal status, at any time.
+pub fn status(report: &Report<'_>, now: Timestamp) -> TenantStatus {
+    let Report { tenant, valid, outcome, services } = report;
+    let old = tenant.status.clone().unwrap_or_default();
+    let mut claims = match outcome {
+        Ok(converged) => wellness(*valid, converged),
+        Err(error) => failure(error),
+    }
+    .claims();
+    claims.push(in_sync(tenant));
+    let generation = tenant.metadata.generation.unwrap_or_default();
+    let ready = services.iter().filter(|service| is_true(conditions(service), READY)).count();
+    TenantStatus {
+        observed_generation: Some(generation),
+        origin: Some(origin(tenant).to_owned()),
+        environments: valid.map_or(old.environments, environments),
+        services_ready: Some(format!("{ready}/{}", services.len())),
+        problems: problems(services),
+        conditions: merge(&old.conditions, &claims, generation, now),
+    }
+}
+
+fn wellness(valid: Option<&ValidTenant>, converged: &Converged) -> Wellness {
+    let Converged { settling, left } = converged;
+    let spaces = valid.map_or(0, |tenant| tenant.environments.len() + 1);
+    if let Some(namespace) = settling.first() {
+        let message =
+            format!("{} of {spaces} namespaces are being set up, such as {namespace}", settling.len());
+        return Wellness::Reconciling(Reason::Progressing, message);
+    }
+    let held = valid.map_or(&[][..], |tenant| &tenant.held);
+    if let Some(first) = held.first() {
+        let message = format!(
+            "environment {} is not valid and {} stays as it is: the platform team sees why in the Environment's status",
+            first.environment, first.namespace
+        );
+        return Wellness::Stalled(Reason::EnvironmentMissing, message);
+    }
+    Wellness::Ready(if left.is_empty() {
+        format!("{spaces} namespaces")
+    } else {
+        format!("{spaces} namespaces; left as it is, since the tenant is no longer in it: {}", left.join(", "))
+    })
+}
+
+fn failure(error: &Error) -> Wellness {
+    let (reason, message) = (error.reason(), error.to_string());
+    match (error.retry(), reason) {
+        (Retry::Never, _) | (_, Reason::NamespaceForeign | Reason::PoliciesMissing) => {
+            Wellness::Stalled(reason, message)
+        }
+        (Retry::After(_) | Retry::Backoff, _) => Wellness::Reconciling(reason, message),
+    }
+}
+
+fn in_sync(tenant: &Tenant) -> Claim {
+    let annotation = |key: &str| tenant.annotations().get(key);
+    let (status, reason, message) = if let Some(problem) = annotation(names::SOURCE_PROBLEM) {
+        (false, Reason::InvalidFile, problem.clone())
+    } else if let Some(since) = annotation(names::ORPHANED) {
+        (false, Reason::Orphaned, format!("Git has no file of it since {since}; it serves on"))
+    } else {
+        (true, Reason::Succeeded, String::new())
+    };
+    Claim { type_: IN_SYNC, status, reason, message }
+}
+
+/// In promotion order, those that are held at the end.
+fn environments(tenant: &ValidTenant) -> Vec<TenantEnvironment> {
+    let usable =
+        tenant.environments.iter().map(|space| (&space.environment, &space.namespace, &space.promotes_from));
+    let held = tenant.held.iter().map(|held| (&held.environment, &held.namespace, &held.promotes_from));
+    usable
+        .chain(held)
+        .map(|(name, namespace, promotes_from)| TenantEnvironment {
+            name: name.clone(),
+            namespace: namespace.clone(),
+            promotes_from: promotes_from.clone(),
+        })
+        .collect()
+}
+
+/// `service: message` of those that are not ready, by name.
+fn problems(services: &[Arc<IntegrationService>]) -> Vec<String> {
+    let mut problems: Vec<String> = services
+        .iter()
+        .filter_map(|service| {
+            let ready = conditions(service).iter().find(|condition| condition.type_ == READY)?;
+            (ready.status != "True").then(|| {
+                let told = if ready.message.is_empty() { &ready.reason } else { &ready.message };
+                format!("{}: {told}", service.name_any())
+            })
+        })
+        .collect();
+    problems.sort();
+    problems.truncate(PROBLEMS);
+    problems
+}
+
+fn conditions(service: &IntegrationService) -> &[Condition] {
+    service.status.as_ref().map_or(&[], |status| &status.conditions)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{environment::check, tenant::validate::validate};
+
+    fn at(text: &str) -> Timestamp {
+        text.parse().unwrap()
+    }
+
+    fn acme(annotations: &str) -> Tenant {
+        let yaml = format!(
+            "{{apiVersion: imaas.dev/v1alpha1, kind: Tenant, metadata: {{name: acme, generation: 3, annotations: {{{annotations}}}}}, spec: {{}}}}"
+        );
+        serde_saphyr::from_str(&yaml).unwrap()
+    }
+
+    fn service(name: &str, ready: &str, message: &str) -> Arc<IntegrationService> {
+        let yaml = format!(
+            "{{apiVersion: imaas.dev/v1alpha1, kind: IntegrationService, metadata: {{name: {name}}}, \
+             spec: {{repository: {{url: https://git.example.com/a}}, runtime: camel}}, \
+             status: {{conditions: [{{type: Ready, status: '{ready}', reason: Unhealthy, message: '{message}', lastTransitionTime: '2026-01-01T00:00:00Z'}}]}}}}"
+        );
+        Arc::new(serde_saphyr::from_str(&yaml).unwrap())
+    }
+
+    fn told(tenant: &Tenant, converged: &Converged, services: &[Arc<IntegrationService>]) -> TenantStatus {
+        let environment: crate::api::Environment = serde_saphyr::from_str(
+            "{apiVersion: imaas.dev/v1alpha1, kind: Environment, metadata: {name: dev}, spec: {default: true}}",
+        )
+        .unwrap();
+        let valid = validate(tenant, &check(&[environment])).unwrap();
+        let report = Report { tenant, valid: Some(&valid), outcome: Ok(converged), services };
+        status(&report, at("2026-01-01T00:00:00Z"))
+    }
+
+    fn claim<'a>(status: &'a TenantStatus, type_: &str) -> (&'a str, &'a str, &'a str) {
+        let c = status.conditions.iter().find(|c| c.type_ == type_).unwrap();
+        (&c.status, &c.reason, &c.message)
+    }
+
+    #[test]
+    fn services_are_counted_and_ten_problems_are_listed() {
+        let mut services: Vec<_> =
+            (0..12).map(|n| service(&format!("s{n:02}"), "False", "image missing")).collect();
+        services.push(service("well", "True", "fine"));
+        let status = told(&acme(""), &Converged::default(), &services);
+        assert_eq!(status.services_ready.as_deref(), Some("1/13"));
+        assert_eq!(status.problems.len(), 10);
+        assert_eq!(status.problems[0], "s00: image missing");
+        assert_eq!(claim(&status, "Ready"), ("True", "Succeeded", "2 namespaces"));
+        assert_eq!(status.environments[0].namespace, "acme-dev");
+    }
+
+    #[test]
+    fn a_broken_or_missing_file_is_told_without_taking_readiness() {
+        for (annotations, wanted) in [
+            ("", ("True", "Succeeded", "")),
+            (
+                "imaas.dev/source-problem: 'line 3: unknown field'",
+                ("False", "InvalidFile", "line 3: unknown field"),
+            ),
+            (
+                "imaas.dev/orphaned-since: 4f2a",
+                ("False", "Orphaned", "Git has no file of it since 4f2a; it serves on"),
+            ),
+        ] {
+            let status = told(&acme(annotations), &Converged::default(), &[]);
+            assert_eq!(claim(&status, "InSync"), wanted);
+            assert_eq!(claim(&status, "Ready").0, "True");
+        }
+    }
+
+    #[test]
+    fn what_is_left_behind_and_what_is_under_way_is_told() {
+        let left = Converged { left: vec!["acme-test".into()], ..Converged::default() };
+        let status = told(&acme(""), &left, &[]);
+        assert_eq!(
+            claim(&status, "Ready").2,
+            "2 namespaces; left as it is, since the tenant is no longer in it: acme-test"
+        );
+        let settling = Converged { settling: vec!["acme-dev".into()], ..Converged::default() };
+        assert_eq!(claim(&told(&acme(""), &settling, &[]), "Reconciling").0, "True");
+    }
+
+    #[test]
+    fn the_same_pass_gives_the_same_status_later() {
+        let mut tenant = acme("");
+        let first = told(&tenant, &Converged::default(), &[]);
+        tenant.status = Some(first.clone());
+        let valid = None;
+        let later = status(
+            &Report { tenant: &tenant, valid, outcome: Err(&Error::Deleted), services: &[] },
+            at("2026-02-01T00:00:00Z"),
+        );
+        assert_eq!(later.environments, first.environments, "what was known stays told");
+        assert_eq!(told(&tenant, &Converged::default(), &[]), first);
+    }
+}

@@ -1,0 +1,437 @@
+//! Wire Tenant and the Environments → a tenant in which nothing is missing. Pure.
+//!
+//! What schema and CEL say is checked again: the safety of all other tenants hangs on these names.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use kube::ResourceExt;
+
+use crate::{
+    api::{IntegrationServiceSpec, Member, MemberKind, Role, ServiceEntry, Tenant},
+    environment::{
+        Checked, Problem, Problems, ValidEnvironment, ValidNetwork, ValidQuota,
+        check::{exceeded, resolved},
+    },
+    names::{self, environment_namespace, is_label},
+};
+
+/// Longest name of a tenant: with `-`, an environment's twelve characters still fit a DNS label.
+const NAME_LENGTH: usize = 50;
+/// Longest name of a service.
+const SERVICE_LENGTH: usize = 40;
+/// Most services of one tenant, so that every list stays short.
+const SERVICES: usize = 300;
+
+/// A tenant whose names are known to be its own.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ValidTenant {
+    /// `metadata.name`.
+    pub name: String,
+    /// The `TenantSource` it comes from, or `manual`.
+    pub origin: String,
+    /// Roles in the home namespace, where no environment's map applies.
+    pub members: Vec<Subject>,
+    /// The environments it is in, in promotion order.
+    pub environments: Vec<ValidSpace>,
+    /// Environments it is in that cannot be used now. What stands there stays as it is.
+    pub held: Vec<Held>,
+    /// By name, unique.
+    pub services: Vec<ValidService>,
+}
+
+/// One environment of the tenant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ValidSpace {
+    /// Name of the Environment.
+    pub environment: String,
+    /// `<tenant>-<environment>`, at most 63 characters.
+    pub namespace: String,
+    /// Omitted environments are passed over.
+    pub promotes_from: Option<String>,
+    /// Within the environment's max.
+    pub quota: ValidQuota,
+    /// With the environment's role map applied.
+    pub members: Vec<Subject>,
+    /// What every service may call.
+    pub networks: Vec<ValidNetwork>,
+}
+
+/// An environment that is not valid.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Held {
+    /// Name of the Environment.
+    pub environment: String,
+    /// Its namespace, if there is one.
+    pub namespace: String,
+    /// Omitted environments are passed over, this one is not.
+    pub promotes_from: Option<String>,
+}
+
+/// Who may do what in one namespace. Ordered, so that lists of them are.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Subject {
+    /// What counts there.
+    pub role: Role,
+    /// Of what `name` is the name.
+    pub kind: MemberKind,
+    /// As the cluster's authentication says it.
+    pub name: String,
+    /// Of a `ServiceAccount`, and only of one.
+    pub namespace: Option<String>,
+}
+
+/// A service with a name that fits everything that is derived from it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ValidService {
+    /// At most 40 characters.
+    pub name: String,
+    /// As in the tenant file.
+    pub spec: IntegrationServiceSpec,
+}
+
+/// Checks `tenant` against the Environments that there are.
+pub fn validate(tenant: &Tenant, environments: &Checked) -> Result<ValidTenant, Problems> {
+    let mut problems = Vec::new();
+    let name = tenant.name_any();
+    problems.extend(name_problem(&name));
+    let members = members(&tenant.spec.members, &mut problems);
+    let has = |environment: &str| is_in(tenant, environments, environment);
+    let mut valid = ValidTenant {
+        origin: origin(tenant).to_owned(),
+        members: effective(&members, None),
+        environments: Vec::new(),
+        held: Vec::new(),
+        services: services(&tenant.spec.services, environments, &mut problems),
+        name,
+    };
+    for environment in tenant.spec.environments.keys().filter(|name| environments.named(name).is_none()) {
+        problems.push(unknown(format!("spec.environments.{environment}"), environment));
+    }
+    for link in environments.chain(has) {
+        let namespace = environment_namespace(&valid.name, &link.environment);
+        match environments.named(&link.environment) {
+            Some(Ok(environment)) => valid.environments.push(ValidSpace {
+                namespace,
+                promotes_from: link.promotes_from,
+                quota: quota(tenant, environment, &mut problems),
+                members: effective(&members, Some(environment)),
+                networks: environment.networks.iter().filter(|network| network.default).cloned().collect(),
+                environment: link.environment,
+            }),
+            Some(Err(_)) => valid.held.push(Held {
+                environment: link.environment,
+                namespace,
+                promotes_from: link.promotes_from,
+            }),
+            None => {}
+        }
+    }
+    if problems.is_empty() { Ok(valid) } else { Err(Problems(problems)) }
+}
+
+/// Where the Tenant comes from: a `TenantSource`'s name, or `manual`.
+pub fn origin(tenant: &Tenant) -> &str {
+    tenant.annotations().get(names::ORIGIN).map_or(names::MANUAL, String::as_str)
+}
+
+/// Every tenant is in a default environment, and in another one that its file names; omission is said.
+fn is_in(tenant: &Tenant, environments: &Checked, name: &str) -> bool {
+    match tenant.spec.environments.get(name) {
+        Some(own) => !own.omit,
+        None => environments.is_default(name),
+    }
+}
+
+fn name_problem(name: &str) -> Option<Problem> {
+    const RESERVED: [&str; 4] = ["default", "kube", "imaas", "openshift"];
+    let message = if !is_label(name, NAME_LENGTH) {
+        "must be at most 50 lower-case letters, digits and `-`, begin with a letter and not end in `-`"
+    } else if RESERVED.contains(&name) || name.starts_with("kube-") || name.starts_with("imaas-") {
+        "is reserved: choose one that does not begin with kube- or imaas- and is not default, kube, imaas or openshift"
+    } else {
+        return None;
+    };
+    Some(Problem::new("metadata.name", format!("{name:?} {message}")))
+}
+
+fn unknown(field: String, environment: &str) -> Problem {
+    Problem::new(
+        field,
+        format!("there is no Environment {environment:?}: correct the name or remove the line"),
+    )
+}
+
+fn quota(tenant: &Tenant, environment: &ValidEnvironment, problems: &mut Vec<Problem>) -> ValidQuota {
+    let field = format!("spec.environments.{}.quota", environment.name);
+    let own = tenant.spec.environments.get(&environment.name).and_then(|own| own.quota.as_ref());
+    let Some(own) = own else { return environment.quota.default.clone() };
+    let quota = resolved(own, &environment.quota.default, &field, problems);
+    let max = &environment.quota.max;
+    for name in exceeded(&quota, max) {
+        let most = match name {
+            "cpu" => max.cpu.0.clone(),
+            "memory" => max.memory.0.clone(),
+            _ => max.pods.to_string(),
+        };
+        problems.push(Problem::new(
+            format!("{field}.{name}"),
+            format!(
+                "is above the most that {} gives, {most}: lower it or ask the platform team",
+                environment.name
+            ),
+        ));
+    }
+    quota
+}
+
+fn members<'a>(members: &'a [Member], problems: &mut Vec<Problem>) -> Vec<&'a Member> {
+    let mut seen = BTreeSet::new();
+    for (index, member) in members.iter().enumerate() {
+        let Member { kind, name, namespace, role: _ } = member;
+        let field = format!("spec.members[{index}]");
+        if !seen.insert((kind, name, namespace)) {
+            problems.push(Problem::new(
+                format!("{field}.name"),
+                format!("{name:?} is listed twice: keep the line with the role that is meant"),
+            ));
+        }
+        if name.is_empty() || name.starts_with("system:") {
+            problems.push(Problem::new(
+                format!("{field}.name"),
+                format!("{name:?} is a system identity or empty"),
+            ));
+        }
+        if (*kind == MemberKind::ServiceAccount) != namespace.is_some() {
+            problems.push(Problem::new(
+                format!("{field}.namespace"),
+                "goes with kind ServiceAccount, and only with it",
+            ));
+        }
+    }
+    members.iter().collect()
+}
+
+/// Sorted and without repetition, so that the order in the file makes no difference.
+fn effective(members: &[&Member], environment: Option<&ValidEnvironment>) -> Vec<Subject> {
+    let subjects: BTreeSet<Subject> = members
+        .iter()
+        .map(|member| Subject {
+            role: environment.map_or(member.role, |environment| environment.effective(member.role)),
+            kind: member.kind,
+            name: member.name.clone(),
+            namespace: member.namespace.clone(),
+        })
+        .collect();
+    subjects.into_iter().collect()
+}
+
+fn services(
+    entries: &[ServiceEntry],
+    environments: &Checked,
+    problems: &mut Vec<Problem>,
+) -> Vec<ValidService> {
+    if entries.len() > SERVICES {
+        problems.push(Problem::new("spec.services", format!("{} are more than {SERVICES}", entries.len())));
+    }
+    let mut services = BTreeMap::new();
+    for (index, entry) in entries.iter().enumerate() {
+        let field = format!("spec.services[{index}]");
+        problems.extend(service_name_problem(&entry.name, &field));
+        for name in entry.spec.branches.keys().filter(|name| environments.named(name).is_none()) {
+            problems.push(unknown(format!("{field}.branches.{name}"), name));
+        }
+        let service = ValidService { name: entry.name.clone(), spec: entry.spec.clone() };
+        if services.insert(entry.name.clone(), service).is_some() {
+            problems.push(Problem::new(format!("{field}.name"), format!("{:?} is listed twice", entry.name)));
+        }
+    }
+    services.into_values().collect()
+}
+
+fn service_name_problem(name: &str, field: &str) -> Option<Problem> {
+    let message = if !is_label(name, SERVICE_LENGTH) {
+        "must be at most 40 lower-case letters, digits and `-`, begin with a letter and not end in `-`"
+    } else if ["-canary", "-stable", "-preview"].iter().any(|end| name.ends_with(end)) {
+        "must not end in -canary, -stable or -preview: these names are the operator's"
+    } else {
+        return None;
+    };
+    Some(Problem::new(format!("{field}.name"), format!("{name:?} {message}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::{
+        api::{Environment, EnvironmentSpec, TenantSpec},
+        environment::check,
+    };
+
+    fn environments() -> Checked {
+        let list: Vec<Environment> = serde_saphyr::from_str(
+            r#"
+- {apiVersion: imaas.dev/v1alpha1, kind: Environment, metadata: {name: dev}, spec: {default: true}}
+- apiVersion: imaas.dev/v1alpha1
+  kind: Environment
+  metadata: {name: test}
+  spec: {default: true, promotesFrom: dev}
+- apiVersion: imaas.dev/v1alpha1
+  kind: Environment
+  metadata: {name: prod}
+  spec:
+    default: true
+    promotesFrom: test
+    quota: {default: {cpu: "2", memory: 4Gi, pods: 20}, max: {cpu: "16", memory: 32Gi}}
+    roles: {developer: viewer}
+- {apiVersion: imaas.dev/v1alpha1, kind: Environment, metadata: {name: lab}, spec: {}}
+- {apiVersion: imaas.dev/v1alpha1, kind: Environment, metadata: {name: broken}, spec: {quota: {default: {cpu: x}}}}
+"#,
+        )
+        .unwrap();
+        check(&list)
+    }
+
+    fn acme(spec: &str) -> Result<ValidTenant, Problems> {
+        named("acme", spec)
+    }
+
+    fn named(name: &str, spec: &str) -> Result<ValidTenant, Problems> {
+        let spec: TenantSpec = serde_saphyr::from_str(spec).unwrap();
+        validate(&Tenant::new(name, spec), &environments())
+    }
+
+    fn places(tenant: &ValidTenant) -> Vec<(&str, Option<&str>)> {
+        tenant.environments.iter().map(|e| (e.namespace.as_str(), e.promotes_from.as_deref())).collect()
+    }
+
+    #[test]
+    fn a_tenant_is_in_every_default_environment_and_in_those_it_names() {
+        let plain = acme("{}").unwrap();
+        assert_eq!(
+            places(&plain),
+            [("acme-dev", None), ("acme-test", Some("dev")), ("acme-prod", Some("test"))]
+        );
+        assert_eq!(plain.origin, "manual");
+        let other = acme("{environments: {test: {omit: true}, lab: {}}}").unwrap();
+        assert_eq!(places(&other), [("acme-dev", None), ("acme-lab", None), ("acme-prod", Some("dev"))]);
+    }
+
+    #[test]
+    fn a_quota_is_the_tenants_own_up_to_the_max_and_else_the_default() {
+        let tenant = acme("{environments: {prod: {quota: {cpu: \"8\"}}}}").unwrap();
+        let quota = &tenant.environments[2].quota;
+        assert_eq!((quota.cpu.0.as_str(), quota.memory.0.as_str(), quota.pods), ("8", "4Gi", 20));
+        assert!(acme("{environments: {prod: {quota: {cpu: 16000m, memory: 32768Mi}}}}").is_ok());
+    }
+
+    #[test]
+    fn the_environments_role_map_decides_there_and_nowhere_else() {
+        let tenant = acme("{members: [{kind: Group, name: devs, role: developer}]}").unwrap();
+        let role = |members: &[Subject]| members[0].role;
+        assert_eq!(role(&tenant.members), Role::Developer);
+        assert_eq!(role(&tenant.environments[0].members), Role::Developer);
+        assert_eq!(role(&tenant.environments[2].members), Role::Viewer);
+    }
+
+    #[test]
+    fn an_environment_that_is_not_valid_is_held_and_the_rest_goes_on() {
+        let tenant = acme("{environments: {broken: {}}}").unwrap();
+        assert_eq!(tenant.environments.len(), 3);
+        assert_eq!(tenant.held[0].namespace, "acme-broken");
+    }
+
+    #[test]
+    fn every_problem_names_its_field_and_the_way_out() {
+        let repository = "repository: {url: https://git.example.com/a}, runtime: camel";
+        for (spec, wanted) in [
+            (
+                "{environments: {tset: {omit: true}}}".to_owned(),
+                "spec.environments.tset: there is no Environment \"tset\": correct the name or remove the line",
+            ),
+            (
+                "{environments: {prod: {quota: {cpu: \"17\"}}}}".to_owned(),
+                "spec.environments.prod.quota.cpu: is above the most that prod gives, 16: lower it or ask the platform team",
+            ),
+            (
+                "{environments: {prod: {quota: {pods: 21}}}}".to_owned(),
+                "spec.environments.prod.quota.pods: is above the most that prod gives, 20: lower it or ask the platform team",
+            ),
+            (
+                "{environments: {dev: {quota: {memory: lots}}}}".to_owned(),
+                "spec.environments.dev.quota.memory: \"lots\" is no amount above zero: write it like 16Gi or 512Mi",
+            ),
+            (
+                "{members: [{kind: User, name: jo, role: owner}, {kind: User, name: jo, role: viewer}]}"
+                    .to_owned(),
+                "spec.members[1].name: \"jo\" is listed twice: keep the line with the role that is meant",
+            ),
+            (
+                "{members: [{kind: Group, name: 'system:masters', role: owner}]}".to_owned(),
+                "spec.members[0].name: \"system:masters\" is a system identity or empty",
+            ),
+            (
+                "{members: [{kind: ServiceAccount, name: ci, role: developer}]}".to_owned(),
+                "spec.members[0].namespace: goes with kind ServiceAccount, and only with it",
+            ),
+            (
+                format!("{{services: [{{name: a, {repository}}}, {{name: a, {repository}}}]}}"),
+                "spec.services[1].name: \"a\" is listed twice",
+            ),
+            (
+                format!("{{services: [{{name: a-canary, {repository}}}]}}"),
+                "spec.services[0].name: \"a-canary\" must not end in -canary, -stable or -preview: these names are the operator's",
+            ),
+            (
+                format!("{{services: [{{name: a, {repository}, branches: {{prd: main}}}}]}}"),
+                "spec.services[0].branches.prd: there is no Environment \"prd\": correct the name or remove the line",
+            ),
+        ] {
+            assert_eq!(acme(&spec).unwrap_err().to_string(), wanted, "{spec}");
+        }
+    }
+
+    #[test]
+    fn reserved_and_impossible_names_are_refused() {
+        let long = "a".repeat(51);
+        for name in [
+            "kube-system",
+            "kube",
+            "imaas-x",
+            "imaas",
+            "default",
+            "openshift",
+            "Acme",
+            "a.b",
+            "-a",
+            "a-",
+            "",
+            &long,
+        ] {
+            assert!(named(name, "{}").is_err(), "{name:?}");
+        }
+        assert!(named("kubernetes", "{}").is_ok());
+    }
+
+    fn spaces(name: &str, environment: &str) -> Option<Vec<String>> {
+        let list = [Environment::new(environment, EnvironmentSpec { default: true, ..Default::default() })];
+        let valid = validate(&Tenant::new(name, TenantSpec::default()), &check(&list)).ok()?;
+        let spaces = valid.environments.iter().map(|space| space.namespace.clone());
+        Some(spaces.chain([names::home_namespace(&valid.name)]).collect())
+    }
+
+    proptest! {
+        /// Whatever names are asked for: two tenants that are accepted share no namespace.
+        #[test]
+        fn two_valid_tenants_share_no_namespace(
+            a in "[a-c-]{1,6}", b in "[a-c-]{1,6}",
+            x in "([a-c-]{1,4}|home)", y in "([a-c-]{1,4}|home)",
+        ) {
+            prop_assume!(a != b);
+            if let (Some(one), Some(other)) = (spaces(&a, &x), spaces(&b, &y)) {
+                prop_assert!(one.iter().all(|namespace| !other.contains(namespace)), "{one:?} {other:?}");
+            }
+        }
+    }
+}

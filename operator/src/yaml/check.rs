@@ -1,0 +1,301 @@
+//! A tree against a schema: every problem, each with its place and words for the author. Pure.
+//!
+//! Structural schemas use a score of keywords, and a test holds that ours use no other; a library for all of JSON
+//! Schema would bring thirty crates, and its words are for people who write schemas.
+
+use std::collections::HashMap;
+
+use kube::core::cel::{ErrorKind, Validator};
+use serde_json::Value;
+
+use super::{
+    MAX_PROBLEMS, Problem,
+    node::{Content, Entry, Node},
+    schema::Form,
+};
+use crate::api::Quantity;
+
+/// Adds what is wrong with `tree` to `problems`.
+pub(super) fn check(form: &Form, tree: &Node, problems: &mut Vec<Problem>) {
+    let mut checker = Checker { form, problems };
+    checker.value(&form.schema, tree, "");
+    if problems.len() < MAX_PROBLEMS {
+        rules(form, tree, problems);
+    }
+}
+
+struct Checker<'a> {
+    form: &'a Form,
+    problems: &'a mut Vec<Problem>,
+}
+
+impl Checker<'_> {
+    fn tell(&mut self, node: &Node, path: &str, message: impl Into<String>) {
+        self.problems.push(node.problem(path.to_owned(), message));
+    }
+
+    fn value(&mut self, schema: &Value, node: &Node, path: &str) {
+        if schema["x-kubernetes-int-or-string"] == true {
+            return self.quantity(schema, node, path);
+        }
+        match (schema["type"].as_str(), &node.content) {
+            (_, Content::Scalar(Value::Null)) if schema["nullable"] == true => {}
+            (Some("object"), Content::Mapping(entries)) => self.mapping(schema, node, entries, path),
+            (Some("array"), Content::Sequence(items)) => self.sequence(schema, node, items, path),
+            (Some("string"), Content::Scalar(Value::String(text))) => self.text(schema, node, text, path),
+            (Some("integer"), Content::Scalar(Value::Number(number))) if !number.is_f64() => {
+                self.bounds(schema, node, number.as_f64(), path);
+            }
+            (Some("number"), Content::Scalar(Value::Number(number))) => {
+                self.bounds(schema, node, number.as_f64(), path);
+            }
+            // A schema without a type takes anything: what it means is checked after the merge.
+            (Some("boolean"), Content::Scalar(Value::Bool(_))) | (None, _) => {}
+            (Some(expected), _) => self.tell(node, path, mismatch(expected, node)),
+        }
+    }
+
+    fn mapping(&mut self, schema: &Value, node: &Node, entries: &[Entry], path: &str) {
+        let no_fields = serde_json::Map::new();
+        let properties = schema["properties"].as_object().unwrap_or(&no_fields);
+        let others = &schema["additionalProperties"];
+        for entry in entries {
+            let inner = join(path, &entry.key);
+            if let Some(schema) = properties.get(&entry.key) {
+                self.value(schema, &entry.value, &inner);
+            } else if others.is_object() {
+                self.value(others, &entry.value, &inner);
+            } else if others != true && schema["x-kubernetes-preserve-unknown-fields"] != true {
+                let message = self.unknown(&inner, &entry.key, properties.keys());
+                self.problems.push(entry.problem(inner, message));
+            }
+        }
+        for required in schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+            if node.entry(required).is_none() {
+                self.tell(node, &join(path, required), "missing");
+            }
+        }
+        self.count(schema, node, entries.len(), ["minProperties", "maxProperties"], path);
+    }
+
+    fn sequence(&mut self, schema: &Value, node: &Node, items: &[Node], path: &str) {
+        self.count(schema, node, items.len(), ["minItems", "maxItems"], path);
+        let keys: Vec<_> = schema["x-kubernetes-list-map-keys"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+            .collect();
+        let mut seen = HashMap::new();
+        let most = schema["maxItems"].as_u64().and_then(|most| usize::try_from(most).ok());
+        for (index, item) in items.iter().take(most.unwrap_or(usize::MAX)).enumerate() {
+            let inner = format!("{path}[{index}]");
+            self.value(&schema["items"], item, &inner);
+            let identity: Option<Vec<_>> =
+                keys.iter().map(|key| item.entry(key).map(|entry| entry.value.json().to_string())).collect();
+            if let (Some(identity), Some(key)) = (identity, keys.first())
+                && let Some(first) = seen.insert(identity.join(" "), item.start.line)
+                && let Some(entry) = item.entry(key)
+            {
+                let message = format!("{} is listed twice, first in line {first}", identity.join(" "));
+                self.problems.push(entry.value.problem(join(&inner, key), message));
+            }
+        }
+    }
+
+    fn text(&mut self, schema: &Value, node: &Node, text: &str, path: &str) {
+        if let Some(allowed) = schema["enum"].as_array() {
+            if !allowed.iter().any(|value| value == text) {
+                let message = self.not_allowed(path, text, allowed);
+                self.tell(node, path, message);
+            }
+            return;
+        }
+        self.count(schema, node, text.chars().count(), ["minLength", "maxLength"], path);
+        if let Some(pattern) = schema["pattern"].as_str()
+            && !text.is_empty()
+            && !self.form.patterns.get(pattern).is_some_and(|regex| regex.is_match(text))
+        {
+            self.tell(node, path, format!("{} is not {}", quoted(text), shape(pattern)));
+        }
+    }
+
+    fn quantity(&mut self, schema: &Value, node: &Node, path: &str) {
+        let text = match &node.content {
+            Content::Scalar(Value::Null) if schema["nullable"] == true => return,
+            Content::Scalar(Value::String(text)) => text.clone(),
+            Content::Scalar(other) => other.to_string(),
+            Content::Sequence(_) | Content::Mapping(_) => {
+                return self.tell(node, path, mismatch("string", node));
+            }
+        };
+        let fits = schema["pattern"]
+            .as_str()
+            .is_none_or(|pattern| self.form.patterns.get(pattern).is_some_and(|regex| regex.is_match(&text)));
+        if !fits || Quantity(text.clone()).millis().is_none() {
+            let example = if path.ends_with("memory") { "512Mi or 16Gi" } else { "8 or 250m" };
+            self.tell(node, path, format!("{} is not a quantity such as {example}", quoted(&text)));
+        }
+    }
+
+    fn bounds(&mut self, schema: &Value, node: &Node, number: Option<f64>, path: &str) {
+        let Some(number) = number else { return };
+        let (least, most) = (schema["minimum"].as_f64(), schema["maximum"].as_f64());
+        if least.is_some_and(|least| number < least) || most.is_some_and(|most| number > most) {
+            let message = match (least, most) {
+                (Some(least), Some(most)) => format!("must be between {least} and {most}"),
+                (Some(least), None) => format!("must be at least {least}"),
+                (_, most) => format!("must be at most {}", most.unwrap_or_default()),
+            };
+            self.tell(node, path, message);
+        }
+    }
+
+    fn count(&mut self, schema: &Value, node: &Node, count: usize, limits: [&str; 2], path: &str) {
+        let [least, most] = limits.map(|limit| schema[limit].as_u64());
+        let count = count as u64;
+        let what = match limits[1] {
+            "maxLength" => "characters",
+            "maxItems" => "entries",
+            _ => "fields",
+        };
+        if least.is_some_and(|least| count < least) {
+            let message =
+                if count == 0 { "must not be empty".to_owned() } else { format!("has too few {what}") };
+            self.tell(node, path, message);
+        }
+        if let Some(most) = most.filter(|most| count > *most) {
+            self.tell(node, path, format!("has {count} {what}, at most {most} are accepted"));
+        }
+    }
+
+    fn unknown<'k>(&self, path: &str, key: &str, known: impl Iterator<Item = &'k String>) -> String {
+        if self.form.fields_to_come.contains(&without_indices(path).as_str()) {
+            return "not supported yet".to_owned();
+        }
+        let known: Vec<_> = known.map(String::as_str).collect();
+        match (nearest(key, &known), known.as_slice()) {
+            (Some(near), _) => format!("unknown field, did you mean {near:?}?"),
+            (None, [only]) => format!("unknown field, only `{only}` is accepted here"),
+            (None, _) => "unknown field".to_owned(),
+        }
+    }
+
+    fn not_allowed(&self, path: &str, text: &str, allowed: &[Value]) -> String {
+        if self.form.values_to_come.contains(&(without_indices(path).as_str(), text)) {
+            return format!("{text:?} is not supported yet");
+        }
+        let allowed: Vec<_> = allowed.iter().filter_map(Value::as_str).collect();
+        match (nearest(text, &allowed), allowed.as_slice()) {
+            (_, [only]) => format!("must be {only}"),
+            (Some(near), _) => {
+                format!("{} is not one of {}, did you mean {near:?}?", quoted(text), allowed.join(", "))
+            }
+            (None, _) => format!("{} is not one of {}", quoted(text), allowed.join(", ")),
+        }
+    }
+}
+
+/// The schema's CEL rules. Where the schema already found something, a rule that could not be evaluated says nothing.
+fn rules(form: &Form, tree: &Node, problems: &mut Vec<Problem>) {
+    let Err(errors) = Validator::new().validate_compiled(&form.rules, &tree.json(), None) else { return };
+    let shaped = problems.is_empty();
+    for error in errors.into_vec() {
+        if error.kind != ErrorKind::ValidationFailure && !shaped {
+            continue;
+        }
+        // A rule of the whole object names its field in the message.
+        let (path, message) = match error.message.split_once(": ") {
+            Some((path, rest)) if error.field_path.is_empty() && !path.contains(' ') => (path, rest),
+            _ => (error.field_path.as_str(), error.message.as_str()),
+        };
+        if !problems.iter().any(|problem| problem.path == path) {
+            problems.push(located(tree, path).problem(path.to_owned(), message));
+        }
+    }
+}
+
+/// The value at `path`, or the nearest above it.
+pub(super) fn located<'a>(tree: &'a Node, path: &str) -> &'a Node {
+    let mut node = tree;
+    for part in path.split(['.', '[']).filter(|part| !part.is_empty()) {
+        let next = match (&node.content, part.strip_suffix(']')) {
+            (Content::Sequence(items), Some(index)) => {
+                index.parse::<usize>().ok().and_then(|at| items.get(at))
+            }
+            _ => node.entry(part).map(|entry| &entry.value),
+        };
+        match next {
+            Some(next) => node = next,
+            None => break,
+        }
+    }
+    node
+}
+
+fn join(path: &str, key: &str) -> String {
+    if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }
+}
+
+/// `a[3].b` as `a[].b`.
+fn without_indices(path: &str) -> String {
+    path.chars().filter(|c| !c.is_ascii_digit()).collect()
+}
+
+/// The word that was probably meant.
+fn nearest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
+    let allowed = (word.chars().count() / 3).clamp(1, 2);
+    known
+        .iter()
+        .map(|candidate| {
+            (strsim::damerau_levenshtein(&word.to_lowercase(), &candidate.to_lowercase()), *candidate)
+        })
+        .filter(|(distance, _)| *distance <= allowed)
+        .min()
+        .map(|(_, candidate)| candidate)
+}
+
+/// A value for a message: short, whatever was written.
+fn quoted(text: &str) -> String {
+    match text.char_indices().nth(60) {
+        Some((end, _)) => format!("\"{}…\"", &text[..end]),
+        None => format!("{text:?}"),
+    }
+}
+
+fn mismatch(expected: &str, node: &Node) -> String {
+    let found = match &node.content {
+        Content::Scalar(Value::Null) => "nothing".to_owned(),
+        Content::Scalar(Value::String(text)) => quoted(text),
+        Content::Scalar(other) => other.to_string(),
+        Content::Sequence(_) => "a list".to_owned(),
+        Content::Mapping(_) => "fields".to_owned(),
+    };
+    match (expected, &node.content) {
+        ("object", _) => format!("expected fields, found {found}"),
+        ("array", _) => format!("expected a list, found {found}"),
+        ("string", Content::Scalar(Value::Number(_) | Value::Bool(_))) => {
+            format!("expected text, found {found}: write it in quotes, as \"{found}\"")
+        }
+        ("string", _) => format!("expected text, found {found}"),
+        ("integer", _) => format!("expected a whole number, found {found}"),
+        ("boolean", _) => format!("expected true or false, found {found}"),
+        (other, _) => format!("expected {other}, found {found}"),
+    }
+}
+
+/// A pattern in words.
+fn shape(pattern: &str) -> String {
+    match pattern {
+        r"^[a-z]([-a-z0-9]*[a-z0-9])?$" => {
+            "a name: lower-case letters, digits and `-`, beginning with a letter and not ending in `-`"
+                .to_owned()
+        }
+        r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$" | r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$" => {
+            "the name of a Kubernetes object: lower-case letters, digits and `-`".to_owned()
+        }
+        r"^[A-Za-z0-9._][A-Za-z0-9._/-]*$" => "a plain relative path, such as `services/orders`".to_owned(),
+        r"^sha256:[0-9a-f]{64}$" => "a digest: `sha256:` and 64 hexadecimal digits".to_owned(),
+        other => format!("of the form {other}"),
+    }
+}

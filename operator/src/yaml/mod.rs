@@ -1,0 +1,118 @@
+//! Files that tenants write: bytes in, a valid value or every problem with its position out. Pure.
+//!
+//! Strict where the API server is lenient: an unknown field is an error, and so is everything of YAML that a
+//! description never needs (anchors, tags, merge keys, several documents), since each of them has been an attack.
+//! The schema is the one that the CRD carries, so Git and `kubectl apply` cannot disagree about a field.
+
+mod check;
+mod merge;
+mod node;
+mod schema;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::api::{DescriptorSpec, ServiceDescriptor, Tenant};
+
+use node::Node;
+
+/// The most that is read of one file, in bytes.
+pub const MAX_BYTES: usize = 64 << 10;
+/// How many problems of one file are told; nobody reads more.
+const MAX_PROBLEMS: usize = 50;
+
+/// What is wrong in a file, and where.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Problem {
+    /// From 1; 0 where the problem has no place in a file.
+    pub line: u32,
+    /// In characters, from 1; 0 like `line`.
+    pub column: u32,
+    /// Such as `spec.services[0].runtime`; empty for the file as a whole.
+    pub path: String,
+    /// What to change.
+    pub message: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.line > 0 {
+            write!(f, "{}:{}: ", self.line, self.column)?;
+        }
+        if !self.path.is_empty() {
+            write!(f, "{}: ", self.path)?;
+        }
+        f.write_str(&self.message)
+    }
+}
+
+/// Reads a tenant file. All problems are told, in the order of the file.
+pub fn tenant(text: &[u8]) -> Result<Tenant, Vec<Problem>> {
+    let (tree, mut problems) = node::compose(text).map_err(|problem| vec![problem])?;
+    check::check(&schema::TENANT, &tree, &mut problems);
+    typed(&tree, problems)
+}
+
+/// Reads `imaas.yaml`. What stands under `environments` is checked as it is after the merge, for each of them.
+pub fn descriptor(text: &[u8]) -> Result<ServiceDescriptor, Vec<Problem>> {
+    let (tree, mut problems) = node::compose(text).map_err(|problem| vec![problem])?;
+    check::check(&schema::DESCRIPTOR, &tree, &mut problems);
+    let (base, patches) = merge::split(&tree);
+    for (environment, patch) in patches {
+        let merged = merge::patched(&base, patch);
+        let mut found = Vec::new();
+        check::check(&schema::SETTINGS, &merged, &mut found);
+        let inside = |problem: &Problem| patch.contains(problem.line, problem.column);
+        problems.extend(found.into_iter().filter(inside).map(|problem| Problem {
+            path: format!("environments.{environment}.{}", problem.path),
+            ..problem
+        }));
+    }
+    typed(&tree, problems)
+}
+
+/// What `descriptor` says for `environment`: its patch merged over the rest (RFC 7386), and checked again.
+///
+/// A descriptor that [`descriptor`] returned cannot fail here.
+pub fn settings(descriptor: &ServiceDescriptor, environment: &str) -> Result<DescriptorSpec, Vec<Problem>> {
+    let Some(patch) = descriptor.environments.get(environment) else { return Ok(descriptor.spec.clone()) };
+    let base = serde_json::to_value(&descriptor.spec).unwrap_or_default();
+    let tree = merge::patched(&Node::of(&base), &Node::of(&Value::Object(patch.clone())));
+    let mut problems = Vec::new();
+    check::check(&schema::SETTINGS, &tree, &mut problems);
+    for problem in &mut problems {
+        problem.path = format!("environments.{environment}.{}", problem.path);
+    }
+    typed(&tree, problems)
+}
+
+/// Line and column of the value at `path` in a file, or of the nearest above it; for problems that only show beside
+/// other files.
+pub fn place(text: &[u8], path: &str) -> (u32, u32) {
+    match node::compose(text) {
+        Ok((tree, _)) => {
+            let start = check::located(&tree, path).start;
+            (start.line, start.column)
+        }
+        Err(problem) => (problem.line, problem.column),
+    }
+}
+
+/// The value, where there is no problem.
+fn typed<T: DeserializeOwned>(tree: &Node, mut problems: Vec<Problem>) -> Result<T, Vec<Problem>> {
+    if problems.is_empty() {
+        match serde_json::from_value(tree.json()) {
+            Ok(value) => return Ok(value),
+            // The schema says more than the type, so this is a defect of ours; the author still gets an answer.
+            Err(error) => problems.push(tree.problem(String::new(), error.to_string())),
+        }
+    }
+    problems.sort();
+    problems.dedup();
+    problems.truncate(MAX_PROBLEMS);
+    Err(problems)
+}

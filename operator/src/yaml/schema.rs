@@ -1,0 +1,208 @@
+//! The schemas that files are checked against: the CRD's own for a tenant, the types' own for a descriptor.
+
+use std::{collections::HashMap, sync::LazyLock};
+
+use kube::{
+    CustomResourceExt,
+    core::{
+        cel::{CompiledSchema, compile_schema},
+        schema::{OptionalEnum, OptionalIntOrString, StructuralSchemaRewriter},
+    },
+};
+use regex::Regex;
+use schemars::{JsonSchema, generate::SchemaSettings, transform::AddNullable};
+use serde_json::{Value, json};
+
+use crate::api::{API_VERSION, DescriptorSpec, ServiceDescriptor, Tenant};
+
+/// A kind of file.
+pub(super) struct Form {
+    /// Structural: nothing but types, fields, bounds and CEL rules, without references.
+    pub schema: Value,
+    /// Its CEL rules.
+    pub rules: CompiledSchema,
+    /// Its patterns. One that does not compile is missing here, and refuses every value.
+    pub patterns: HashMap<String, Regex>,
+    /// Fields of the design whose behaviour is not built, as `spec.services[].uses`.
+    pub fields_to_come: &'static [&'static str],
+    /// Values of the design whose behaviour is not built.
+    pub values_to_come: &'static [(&'static str, &'static str)],
+}
+
+impl Form {
+    fn new(
+        schema: Value,
+        fields_to_come: &'static [&'static str],
+        values_to_come: &'static [(&'static str, &'static str)],
+    ) -> Self {
+        let mut patterns = HashMap::new();
+        collect_patterns(&schema, &mut patterns);
+        Self { rules: compile_schema(&schema), schema, patterns, fields_to_come, values_to_come }
+    }
+}
+
+fn collect_patterns(schema: &Value, patterns: &mut HashMap<String, Regex>) {
+    match schema {
+        Value::Object(fields) => {
+            if let Some(Value::String(pattern)) = fields.get("pattern")
+                && let Ok(regex) = Regex::new(pattern)
+            {
+                patterns.insert(pattern.clone(), regex);
+            }
+            fields.values().for_each(|value| collect_patterns(value, patterns));
+        }
+        Value::Array(items) => items.iter().for_each(|item| collect_patterns(item, patterns)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+/// A tenant file: the Tenant's spec, and of `metadata` the name only.
+pub(super) static TENANT: LazyLock<Form> = LazyLock::new(|| {
+    let crd = serde_json::to_value(Tenant::crd()).unwrap_or_default();
+    let stored = &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
+    let schema = json!({
+        "type": "object",
+        "required": ["apiVersion", "kind", "metadata", "spec"],
+        "properties": {
+            "apiVersion": { "type": "string", "enum": [API_VERSION] },
+            "kind": { "type": "string", "enum": ["Tenant"] },
+            "metadata": {
+                "type": "object",
+                "required": ["name"],
+                "properties": { "name": { "type": "string" } },
+            },
+            "spec": stored["properties"]["spec"],
+        },
+        "x-kubernetes-validations": stored["x-kubernetes-validations"],
+    });
+    let to_come =
+        &["spec.suspend", "spec.limits", "spec.quota", "spec.services[].exportTo", "spec.services[].uses"];
+    Form::new(schema, to_come, &[])
+});
+
+/// `imaas.yaml`.
+pub(super) static DESCRIPTOR: LazyLock<Form> = LazyLock::new(|| {
+    let mut schema = structural::<ServiceDescriptor>();
+    schema["properties"]["apiVersion"]["enum"] = json!([API_VERSION]);
+    schema["properties"]["kind"]["enum"] = json!(["ServiceDescriptor"]);
+    Form::new(schema, SETTINGS_TO_COME, VALUES_TO_COME)
+});
+
+/// `imaas.yaml` for one environment, after the merge.
+pub(super) static SETTINGS: LazyLock<Form> =
+    LazyLock::new(|| Form::new(structural::<DescriptorSpec>(), SETTINGS_TO_COME, VALUES_TO_COME));
+
+const SETTINGS_TO_COME: &[&str] = &[
+    "expose",
+    "uses",
+    "schedule",
+    "scaling.max",
+    "scaling.cpu",
+    "scaling.memory",
+    "scaling.triggers",
+    "scaling.schedule",
+    "rollout.steps",
+    "rollout.analysis",
+];
+
+const VALUES_TO_COME: &[(&str, &str)] =
+    &[("type", "batch"), ("rollout.strategy", "canary"), ("rollout.strategy", "blueGreen")];
+
+/// The schema of `T` by the steps with which kube makes a CRD's.
+fn structural<T: JsonSchema>() -> Value {
+    SchemaSettings::openapi3()
+        .with(|settings| {
+            settings.inline_subschemas = true;
+            settings.meta_schema = None;
+        })
+        .with_transform(AddNullable::default())
+        .with_transform(StructuralSchemaRewriter)
+        .with_transform(OptionalEnum)
+        .with_transform(OptionalIntOrString)
+        .into_generator()
+        .into_root_schema_for::<T>()
+        .to_value()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What `check` looks at, and what says nothing about a value.
+    const KNOWN: &[&str] = &[
+        "type",
+        "properties",
+        "required",
+        "items",
+        "additionalProperties",
+        "enum",
+        "pattern",
+        "minLength",
+        "maxLength",
+        "minItems",
+        "maxItems",
+        "minProperties",
+        "maxProperties",
+        "minimum",
+        "maximum",
+        "nullable",
+        "x-kubernetes-int-or-string",
+        "x-kubernetes-list-map-keys",
+        "x-kubernetes-validations",
+        "description",
+        "title",
+        "default",
+        "format",
+        "x-kubernetes-list-type",
+    ];
+
+    fn every_keyword(schema: &Value, path: &str) {
+        let fields = schema.as_object().unwrap_or_else(|| panic!("{path}: {schema}"));
+        for (keyword, value) in fields {
+            match keyword.as_str() {
+                "properties" => value
+                    .as_object()
+                    .unwrap()
+                    .iter()
+                    .for_each(|(name, schema)| every_keyword(schema, &format!("{path}.{name}"))),
+                "items" => every_keyword(value, &format!("{path}[]")),
+                "additionalProperties" if value.is_object() => every_keyword(value, &format!("{path}.*")),
+                "anyOf" => assert!(fields.contains_key("x-kubernetes-int-or-string"), "{path}: anyOf"),
+                known => assert!(KNOWN.contains(&known), "{path}: `{known}` is not checked"),
+            }
+        }
+    }
+
+    #[test]
+    fn every_keyword_of_our_schemas_is_checked() {
+        for form in [&*TENANT, &*DESCRIPTOR, &*SETTINGS] {
+            every_keyword(&form.schema, "");
+            assert!(!form.patterns.is_empty());
+        }
+    }
+
+    #[test]
+    fn every_pattern_and_rule_of_our_schemas_compiles() {
+        fn rules(schema: &CompiledSchema) {
+            assert!(schema.compilation_errors().is_empty(), "{:?}", schema.compilation_errors());
+            schema.properties.values().for_each(rules);
+            schema.items.iter().for_each(|items| rules(items));
+            schema.additional_properties.iter().for_each(|values| rules(values));
+        }
+        fn patterns(schema: &Value, form: &Form) {
+            if let Some(pattern) = schema.get("pattern").and_then(Value::as_str) {
+                assert!(form.patterns.contains_key(pattern), "{pattern}");
+            }
+            match schema {
+                Value::Object(fields) => fields.values().for_each(|value| patterns(value, form)),
+                Value::Array(items) => items.iter().for_each(|item| patterns(item, form)),
+                _ => {}
+            }
+        }
+        for form in [&*TENANT, &*DESCRIPTOR, &*SETTINGS] {
+            rules(&form.rules);
+            patterns(&form.schema, form);
+        }
+        assert!(!TENANT.rules.validations.is_empty(), "the rules of metadata.name are there");
+    }
+}

@@ -1,0 +1,439 @@
+use std::time::{Duration, Instant};
+
+use proptest::prelude::{Strategy as _, *};
+
+use super::{DescriptorSpec, Problem, descriptor, settings, tenant};
+use crate::api::{MemberKind, Role, Strategy, WorkloadType};
+
+const TENANT: &str = r#"apiVersion: imaas.dev/v1alpha1
+kind: Tenant
+metadata: {name: acme}
+spec:
+  contact: integrations@acme.example
+  members:
+    - {kind: Group, name: acme-leads, role: owner}
+  environments:
+    test: {omit: true}
+    prod: {quota: {cpu: 8, memory: 16Gi}}
+  services:
+    - name: orders
+      repository: {url: "https://git.example.com/acme/orders.git", credentials: orders-git}
+      path: services/orders
+      runtime: camel
+      branches: {prod: release/1.x}
+"#;
+
+const DESCRIPTOR: &str = r#"apiVersion: imaas.dev/v1alpha1
+kind: ServiceDescriptor
+type: worker
+runtimeVersion: "4.4"
+ports: [{name: http, port: 8290}]
+resources: {cpu: 0.5, memory: 512Mi}
+scaling: {min: 2}
+env: {LOG_LEVEL: info}
+environments:
+  prod:
+    scaling: {min: 3}
+    env: {LOG_LEVEL: null, REGION: eu}
+    rollout: {strategy: recreate}
+"#;
+
+fn told(problems: &[Problem]) -> Vec<String> {
+    problems.iter().map(ToString::to_string).collect()
+}
+
+fn tenant_problems(text: impl AsRef<[u8]>) -> Vec<String> {
+    told(&tenant(text.as_ref()).expect_err("this file is broken"))
+}
+
+/// What is told of the good tenant file after one replacement.
+fn tenant_with(good: &str, bad: &str) -> Vec<String> {
+    assert!(TENANT.contains(good), "{good}");
+    tenant_problems(TENANT.replacen(good, bad, 1))
+}
+
+fn descriptor_with(good: &str, bad: &str) -> Vec<String> {
+    assert!(DESCRIPTOR.contains(good), "{good}");
+    told(&descriptor(DESCRIPTOR.replacen(good, bad, 1).as_bytes()).expect_err("this file is broken"))
+}
+
+#[test]
+fn a_good_tenant_file_is_read_whole() {
+    let tenant = tenant(TENANT.as_bytes()).unwrap();
+    assert_eq!(tenant.metadata.name.as_deref(), Some("acme"));
+    let spec = tenant.spec;
+    assert_eq!((spec.members[0].kind, spec.members[0].role), (MemberKind::Group, Role::Owner));
+    assert!(spec.environments["test"].omit);
+    assert_eq!(spec.environments["prod"].quota.as_ref().unwrap().cpu.as_ref().unwrap().0, "8");
+    let service = &spec.services[0];
+    assert_eq!((service.name.as_str(), service.spec.runtime.as_str()), ("orders", "camel"));
+    assert_eq!(service.spec.branches["prod"], "release/1.x");
+}
+
+#[test]
+fn a_good_descriptor_is_read_and_merged_by_environment() {
+    let descriptor = descriptor(DESCRIPTOR.as_bytes()).unwrap();
+    assert_eq!(descriptor.spec.type_, WorkloadType::Worker);
+    assert_eq!(descriptor.spec.resources.cpu.millis(), Some(500));
+    assert_eq!(settings(&descriptor, "dev").unwrap(), descriptor.spec);
+
+    let prod: DescriptorSpec = settings(&descriptor, "prod").unwrap();
+    assert_eq!((prod.scaling.min, prod.rollout.strategy), (3, Strategy::Recreate));
+    assert_eq!(prod.env.into_iter().collect::<Vec<_>>(), [("REGION".to_owned(), "eu".to_owned())]);
+    assert_eq!(prod.resources, descriptor.spec.resources, "what a patch does not name stays");
+}
+
+#[test]
+#[expect(clippy::too_many_lines, reason = "a table")]
+fn every_mistake_in_a_tenant_file_is_told_with_its_place() {
+    for (good, bad, expected) in [
+        (
+            "runtime: camel",
+            "path2: x",
+            vec![
+                "12:7: spec.services[0].runtime: missing",
+                "15:7: spec.services[0].path2: unknown field, did you mean \"path\"?",
+            ],
+        ),
+        ("  services:", "  servces:", vec!["11:3: spec.servces: unknown field, did you mean \"services\"?"]),
+        (
+            "cpu: 8,",
+            "cpu: \"8 cores\",",
+            vec!["10:25: spec.environments.prod.quota.cpu: \"8 cores\" is not a quantity such as 8 or 250m"],
+        ),
+        (
+            "16Gi",
+            "1e99",
+            vec![
+                "10:36: spec.environments.prod.quota.memory: \"1e+99\" is not a quantity such as 512Mi or 16Gi",
+            ],
+        ),
+        (
+            "cpu: 8,",
+            "cpu: 9223372036854775808,",
+            vec![
+                "10:25: spec.environments.prod.quota.cpu: \"9223372036854775808\" is not a quantity such as 8 or 250m",
+            ],
+        ),
+        (
+            "omit: true",
+            "omit: yes",
+            vec!["9:18: spec.environments.test.omit: expected true or false, found \"yes\""],
+        ),
+        (
+            "{name: acme}",
+            "{name: acme, labels: {a: b}}",
+            vec!["3:24: metadata.labels: unknown field, only `name` is accepted here"],
+        ),
+        ("{name: acme}", "{name: kube-acme}", vec!["3:18: metadata.name: this name is reserved"]),
+        (
+            "{name: acme}",
+            "{name: Acme}",
+            vec![
+                "3:18: metadata.name: at most 50 lower-case letters, digits and `-`, beginning with a letter and not ending in `-`",
+            ],
+        ),
+        ("kind: Tenant", "kind: Tennant", vec!["2:7: kind: must be Tenant"]),
+        ("v1alpha1", "v1", vec!["1:13: apiVersion: must be imaas.dev/v1alpha1"]),
+        (
+            "role: owner",
+            "role: onwer",
+            vec![
+                "7:45: spec.members[0].role: \"onwer\" is not one of owner, developer, viewer, did you mean \"owner\"?",
+            ],
+        ),
+        (
+            "kind: Group",
+            "kind: ServiceAccount",
+            vec!["7:7: spec.members[0]: `namespace` goes with kind ServiceAccount, and only with it"],
+        ),
+        (
+            "acme-leads",
+            "system:masters",
+            vec!["7:27: spec.members[0].name: system identities cannot be members"],
+        ),
+        (
+            "name: orders",
+            "name: Orders",
+            vec![
+                "12:13: spec.services[0].name: \"Orders\" is not a name: lower-case letters, digits and `-`, beginning with a letter and not ending in `-`",
+            ],
+        ),
+        (
+            "name: orders",
+            "name: orders-canary",
+            vec![
+                "12:13: spec.services[0].name: must not end in -canary, -stable or -preview: these names are the operator's",
+            ],
+        ),
+        (
+            "https://git",
+            "https://me:hush@git",
+            vec![
+                "13:25: spec.services[0].repository.url: must not hold a user or password: put them in a Secret and name it in `credentials`",
+            ],
+        ),
+        (
+            "path: services/orders",
+            "path: services/../x",
+            vec!["14:13: spec.services[0].path: must be a plain relative path, such as `services/orders`"],
+        ),
+        (
+            "path: services/orders",
+            "path: 12",
+            vec!["14:13: spec.services[0].path: expected text, found 12: write it in quotes, as \"12\""],
+        ),
+        (
+            "  contact: integrations@acme.example",
+            "  contact: \"\"",
+            vec!["5:12: spec.contact: must not be empty"],
+        ),
+        (
+            "  contact: integrations@acme.example",
+            "  suspend: true",
+            vec!["5:3: spec.suspend: not supported yet"],
+        ),
+        ("  contact: integrations@acme.example", "  limits: {}", vec!["5:3: spec.limits: not supported yet"]),
+        (
+            "  contact: integrations@acme.example",
+            "  quota: {cpu: 8}",
+            vec!["5:3: spec.quota: not supported yet"],
+        ),
+        (
+            "      runtime: camel",
+            "      runtime: camel\n      exportTo: [{tenant: beta}]\n      uses: []",
+            vec![
+                "16:7: spec.services[0].exportTo: not supported yet",
+                "17:7: spec.services[0].uses: not supported yet",
+            ],
+        ),
+        (
+            "  services:",
+            "  services:\n    - {name: orders, runtime: camel, repository: {url: \"https://h/x\"}}",
+            vec!["13:13: spec.services[1].name: \"orders\" is listed twice, first in line 12"],
+        ),
+    ] {
+        assert_eq!(tenant_with(good, bad), expected, "{good} -> {bad}");
+    }
+}
+
+#[test]
+fn every_mistake_in_a_descriptor_is_told_with_its_place() {
+    for (good, bad, expected) in [
+        ("type: worker", "type: batch", vec!["3:7: type: \"batch\" is not supported yet"]),
+        ("type: worker", "type: daemon", vec!["3:7: type: \"daemon\" is not one of api, worker"]),
+        (
+            "\"4.4\"",
+            "4.4",
+            vec!["4:17: runtimeVersion: expected text, found 4.4: write it in quotes, as \"4.4\""],
+        ),
+        ("8290", "0", vec!["5:28: ports[0].port: must be between 1 and 65535"]),
+        ("8290", "70000", vec!["5:28: ports[0].port: must be between 1 and 65535"]),
+        ("8290", "-1", vec!["5:28: ports[0].port: must be between 1 and 65535"]),
+        ("8290", "0808", vec!["5:28: ports[0].port: expected a whole number, found \"0808\""]),
+        (
+            "{min: 2}",
+            "{min: 2, max: 6, cpu: 70}",
+            vec!["7:19: scaling.max: not supported yet", "7:27: scaling.cpu: not supported yet"],
+        ),
+        (
+            "env: {LOG_LEVEL: info}",
+            "expose: {path: /orders}\nuses: []\nschedule: \"@daily\"",
+            vec![
+                "8:1: expose: not supported yet",
+                "9:1: uses: not supported yet",
+                "10:1: schedule: not supported yet",
+            ],
+        ),
+        (
+            "env: {LOG_LEVEL: info}",
+            "env: {PORT: 8080}",
+            vec!["8:13: env.PORT: expected text, found 8080: write it in quotes, as \"8080\""],
+        ),
+        (
+            "env: {LOG_LEVEL: info}",
+            "image: {digest: \"latest\"}",
+            vec!["8:17: image.digest: \"latest\" is not a digest: `sha256:` and 64 hexadecimal digits"],
+        ),
+        (
+            "strategy: recreate",
+            "strategy: canary",
+            vec!["13:25: environments.prod.rollout.strategy: \"canary\" is not supported yet"],
+        ),
+        (
+            "    scaling: {min: 3}",
+            "    scaling: {mim: 3}",
+            vec!["11:15: environments.prod.scaling.mim: unknown field, did you mean \"min\"?"],
+        ),
+        ("    scaling: {min: 3}", "    kind: Pod", vec!["11:5: environments.prod.kind: unknown field"]),
+        (
+            "  prod:\n    scaling: {min: 3}",
+            "  test: 3\n  prod:",
+            vec!["10:9: environments.test: expected fields, found 3"],
+        ),
+    ] {
+        assert_eq!(descriptor_with(good, bad), expected, "{good} -> {bad}");
+    }
+}
+
+#[test]
+fn all_problems_are_told_at_once_and_in_order() {
+    let text = TENANT
+        .replacen("contact", "contct", 1)
+        .replacen("role: owner", "role: king", 1)
+        .replacen("runtime: camel", "runtime: Camel!", 1)
+        .replacen("{name: acme}", "{name: default}", 1);
+    let places: Vec<_> = tenant(text.as_bytes())
+        .unwrap_err()
+        .into_iter()
+        .map(|problem| (problem.line, problem.path))
+        .collect();
+    assert_eq!(
+        places,
+        [
+            (3, "metadata.name".to_owned()),
+            (5, "spec.contct".to_owned()),
+            (7, "spec.members[0].role".to_owned()),
+            (15, "spec.services[0].runtime".to_owned()),
+        ]
+    );
+}
+
+#[test]
+fn what_a_description_never_needs_of_yaml_is_refused_with_its_place() {
+    for (text, expected) in [
+        (
+            "a: &x 1\nb: *x\n",
+            vec![
+                "anchors (`&name`) are not accepted: write the value out where it is used",
+                "aliases (`*name`) are not accepted: write the value out",
+            ],
+        ),
+        ("b: *nowhere\n", vec!["aliases (`*name`) are not accepted: write the value out"]),
+        ("a: !!python/object:os.system x\n", vec!["1:4: tags (`!name`) are not accepted: remove it"]),
+        ("<<: {a: b}\n", vec!["1:1: merge keys (`<<`) are not accepted: write the fields out"]),
+        ("kind: Tenant\nkind: Tenant\n", vec!["2:1: `kind` is given twice, first in line 1"]),
+        ("[a, b]: 1\n", vec!["1:1: a key must be a plain word"]),
+        (
+            "kind: Tenant\n---\nkind: Tenant\n",
+            vec!["2:1: a second document begins: one file is one document"],
+        ),
+        ("", vec!["1:1: the file is empty"]),
+        ("# nothing\n", vec!["1:1: the file is empty"]),
+        ("- a\n", vec!["1:1: expected fields such as `apiVersion: imaas.dev/v1alpha1`"]),
+        ("kind: \"Tenant\n", vec!["2:1: "]),
+        ("%YAML 1.1\n---\nkind: Tenant\n", vec!["1:1: "]),
+        ("kind:\n\tTenant\n", vec!["2:"]),
+        ("a: b\n c: d\n", vec!["2:"]),
+    ] {
+        let told = tenant_problems(text);
+        for part in expected {
+            assert!(
+                told.iter().any(|problem| problem.contains(part)),
+                "{text:?}: {part} is not in {told:#?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn bytes_that_an_editor_does_not_show_are_refused_with_their_place() {
+    for (text, expected) in [
+        (b"\xFF\xFEa\0".as_slice(), "1:1: the file is UTF-16: save it as UTF-8"),
+        (b"\xEF\xBB\xBFa: b", "1:1: the file begins with a byte order mark: save it as UTF-8 without one"),
+        (b"a: b\nc: d\0", "2:5: the invisible character U+0000 stands here: remove it"),
+        ("a: b\nc: \u{202E}d".as_bytes(), "2:4: the invisible character U+202E stands here: remove it"),
+        (b"a: \xC3\x28", "1:4: not UTF-8 from here on: save the file as UTF-8"),
+    ] {
+        assert_eq!(tenant_problems(text), [expected]);
+    }
+}
+
+#[test]
+fn bombs_are_refused_at_once() {
+    let aliases = (1..9).fold("a0: &a0 [x]\n".to_owned(), |text, level| {
+        let below = format!("*a{}, ", level - 1).repeat(9);
+        format!("{text}a{level}: &a{level} [{below}]\n")
+    });
+    let bombs = [
+        aliases.into_bytes(),
+        b"[".repeat(100_000),
+        b"[".repeat(60_000),
+        b"{a: ".repeat(16_000),
+        b"- ".repeat(30_000),
+        b"? ".repeat(30_000),
+        b"- a\n".repeat(5_000_000),
+        b"---\n".repeat(16_000),
+        b"a: {b: c}\n".repeat(6_000),
+        format!("spec: {{{}}}", "a:,".repeat(20_000)).into_bytes(),
+        format!("spec: {{services: [{}]}}", "{name: a},".repeat(6_000)).into_bytes(),
+    ];
+    for bomb in bombs {
+        // A few milliseconds each; the bound leaves room for a busy machine, a bomb that works takes minutes.
+        let begun = Instant::now();
+        let problems = tenant(&bomb).unwrap_err();
+        let head = String::from_utf8_lossy(&bomb[..20]).into_owned();
+        assert!(begun.elapsed() < Duration::from_secs(10), "{head}: {:?}", begun.elapsed());
+        assert!(!problems.is_empty() && problems.len() <= 50, "{head}: {}", problems.len());
+    }
+}
+
+/// Pieces of YAML that a grammar trips over.
+fn fragments() -> impl proptest::strategy::Strategy<Value = String> {
+    proptest::collection::vec(
+        proptest::sample::select(vec![
+            "a",
+            ": ",
+            "\n",
+            "  ",
+            "- ",
+            "{",
+            "}",
+            "[",
+            "]",
+            "&x ",
+            "*x",
+            "!t ",
+            "|\n",
+            ">\n",
+            "'",
+            "\"",
+            "#",
+            "? ",
+            "spec",
+            "services",
+            "name",
+            "metadata",
+            "environments",
+            "prod",
+            "\t",
+            "---\n",
+            "<<",
+            "null",
+            "1e9",
+            "é",
+            ",",
+        ]),
+        0..60,
+    )
+    .prop_map(|parts| parts.concat())
+}
+
+proptest! {
+    #[test]
+    fn no_bytes_make_it_panic(text in proptest::collection::vec(any::<u8>(), 0..200)) {
+        let _ = (tenant(&text), descriptor(&text));
+    }
+
+    #[test]
+    fn no_yaml_makes_it_panic(text in fragments()) {
+        let _ = (tenant(text.as_bytes()), descriptor(text.as_bytes()));
+    }
+
+    #[test]
+    fn a_good_file_cut_anywhere_is_read_or_refused(at in 0..TENANT.len()) {
+        for problem in tenant(&TENANT.as_bytes()[..at]).err().into_iter().flatten() {
+            prop_assert!(problem.line > 0 && problem.column > 0, "{problem}");
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! Files and directories of a commit, also evil ones, and the build id.
+
+use super::*;
+
+const LIMITS: DirectoryLimits =
+    DirectoryLimits { recursive: false, files: 1000, file_bytes: 64 * 1024, total_bytes: 1024 * 1024 };
+
+#[tokio::test]
+async fn g12_a_link_or_submodule_in_place_of_a_file_is_refused() {
+    let lab = lab().await;
+    let repository = &lab.repository;
+    let (link, blob) = (repository.blob(b"../.git/config"), repository.blob(b"text"));
+    let commit = repository.commit("main", &[("a", "1")]);
+    let inner = repository.raw_tree(&[("100644", b"f", &blob)]);
+    let tree = repository.raw_tree(&[
+        ("120000", b"link", &link),
+        ("160000", b"module", &commit),
+        ("40000", b"sub", &inner),
+        ("100644", b"text", &blob),
+    ]);
+    let head = id(&repository.commit_tree("main", &tree));
+    lab.git.fetch(&lab.remote, "main", Depth::One).await.unwrap();
+    for path in [
+        "link",
+        "module",
+        "sub",
+        "link/x",
+        "module/x",
+        "",
+        ".",
+        "../x",
+        "/etc/passwd",
+        "sub//f",
+        "sub/../text",
+    ] {
+        let error = lab.git.file(&lab.remote, &head, path, 100).await.unwrap_err();
+        assert_eq!(error.reason(), "UnsafeEntry", "{path}");
+    }
+    assert_eq!(lab.git.file(&lab.remote, &head, "sub/f", 100).await.unwrap().unwrap(), b"text");
+    assert_eq!(lab.git.file(&lab.remote, &head, "text/f", 100).await.unwrap(), None);
+    assert_eq!(lab.git.file(&lab.remote, &head, "none", 100).await.unwrap(), None);
+    let error = lab.git.file(&lab.remote, &head, "text", 3).await.unwrap_err();
+    assert!(matches!(error, GitError::TooLarge { size: 4, cap: 3, .. }), "{error:?}");
+    assert_eq!(
+        lab.git.directory(&lab.remote, &head, "link", LIMITS).await.unwrap_err().reason(),
+        "UnsafeEntry"
+    );
+    let found = lab.git.directory(&lab.remote, &head, "", LIMITS).await.unwrap();
+    assert_eq!(found.files.keys().collect::<Vec<_>>(), ["text"]);
+    assert_eq!(found.ignored, [("link".into(), "is a symbolic link"), ("module".into(), "is a submodule")]);
+}
+
+#[tokio::test]
+async fn g13_evil_names_are_ignored_and_told() {
+    let lab = lab().await;
+    let repository = &lab.repository;
+    let blob = repository.blob(b"text");
+    let evil: [&[u8]; 9] = [
+        b"..",
+        b".GIT",
+        b".git",
+        b"..\\x",
+        b"a\nb",
+        b"\xff",
+        b"/etc/passwd",
+        ".g\u{200c}it".as_bytes(),
+        b"git~1",
+    ];
+    let mut entries: Vec<(&str, &[u8], &str)> = evil.iter().map(|name| ("100644", *name, &*blob)).collect();
+    entries.push(("100755", b"run.sh", &blob));
+    entries.push(("100644", "größe.yaml".as_bytes(), &blob));
+    let tenants = repository.raw_tree(&entries);
+    let deep = repository.raw_tree(&[("40000", b"tenants", &tenants)]);
+    let head = id(&repository.commit_tree("main", &deep));
+    lab.git.fetch(&lab.remote, "main", Depth::One).await.unwrap();
+    let found = lab.git.directory(&lab.remote, &head, "tenants", LIMITS).await.unwrap();
+    assert_eq!(found.files.keys().collect::<Vec<_>>(), ["größe.yaml", "run.sh"]);
+    assert_eq!((found.files["run.sh"].mode, found.files["größe.yaml"].mode), (0o100_755, 0o100_644));
+    assert_eq!(found.ignored.len(), evil.len(), "{:?}", found.ignored);
+    assert!(found.ignored.iter().all(|(name, _)| !name.contains(char::is_control)));
+    let recursive = DirectoryLimits { recursive: true, ..LIMITS };
+    let found = lab.git.directory(&lab.remote, &head, "", recursive).await.unwrap();
+    assert_eq!(found.files.keys().collect::<Vec<_>>(), ["tenants/größe.yaml", "tenants/run.sh"]);
+    let error = lab.git.directory(&lab.remote, &head, "none", LIMITS).await.unwrap_err();
+    assert_eq!(error.reason(), "PathMissing", "missing is not empty");
+    for limits in [
+        DirectoryLimits { files: 1, ..LIMITS },
+        DirectoryLimits { file_bytes: 3, ..LIMITS },
+        DirectoryLimits { total_bytes: 7, ..LIMITS },
+    ] {
+        let error = lab.git.directory(&lab.remote, &head, "tenants", limits).await.unwrap_err();
+        assert_eq!(error.reason(), "TooLarge", "{limits:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_build_id_changes_only_with_what_is_built() {
+    let lab = lab().await;
+    let repository = &lab.repository;
+    let base = [
+        ("svc/src/a", "1"),
+        ("svc/docs/x", "1"),
+        ("svc/README.md", "1"),
+        ("svc/imaas.yaml", "1"),
+        ("other", "1"),
+    ];
+    let digest = async |files: &[(&str, &str)]| {
+        let head = id(&repository.commit("main", files));
+        lab.git.fetch(&lab.remote, "main", Depth::One).await.unwrap();
+        let exclude = |path: &str| path == "docs" || path == "imaas.yaml" || path.ends_with("README.md");
+        lab.git.tree_digest(&lab.remote, &head, "svc", exclude).await.unwrap()
+    };
+    let first = digest(&base).await;
+    assert_eq!(first.len(), 64);
+    for at in 1..5 {
+        let mut files = base;
+        files[at].1 = "2";
+        assert_eq!(digest(&files).await, first, "{}", files[at].0);
+    }
+    let mut changed = base;
+    changed[0].1 = "2";
+    assert_ne!(digest(&changed).await, first);
+    changed[0] = ("svc/src/b", "1");
+    assert_ne!(digest(&changed).await, first, "a rename");
+    assert_ne!(digest(&[("svc/a", "1")]).await, digest(&[("svc/src/a", "1")]).await);
+    assert_eq!(digest(&base[..1]).await, first, "excluded files may be absent");
+    let blob = repository.blob(b"1");
+    let runnable = repository.raw_tree(&[("100755", b"a", &blob)]);
+    let source = repository.raw_tree(&[("40000", b"src", &runnable)]);
+    let head = id(&repository.commit_tree("main", &repository.raw_tree(&[("40000", b"svc", &source)])));
+    lab.git.fetch(&lab.remote, "main", Depth::One).await.unwrap();
+    assert_ne!(
+        lab.git.tree_digest(&lab.remote, &head, "svc", |_| false).await.unwrap(),
+        first,
+        "the mode counts"
+    );
+}
+
+#[tokio::test]
+async fn g10_a_large_blob_beside_is_not_downloaded() {
+    let limits = Limits { blob_bytes: 50_000, ..Limits::default() };
+    let lab = lab_with(Server::start().await, limits);
+    let head = id(&lab.repository.commit("main", &[("small", "1"), ("large", &noise(7, 400_000))]));
+    lab.git.fetch(&lab.remote, "main", Depth::One).await.unwrap();
+    let received: usize = lab.server.seen().iter().map(|seen| seen.answered).sum();
+    assert!(received < 5_000, "{received}");
+    assert_eq!(lab.git.file(&lab.remote, &head, "small", 9).await.unwrap().unwrap(), b"1");
+    let error = lab.git.file(&lab.remote, &head, "large", 1 << 20).await.unwrap_err();
+    assert_eq!(error.reason(), "TooLarge");
+    assert!(
+        lab.git.tree_digest(&lab.remote, &head, "", |_| false).await.is_ok(),
+        "a digest needs no content"
+    );
+    assert!(lab.git.has(&lab.remote, &head).await, "and the mirror is not taken for broken");
+}

@@ -1,0 +1,426 @@
+//! From settings, runtime and image to the objects that run a service: golden manifests, names, and the rules of the
+//! Pod Security Standard.
+
+use std::collections::BTreeSet;
+
+use imaas_operator::{
+    api::{
+        Cause, DescriptorSpec, IntegrationRuntime, Quantity, Release, Strategy, WorkloadType,
+        environment::Network,
+    },
+    names,
+    release::{Children, ConfigFile, ConfigFiles, Input, RenderError, Rendered, Target, desired, render},
+    runtime::check,
+};
+use k8s_openapi::api::core::v1::{ConfigMap, PodTemplateSpec};
+use kube::ResourceExt;
+use serde_json::json;
+
+const DIGEST: &str = "sha256:4f2a4f2a4f2a4f2a4f2a4f2a4f2a4f2a4f2a4f2a4f2a4f2a4f2a4f2a4f2a4f2a";
+
+fn runtime(name: &str) -> IntegrationRuntime {
+    let text = match name {
+        "container" => include_str!("../../charts/imaas-operator/files/runtimes/container.yaml"),
+        "camel" => include_str!("../../charts/imaas-operator/files/runtimes/camel.yaml"),
+        "wso2-mi" => include_str!("../../charts/imaas-operator/files/runtimes/wso2-mi.yaml"),
+        other => panic!("{other} is not built in"),
+    };
+    serde_saphyr::from_str(text).unwrap()
+}
+
+fn settings(yaml: &str) -> DescriptorSpec {
+    serde_saphyr::from_str(yaml).unwrap()
+}
+
+fn networks() -> Vec<Network> {
+    serde_saphyr::from_str(
+        "
+        - {name: erp, cidrs: [10.20.0.0/16], ports: [443]}
+        - {name: partners, cidrs: ['0.0.0.0/0', '::/0'], except: [10.0.0.0/8, 'fc00::/7']}
+        ",
+    )
+    .unwrap()
+}
+
+fn files() -> ConfigFiles {
+    let file = |bytes: &[u8], executable| ConfigFile { bytes: bytes.to_vec(), executable };
+    ConfigFiles::from([
+        ("orders.properties".to_owned(), file(b"greeting=hello\n", false)),
+        ("certs/erp.der".to_owned(), file(b"\x30\x82\xff", false)),
+        ("check.sh".to_owned(), file(b"#!/bin/sh\n", true)),
+    ])
+}
+
+/// What a test may change before it renders.
+struct Case {
+    runtime: IntegrationRuntime,
+    settings: DescriptorSpec,
+    config: Option<ConfigFiles>,
+    networks: Vec<Network>,
+    digest: String,
+    commit: &'static str,
+    build_id: &'static str,
+    cause: Cause,
+}
+
+fn case(runtime_name: &str, yaml: &str) -> Case {
+    Case {
+        runtime: runtime(runtime_name),
+        settings: settings(yaml),
+        config: None,
+        networks: networks(),
+        digest: DIGEST.to_owned(),
+        commit: "c0ffee00c0ffee00c0ffee00c0ffee00c0ffee00",
+        build_id: "b1d",
+        cause: Cause::Commit,
+    }
+}
+
+impl Case {
+    fn render(&self) -> Result<Rendered, RenderError> {
+        render(&Input {
+            tenant: "acme",
+            service: "orders",
+            environment: "dev",
+            settings: &self.settings,
+            runtime: &self.runtime,
+            networks: &self.networks,
+            image_repository: "registry.example.com/acme/orders",
+            digest: &self.digest,
+            config: self.config.as_ref(),
+            commit: self.commit,
+            build_id: self.build_id,
+            cause: self.cause,
+        })
+    }
+
+    fn name(&self) -> String {
+        self.render().unwrap().release.name_any()
+    }
+
+    fn children(&self) -> Children {
+        let Rendered { release, config_map } = self.render().unwrap();
+        children(&release, config_map.as_ref(), &self.networks)
+    }
+}
+
+fn children(release: &Release, config: Option<&ConfigMap>, networks: &[Network]) -> Children {
+    desired(&Target { tenant: "acme", release, config, networks })
+}
+
+const CONTAINER_API: &str = "
+ports: [{name: http, port: 8000}, {name: grpc, port: 9000}]
+scaling: {min: 2}
+env: {LOG_LEVEL: info, PRICE: 5$ or $(HOME)}
+secrets: [orders-db]
+connects: [partners]
+";
+const CAMEL_API: &str = "
+resources: {cpu: 500m, memory: 384Mi}
+config: config
+";
+const WORKER: &str = "type: worker";
+const MI_44: &str = "{runtimeVersion: '4.4', resources: {cpu: 250m, memory: 1Gi}, connects: [erp]}";
+const MI_41: &str = "{runtimeVersion: '4.1', resources: {cpu: 250m, memory: 1Gi}, instances: one}";
+
+fn cases() -> Vec<(&'static str, Case)> {
+    let mut camel = case("camel", CAMEL_API);
+    camel.config = Some(files());
+    vec![
+        ("container_api", case("container", CONTAINER_API)),
+        ("camel_api_with_config", camel),
+        ("worker_one", case("container", WORKER)),
+        ("wso2_mi_4_4", case("wso2-mi", MI_44)),
+        ("wso2_mi_4_1", case("wso2-mi", MI_41)),
+    ]
+}
+
+#[test]
+fn golden_manifests() {
+    for (name, case) in cases() {
+        let Rendered { release, config_map } = case.render().unwrap();
+        let Children { config_map: config, network_policies, service, disruption_budget, deployment } =
+            children(&release, config_map.as_ref(), &case.networks);
+        let mut release = serde_json::to_value(&release).unwrap();
+        release["spec"]["template"] = json!("as in the Deployment");
+        let all = json!({
+            "1 release": release,
+            "2 config": config,
+            "3 policies": network_policies,
+            "4 service": service,
+            "5 budget": disruption_budget,
+            "6 deployment": deployment,
+        });
+        insta::assert_yaml_snapshot!(name, all);
+    }
+}
+
+#[test]
+fn the_built_in_runtimes_have_no_problem() {
+    for name in ["container", "camel", "wso2-mi"] {
+        let runtime = runtime(name);
+        assert_eq!((runtime.name_any().as_str(), check::problems(&runtime.spec)), (name, vec![]));
+        for profile in &runtime.spec.profiles {
+            let open = profile.ports.iter().chain(&profile.management_ports);
+            assert!(open.clone().all(|port| port.port != 9164), "the management API of MI stays closed");
+        }
+    }
+}
+
+/// <https://kubernetes.io/docs/concepts/security/pod-security-standards/>, `restricted`, and what this operator adds.
+fn assert_restricted(template: &PodTemplateSpec) {
+    let pod = template.spec.as_ref().unwrap();
+    assert!(pod.host_network.is_none() && pod.host_pid.is_none() && pod.host_ipc.is_none());
+    assert_eq!(pod.automount_service_account_token, Some(false));
+    assert_eq!(pod.enable_service_links, Some(false));
+    assert!(pod.service_account_name.is_none() && pod.init_containers.is_none());
+    assert_eq!(pod.image_pull_secrets.as_ref().unwrap()[0].name, names::PULL_SECRET);
+    let security = pod.security_context.as_ref().unwrap();
+    assert_eq!(security.run_as_non_root, Some(true));
+    for id in [security.run_as_user, security.run_as_group, security.fs_group] {
+        assert!(id.unwrap() > 0);
+    }
+    assert_eq!(security.seccomp_profile.as_ref().unwrap().type_, "RuntimeDefault");
+    assert!(security.sysctls.is_none() && security.supplemental_groups.is_none());
+    for volume in pod.volumes.iter().flatten() {
+        let limited = volume.empty_dir.as_ref().is_some_and(|dir| dir.size_limit.is_some());
+        assert!(limited || volume.config_map.is_some(), "{volume:?}");
+    }
+    assert_eq!(pod.containers.len(), 1);
+    let container = &pod.containers[0];
+    let security = container.security_context.as_ref().unwrap();
+    assert_eq!(security.allow_privilege_escalation, Some(false));
+    assert_eq!(security.capabilities.as_ref().unwrap().drop, Some(vec!["ALL".to_owned()]));
+    assert!(security.capabilities.as_ref().unwrap().add.is_none());
+    assert!(security.privileged.is_none() && security.proc_mount.is_none());
+    assert_eq!(container.image.as_deref(), Some(&*format!("registry.example.com/acme/orders@{DIGEST}")));
+    assert!(container.ports.iter().flatten().all(|port| port.host_port.is_none() && port.host_ip.is_none()));
+    let resources = container.resources.as_ref().unwrap();
+    for list in [&resources.requests, &resources.limits] {
+        assert!(["cpu", "memory"].iter().all(|name| list.as_ref().unwrap().contains_key(*name)));
+    }
+}
+
+#[test]
+fn every_template_passes_the_restricted_standard() {
+    for (name, case) in cases() {
+        let template = case.render().unwrap().release.spec.template;
+        assert_restricted(&template);
+        let root = template.spec.unwrap().containers[0].security_context.clone().unwrap();
+        let writable = name.starts_with("wso2");
+        assert_eq!(root.read_only_root_filesystem, Some(!writable), "{name}");
+    }
+}
+
+#[test]
+fn no_service_and_no_policy_opens_a_management_port() {
+    for (_, case) in cases() {
+        let version = case.settings.runtime_version.as_deref();
+        let profile = imaas_operator::runtime::profile(&case.runtime, version).unwrap();
+        let Children { network_policies, service, .. } = case.children();
+        let open = serde_json::to_string(&(service, &network_policies)).unwrap();
+        for port in &profile.management_ports {
+            assert!(!open.contains(&port.port.to_string()), "{open}");
+        }
+        assert!(!open.contains("namespaceSelector"), "{open}");
+        let rules =
+            network_policies.iter().flat_map(|policy| policy.spec.as_ref().unwrap().ingress.iter().flatten());
+        assert!(rules.clone().all(|rule| rule.ports.as_ref().is_some_and(|ports| !ports.is_empty())));
+    }
+}
+
+#[test]
+fn the_same_content_has_the_same_name_whatever_the_commit() {
+    for (_, mut case) in cases() {
+        let before = case.render().unwrap();
+        assert_eq!(before, case.render().unwrap());
+        case.commit = "0123456701234567012345670123456701234567";
+        case.cause = Cause::Promotion;
+        let after = case.render().unwrap();
+        assert_eq!(before.release.name_any(), after.release.name_any());
+        assert_eq!(before.release.spec.template, after.release.spec.template);
+        assert_eq!(before.config_map, after.config_map);
+    }
+}
+
+#[test]
+fn what_says_nothing_about_the_pods_does_not_change_the_name() {
+    let mut case = case("camel", CAMEL_API);
+    let before = case.name();
+    case.settings.ignore = Some(vec!["docs".into()]);
+    case.settings.config = Some("elsewhere".into());
+    case.settings.instances = Some(imaas_operator::api::Instances::Many);
+    case.settings.ports = case.runtime.spec.profiles[0].ports.clone();
+    case.networks.clear();
+    assert_eq!(case.name(), before);
+}
+
+#[test]
+fn each_setting_changes_the_name() {
+    let changes: Vec<(&str, fn(&mut Case))> = vec![
+        ("nothing", |_| ()),
+        ("digest", |c| c.digest = DIGEST.replace('f', "e")),
+        ("build id", |c| c.build_id = "other"),
+        ("type", |c| c.settings.type_ = WorkloadType::Worker),
+        ("version", |c| c.settings.runtime_version = Some("4.18".into())),
+        ("instances", |c| c.settings.instances = Some(imaas_operator::api::Instances::One)),
+        ("port", |c| c.settings.ports[0].port = 8001),
+        ("port's name", |c| c.settings.ports[0].name = "web".into()),
+        ("cpu", |c| c.settings.resources.cpu = Quantity("200m".into())),
+        ("memory", |c| c.settings.resources.memory = Quantity("300Mi".into())),
+        ("scaling", |c| c.settings.scaling.min = 3),
+        ("strategy", |c| c.settings.rollout.strategy = Strategy::Recreate),
+        ("env", |c| drop(c.settings.env.insert("A".into(), "1".into()))),
+        ("env's value", |c| drop(c.settings.env.insert("A".into(), "2".into()))),
+        ("secrets", |c| c.settings.secrets.push("db".into())),
+        ("connects", |c| c.settings.connects.push("erp".into())),
+        ("config", |c| c.config = Some(files())),
+        ("config's bytes", |c| {
+            let mut changed = files();
+            changed.get_mut("check.sh").unwrap().bytes.push(b'x');
+            c.config = Some(changed);
+        }),
+        ("runtime's name", |c| c.runtime.metadata.name = Some("camel-lts".into())),
+        ("runtime's profile", |c| c.runtime.spec.profiles[0].drain.grace_seconds = 61),
+    ];
+    let mut seen = BTreeSet::new();
+    for (what, change) in &changes {
+        let mut case = case("camel", "ports: [{name: http, port: 8000}]");
+        change(&mut case);
+        assert!(seen.insert(case.name()), "{what}");
+    }
+    assert_eq!(seen.len(), changes.len());
+}
+
+#[test]
+fn a_file_that_becomes_executable_changes_the_template_and_the_name() {
+    let mut case = case("camel", "{}");
+    case.config = Some(files());
+    let before = case.render().unwrap();
+    case.config.as_mut().unwrap().get_mut("check.sh").unwrap().executable = false;
+    let after = case.render().unwrap();
+    assert_ne!(before.release.spec.template, after.release.spec.template);
+    assert_ne!(before.release.name_any(), after.release.name_any());
+}
+
+#[test]
+fn a_renamed_release_of_the_same_template_restarts_nothing() {
+    let one = case("camel", "{}");
+    let mut two = case("camel", "{}");
+    two.build_id = "other";
+    let (one, two) = (one.children().deployment, two.children().deployment);
+    assert_ne!(one.annotations()[names::RELEASE], two.annotations()[names::RELEASE]);
+    assert_eq!(one.spec, two.spec);
+}
+
+#[test]
+fn a_single_instance_never_meets_another() {
+    for yaml in ["type: worker", "{instances: one, ports: [{name: http, port: 8000}]}"] {
+        let Children { deployment, disruption_budget, .. } = case("container", yaml).children();
+        let spec = deployment.spec.unwrap();
+        assert_eq!(spec.strategy.unwrap().type_.as_deref(), Some("Recreate"), "{yaml}");
+        assert_eq!((spec.replicas, disruption_budget), (Some(1), None), "{yaml}");
+    }
+}
+
+#[test]
+fn what_cannot_be_rendered_says_what_to_change() {
+    let api = "ports: [{name: http, port: 8000}]";
+    for (runtime, yaml, told) in [
+        ("container", "{}", "ports: an api needs one"),
+        ("container", "{type: worker, scaling: {min: 3}}", "scaling.min: 3 instances"),
+        ("container", "ports: [{name: a, port: 1}, {name: a, port: 2}]", "ports: a 2 is there twice"),
+        ("container", "ports: [{name: a--b, port: 1}]", "must not hold `--`"),
+        ("camel", "ports: [{name: http, port: 9876}]", "keeps for its own management"),
+        ("camel", "env: {JAVA_TOOL_OPTIONS: -Xmx9g}", "env: JAVA_TOOL_OPTIONS is set by the runtime"),
+        ("camel", "env: {A-B: x}", "env: \"A-B\" must be"),
+        ("camel", "secrets: [imaas-registry-pull]", "secrets: imaas-registry-pull is the platform's"),
+        (
+            "camel",
+            "connects: [erb]",
+            "connects: \"erb\" is no network of this environment; it has erp, partners",
+        ),
+        ("camel", "resources: {cpu: 0}", "resources.cpu: \"0\" is not an amount above zero"),
+        ("camel", "resources: {memory: lots}", "resources.memory: \"lots\""),
+        ("wso2-mi", "runtimeVersion: latest", "runtimeVersion: \"latest\" is not a version"),
+    ] {
+        let refused = case(runtime, yaml).render().unwrap_err();
+        assert!(refused.to_string().contains(told), "{refused}");
+    }
+    for digest in ["latest", "sha256:", &DIGEST.to_uppercase(), &DIGEST[..70], &format!("{DIGEST}0")] {
+        let mut case = case("container", api);
+        case.digest = digest.to_owned();
+        assert_eq!(case.render().unwrap_err(), RenderError::Digest, "{digest}");
+    }
+    let mut with_config = case("container", api);
+    with_config.config = Some(files());
+    assert_eq!(with_config.render().unwrap_err(), RenderError::NoConfigMount);
+}
+
+#[test]
+fn an_image_of_another_tenant_is_refused() {
+    let case = case("camel", "{}");
+    let render = |repository| {
+        render(&Input {
+            tenant: "acme",
+            service: "orders",
+            environment: "dev",
+            settings: &case.settings,
+            runtime: &case.runtime,
+            networks: &[],
+            image_repository: repository,
+            digest: DIGEST,
+            config: None,
+            commit: "c",
+            build_id: "b",
+            cause: Cause::Commit,
+        })
+    };
+    assert!(render("registry.example.com/acme/orders").is_ok());
+    for foreign in
+        ["registry.example.com/beta/orders", "registry.example.com/xacme/orders", "docker.io/nginx"]
+    {
+        assert_eq!(render(foreign).unwrap_err(), RenderError::Repository(foreign.to_owned()));
+    }
+}
+
+#[test]
+fn a_template_that_is_too_large_is_refused_with_its_size() {
+    let mut case = case("camel", "{}");
+    case.settings.env.insert("LARGE".into(), "x".repeat(16 * 1024));
+    let RenderError::TemplateTooLarge { size } = case.render().unwrap_err() else { panic!("other") };
+    assert!(size > 17_000, "{size}");
+    case.settings.env.insert("LARGE".into(), "x".repeat(12 * 1024));
+    assert!(case.render().is_ok());
+}
+
+#[test]
+fn an_older_release_comes_back_without_its_files() {
+    let mut case = case("camel", "{}");
+    case.config = Some(files());
+    let release = case.render().unwrap().release;
+    let again = children(&release, None, &case.networks);
+    assert_eq!(again.config_map, None);
+    assert_eq!(again.deployment, case.children().deployment);
+}
+
+#[test]
+fn a_network_that_the_environment_lost_is_closed() {
+    let case = case("wso2-mi", MI_44);
+    let release = case.render().unwrap().release;
+    let before = children(&release, None, &case.networks).network_policies[0].spec.clone().unwrap();
+    assert_eq!(before.egress.as_ref().map(Vec::len), Some(1));
+    let after = children(&release, None, &[]).network_policies[0].spec.clone().unwrap();
+    assert_eq!((after.egress, after.policy_types), (None, Some(vec!["Ingress".to_owned()])));
+    assert_eq!(after.ingress, before.ingress);
+}
+
+/// The Release is stored and read again before it is rolled out; nothing may differ then.
+#[test]
+fn a_stored_release_gives_the_same_objects() {
+    for (_, case) in cases() {
+        let Rendered { release, config_map } = case.render().unwrap();
+        let stored: Release = serde_json::from_str(&serde_json::to_string(&release).unwrap()).unwrap();
+        assert_eq!(children(&stored, config_map.as_ref(), &case.networks), case.children());
+    }
+}

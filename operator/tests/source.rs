@@ -1,0 +1,384 @@
+//! The pure half of the central repository: files in, what is applied, marked or refused out.
+
+use std::{collections::BTreeMap, fs, path::Path, sync::Arc};
+
+use imaas_operator::{
+    api::{Environment, Tenant},
+    git::UrlPolicy,
+    names::{MANAGED_BY, ORIGIN, ORPHANED, SOURCE_PROBLEM},
+    source::{
+        check::{Checked, Surroundings, check},
+        parse::{Files, Parsed, SourceFile, file_name, parse},
+        plan::{Plan, plan},
+    },
+};
+use kube::ResourceExt;
+use proptest::prelude::*;
+
+const COMMIT: &str = "4f2a0b1c4f2a0b1c4f2a0b1c4f2a0b1c4f2a0b1c";
+
+fn text(name: &str) -> String {
+    format!(
+        "apiVersion: imaas.dev/v1alpha1\nkind: Tenant\nmetadata: {{name: {name}}}\nspec:\n  services:\n    - name: orders\n      repository: {{url: \"https://git.example.com/{name}/orders.git\"}}\n      runtime: camel\n"
+    )
+}
+
+fn files<'a>(texts: impl IntoIterator<Item = (&'a str, String)>) -> Files {
+    let regular = texts.into_iter().map(|(file, content)| {
+        let source = SourceFile { blob: format!("{file}{content}"), content: content.into_bytes() };
+        (file.to_owned(), source)
+    });
+    Files { regular: regular.collect(), unreadable: Vec::new() }
+}
+
+/// Dev with a bound, prod with a default only.
+fn environments() -> Vec<Environment> {
+    ["dev:{default: {cpu: 2}, max: {cpu: 8, memory: 16Gi, pods: 50}}", "prod:{default: {cpu: 4, memory: 8Gi}}"]
+        .map(|line| {
+            let (name, quota) = line.split_once(':').unwrap();
+            let text = format!(
+                "{{apiVersion: imaas.dev/v1alpha1, kind: Environment, metadata: {{name: {name}}}, spec: {{quota: {quota}}}}}"
+            );
+            serde_saphyr::from_str(&text).unwrap()
+        })
+        .into()
+}
+
+fn checked_files(files: &Files) -> Checked {
+    let environments = environments();
+    let surroundings = Surroundings {
+        environments: environments.iter().map(|one| (one.name_any(), one)).collect(),
+        runtimes: vec!["camel".to_owned(), "container".to_owned()],
+        urls: &UrlPolicy::default(),
+    };
+    check(&parse(files, &Parsed::default()), &surroundings)
+}
+
+fn checked<'a>(texts: impl IntoIterator<Item = (&'a str, String)>) -> Checked {
+    checked_files(&files(texts))
+}
+
+fn told(checked: &Checked) -> Vec<String> {
+    checked.problems().into_iter().map(ToString::to_string).collect()
+}
+
+/// A Tenant as the cluster has it.
+fn live(name: &str, annotations: &[(&str, &str)]) -> Arc<Tenant> {
+    let mut tenant = checked([("x.yaml", text("x"))]).valid.remove("x").unwrap();
+    tenant.metadata.name = Some(name.to_owned());
+    tenant.metadata.annotations =
+        Some(annotations.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect());
+    Arc::new(tenant)
+}
+
+fn names<'a>(tenants: impl IntoIterator<Item = &'a Tenant>) -> Vec<String> {
+    tenants.into_iter().map(ResourceExt::name_any).collect()
+}
+
+fn annotations(wanted: &[Tenant], name: &str) -> BTreeMap<String, String> {
+    let tenant = wanted.iter().find(|tenant| tenant.name_any() == name).unwrap();
+    assert_eq!(tenant.labels()[MANAGED_BY], "imaas-operator");
+    tenant.annotations().clone()
+}
+
+fn map(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+    pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+}
+
+#[test]
+fn each_file_becomes_one_tenant_of_the_source() {
+    let checked = checked([
+        ("acme.yaml", text("acme")),
+        ("beta.yaml", text("beta")),
+        ("README.md", "# Tenants".into()),
+        ("CODEOWNERS", "* @platform".into()),
+    ]);
+    assert_eq!(told(&checked), [""; 0]);
+    let plan = plan("central", &checked, &[]);
+    let wanted = plan.desired("central", COMMIT, &[]);
+    assert_eq!(names(&wanted), ["acme", "beta"]);
+    assert_eq!(annotations(&wanted, "acme"), map(&[(ORIGIN, "central")]));
+    assert_eq!(Plan { apply: Vec::new(), ..plan }, Plan::default(), "and nothing else");
+}
+
+#[test]
+fn what_the_platform_does_not_have_is_told_with_its_place() {
+    let service = "  services:\n    - name: orders\n      repository: {url: \"https://git.example.com/acme/orders.git\"}\n      runtime: camel\n";
+    for (bad, expected) in [
+        (
+            "  environments:\n    stage: {omit: true}\n".to_owned(),
+            vec![
+                "acme.yaml:6:12: spec.environments.stage: there is no Environment \"stage\", only dev, prod",
+            ],
+        ),
+        (
+            "  environments:\n    dev: {quota: {cpu: 8001m, memory: 17Gi, pods: 51}}\n".to_owned(),
+            vec![
+                "acme.yaml:6:24: spec.environments.dev.quota.cpu: 8001m is more than 8, the most that Environment dev gives; ask for less, or ask the platform team",
+                "acme.yaml:6:39: spec.environments.dev.quota.memory: 17Gi is more than 16Gi, the most that Environment dev gives; ask for less, or ask the platform team",
+                "acme.yaml:6:51: spec.environments.dev.quota.pods: 51 is more than 50, the most that Environment dev gives; ask for less, or ask the platform team",
+            ],
+        ),
+        (
+            "  environments:\n    prod: {quota: {cpu: 5, pods: 9999}}\n".to_owned(),
+            vec![
+                "acme.yaml:6:25: spec.environments.prod.quota.cpu: 5 is more than 4, the most that Environment prod gives; ask for less, or ask the platform team",
+            ],
+        ),
+        (
+            service.replace("camel", "mule"),
+            vec![
+                "acme.yaml:8:16: spec.services[0].runtime: there is no IntegrationRuntime \"mule\", only camel, container",
+            ],
+        ),
+        (
+            format!("{service}      branches: {{stage: main, prod: \"-x\"}}\n"),
+            vec![
+                "acme.yaml:9:25: spec.services[0].branches.stage: there is no Environment \"stage\", only dev, prod",
+                "acme.yaml:9:37: spec.services[0].branches.prod: is not a plain branch name, such as `main` or `release/1.x`",
+            ],
+        ),
+        (
+            service.replace("https://git.example.com", "https://10.0.0.1"),
+            vec![
+                "acme.yaml:7:25: spec.services[0].repository.url: the host 10.0.0.1 is inside the cluster or a private network; the platform team can allow it by name",
+            ],
+        ),
+        (
+            service.replace("https://git", "http://git"),
+            vec![
+                "acme.yaml:7:25: spec.services[0].repository.url: http is refused because it is not encrypted; use https",
+            ],
+        ),
+    ] {
+        let text =
+            format!("apiVersion: imaas.dev/v1alpha1\nkind: Tenant\nmetadata: {{name: acme}}\nspec:\n{bad}");
+        let checked = checked([("acme.yaml", text), ("beta.yaml", self::text("beta"))]);
+        assert_eq!(told(&checked), expected);
+        assert_eq!(names(checked.valid.values()), ["beta"], "the others go on");
+    }
+}
+
+#[test]
+fn a_quota_up_to_the_bound_is_accepted_however_it_is_written() {
+    let text = format!(
+        "{}  environments:\n    dev: {{quota: {{cpu: 8000m, memory: 16384Mi, pods: 50}}}}\n",
+        text("acme")
+    );
+    assert_eq!(told(&checked([("acme.yaml", text)])), [""; 0]);
+}
+
+#[test]
+fn a_broken_file_keeps_its_tenant_as_it_is_and_says_why() {
+    let checked = checked([("acme.yaml", "spec: [".into()), ("new.yaml", "kind: Pod".into())]);
+    let existing = [live("acme", &[(ORIGIN, "central")])];
+    let plan = plan("central", &checked, &existing);
+    assert_eq!((plan.apply.as_slice(), plan.orphan.as_slice()), ([].as_slice(), [].as_slice()));
+    let wanted = plan.desired("central", COMMIT, &existing);
+    assert_eq!(names(&wanted), ["acme"], "nothing is made of a broken file");
+    assert_eq!(wanted[0].spec, existing[0].spec);
+    let annotations = annotations(&wanted, "acme");
+    assert_eq!(annotations.keys().collect::<Vec<_>>(), [ORIGIN, SOURCE_PROBLEM]);
+    assert!(annotations[SOURCE_PROBLEM].starts_with("acme.yaml:1:7:"), "{}", annotations[SOURCE_PROBLEM]);
+}
+
+#[test]
+fn a_repaired_file_loses_the_mark() {
+    let checked = checked([("acme.yaml", text("acme"))]);
+    let existing = [live("acme", &[(ORIGIN, "central"), (SOURCE_PROBLEM, "old")])];
+    let wanted = plan("central", &checked, &existing).desired("central", COMMIT, &existing);
+    assert_eq!(annotations(&wanted, "acme"), map(&[(ORIGIN, "central")]));
+}
+
+#[test]
+fn a_vanished_tenant_is_marked_once_and_serves_on() {
+    let checked = checked([("beta.yaml", text("beta"))]);
+    let fresh = [live("acme", &[(ORIGIN, "central")]), live("beta", &[(ORIGIN, "central")])];
+    let plan = plan("central", &checked, &fresh);
+    assert_eq!((plan.orphan.as_slice(), plan.too_many_gone), (["acme".to_owned()].as_slice(), false));
+    let wanted = plan.desired("central", COMMIT, &fresh);
+    assert_eq!(names(&wanted), ["beta", "acme"]);
+    assert_eq!(wanted[1].spec, fresh[0].spec);
+    assert_eq!(annotations(&wanted, "acme"), map(&[(ORIGIN, "central"), (ORPHANED, COMMIT)]));
+
+    let marked = [live("acme", &[(ORIGIN, "central"), (ORPHANED, "first")])];
+    let wanted = plan.desired("central", COMMIT, &marked);
+    assert_eq!(annotations(&wanted, "acme")[ORPHANED], "first", "a later commit does not move the mark");
+}
+
+#[test]
+fn a_tenant_that_is_put_back_loses_the_mark() {
+    let existing = [live("acme", &[(ORIGIN, "central"), (ORPHANED, "first")])];
+    for text in [text("acme"), "broken: [".to_owned()] {
+        let checked = checked([("acme.yaml", text)]);
+        let wanted = plan("central", &checked, &existing).desired("central", COMMIT, &existing);
+        assert!(!annotations(&wanted, "acme").contains_key(ORPHANED));
+    }
+}
+
+#[test]
+fn a_tenant_of_another_origin_is_refused_and_not_touched() {
+    let existing = [
+        live("acme", &[(ORIGIN, "other")]),
+        live("beta", &[]),
+        live("gone", &[(ORIGIN, "other")]),
+        live("hand", &[]),
+    ];
+    for broken in [false, true] {
+        let checked = checked([
+            ("acme.yaml", if broken { "broken: [".into() } else { text("acme") }),
+            ("beta.yaml", text("beta")),
+        ]);
+        let plan = plan("central", &checked, &existing);
+        let conflicts = [("acme".to_owned(), "other".to_owned()), ("beta".to_owned(), "manual".to_owned())];
+        assert_eq!(plan, Plan { conflict: conflicts.into(), ..Plan::default() });
+        assert_eq!(plan.desired("central", COMMIT, &existing), []);
+    }
+}
+
+#[test]
+fn an_emptied_repository_removes_nothing_and_is_loud() {
+    let existing = [live("acme", &[(ORIGIN, "central")]), live("hand", &[])];
+    let plan = plan("central", &checked([("README.md", String::new())]), &existing);
+    assert!(plan.too_many_gone);
+    let wanted = plan.desired("central", COMMIT, &existing);
+    assert_eq!(names(&wanted), ["acme"]);
+    assert_eq!(wanted[0].spec, existing[0].spec);
+}
+
+#[test]
+fn more_than_five_and_a_tenth_gone_is_loud() {
+    let all: Vec<_> = (0..100).map(|n| format!("tenant{n:02}")).collect();
+    let existing: Vec<_> = all.iter().map(|name| live(name, &[(ORIGIN, "central")])).collect();
+    for (gone, loud) in [(0, false), (10, false), (11, true)] {
+        let present = files([]);
+        let mut present = present;
+        for name in &all[gone..] {
+            present.regular.extend(files([(file_name(name).as_str(), text(name))]).regular);
+        }
+        let plan = plan("central", &checked_files(&present), &existing);
+        assert_eq!((plan.orphan.len(), plan.too_many_gone), (gone, loud));
+    }
+}
+
+#[test]
+fn a_file_that_names_another_tenant_holds_both() {
+    let checked = checked([("acme.yaml", text("beta"))]);
+    assert_eq!(
+        told(&checked),
+        [
+            "acme.yaml: names tenant beta, whose file must be beta.yaml",
+            "acme.yaml:3:18: metadata.name: \"beta\" is not the file's name: this file is acme.yaml",
+        ]
+    );
+    let existing = [live("acme", &[(ORIGIN, "central")]), live("beta", &[(ORIGIN, "central")])];
+    let plan = plan("central", &checked, &existing);
+    assert_eq!((plan.broken.len(), plan.orphan.len(), plan.apply.len()), (2, 0, 0));
+}
+
+#[test]
+fn a_tenant_file_with_another_ending_or_kind_is_told_and_not_taken_for_absent() {
+    let mut files = files([
+        ("acme.yml", text("acme")),
+        ("beta.json", "{}".into()),
+        ("gamma.yaml", text("gamma")),
+        ("gamma.yml", text("gamma")),
+        ("notes.txt", String::new()),
+    ]);
+    files.unreadable =
+        vec![("delta.yaml".into(), "it is a symbolic link"), ("lib".into(), "it is a submodule")];
+    let checked = checked_files(&files);
+    assert_eq!(
+        told(&checked),
+        [
+            "acme.yml: this ending is not read: the file of tenant acme must be a regular file named acme.yaml",
+            "beta.json: this ending is not read: the file of tenant beta must be a regular file named beta.yaml",
+            "delta.yaml: it is a symbolic link: the file of tenant delta must be a regular file named delta.yaml",
+        ]
+    );
+    let existing = [live("acme", &[(ORIGIN, "central")]), live("delta", &[(ORIGIN, "central")])];
+    assert!(plan("central", &checked, &existing).orphan.is_empty());
+}
+
+#[test]
+fn a_file_that_did_not_change_is_not_read_again() {
+    let before =
+        parse(&files([("acme.yaml", text("acme")), ("beta.yaml", text("beta"))]), &Parsed::default());
+    let after =
+        parse(&files([("acme.yaml", text("acme")), ("beta.yaml", text("beta") + "# more\n")]), &before);
+    assert!(Arc::ptr_eq(&before.tenants["acme"], &after.tenants["acme"]));
+    assert!(!Arc::ptr_eq(&before.tenants["beta"], &after.tenants["beta"]));
+}
+
+#[test]
+fn the_sample_repository_is_valid() {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tenants/tenants");
+    let mut sample = Files::default();
+    for entry in fs::read_dir(directory).unwrap() {
+        let entry = entry.unwrap();
+        let file = entry.file_name().into_string().unwrap();
+        let content = fs::read(entry.path()).unwrap();
+        sample.regular.insert(file.clone(), SourceFile { blob: file, content });
+    }
+    let mut environments = environments();
+    environments.push(Environment {
+        metadata: kube::core::ObjectMeta { name: Some("test".into()), ..Default::default() },
+        ..environments[1].clone()
+    });
+    let surroundings = Surroundings {
+        environments: environments.iter().map(|one| (one.name_any(), one)).collect(),
+        runtimes: vec!["camel".to_owned(), "container".to_owned()],
+        urls: &UrlPolicy::default(),
+    };
+    let checked = check(&parse(&sample, &Parsed::default()), &surroundings);
+    assert_eq!(told(&checked), [""; 0]);
+    assert_eq!(names(checked.valid.values()), ["acme", "globex", "initech"]);
+    let services: Vec<_> = checked.valid["acme"]
+        .spec
+        .services
+        .iter()
+        .map(|s| (s.name.as_str(), s.spec.runtime.as_str()))
+        .collect();
+    assert_eq!(services, [("orders", "camel"), ("inventory", "container")]);
+}
+
+/// A tenant of the cluster, by origin, and its file, if any.
+fn worlds() -> impl proptest::strategy::Strategy<Value = Vec<(u8, u8)>> {
+    proptest::collection::vec((0..4_u8, 0..4_u8), 0..12)
+}
+
+proptest! {
+    #[test]
+    fn a_plan_settles_and_touches_only_its_own(world in worlds()) {
+        let mut present = Files::default();
+        let mut existing = Vec::new();
+        for (index, (origin, file)) in world.iter().enumerate() {
+            let name = format!("t{index}");
+            match file {
+                0 => {}
+                1 => present.regular.extend(files([(file_name(&name).as_str(), text(&name))]).regular),
+                2 => present.regular.extend(files([(file_name(&name).as_str(), "a: [".into())]).regular),
+                _ => present.regular.extend(files([(format!("{name}.yml").as_str(), text(&name))]).regular),
+            }
+            match origin {
+                0 => {}
+                1 => existing.push(live(&name, &[(ORIGIN, "central")])),
+                2 => existing.push(live(&name, &[(ORIGIN, "other")])),
+                _ => existing.push(live(&name, &[])),
+            }
+        }
+        let checked = checked_files(&present);
+        let wanted = plan("central", &checked, &existing).desired("central", COMMIT, &existing);
+        for tenant in &wanted {
+            let before = existing.iter().find(|live| live.name_any() == tenant.name_any());
+            prop_assert!(before.is_none_or(|live| live.annotations().get(ORIGIN).is_some_and(|o| o == "central")));
+        }
+        for live in existing.iter().filter(|live| live.annotations().get(ORIGIN).is_some_and(|o| o == "central")) {
+            prop_assert!(names(&wanted).contains(&live.name_any()), "none of ours is ever left out");
+        }
+        // As the cluster is after this pass.
+        let mut then: Vec<_> = existing.iter().filter(|live| !names(&wanted).contains(&live.name_any())).cloned().collect();
+        then.extend(wanted.iter().cloned().map(Arc::new));
+        prop_assert_eq!(plan("central", &checked, &then).desired("central", "later", &then), wanted);
+    }
+}

@@ -1,0 +1,216 @@
+//! The objects of a tenant, as they were reviewed: one sample tenant in two environments, every object in full.
+#![allow(clippy::unwrap_used, reason = "a test that panics has failed; clippy only exempts #[test] bodies")]
+
+use std::sync::Arc;
+
+use imaas_operator::{
+    api::{Environment, IntegrationService, Tenant},
+    environment::{Checked, check},
+    names,
+    registry::accounts::AccountKey,
+    tenant::{
+        desired::{Children, DockerConfigs, Operator, desired, orphans},
+        validate::{ValidTenant, validate},
+    },
+};
+use k8s_openapi::api::networking::v1::NetworkPolicy;
+use kube::ResourceExt;
+use serde_json::Value;
+
+const ENVIRONMENTS: &str = r#"
+- apiVersion: imaas.dev/v1alpha1
+  kind: Environment
+  metadata: {name: dev}
+  spec:
+    default: true
+    quota: {default: {cpu: "2", memory: 4Gi, pods: 30}}
+- apiVersion: imaas.dev/v1alpha1
+  kind: Environment
+  metadata: {name: prod}
+  spec:
+    default: true
+    promotesFrom: dev
+    quota: {default: {cpu: "4", memory: 8Gi, pods: 40}, max: {cpu: "16", memory: 32Gi, pods: 100}}
+    roles: {developer: viewer}
+    networks:
+      - name: internet
+        default: true
+        cidrs: [0.0.0.0/0, "::/0"]
+        except: [10.0.0.0/8, 169.254.0.0/16, "fc00::/7"]
+      - {name: erp, cidrs: [10.20.0.0/16], ports: [443, 8443]}
+"#;
+
+const TENANT: &str = r#"
+apiVersion: imaas.dev/v1alpha1
+kind: Tenant
+metadata: {name: acme, generation: 7, annotations: {imaas.dev/origin: central}}
+spec:
+  contact: integrations@acme.example
+  members:
+    - {kind: Group, name: acme-leads, role: owner}
+    - {kind: User, name: jo@acme.example, role: developer}
+    - {kind: ServiceAccount, name: ci, namespace: pipelines, role: developer}
+  environments:
+    prod: {quota: {cpu: "8", memory: 16Gi}}
+  services:
+    - name: orders
+      repository: {url: "https://git.example.com/acme/orders.git", credentials: orders-git}
+      runtime: wso2-mi
+    - name: billing
+      repository: {url: "https://git.example.com/acme/billing.git"}
+      path: services/billing
+      runtime: camel
+      branches: {prod: release}
+"#;
+
+fn environments() -> Checked {
+    let list: Vec<Environment> = serde_saphyr::from_str(ENVIRONMENTS).unwrap();
+    check(&list)
+}
+
+fn acme() -> ValidTenant {
+    let tenant: Tenant = serde_saphyr::from_str(TENANT).unwrap();
+    validate(&tenant, &environments()).unwrap()
+}
+
+fn children(tenant: &ValidTenant) -> Vec<Children> {
+    let operator = Operator { namespace: "imaas-system", service_account: "imaas-operator" };
+    let key = AccountKey::new([7; 32]).unwrap();
+    let logins = DockerConfigs::new(&key, 1, "registry.example.com", &tenant.name).unwrap();
+    desired(tenant, &operator, &logins)
+}
+
+/// Every object, as YAML would be sent.
+fn objects(children: Children) -> Vec<Value> {
+    let Children { namespace, operator, limits, quota, networks, secrets, members, no_members: _, services } =
+        children;
+    let mut all = vec![value(namespace), value(operator), value(quota)];
+    all.extend(limits.map(value));
+    all.extend(networks.into_iter().map(value));
+    all.extend(secrets.into_iter().map(value));
+    all.extend(members.into_iter().map(value));
+    all.extend(services.into_iter().map(value));
+    all
+}
+
+fn value(object: impl serde::Serialize) -> Value {
+    serde_json::to_value(object).unwrap()
+}
+
+#[test]
+fn the_objects_are_what_was_reviewed() {
+    for space in children(&acme()) {
+        let name = space.namespace.name_any();
+        insta::assert_yaml_snapshot!(name, objects(space));
+    }
+}
+
+#[test]
+fn a_second_computation_gives_the_same_objects() {
+    assert_eq!(children(&acme()), children(&acme()));
+}
+
+#[test]
+fn the_order_of_members_and_services_in_the_file_makes_no_difference() {
+    let mut tenant: Tenant = serde_saphyr::from_str(TENANT).unwrap();
+    tenant.spec.members.reverse();
+    tenant.spec.services.reverse();
+    assert_eq!(children(&validate(&tenant, &environments()).unwrap()), children(&acme()));
+}
+
+#[test]
+fn a_role_that_nobody_has_is_named_for_removal() {
+    let all = children(&acme());
+    let [home, _, prod] = &all[..] else { panic!("home, dev, prod") };
+    assert_eq!(home.no_members, ["imaas-viewer"]);
+    assert_eq!(prod.no_members, ["imaas-developer"], "a developer is a viewer there");
+}
+
+#[test]
+fn every_environment_is_closed_and_no_policy_opens_to_all_namespaces() {
+    for space in children(&acme()) {
+        let policies = &space.networks;
+        assert!(policies.iter().any(closes), "{}", space.namespace.name_any());
+        let text = serde_json::to_string(policies).unwrap();
+        assert!(!text.contains(r#""namespaceSelector":{}"#), "{text}");
+        for policy in policies {
+            let spec = policy.spec.as_ref().unwrap();
+            assert!(spec.ingress.is_none(), "what comes in is opened by a service's own policy");
+            for rule in spec.egress.iter().flatten() {
+                assert!(rule.to.as_ref().is_some_and(|to| !to.is_empty()), "no `to` means everywhere");
+            }
+        }
+    }
+}
+
+fn closes(policy: &NetworkPolicy) -> bool {
+    let spec = policy.spec.clone().unwrap_or_default();
+    spec.pod_selector.unwrap_or_default() == Default::default()
+        && spec.policy_types.unwrap_or_default() == ["Ingress", "Egress"]
+        && spec.ingress.is_none()
+        && spec.egress.is_none()
+}
+
+#[test]
+fn no_object_has_an_owner_and_every_object_says_whose_it_is() {
+    for space in children(&acme()) {
+        let namespace = space.namespace.name_any();
+        for object in objects(space) {
+            let metadata = &object["metadata"];
+            assert_eq!(metadata["ownerReferences"], Value::Null);
+            assert_eq!(metadata["labels"][names::MANAGED_BY], names::MANAGER);
+            assert_eq!(metadata["labels"][names::TENANT], "acme");
+            assert!(metadata["labels"][names::ENVIRONMENT].is_string());
+            assert!(metadata["namespace"] == Value::Null || metadata["namespace"] == namespace.as_str());
+        }
+    }
+}
+
+#[test]
+fn only_the_operator_itself_is_bound_to_its_role() {
+    for space in children(&acme()) {
+        assert_eq!(space.operator.role_ref.name, names::OPERATOR_ROLE);
+        let subjects = value(&space.operator.subjects);
+        assert_eq!(
+            subjects,
+            serde_json::json!([{ "kind": "ServiceAccount", "name": "imaas-operator", "namespace": "imaas-system" }])
+        );
+        for binding in &space.members {
+            assert!(binding.role_ref.name.starts_with("imaas-tenant-"), "{}", binding.role_ref.name);
+        }
+    }
+}
+
+fn service(name: &str, namespace: &str, labels: &str, annotations: &str) -> Arc<IntegrationService> {
+    let yaml = format!(
+        "{{apiVersion: imaas.dev/v1alpha1, kind: IntegrationService, \
+          metadata: {{name: {name}, namespace: {namespace}, labels: {{{labels}}}, annotations: {{{annotations}}}}}, \
+          spec: {{repository: {{url: https://git.example.com/a}}, runtime: camel}}}}"
+    );
+    Arc::new(serde_saphyr::from_str(&yaml).unwrap())
+}
+
+#[test]
+fn only_a_service_of_ours_that_is_no_longer_listed_is_marked_and_once() {
+    let ours = "app.kubernetes.io/managed-by: imaas-operator, imaas.dev/tenant: acme";
+    let existing = [
+        service("orders", "acme-home", ours, ""),
+        service("gone", "acme-home", ours, ""),
+        service("long-gone", "acme-home", ours, "imaas.dev/orphaned-since: \"3\""),
+        service("by-hand", "acme-home", "", ""),
+        service("elsewhere", "beta-home", ours, ""),
+    ];
+    let marked: Vec<_> = orphans(&acme(), 7, existing.iter())
+        .iter()
+        .map(|service| {
+            (service.name_any(), service.annotations()[names::ORPHANED].clone(), service.spec.runtime.clone())
+        })
+        .collect();
+    assert_eq!(
+        marked,
+        [
+            ("gone".to_owned(), "7".to_owned(), "camel".to_owned()),
+            ("long-gone".to_owned(), "3".to_owned(), "camel".to_owned())
+        ]
+    );
+}
