@@ -35,8 +35,6 @@ use crate::{
 const TOKEN_LIFETIME: Duration = Duration::from_secs(300);
 /// Between two looks for what is missing at the start.
 const START_INTERVAL: Duration = Duration::from_secs(2);
-/// Between two proofs that the admission policies enforce.
-const POLICY_INTERVAL: Duration = Duration::from_secs(300);
 
 /// Gate: our kinds are served.
 const KINDS: &str = "kinds";
@@ -145,16 +143,16 @@ async fn work(options: Run, health: Health, stopped: watch::Receiver<bool>) -> R
         let proof = policies::Policies::new(health.clone());
         let sources = Arc::new(source::Sources::new(platform.clone(), git.clone(), urls.clone()));
         let tenants = Arc::new(tenant::Context::new(platform.clone(), proof.clone(), Arc::new(accounts)));
-        let origins = service::Origins { git, registry, urls };
+        let origins = service::poll::Origins { git, registry, urls };
         // Push notifications of Git hosts will come this way.
         let wake = futures::stream::pending().boxed();
         futures::join!(
             proof.run(platform.cluster.clone(), (*platform.settings).clone(), told(stopped.clone())),
-            environment::run(platform.clone(), told(stopped.clone())),
-            runtime::run(platform.clone(), told(stopped.clone())),
+            environment::run::run(platform.clone(), told(stopped.clone())),
+            runtime::run::run(platform.clone(), told(stopped.clone())),
             source::run(sources, wake, told(stopped.clone())),
             tenant::run(tenants, told(stopped.clone())),
-            service::run(platform.clone(), origins, told(stopped.clone())),
+            service::run::run(platform.clone(), origins, told(stopped.clone())),
         );
     };
     futures::join!(watches, stages);

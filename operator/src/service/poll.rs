@@ -271,11 +271,7 @@ impl Poller {
         match self.0.origins.registry.digest(&service.tenant, &service.name, commit).await {
             Ok(Some(digest)) => Tag::Found(digest.to_string()),
             Ok(None) => Tag::Missing,
-            Err(error) => {
-                let reason =
-                    if error.passes() { Reason::RegistryUnreachable } else { Reason::RegistryRefused };
-                Tag::Unknown(Problem::new(reason, error.to_string()))
-            }
+            Err(error) => Tag::Unknown(Problem::new(error.reason(), error.to_string())),
         }
     }
 
