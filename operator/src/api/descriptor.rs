@@ -21,7 +21,7 @@ pub struct ServiceDescriptor {
     pub spec: DescriptorSpec,
     /// Environment → JSON merge patch (RFC 7386) over everything above.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(length(max = 16))]
+    #[schemars(extend("maxProperties" = 16))]
     pub environments: BTreeMap<String, serde_json::Map<String, serde_json::Value>>,
 }
 
@@ -58,7 +58,7 @@ pub struct DescriptorSpec {
     pub rollout: Rollout,
     /// Environment variables.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(length(max = 200))]
+    #[schemars(extend("maxProperties" = 200))]
     pub env: BTreeMap<String, String>,
     /// Names of Secrets in the environment's namespace; every key becomes an environment variable.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -18,6 +18,7 @@ use super::{CheckedStatus, Quota, Role};
     shortname = "ienv",
     category = "imaas",
     status = "CheckedStatus",
+    doc = "One stage of every tenant, such as dev or prod.",
     derive = "PartialEq",
     cel,
     validation = ("self.metadata.name.matches('^[a-z][a-z0-9]{0,11}$')", "metadata.name: 1 to 12 lower-case letters and digits, beginning with a letter, without `-`"),
@@ -48,6 +49,8 @@ pub struct EnvironmentSpec {
     pub quota: EnvironmentQuota,
     /// Role of a member (left) → what that member is here (right). A role that is not listed stays what it is.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 3))]
+    #[x_kube(validation = Rule::new("self.all(role, role in ['owner', 'developer', 'viewer'])").message("the roles are owner, developer and viewer"))]
     pub roles: BTreeMap<Role, Role>,
     /// Networks outside the cluster that the tenants' services may call.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -69,7 +72,7 @@ pub struct EnvironmentQuota {
 }
 
 /// A network by the name under which a service asks for it.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Network {
     /// What a descriptor's `connects` says.
@@ -79,11 +82,13 @@ pub struct Network {
     #[serde(default)]
     pub default: bool,
     /// Address blocks, such as `10.20.0.0/16`.
-    #[schemars(length(min = 1, max = 32))]
+    #[schemars(length(min = 1, max = 32), inner(length(max = 43)))]
+    #[x_kube(validation = Rule::new("self.all(block, isCIDR(block))").message("every entry is an address block, such as 10.20.0.0/16 or fd00:10::/64"))]
     pub cidrs: Vec<String>,
     /// Blocks within `cidrs` that stay closed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 64))]
+    #[schemars(length(max = 64), inner(length(max = 43)))]
+    #[x_kube(validation = Rule::new("self.all(block, isCIDR(block))").message("every entry is an address block, such as 10.20.0.0/16 or fd00:10::/64"))]
     pub except: Vec<String>,
     /// TCP ports; none means all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

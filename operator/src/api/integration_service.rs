@@ -20,6 +20,7 @@ use super::Repository;
     category = "imaas",
     namespaced,
     status = "IntegrationServiceStatus",
+    doc = "One service of a tenant, in its home namespace. The status is its board.",
     derive = "PartialEq",
     cel,
     validation = ("self.metadata.name.matches('^[a-z]([-a-z0-9]{0,38}[a-z0-9])?$')", "metadata.name: at most 40 lower-case letters, digits and `-`, beginning with a letter and not ending in `-`"),
@@ -43,7 +44,7 @@ pub struct IntegrationServiceSpec {
     pub runtime: String,
     /// Environment → branch, where it is not the environment's own.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(length(max = 16))]
+    #[schemars(extend("maxProperties" = 16))]
     pub branches: BTreeMap<String, String>,
 }
 

@@ -52,6 +52,7 @@ pub struct Repository {
     #[schemars(length(min = 1, max = 2048))]
     #[x_kube(validation = Rule::new("self.startsWith('https://') || self.startsWith('http://')").message("must begin with https://"))]
     #[x_kube(validation = Rule::new("!self.matches('^https?://[^/]*@')").message("must not hold a user or password: put them in a Secret and name it in `credentials`"))]
+    #[x_kube(validation = Rule::new("!self.contains('?') && !self.contains('#')").message("must not hold a query or a fragment"))]
     pub url: String,
     /// Name of a Secret with `username` and `password`, and `ca.crt` where the host's certificate is signed by a
     /// private authority. A tenant's stands in its home namespace, a `TenantSource`'s in the operator's.

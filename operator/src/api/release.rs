@@ -18,6 +18,7 @@ use super::{Port, Strategy, WorkloadType};
     category = "imaas",
     namespaced,
     status = "ReleaseStatus",
+    doc = "One immutable version of one service in one environment. Only the operator makes it.",
     derive = "PartialEq",
     cel,
     printcolumn(name = "Service", type_ = "string", json_path = ".spec.service"),

@@ -18,6 +18,7 @@ use super::CheckedStatus;
     shortname = "irt",
     category = "imaas",
     status = "CheckedStatus",
+    doc = "An engine that services name in `runtime`, and how it is run.",
     derive = "PartialEq",
     cel,
     validation = ("self.metadata.name.matches('^[a-z]([-a-z0-9]{0,38}[a-z0-9])?$')", "metadata.name: at most 40 lower-case letters, digits and `-`"),
@@ -55,12 +56,15 @@ pub struct RuntimeProfile {
     pub probes: Probes,
     /// Environment variables, set before the service's own; a service cannot replace them.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 100))]
     pub env: BTreeMap<String, String>,
     /// Where the service's `config` directory appears in the container; a runtime without it refuses `config`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 512), regex(pattern = r"^/"))]
     pub config_mount: Option<String>,
     /// Files put beside the service's own in `configMount`; a service cannot replace them.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 50))]
     pub files: BTreeMap<String, String>,
     /// Numeric user and group of the process, never 0.
     #[serde(default)]
@@ -70,7 +74,7 @@ pub struct RuntimeProfile {
     pub writable_root: bool,
     /// Directories that the process may write to.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 16))]
+    #[schemars(length(max = 16), inner(length(max = 512), regex(pattern = r"^/")))]
     pub writable_paths: Vec<String>,
     /// How an instance leaves without losing a request.
     #[serde(default)]
@@ -102,7 +106,7 @@ pub struct Probes {
 pub struct Probe {
     /// Absolute path of an HTTP GET.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(regex(pattern = r"^/"))]
+    #[schemars(length(max = 512), regex(pattern = r"^/"))]
     pub path: Option<String>,
     /// Port number; without it, the service's first port.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -163,6 +167,7 @@ pub struct Drain {
     pub sleep_seconds: u16,
     /// Command that stops the engine, run after the sleep, for engines that do not heed SIGTERM. It needs a shell in the image.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 4096))]
     pub stop_command: Option<String>,
     /// Seconds from the beginning of the stop until the process is killed; holds the sleep too.
     #[serde(default = "thirty")]

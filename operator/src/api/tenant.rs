@@ -19,10 +19,11 @@ use super::Quantity;
     shortname = "tn",
     category = "imaas",
     status = "TenantStatus",
+    doc = "A business unit: its members, environments and services. A file of the tenants repository is one.",
     derive = "PartialEq",
     cel,
     validation = ("self.metadata.name.matches('^[a-z]([-a-z0-9]{0,48}[a-z0-9])?$')", "metadata.name: at most 50 lower-case letters, digits and `-`, beginning with a letter and not ending in `-`"),
-    validation = ("!self.metadata.name.startsWith('kube-') && !self.metadata.name.startsWith('imaas-') && !(self.metadata.name in ['default', 'kube', 'imaas', 'openshift'])", "metadata.name: this name is reserved"),
+    validation = ("!self.metadata.name.startsWith('kube-') && !self.metadata.name.startsWith('imaas-') && !self.metadata.name.startsWith('openshift-') && !(self.metadata.name in ['default', 'kube', 'imaas', 'openshift'])", "metadata.name: this name is reserved"),
     printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].status"),
     printcolumn(name = "Services", type_ = "string", json_path = ".status.servicesReady"),
     printcolumn(name = "Origin", type_ = "string", json_path = ".status.origin"),
@@ -41,7 +42,7 @@ pub struct TenantSpec {
     pub members: Vec<Member>,
     /// What differs from the platform's defaults, by environment. A tenant is in every environment marked `default`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(length(max = 16))]
+    #[schemars(extend("maxProperties" = 16))]
     pub environments: BTreeMap<String, EnvironmentOverride>,
     /// Its services, at most 300.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

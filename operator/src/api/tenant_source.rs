@@ -16,6 +16,7 @@ use super::Repository;
     shortname = "tsrc",
     category = "imaas",
     status = "TenantSourceStatus",
+    doc = "The central repository, in which every file is a tenant.",
     derive = "PartialEq",
     cel,
     validation = ("self.metadata.name.size() <= 63 && self.metadata.name != 'manual'", "metadata.name: at most 63 characters and not `manual`, which means a tenant applied by hand"),

@@ -1,0 +1,135 @@
+#![expect(clippy::disallowed_types, reason = "IO: a client that acts as the operator")]
+//! What the operator may do: read as stored, and tried.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use imaas_operator::{cluster::Cluster, policies};
+use kube::{Client, Config, config::{KubeConfigOptions, Kubeconfig}};
+use lab::{Lab, kubectl::Kubectl};
+use serde_json::{Value, json};
+
+use crate::{Broken, NAMESPACE, OPERATOR, ask};
+
+pub async fn are_narrow(kubectl: &Kubectl, broken: &mut Broken) -> Result<()> {
+    let roles = kubectl.get(&["clusterroles", "-l", "app.kubernetes.io/part-of=imaas"]).await?;
+    let roles = roles["items"].as_array().context("a list of roles")?;
+    broken.unless(roles.len() == 5, format!("five roles, not {}", roles.len()));
+    for role in roles {
+        let name = role["metadata"]["name"].as_str().unwrap_or_default();
+        for rule in role["rules"].as_array().into_iter().flatten() {
+            let has = |field: &str, word: &str| rule[field].as_array().is_some_and(|all| all.iter().any(|one| one == word));
+            let text = format!("{name}: {rule}");
+            let wild = ["apiGroups", "resources", "verbs"].iter().any(|field| has(field, "*"));
+            broken.unless(!wild, format!("no wildcard: {text}"));
+            broken.unless(!has("verbs", "escalate") && !has("verbs", "impersonate"), format!("no escalation: {text}"));
+            let named = rule["resourceNames"].as_array().is_some_and(|names| !names.is_empty());
+            broken.unless(!has("verbs", "bind") || named, format!("bind names its roles: {text}"));
+            broken.unless(!has("resources", "secrets") || name != "imaas-operator", format!("no Secrets everywhere: {text}"));
+            broken.unless(!has("resources", "secrets") || !has("verbs", "list") && !has("verbs", "watch"), format!("Secrets by name only: {text}"));
+        }
+    }
+    for no in [
+        ["list", "secrets"],
+        ["delete", "namespaces"],
+        ["create", "clusterrolebindings.rbac.authorization.k8s.io"],
+        ["create", "pods"],
+        ["create", "deployments.apps"],
+        ["adopt", "tenants.imaas.dev"],
+        ["patch", "validatingadmissionpolicies.admissionregistration.k8s.io"],
+    ] {
+        let answer = ask(kubectl, &["auth", "can-i", no[0], no[1], "-A", "--as", OPERATOR], None).await?;
+        broken.unless(answer.is_err(), format!("the operator may not {no:?}: {answer:?}"));
+    }
+    Ok(())
+}
+
+/// A binding of a ClusterRole to somebody in a namespace.
+fn binding(namespace: &str, name: &str, role: &str) -> String {
+    json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding",
+        "metadata": { "name": name, "namespace": namespace },
+        "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role },
+        "subjects": [{ "kind": "ServiceAccount", "name": "imaas-operator", "namespace": NAMESPACE }],
+    })
+    .to_string()
+}
+
+pub async fn bindings_stay_in_tenant_namespaces(kubectl: &Kubectl, broken: &mut Broken) -> Result<()> {
+    let create = |namespace: &'static str, role: &'static str| async move {
+        let text = binding(namespace, "x", role);
+        ask(kubectl, &["create", "--as", OPERATOR, "--dry-run=server", "-f", "-"], Some(&text)).await
+    };
+    for role in ["imaas-operator-tenant", "imaas-tenant-owner", "imaas-tenant-developer", "imaas-tenant-viewer"] {
+        let inside = create("acme-dev", role).await?;
+        broken.unless(inside.is_ok(), format!("{role} in a tenant's namespace: {inside:?}"));
+        for outside in ["kube-system", "plain", NAMESPACE] {
+            let answer = create(outside, role).await?;
+            let told = answer.as_ref().err().is_some_and(|words| words.contains("imaas-rolebindings"));
+            broken.unless(told, format!("{role} in {outside}: {answer:?}"));
+        }
+    }
+    for role in ["cluster-admin", "admin", "imaas-operator"] {
+        let answer = create("acme-dev", role).await?;
+        broken.unless(answer.is_err(), format!("{role} is not for the operator to bind: {answer:?}"));
+    }
+    kubectl.apply(&binding("plain", "foreign", "view")).await?;
+    let answer = ask(kubectl, &["delete", "rolebinding", "foreign", "-n", "plain", "--as", OPERATOR], None).await?;
+    let told = answer.as_ref().err().is_some_and(|words| words.contains("imaas-rolebindings"));
+    broken.unless(told, format!("a foreign binding is not the operator's to delete: {answer:?}"));
+    Ok(())
+}
+
+pub async fn the_operator_observes_and_proves(lab: &Lab, broken: &mut Broken) -> Result<()> {
+    let client = operator_client(lab).await?;
+    let (cluster, watches, listed) = Cluster::observe(client);
+    let watches = tokio::spawn(watches);
+    let seen = tokio::time::timeout(Duration::from_secs(20), listed).await;
+    broken.unless(seen.is_ok(), "the operator may list all that it watches");
+    let settings = settings();
+    let proven = policies::enforced(&cluster, &settings).await;
+    broken.unless(proven.is_ok(), format!("readiness proves the policies: {proven:?}"));
+
+    for policy in ["imaas-rolebindings", "imaas-namespaces"] {
+        let kind = "validatingadmissionpolicybinding";
+        let kept: Value = lab.kubectl().get(&[kind, policy]).await?;
+        lab.kubectl().delete(&[kind, policy], Duration::from_secs(10)).await?;
+        let missing = not_enforced(&cluster).await;
+        broken.unless(missing, format!("without the binding of {policy} readiness is refused"));
+        let restored = json!({
+            "apiVersion": kept["apiVersion"], "kind": kept["kind"],
+            "metadata": { "name": policy, "labels": kept["metadata"]["labels"] }, "spec": kept["spec"],
+        });
+        lab.kubectl().apply(&restored.to_string()).await?;
+    }
+    watches.abort();
+    Ok(())
+}
+
+/// A policy's end is noticed by the API server a moment later.
+async fn not_enforced(cluster: &Cluster) -> bool {
+    for _ in 0..100 {
+        if policies::enforced(cluster, &settings()).await.is_err() {
+            return true;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    false
+}
+
+fn settings() -> imaas_operator::platform::Settings {
+    imaas_operator::platform::Settings {
+        namespace: NAMESPACE.to_owned(),
+        service_account: "imaas-operator".to_owned(),
+        registry_host: "registry.example.com".to_owned(),
+        interval: Duration::from_mins(1),
+        development: false,
+    }
+}
+
+async fn operator_client(lab: &Lab) -> Result<Client> {
+    let kubeconfig = Kubeconfig::read_from(lab.kubeconfig())?;
+    let mut config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
+    config.auth_info.impersonate = Some(OPERATOR.to_owned());
+    Ok(Client::try_from(config)?)
+}
