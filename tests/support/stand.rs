@@ -12,7 +12,7 @@ use anyhow::{Context, Result, bail};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use lab::{
     Lab, LabOptions, Progress,
-    certificates::{self, Authority},
+    certificates::{Authority, Pair, Subject},
     git_server::{self, Credentials, GitServer, User, WorkTree},
     helm::Release,
     image,
@@ -77,12 +77,14 @@ impl Stand {
             LabOptions { host_names: vec![GIT.to_owned(), REGISTRY.to_owned()], ..LabOptions::real() };
         let lab = Lab::start(lab_options, progress).await?;
         let address = IpAddr::V4(lab.host_ip());
-        let (signing_key, signing_cert) = certificates::signing_key(scratch.path(), "registry-auth")?;
+        let tokens = Authority::create(scratch.path(), "tokens")?;
+        let subject = Subject { common_name: "registry-auth", organization: None, names: &[], addresses: &[] };
+        let signing = tokens.issue(scratch.path(), "registry-auth", &subject)?;
         let auth = TokenAuth {
             realm: format!("http://{TOKEN_SERVICE}/token"),
             service: "imaas-registry".to_owned(),
             issuer: "imaas".to_owned(),
-            root_certificates: signing_cert.clone(),
+            root_certificates: tokens.certificate.clone(),
         };
         let registry =
             Registry::start(&scratch.path().join("registry"), SocketAddr::new(address, 5000), Some(&auth), progress)
@@ -95,18 +97,18 @@ impl Stand {
         progress.say("registry and Git server are up");
         let kubectl = lab.kubectl().clone();
         let stand = Self { lab, registry, git, kubectl, authority, scratch };
-        stand.install(&options, (&signing_key, &signing_cert), progress).await?;
+        stand.install(&options, &signing, progress).await?;
         Ok(stand)
     }
 
     /// Installs or upgrades the chart, as a platform team would.
-    async fn install(&self, options: &StandOptions, signing: (&Path, &Path), progress: &Progress) -> Result<()> {
+    async fn install(&self, options: &StandOptions, signing: &Pair, progress: &Progress) -> Result<()> {
         let accounts = self.scratch.path().join("accounts.key");
         std::fs::write(&accounts, "0123456789abcdef".repeat(4)).context("write the accounts key")?;
         self.kubectl.run(&["create", "namespace", NAMESPACE], None).await?;
         let file = |key: &str, path: &Path| format!("--from-file={key}={}", path.display());
         let arguments = ["-n", NAMESPACE, "create", "secret", "generic"];
-        let auth = [file("tls.key", signing.0), file("tls.crt", signing.1), file("accounts.key", &accounts)];
+        let auth = [file("tls.key", &signing.key), file("tls.crt", &signing.certificate), file("accounts.key", &accounts)];
         let auth: Vec<&str> = arguments.into_iter().chain(["registry-keys"]).chain(auth.iter().map(String::as_str)).collect();
         self.kubectl.run(&auth, None).await?;
         self.create_git_secret(NAMESPACE, "tenants-git", "platform").await?;

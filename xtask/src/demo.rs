@@ -139,7 +139,9 @@ async fn onboard(stand: &Stand, teller: &Teller) -> Result<()> {
     })
     .await?;
     // What an owner of the tenant does once: how its repositories are read.
-    stand.create_git_secret("acme-home", "acme-git", "acme").await?;
+    for service in ["orders", "inventory"] {
+        stand.create_git_secret("acme-home", &format!("{service}-git"), "acme").await?;
+    }
     until("tenant acme", PATIENCE, || async {
         let tenant = stand.kubectl.get(&["tenant", "acme"]).await.map_err(|error| format!("{error:#}"))?;
         let environments = tenant["status"]["environments"].as_array().map_or(0, Vec::len);

@@ -4,6 +4,8 @@ mod crds;
 mod demo;
 mod test;
 
+use std::process::ExitCode;
+
 use clap::{Parser, Subcommand};
 
 /// Tasks of this repository.
@@ -26,10 +28,23 @@ enum Task {
 }
 
 #[tokio::main]
-async fn main() -> anyhow::Result<()> {
-    match Cli::parse().task {
+async fn main() -> ExitCode {
+    let done = match Cli::parse().task {
         Task::Crds(options) => crds::run(&options),
         Task::Demo(demo) => demo.run().await,
         Task::Test => test::run(),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tell(&error);
+            ExitCode::FAILURE
+        }
     }
+}
+
+/// One line a cause; a backtrace helps nobody who runs a task.
+#[expect(clippy::print_stderr, reason = "the person who runs the task reads it")]
+fn tell(error: &anyhow::Error) {
+    eprintln!("\nfailed: {error:#}");
 }
