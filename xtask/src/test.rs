@@ -27,7 +27,11 @@ impl Sum {
         for line in output.lines().filter(|line| line.starts_with("test result:")) {
             let count = |what: &str| {
                 let words: Vec<&str> = line.split_whitespace().collect();
-                words.windows(2).find(|pair| pair[1].trim_end_matches([';', '.']) == what).and_then(|pair| pair[0].parse::<u32>().ok()).unwrap_or(0)
+                words
+                    .windows(2)
+                    .find(|pair| pair[1].trim_end_matches([';', '.']) == what)
+                    .and_then(|pair| pair[0].parse::<u32>().ok())
+                    .unwrap_or(0)
             };
             self.passed += count("passed");
             self.failed += count("failed");
@@ -56,7 +60,10 @@ pub fn run() -> Result<()> {
     println!("in {:.0} s", begun.elapsed().as_secs_f64());
     ensure!(failed.is_empty(), "failed: {}", failed.join(", "));
     ensure!(sum.passed > 0, "no test ran");
-    ensure!(!is_root_on_linux() || skipped.is_empty(), "skipped although this is Linux and root: {skipped:?}");
+    ensure!(
+        !is_root_on_linux() || skipped.is_empty(),
+        "skipped although this is Linux and root: {skipped:?}"
+    );
     Ok(())
 }
 
@@ -99,8 +106,12 @@ fn cargo_deny() -> Result<PathBuf> {
     let progress = Progress::new(|line| println!("{line}"));
     let entry = cache::entry("cargo-deny", CARGO_DENY, &progress, |directory| {
         progress.say("building cargo-deny (about 4 min, once) …");
-        let mut install = cargo(&["install", "--quiet", "--locked", "--version", CARGO_DENY, "cargo-deny", "--root"]);
-        ensure!(install.arg(directory).status().context("cargo install")?.success(), "cargo install cargo-deny failed");
+        let mut install =
+            cargo(&["install", "--quiet", "--locked", "--version", CARGO_DENY, "cargo-deny", "--root"]);
+        ensure!(
+            install.arg(directory).status().context("cargo install")?.success(),
+            "cargo install cargo-deny failed"
+        );
         Ok(())
     })?;
     Ok(entry.join("bin/cargo-deny"))

@@ -1,6 +1,10 @@
 //! Helm: install, upgrade, and values that are refused.
 
-use anyhow::Result;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use base64::{Engine, engine::general_purpose::STANDARD};
+use imaas_operator::registry::token::{TokenSettings, TokenSigner};
 use lab::{Lab, Progress};
 
 use crate::{Broken, NAMESPACE, install};
@@ -10,9 +14,16 @@ pub async fn installs_and_keeps_its_keys(lab: &Lab, progress: &Progress, broken:
     broken.unless(notes.contains("rollout status deployment/imaas-operator"), format!("notes: {notes}"));
     let secret = ["secret", "imaas-registry-auth", "-n", NAMESPACE];
     let first = lab.kubectl().get(&secret).await?["data"].clone();
-    for key in ["tls.key", "tls.crt", "accounts.key"] {
-        broken.unless(first[key].is_string(), format!("the Secret has {key}"));
-    }
+    let key =
+        |name: &str| STANDARD.decode(first[name].as_str().context("a key of the Secret")?).context("base64");
+    let settings = TokenSettings {
+        issuer: "imaas".to_owned(),
+        service: "imaas-registry".to_owned(),
+        lifetime: Duration::from_mins(5),
+    };
+    let signer = TokenSigner::new(&key("tls.key")?, &key("tls.crt")?, settings);
+    broken.unless(signer.is_ok(), format!("the token service can sign: {:?}", signer.err()));
+    broken.unless(key("accounts.key")?.len() >= 32, "the accounts' key is long enough");
     let full = [
         "tenantSource.url=https://git.example.com/platform/tenants.git",
         "tenantSource.credentials=tenants-git",

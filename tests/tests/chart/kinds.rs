@@ -18,7 +18,10 @@ pub async fn are_served(kubectl: &Kubectl, broken: &mut Broken) -> Result<()> {
         kubectl.wait("condition=Established", &[&name], Duration::from_secs(20)).await?;
         let found = kubectl.get(&[&name]).await?;
         let conditions = found["status"]["conditions"].to_string();
-        broken.unless(!conditions.contains("NonStructuralSchema"), format!("{name} is structural: {conditions}"));
+        broken.unless(
+            !conditions.contains("NonStructuralSchema"),
+            format!("{name} is structural: {conditions}"),
+        );
     }
     Ok(())
 }
@@ -43,18 +46,63 @@ fn bad_tenants() -> Vec<Bad> {
         ("Tenant", "a.b", json!({}), "metadata.name"),
         ("Tenant", "a23456789012345678901234567890123456789012345678901", json!({}), "metadata.name"),
         ("Tenant", "acme", json!({ "owner": "jo" }), "spec.owner"),
-        ("Tenant", "acme", member(json!({ "kind": "Robot", "name": "x", "role": "owner" })), "spec.members[0].kind"),
-        ("Tenant", "acme", member(json!({ "kind": "User", "name": "x", "role": "god" })), "spec.members[0].role"),
-        ("Tenant", "acme", member(json!({ "kind": "Group", "name": "system:masters", "role": "owner" })), "spec.members[0].name"),
-        ("Tenant", "acme", member(json!({ "kind": "User", "name": "x", "role": "owner", "namespace": "ci" })), "spec.members[0]"),
+        (
+            "Tenant",
+            "acme",
+            member(json!({ "kind": "Robot", "name": "x", "role": "owner" })),
+            "spec.members[0].kind",
+        ),
+        (
+            "Tenant",
+            "acme",
+            member(json!({ "kind": "User", "name": "x", "role": "god" })),
+            "spec.members[0].role",
+        ),
+        (
+            "Tenant",
+            "acme",
+            member(json!({ "kind": "Group", "name": "system:masters", "role": "owner" })),
+            "spec.members[0].name",
+        ),
+        (
+            "Tenant",
+            "acme",
+            member(json!({ "kind": "User", "name": "x", "role": "owner", "namespace": "ci" })),
+            "spec.members[0]",
+        ),
         ("Tenant", "acme", json!({ "environments": { "dev": { "quota": { "cpu": "a lot" } } } }), "cpu"),
         ("Tenant", "acme", one(json!({ "name": "Orders" })), "spec.services[0].name"),
         ("Tenant", "acme", one(json!({ "name": "orders-canary" })), "spec.services[0].name"),
-        ("Tenant", "acme", json!({ "services": [service(&json!({})), service(&json!({}))] }), "spec.services[1]"),
-        ("Tenant", "acme", one(json!({ "repository": { "url": "file:///etc" } })), "spec.services[0].repository.url"),
-        ("Tenant", "acme", one(json!({ "repository": { "url": "ext::sh -c id" } })), "spec.services[0].repository.url"),
-        ("Tenant", "acme", one(json!({ "repository": { "url": "https://jo:pw@git.example.com/a" } })), "spec.services[0].repository.url"),
-        ("Tenant", "acme", one(json!({ "repository": { "url": "https://git.example.com/a?x=1" } })), "spec.services[0].repository.url"),
+        (
+            "Tenant",
+            "acme",
+            json!({ "services": [service(&json!({})), service(&json!({}))] }),
+            "spec.services[1]",
+        ),
+        (
+            "Tenant",
+            "acme",
+            one(json!({ "repository": { "url": "file:///etc" } })),
+            "spec.services[0].repository.url",
+        ),
+        (
+            "Tenant",
+            "acme",
+            one(json!({ "repository": { "url": "ext::sh -c id" } })),
+            "spec.services[0].repository.url",
+        ),
+        (
+            "Tenant",
+            "acme",
+            one(json!({ "repository": { "url": "https://jo:pw@git.example.com/a" } })),
+            "spec.services[0].repository.url",
+        ),
+        (
+            "Tenant",
+            "acme",
+            one(json!({ "repository": { "url": "https://git.example.com/a?x=1" } })),
+            "spec.services[0].repository.url",
+        ),
         ("Tenant", "acme", one(json!({ "path": "../other" })), "spec.services[0].path"),
     ]
 }
@@ -76,12 +124,32 @@ fn bad_objects() -> Vec<Bad> {
         ("Environment", "qa", json!({ "quota": { "default": { "pods": 0 } } }), "spec.quota.default.pods"),
         ("Environment", "qa", network("10.0.0.0"), "spec.networks[0].cidrs"),
         ("IntegrationRuntime", "camel", json!({ "profiles": [] }), "spec.profiles"),
-        ("IntegrationRuntime", "camel", profile(json!({ "user": { "uid": 0, "gid": 1 } })), "spec.profiles[0].user.uid"),
-        ("IntegrationRuntime", "camel", profile(json!({ "writablePaths": ["tmp"] })), "spec.profiles[0].writablePaths[0]"),
-        ("IntegrationRuntime", "camel", profile(json!({ "probes": { "readiness": { "port": 70000 } } })), "spec.profiles[0].probes.readiness.port"),
+        (
+            "IntegrationRuntime",
+            "camel",
+            profile(json!({ "user": { "uid": 0, "gid": 1 } })),
+            "spec.profiles[0].user.uid",
+        ),
+        (
+            "IntegrationRuntime",
+            "camel",
+            profile(json!({ "writablePaths": ["tmp"] })),
+            "spec.profiles[0].writablePaths[0]",
+        ),
+        (
+            "IntegrationRuntime",
+            "camel",
+            profile(json!({ "probes": { "readiness": { "port": 70000 } } })),
+            "spec.profiles[0].probes.readiness.port",
+        ),
         ("IntegrationService", "orders-stable", service(&json!({ "name": null })), "metadata.name"),
         ("IntegrationService", "orders", json!({ "runtime": "camel" }), "spec.repository"),
-        ("IntegrationService", "orders", service(&json!({ "name": null, "runtime": "Camel!" })), "spec.runtime"),
+        (
+            "IntegrationService",
+            "orders",
+            service(&json!({ "name": null, "runtime": "Camel!" })),
+            "spec.runtime",
+        ),
         ("Release", "orders-dev-0", json!({ "service": "orders" }), "spec.image"),
         ("Release", "orders-dev-0", release(&json!({ "cause": "Whim" })), "spec.cause"),
         ("Release", "orders-dev-0", release(&json!({ "strategy": "yolo" })), "spec.strategy"),
@@ -112,7 +180,8 @@ fn manifest(kind: &str, name: &str, spec: &Value) -> String {
         "IntegrationService" | "Release" => json!({ "name": name, "namespace": "default" }),
         _ => json!({ "name": name }),
     };
-    json!({ "apiVersion": "imaas.dev/v1alpha1", "kind": kind, "metadata": metadata, "spec": spec }).to_string()
+    json!({ "apiVersion": "imaas.dev/v1alpha1", "kind": kind, "metadata": metadata, "spec": spec })
+        .to_string()
 }
 
 pub async fn bad_objects_are_refused(kubectl: &Kubectl, broken: &mut Broken) -> Result<()> {
@@ -129,7 +198,8 @@ pub async fn bad_objects_are_refused(kubectl: &Kubectl, broken: &mut Broken) -> 
         // A schema's refusal quotes the field; a rule over the whole object says it in its message.
         let told = answer.as_ref().err().is_some_and(|words| words.contains(word));
         broken.unless(told, format!("{text} is refused with {word}: {answer:?}"));
-        let leaks = answer.err().is_some_and(|words| words.contains("rule:") || words.contains("no such key"));
+        let leaks =
+            answer.err().is_some_and(|words| words.contains("rule:") || words.contains("no such key"));
         broken.unless(!leaks, format!("{text}: the message is for people"));
     }
     Ok(())

@@ -59,7 +59,7 @@ async fn every_promise(lab: &Lab, progress: &Progress) -> Result<Vec<String>> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_chart_on_a_real_api_server() -> Result<()> {
-    let progress = Progress::default();
+    let progress = Progress::new(|line| eprintln!("{line}"));
     let lab = Lab::start(LabOptions::default(), &progress).await?;
     let outcome = every_promise(&lab, &progress).await;
     lab.stop().await?;
@@ -74,7 +74,8 @@ async fn the_chart_on_a_real_api_server() -> Result<()> {
 async fn install(lab: &Lab, progress: &Progress, set: &[&str]) -> Result<String> {
     let chart = root().join("charts/imaas-operator");
     let chart = chart.to_str().context("path of the chart is not UTF-8")?;
-    let required = ["registry.host=registry.example.com", "registry.auth.realm=https://registry.example.com/token"];
+    let required =
+        ["registry.host=registry.example.com", "registry.auth.realm=https://registry.example.com/token"];
     let set = [&required, set].concat();
     let release = Release { name: "imaas", namespace: NAMESPACE, chart, values: &[], set: &set };
     lab.helm(progress).await?.install(&release, None).await

@@ -38,7 +38,9 @@ pub async fn people(kubectl: &Kubectl) -> Result<()> {
     for object in objects {
         kubectl.apply(&object.to_string()).await?;
     }
-    kubectl.run(&["create", "--as", OPERATOR, "-f", "-"], Some(&tenant_namespace("acme-dev").to_string())).await?;
+    kubectl
+        .run(&["create", "--as", OPERATOR, "-f", "-"], Some(&tenant_namespace("acme-dev").to_string()))
+        .await?;
     let plain = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": "plain", "labels": { "a": "b" }, "annotations": { "a": "b" } } });
     kubectl.run(&["create", "--as", USER, "-f", "-"], Some(&plain.to_string())).await.map(drop)
 }
@@ -65,13 +67,21 @@ pub async fn creation(kubectl: &Kubectl, broken: &mut Broken) -> Result<()> {
         (USER, json!({ "labels": { "imaas.dev/tenant": "beta" } }), false),
         (USER, json!({ "labels": { "imaas.dev/environment": "dev" } }), false),
         (USER, json!({ "annotations": { "imaas.dev/origin": "manual" } }), false),
-        (ADOPTER, json!({ "labels": { "imaas.dev/tenant": "beta" }, "annotations": { "imaas.dev/origin": "tenants" } }), true),
+        (
+            ADOPTER,
+            json!({ "labels": { "imaas.dev/tenant": "beta" }, "annotations": { "imaas.dev/origin": "tenants" } }),
+            true,
+        ),
     ];
     for (who, mut metadata, allowed) in cases {
         metadata["name"] = json!("beta-dev");
         let text = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": metadata }).to_string();
-        let answer = ask(kubectl, &["create", "--as", who, "--dry-run=server", "-f", "-"], Some(&text)).await?;
-        broken.unless(as_expected(&answer, allowed), format!("{who} creates {text}, allowed {allowed}: {answer:?}"));
+        let answer =
+            ask(kubectl, &["create", "--as", who, "--dry-run=server", "-f", "-"], Some(&text)).await?;
+        broken.unless(
+            as_expected(&answer, allowed),
+            format!("{who} creates {text}, allowed {allowed}: {answer:?}"),
+        );
     }
     Ok(())
 }
@@ -161,7 +171,8 @@ async fn send_whole(
 ) -> Result<Result<String, String>> {
     if way == "apply" {
         let text = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": namespace, map: { key: value } } });
-        let arguments = ["apply", "--server-side", "--force-conflicts", "--dry-run=server", "--as", who, "-f", "-"];
+        let arguments =
+            ["apply", "--server-side", "--force-conflicts", "--dry-run=server", "--as", who, "-f", "-"];
         return ask(kubectl, &arguments, Some(&text.to_string())).await;
     }
     let mut whole = kubectl.get(&["namespace", namespace]).await?;
@@ -180,7 +191,9 @@ async fn send_whole(
 }
 
 pub async fn a_deleted_one_goes(kubectl: &Kubectl, broken: &mut Broken) -> Result<()> {
-    kubectl.run(&["create", "--as", OPERATOR, "-f", "-"], Some(&tenant_namespace("acme-old").to_string())).await?;
+    kubectl
+        .run(&["create", "--as", OPERATOR, "-f", "-"], Some(&tenant_namespace("acme-old").to_string()))
+        .await?;
     let refused = ask(kubectl, &["delete", "namespace", "acme-old", "--as", OPERATOR], None).await?;
     broken.unless(refused.is_err(), format!("the operator deletes no namespace: {refused:?}"));
     // The namespace controller empties it and takes the finalizer off, as a user who is neither operator nor adopter.

@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use imaas_operator::{cluster::Cluster, policies};
-use kube::{Client, Config, config::{KubeConfigOptions, Kubeconfig}};
+use kube::{
+    Client, Config,
+    config::{KubeConfigOptions, Kubeconfig},
+};
 use lab::{Lab, kubectl::Kubectl};
 use serde_json::{Value, json};
 
@@ -18,15 +21,26 @@ pub async fn are_narrow(kubectl: &Kubectl, broken: &mut Broken) -> Result<()> {
     for role in roles {
         let name = role["metadata"]["name"].as_str().unwrap_or_default();
         for rule in role["rules"].as_array().into_iter().flatten() {
-            let has = |field: &str, word: &str| rule[field].as_array().is_some_and(|all| all.iter().any(|one| one == word));
+            let has = |field: &str, word: &str| {
+                rule[field].as_array().is_some_and(|all| all.iter().any(|one| one == word))
+            };
             let text = format!("{name}: {rule}");
             let wild = ["apiGroups", "resources", "verbs"].iter().any(|field| has(field, "*"));
             broken.unless(!wild, format!("no wildcard: {text}"));
-            broken.unless(!has("verbs", "escalate") && !has("verbs", "impersonate"), format!("no escalation: {text}"));
+            broken.unless(
+                !has("verbs", "escalate") && !has("verbs", "impersonate"),
+                format!("no escalation: {text}"),
+            );
             let named = rule["resourceNames"].as_array().is_some_and(|names| !names.is_empty());
             broken.unless(!has("verbs", "bind") || named, format!("bind names its roles: {text}"));
-            broken.unless(!has("resources", "secrets") || name != "imaas-operator", format!("no Secrets everywhere: {text}"));
-            broken.unless(!has("resources", "secrets") || !has("verbs", "list") && !has("verbs", "watch"), format!("Secrets by name only: {text}"));
+            broken.unless(
+                !has("resources", "secrets") || name != "imaas-operator",
+                format!("no Secrets everywhere: {text}"),
+            );
+            broken.unless(
+                !has("resources", "secrets") || !has("verbs", "list") && !has("verbs", "watch"),
+                format!("Secrets by name only: {text}"),
+            );
         }
     }
     for no in [
@@ -60,7 +74,9 @@ pub async fn bindings_stay_in_tenant_namespaces(kubectl: &Kubectl, broken: &mut 
         let text = binding(namespace, "x", role);
         ask(kubectl, &["create", "--as", OPERATOR, "--dry-run=server", "-f", "-"], Some(&text)).await
     };
-    for role in ["imaas-operator-tenant", "imaas-tenant-owner", "imaas-tenant-developer", "imaas-tenant-viewer"] {
+    for role in
+        ["imaas-operator-tenant", "imaas-tenant-owner", "imaas-tenant-developer", "imaas-tenant-viewer"]
+    {
         let inside = create("acme-dev", role).await?;
         broken.unless(inside.is_ok(), format!("{role} in a tenant's namespace: {inside:?}"));
         for outside in ["kube-system", "plain", NAMESPACE] {
@@ -74,7 +90,8 @@ pub async fn bindings_stay_in_tenant_namespaces(kubectl: &Kubectl, broken: &mut 
         broken.unless(answer.is_err(), format!("{role} is not for the operator to bind: {answer:?}"));
     }
     kubectl.apply(&binding("plain", "foreign", "view")).await?;
-    let answer = ask(kubectl, &["delete", "rolebinding", "foreign", "-n", "plain", "--as", OPERATOR], None).await?;
+    let answer =
+        ask(kubectl, &["delete", "rolebinding", "foreign", "-n", "plain", "--as", OPERATOR], None).await?;
     let told = answer.as_ref().err().is_some_and(|words| words.contains("imaas-rolebindings"));
     broken.unless(told, format!("a foreign binding is not the operator's to delete: {answer:?}"));
     Ok(())
