@@ -1,4 +1,7 @@
-#![expect(clippy::disallowed_types, reason = "IO: reads Git, the registry, and the Secret that a repository names")]
+#![expect(
+    clippy::disallowed_types,
+    reason = "IO: reads Git, the registry, and the Secret that a repository names"
+)]
 //! Looks at each service's repository every interval, and keeps what it saw. It writes nothing: a change wakes the
 //! service's reconcile, which decides. Looks at one service never overlap, so what is seen never goes backwards.
 
@@ -108,7 +111,8 @@ impl Poller {
             };
             entries.insert(key.clone(), entry);
             let platform = &self.0.platform;
-            return self.ask(key, first_pause(platform.settings.interval, looked_before, (platform.jitter)()));
+            return self
+                .ask(key, first_pause(platform.settings.interval, looked_before, (platform.jitter)()));
         };
         if *entry.service == *service && entry.requested.as_ref() == requested {
             return;
@@ -299,7 +303,8 @@ impl Poller {
             };
             Failure::passing(reason, format!("the Secret {name} in {home} cannot be read yet"))
         })?;
-        let secret = secret.ok_or_else(|| missing(format!("there is no Secret {name} in {home}: create it")))?;
+        let secret =
+            secret.ok_or_else(|| missing(format!("there is no Secret {name} in {home}: create it")))?;
         let values = secret.data.unwrap_or_default().into_iter().map(|(key, value)| (key, value.0)).collect();
         Access::from_secret(&values).map_err(|error| missing(format!("Secret {name} in {home}: {error}")))
     }

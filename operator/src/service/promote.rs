@@ -252,11 +252,13 @@ fn promoted(
 pub fn untagged(service: &ValidService, snapshot: &Snapshot) -> BTreeMap<String, String> {
     let mut open = BTreeMap::new();
     for environment in service.environments.iter().filter(|environment| environment.promotes_from.is_none()) {
-        let Some(Branch::Head { commit, content: Ok(content) }) = snapshot.branches.get(&environment.branch) else {
+        let Some(Branch::Head { commit, content: Ok(content) }) = snapshot.branches.get(&environment.branch)
+        else {
             continue;
         };
         let is_known = matches!(snapshot.tags.get(commit), Some(Tag::Found(_)));
-        let names_none = resolve(content, &environment.name).is_ok_and(|resolved| resolved.settings.image.is_none());
+        let names_none =
+            resolve(content, &environment.name).is_ok_and(|resolved| resolved.settings.image.is_none());
         if !is_known && names_none {
             open.insert(commit.clone(), content.build_id.clone());
         }
@@ -321,10 +323,15 @@ mod tests {
 
     /// A branch whose head is `letter`s, built as `build`, with `more` in its descriptor.
     fn head(letter: char, build: &str, more: &str) -> Branch {
-        let text = format!("apiVersion: imaas.dev/v1alpha1\nkind: ServiceDescriptor\nscaling: {{min: 2}}\n{more}");
+        let text =
+            format!("apiVersion: imaas.dev/v1alpha1\nkind: ServiceDescriptor\nscaling: {{min: 2}}\n{more}");
         let descriptor = crate::yaml::descriptor(text.as_bytes()).unwrap();
-        let content =
-            Content { commit: commit(letter), build_id: build.to_owned(), descriptor, configs: BTreeMap::new() };
+        let content = Content {
+            commit: commit(letter),
+            build_id: build.to_owned(),
+            descriptor,
+            configs: BTreeMap::new(),
+        };
         Branch::Head { commit: commit(letter), content: Ok(Arc::new(content)) }
     }
 
@@ -348,7 +355,11 @@ mod tests {
     }
 
     /// What each environment is to run: a digest, or why none.
-    fn decided(service: &ValidService, snapshot: &Snapshot, history: &History) -> Vec<Result<String, Problem>> {
+    fn decided(
+        service: &ValidService,
+        snapshot: &Snapshot,
+        history: &History,
+    ) -> Vec<Result<String, Problem>> {
         let settled = Settled::default();
         service.environments.iter().map(|e| one(service, e, snapshot, (history, &settled))).collect()
     }
@@ -368,7 +379,10 @@ mod tests {
 
     #[test]
     fn a_merge_keeps_the_digest_whatever_its_own_commit() {
-        let seen = snapshot([("dev", head('1', "A", "")), ("test", head('2', "A", "")), ("prod", head('3', "A", ""))], &[]);
+        let seen = snapshot(
+            [("dev", head('1', "A", "")), ("test", head('2', "A", "")), ("prod", head('3', "A", ""))],
+            &[],
+        );
         let history =
             History(vec![made(1, "dev", "A", IMAGE_OF_A, true), made(2, "test", "A", IMAGE_OF_A, true)]);
         assert_eq!(decided(&three(), &seen, &history), vec![Ok(IMAGE_OF_A.to_owned()); 3]);
@@ -376,10 +390,15 @@ mod tests {
 
     #[test]
     fn the_first_environment_asks_the_registry_and_the_next_wait_for_it() {
-        let seen = snapshot([("dev", head('1', "A", "")), ("test", head('1', "A", "")), ("prod", Branch::Missing)], &[]);
+        let seen = snapshot(
+            [("dev", head('1', "A", "")), ("test", head('1', "A", "")), ("prod", Branch::Missing)],
+            &[],
+        );
         assert_eq!(untagged(&three(), &seen), BTreeMap::from([(commit('1'), "A".to_owned())]));
-        let reasons: Vec<_> =
-            decided(&three(), &seen, &History::default()).into_iter().map(|d| d.unwrap_err().reason).collect();
+        let reasons: Vec<_> = decided(&three(), &seen, &History::default())
+            .into_iter()
+            .map(|d| d.unwrap_err().reason)
+            .collect();
         assert_eq!(reasons, [Reason::ImageMissing, Reason::NotPromoted, Reason::BranchMissing]);
         let found = snapshot([("dev", head('1', "A", ""))], &[('1', Tag::Found(IMAGE_OF_A.to_owned()))]);
         let dev = &three().environments[0];
@@ -410,20 +429,33 @@ mod tests {
 
     #[test]
     fn a_hotfix_on_prod_waits_and_says_the_way_out() {
-        let seen = snapshot([("dev", head('1', "A", "")), ("test", head('1', "A", "")), ("prod", head('9', "H", ""))], &[]);
-        let history = History(vec![made(1, "dev", "A", IMAGE_OF_A, true), made(2, "test", "A", IMAGE_OF_A, true)]);
+        let seen = snapshot(
+            [("dev", head('1', "A", "")), ("test", head('1', "A", "")), ("prod", head('9', "H", ""))],
+            &[],
+        );
+        let history =
+            History(vec![made(1, "dev", "A", IMAGE_OF_A, true), made(2, "test", "A", IMAGE_OF_A, true)]);
         let decisions = decided(&three(), &seen, &history);
         assert!(decisions[0].is_ok() && decisions[1].is_ok());
         let problem = decisions[2].as_ref().unwrap_err();
         assert_eq!(problem.reason, Reason::NotPromoted);
-        assert!(problem.message.contains("healthy in test") && problem.message.contains("merge what test runs"));
-        assert!(!untagged(&three(), &seen).contains_key(&commit('9')), "prod never takes its image from the registry");
+        assert!(
+            problem.message.contains("healthy in test") && problem.message.contains("merge what test runs")
+        );
+        assert!(
+            !untagged(&three(), &seen).contains_key(&commit('9')),
+            "prod never takes its image from the registry"
+        );
     }
 
     #[test]
     fn healthy_in_dev_is_not_healthy_in_test() {
-        let seen = snapshot([("dev", head('1', "A", "")), ("test", head('1', "A", "")), ("prod", head('1', "A", ""))], &[]);
-        let history = History(vec![made(1, "dev", "A", IMAGE_OF_A, true), made(2, "test", "A", IMAGE_OF_A, false)]);
+        let seen = snapshot(
+            [("dev", head('1', "A", "")), ("test", head('1', "A", "")), ("prod", head('1', "A", ""))],
+            &[],
+        );
+        let history =
+            History(vec![made(1, "dev", "A", IMAGE_OF_A, true), made(2, "test", "A", IMAGE_OF_A, false)]);
         let decisions = decided(&three(), &seen, &history);
         assert!(decisions[1].is_ok());
         let problem = decisions[2].as_ref().unwrap_err();
@@ -432,8 +464,12 @@ mod tests {
 
     #[test]
     fn an_omitted_environment_passes_its_place_along() {
-        let service = orders([("dev", "dev", None), ("prod", "prod", Some("dev")), ("dr", "dr", Some("prod"))]);
-        let seen = snapshot([("dev", head('1', "A", "")), ("prod", head('2', "A", "")), ("dr", Branch::Missing)], &[]);
+        let service =
+            orders([("dev", "dev", None), ("prod", "prod", Some("dev")), ("dr", "dr", Some("prod"))]);
+        let seen = snapshot(
+            [("dev", head('1', "A", "")), ("prod", head('2', "A", "")), ("dr", Branch::Missing)],
+            &[],
+        );
         let history = History(vec![made(1, "dev", "A", IMAGE_OF_A, true)]);
         assert_eq!(decided(&service, &seen, &history)[1], Ok(IMAGE_OF_A.to_owned()));
         let alone = orders([("prod", "prod", None), ("dr", "dr", Some("prod")), ("far", "far", Some("dr"))]);
@@ -442,10 +478,12 @@ mod tests {
 
     #[test]
     fn two_environments_on_one_branch_go_one_after_the_other() {
-        let service = orders([("dev", "main", None), ("prod", "main", Some("dev")), ("dr", "dr", Some("prod"))]);
+        let service =
+            orders([("dev", "main", None), ("prod", "main", Some("dev")), ("dr", "dr", Some("prod"))]);
         let seen = snapshot([("main", head('2', "B", ""))], &[('2', Tag::Found(IMAGE_OF_B.to_owned()))]);
         let (dev, prod) = (&service.environments[0], &service.environments[1]);
-        let mut history = History(vec![made(1, "dev", "A", IMAGE_OF_A, true), made(2, "prod", "A", IMAGE_OF_A, true)]);
+        let mut history =
+            History(vec![made(1, "dev", "A", IMAGE_OF_A, true), made(2, "prod", "A", IMAGE_OF_A, true)]);
         let mut settled = Settled::default();
         assert_eq!(one(&service, dev, &seen, (&history, &settled)), Ok(IMAGE_OF_B.to_owned()));
         let problem = one(&service, prod, &seen, (&history, &settled)).unwrap_err();
@@ -457,7 +495,8 @@ mod tests {
 
     #[test]
     fn new_settings_alone_wait_for_their_turn_on_a_shared_branch() {
-        let service = orders([("dev", "main", None), ("prod", "main", Some("dev")), ("dr", "dr", Some("prod"))]);
+        let service =
+            orders([("dev", "main", None), ("prod", "main", Some("dev")), ("dr", "dr", Some("prod"))]);
         let seen = snapshot([("main", head('2', "A", "env: {MODE: new}\n"))], &[]);
         let history = History(vec![made(1, "dev", "A", IMAGE_OF_A, true)]);
         let before = (&history, &Settled::default());
@@ -467,8 +506,10 @@ mod tests {
     #[test]
     fn a_committed_digest_wins_and_is_promoted_like_any_other() {
         let own = format!("image: {{digest: \"{IMAGE_OF_B}\"}}\n");
-        let seen =
-            snapshot([("dev", head('2', "A", &own)), ("test", head('2', "A", &own)), ("prod", Branch::Missing)], &[]);
+        let seen = snapshot(
+            [("dev", head('2', "A", &own)), ("test", head('2', "A", &own)), ("prod", Branch::Missing)],
+            &[],
+        );
         let mut history = History(vec![made(1, "dev", "A", IMAGE_OF_A, true)]);
         let decisions = decided(&three(), &seen, &history);
         assert_eq!(decisions[0], Ok(IMAGE_OF_B.to_owned()));
@@ -488,7 +529,10 @@ mod tests {
         assert_eq!(dev, Wanted::Nothing { commit: Some(commit('2')), build_id: None, waiting: vec![broken] });
         let unread = wanted(&service, &service.environments[1], Some(&seen), (&history, &Settled::default()));
         assert_eq!(unread, Wanted::Unknown, "a branch that was not read is not a branch that is missing");
-        assert_eq!(wanted(&service, &service.environments[0], None, (&history, &Settled::default())), Wanted::Unknown);
+        assert_eq!(
+            wanted(&service, &service.environments[0], None, (&history, &Settled::default())),
+            Wanted::Unknown
+        );
     }
 
     #[test]
@@ -496,7 +540,8 @@ mod tests {
         let service = three();
         let (dev, test) = (&service.environments[0], &service.environments[1]);
         let seen = snapshot([("dev", head('1', "A", ""))], &[('1', Tag::Found(IMAGE_OF_A.to_owned()))]);
-        let Wanted::Target(target) = wanted(&service, dev, Some(&seen), (&History::default(), &Settled::default()))
+        let Wanted::Target(target) =
+            wanted(&service, dev, Some(&seen), (&History::default(), &Settled::default()))
         else {
             panic!("the image is known")
         };

@@ -80,9 +80,9 @@ async fn config(
 fn of_commit<T>(reason: Reason, answer: Result<T, GitError>) -> Result<Result<T, Problem>, Failure> {
     match answer {
         Ok(value) => Ok(Ok(value)),
-        Err(error @ (GitError::PathMissing { .. } | GitError::UnsafeEntry { .. } | GitError::TooLarge { .. })) => {
-            Ok(Err(Problem::new(reason, error.to_string())))
-        }
+        Err(
+            error @ (GitError::PathMissing { .. } | GitError::UnsafeEntry { .. } | GitError::TooLarge { .. }),
+        ) => Ok(Err(Problem::new(reason, error.to_string()))),
         Err(error) => Err(from_git(&error)),
     }
 }

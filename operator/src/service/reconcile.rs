@@ -113,7 +113,12 @@ pub async fn reconcile(service: Arc<IntegrationService>, ctx: Arc<Context>) -> R
         }
     };
     let generation = service.metadata.generation.unwrap_or_default();
-    let status = status::status(before.as_ref(), generation, pass.as_ref().map_err(|problem| *problem), (ctx.platform.now)());
+    let status = status::status(
+        before.as_ref(),
+        generation,
+        pass.as_ref().map_err(|problem| *problem),
+        (ctx.platform.now)(),
+    );
     let outcome = tell(&service, &ctx, &mut last, status).await;
     ctx.written.keep(key, last);
     outcome?;
@@ -126,11 +131,19 @@ pub async fn reconcile(service: Arc<IntegrationService>, ctx: Arc<Context>) -> R
     }
 }
 
-fn valid(service: &IntegrationService, platform: &Platform, poller: &Poller) -> Result<ValidService, Problem> {
+fn valid(
+    service: &IntegrationService,
+    platform: &Platform,
+    poller: &Poller,
+) -> Result<ValidService, Problem> {
     let namespace = service.namespace().unwrap_or_default();
     let tenant = tenant_of_home(&namespace).and_then(|name| platform.tenants.named(name));
-    let environments: BTreeMap<_, _> =
-        platform.environments.all().into_iter().map(|environment| (environment.name_any(), environment)).collect();
+    let environments: BTreeMap<_, _> = platform
+        .environments
+        .all()
+        .into_iter()
+        .map(|environment| (environment.name_any(), environment))
+        .collect();
     let around =
         Surroundings { tenant: tenant.as_deref(), environments: &environments, urls: &poller.origins().urls };
     validate(service, around)
@@ -235,7 +248,8 @@ impl<'a> Work<'a> {
             self.poller.forget(key);
             None
         } else {
-            let looked_before = self.before.is_some_and(|s| s.environments.iter().any(|e| e.commit.is_some()));
+            let looked_before =
+                self.before.is_some_and(|s| s.environments.iter().any(|e| e.commit.is_some()));
             let requested = object.annotations().get(RECONCILE_REQUESTED);
             self.poller.watch(key, self.service, requested, looked_before);
             self.poller.snapshot(key)
@@ -244,7 +258,8 @@ impl<'a> Work<'a> {
         for environment in &self.service.environments {
             stages.push(self.stage(environment, snapshot.as_deref()).await);
         }
-        let current: Vec<_> = stages.iter().filter_map(|s| s.running.as_ref().map(|r| r.release.clone())).collect();
+        let current: Vec<_> =
+            stages.iter().filter_map(|s| s.running.as_ref().map(|r| r.release.clone())).collect();
         self.last.releases.retain(|release| current.contains(&release.name_any()));
         self.last.healthy.retain(|name| current.contains(name));
         let failure = snapshot.and_then(|snapshot| snapshot.failure.clone());
@@ -252,7 +267,8 @@ impl<'a> Work<'a> {
     }
 
     async fn stage(&mut self, environment: &ValidEnvironment, snapshot: Option<&Snapshot>) -> Stage {
-        let before = self.before.and_then(|status| status.environments.iter().find(|e| e.name == environment.name));
+        let before =
+            self.before.and_then(|status| status.environments.iter().find(|e| e.name == environment.name));
         let wanted = promote::wanted(self.service, environment, snapshot, (&self.history, &self.settled));
         let networks = self.networks(environment);
         let Choice { target, release, config, mut problems } = match &wanted {
@@ -273,7 +289,9 @@ impl<'a> Work<'a> {
             }
         }
         let running = match release {
-            Some(release) => Some(Running { release: release.name_any(), digest: release.spec.digest.clone() }),
+            Some(release) => {
+                Some(Running { release: release.name_any(), digest: release.spec.digest.clone() })
+            }
             None => lost(before),
         };
         if let (Wanted::Target(asked), Some(target)) = (&wanted, &target)
@@ -319,7 +337,8 @@ impl<'a> Work<'a> {
     ) -> Result<Rendered, Problem> {
         let service = self.service;
         let runtime = self.platform.runtimes.named(&service.runtime).ok_or_else(|| {
-            let message = format!("there is no IntegrationRuntime {:?}: correct spec.runtime", service.runtime);
+            let message =
+                format!("there is no IntegrationRuntime {:?}: correct spec.runtime", service.runtime);
             Problem::new(Reason::RuntimeMissing, message)
         })?;
         let repository = format!("{}/{}", self.platform.settings.registry_host, service.repository());
@@ -342,14 +361,18 @@ impl<'a> Work<'a> {
 
     /// What runs already: as we last wrote it; after a start, as the Deployment says, which a crash may have left ahead
     /// of the status.
-    fn kept(&mut self, environment: &ValidEnvironment, before: Option<&EnvironmentState>, problems: Vec<Problem>) -> Choice {
+    fn kept(
+        &mut self,
+        environment: &ValidEnvironment,
+        before: Option<&EnvironmentState>,
+        problems: Vec<Problem>,
+    ) -> Choice {
         let told = before.and_then(|state| state.current.clone());
         let deployment = self.platform.cluster.deployment(&environment.namespace, &self.service.name);
         let live = deployment.and_then(|deployment| deployment.annotations().get(RELEASE).cloned());
         let live = live.filter(|_| self.last.status.is_none());
         let of_here = |release: &Arc<Release>| release.spec.environment == environment.name;
-        let release =
-            live.into_iter().chain(told).find_map(|name| self.known(&name).filter(of_here));
+        let release = live.into_iter().chain(told).find_map(|name| self.known(&name).filter(of_here));
         if let Some(release) = &release {
             self.remember(release);
         }
@@ -368,7 +391,11 @@ impl<'a> Work<'a> {
     }
 
     fn networks(&self, environment: &ValidEnvironment) -> Vec<Network> {
-        self.platform.environments.named(&environment.name).map(|e| e.spec.networks.clone()).unwrap_or_default()
+        self.platform
+            .environments
+            .named(&environment.name)
+            .map(|e| e.spec.networks.clone())
+            .unwrap_or_default()
     }
 
     fn failed(&mut self, error: ApplyError) -> Problem {
@@ -378,7 +405,12 @@ impl<'a> Work<'a> {
     }
 
     /// Tells a release's first health on itself, once and for ever.
-    async fn seen(&mut self, environment: &ValidEnvironment, release: &Release, seen: Observed) -> Observation {
+    async fn seen(
+        &mut self,
+        environment: &ValidEnvironment,
+        release: &Release,
+        seen: Observed,
+    ) -> Observation {
         let name = release.name_any();
         if seen.phase == Phase::Healthy && !self.history.is_healthy(&name) {
             match self.platform.cluster.write_status(release, &self.healthy(release)).await {
@@ -413,9 +445,10 @@ fn observation(seen: Observed, deployment: Option<&Deployment>) -> Observation {
     let Observed { ready, desired, updated: _, phase } = seen;
     let (well, problem) = match phase {
         Phase::Healthy | Phase::Stopped => (true, None),
-        Phase::RollingOut => {
-            (false, Some(Problem::new(Reason::RollingOut, format!("{ready} of {desired} new instances are ready"))))
-        }
+        Phase::RollingOut => (
+            false,
+            Some(Problem::new(Reason::RollingOut, format!("{ready} of {desired} new instances are ready"))),
+        ),
         Phase::Blocked { reason, message } => (false, Some(Problem::new(reason, message))),
         Phase::Failed { message } => (false, Some(Problem::new(Reason::Unhealthy, message))),
     };

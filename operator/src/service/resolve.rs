@@ -27,7 +27,6 @@ const EXECUTABLE: u32 = 0o100_755;
 /// At most so many problems of a descriptor are told.
 const TOLD_PROBLEMS: usize = 3;
 
-
 /// What a commit holds for a service.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Content {
@@ -96,7 +95,10 @@ pub fn resolve(content: &Content, environment: &str) -> Result<Resolved, Problem
     let config = match &settings.config {
         None => None,
         Some(directory) => Some(content.configs.get(directory).cloned().unwrap_or_else(|| {
-            Err(Problem::new(Reason::InvalidConfig, format!("config: the directory {directory:?} was not read")))
+            Err(Problem::new(
+                Reason::InvalidConfig,
+                format!("config: the directory {directory:?} was not read"),
+            ))
         })?),
     };
     Ok(Resolved { commit: content.commit.clone(), build_id: content.build_id.clone(), settings, config })
@@ -105,7 +107,8 @@ pub fn resolve(content: &Content, environment: &str) -> Result<Resolved, Problem
 /// The descriptor from its bytes; `None` when the commit has no such file.
 pub fn descriptor(path: &str, bytes: Option<&[u8]>) -> Result<ServiceDescriptor, Problem> {
     let bytes = bytes.ok_or_else(|| {
-        let message = format!("the commit has no {}: add it, see the guide for its fields", joined(path, DESCRIPTOR));
+        let message =
+            format!("the commit has no {}: add it, see the guide for its fields", joined(path, DESCRIPTOR));
         Problem::new(Reason::DescriptorMissing, message)
     })?;
     yaml::descriptor(bytes).map_err(|problems| invalid(&problems))
@@ -113,7 +116,8 @@ pub fn descriptor(path: &str, bytes: Option<&[u8]>) -> Result<ServiceDescriptor,
 
 /// `imaas.yaml:7:3: scaling.min: …`, the first few.
 fn invalid(problems: &[yaml::Problem]) -> Problem {
-    let told: Vec<_> = problems.iter().take(TOLD_PROBLEMS).map(|problem| format!("{DESCRIPTOR}:{problem}")).collect();
+    let told: Vec<_> =
+        problems.iter().take(TOLD_PROBLEMS).map(|problem| format!("{DESCRIPTOR}:{problem}")).collect();
     let more = problems.len().saturating_sub(TOLD_PROBLEMS);
     let more = if more == 0 { String::new() } else { format!(" (and {more} more)") };
     Problem::new(Reason::InvalidDescriptor, format!("{}{more}", told.join("; ")))
@@ -129,7 +133,8 @@ pub fn config_directories(descriptor: &ServiceDescriptor) -> BTreeSet<String> {
 pub fn config(directory: &str, read: Directory) -> Result<ConfigFiles, Problem> {
     match read.ignored.first() {
         Some((name, why)) => {
-            let message = format!("config: {directory}/{name}: {why}: remove it from the directory or make it a file");
+            let message =
+                format!("config: {directory}/{name}: {why}: remove it from the directory or make it a file");
             Err(Problem::new(Reason::InvalidConfig, message))
         }
         None => Ok(read.files.into_iter().map(|(name, file)| (name, config_file(file))).collect()),
@@ -160,14 +165,18 @@ impl Unbuilt {
 
     /// Is this file or directory left out?
     pub fn excludes(&self, path: &str) -> bool {
-        path == DESCRIPTOR || self.configs.contains(path) || self.patterns.iter().any(|pattern| matches(pattern, path))
+        path == DESCRIPTOR
+            || self.configs.contains(path)
+            || self.patterns.iter().any(|pattern| matches(pattern, path))
     }
 }
 
 /// `*.md` is every file with that ending, `docs` and `a/b` a file or directory at that place.
 fn matches(pattern: &str, path: &str) -> bool {
     match pattern.strip_prefix('*') {
-        Some(ending) => path.rsplit('/').next().is_some_and(|name| name.len() > ending.len() && name.ends_with(ending)),
+        Some(ending) => {
+            path.rsplit('/').next().is_some_and(|name| name.len() > ending.len() && name.ends_with(ending))
+        }
         None => pattern.trim_end_matches('/') == path,
     }
 }
@@ -213,7 +222,10 @@ environments:
         let content = content(ORDERS);
         let (dev, prod) = (resolve(&content, "dev").unwrap(), resolve(&content, "prod").unwrap());
         assert_eq!((dev.settings.scaling.min, prod.settings.scaling.min), (2, 3));
-        assert_eq!((dev.settings.env["LOG_LEVEL"].as_str(), prod.settings.env["LOG_LEVEL"].as_str()), ("info", "warn"));
+        assert_eq!(
+            (dev.settings.env["LOG_LEVEL"].as_str(), prod.settings.env["LOG_LEVEL"].as_str()),
+            ("info", "warn")
+        );
         assert_eq!(dev.config.unwrap()["app.properties"].bytes, b"for=all");
         assert_eq!(prod.config.unwrap()["app.properties"].bytes, b"for=prod");
         assert_eq!(dev.build_id, prod.build_id);
@@ -238,14 +250,17 @@ environments:
         for path in ["src", "src/docs", "src/imaas.yaml", "documents", "pom.xml", ".md", "configs"] {
             assert!(!unbuilt.excludes(path), "{path}");
         }
-        let own = Unbuilt::of(&content(&ORDERS.replace("config: config\n", "ignore: [tests/, \"*.txt\"]\n")).descriptor);
+        let own = Unbuilt::of(
+            &content(&ORDERS.replace("config: config\n", "ignore: [tests/, \"*.txt\"]\n")).descriptor,
+        );
         assert!(own.excludes("tests") && own.excludes("a/b.txt") && !own.excludes("README.md"));
     }
 
     #[test]
     fn a_link_among_the_configuration_is_a_problem_and_not_a_gap() {
         let file = File { mode: 0o100_644, blob: String::new(), content: b"a=1".to_vec() };
-        let mut read = Directory { files: BTreeMap::from([("a.properties".to_owned(), file)]), ignored: vec![] };
+        let mut read =
+            Directory { files: BTreeMap::from([("a.properties".to_owned(), file)]), ignored: vec![] };
         assert_eq!(config("config", read.clone()).unwrap()["a.properties"].bytes, b"a=1");
         read.ignored.push(("passwd".to_owned(), "is a symbolic link"));
         let problem = config("config", read).unwrap_err();

@@ -36,7 +36,11 @@ pub async fn run(platform: Platform, origins: Origins, shutdown: impl Future<Out
         watched: platform.services.clone(),
         triggers: vec![
             platform.cluster.touches().filter_map(|touch| std::future::ready(of_touch(&touch))).boxed(),
-            platform.releases.changes().filter_map(|release| std::future::ready(of_release(&release))).boxed(),
+            platform
+                .releases
+                .changes()
+                .filter_map(|release| std::future::ready(of_release(&release)))
+                .boxed(),
             of_tenants(&platform).boxed(),
             of_environments(&platform).boxed(),
             of_runtimes(&platform).boxed(),
@@ -148,7 +152,8 @@ mod tests {
     #[test]
     fn a_child_and_a_release_wake_their_service() {
         let orders: Key = ObjectRef::new("orders-eu").within("acme-home");
-        let object = ObjectKey { kind: "Deployment".into(), namespace: Some("acme-dev".into()), name: "x".into() };
+        let object =
+            ObjectKey { kind: "Deployment".into(), namespace: Some("acme-dev".into()), name: "x".into() };
         let label = |pairs: &[(&str, &str)]| -> BTreeMap<String, String> {
             pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()
         };
@@ -165,6 +170,8 @@ mod tests {
         let seen = |text: &str| Some(text.to_owned());
         assert!(changed.is("acme", seen("dev")));
         assert!(!changed.is("acme", seen("dev")));
-        assert!(changed.is("acme", seen("dev prod")) && changed.is("acme", None) && !changed.is("acme", None));
+        assert!(
+            changed.is("acme", seen("dev prod")) && changed.is("acme", None) && !changed.is("acme", None)
+        );
     }
 }

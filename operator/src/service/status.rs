@@ -161,7 +161,10 @@ fn lasting(waiting: Vec<Waiting>) -> Vec<Waiting> {
         Reason::NamespaceForeign,
         Reason::NamespaceTerminating,
     ];
-    waiting.into_iter().filter(|waiting| SEEN.iter().all(|reason| reason.as_str() != waiting.reason)).collect()
+    waiting
+        .into_iter()
+        .filter(|waiting| SEEN.iter().all(|reason| reason.as_str() != waiting.reason))
+        .collect()
 }
 
 /// `dev=ok test=waiting prod=failed`.
@@ -200,7 +203,8 @@ fn wellness(pass: &Pass, environments: &[EnvironmentState]) -> Wellness {
     }
     let mut problems: Vec<_> = pass.failure.iter().cloned().collect();
     for (stage, state) in pass.stages.iter().zip(environments).filter(|(_, state)| !is_not_begun(state)) {
-        let named = |problem: &Problem| Problem::new(problem.reason, format!("{}: {}", state.name, problem.message));
+        let named =
+            |problem: &Problem| Problem::new(problem.reason, format!("{}: {}", state.name, problem.message));
         let wanted = match &stage.wanted {
             Wanted::Nothing { waiting, .. } => waiting.as_slice(),
             Wanted::Unknown | Wanted::Target(_) => &[],
@@ -215,7 +219,8 @@ fn wellness(pass: &Pass, environments: &[EnvironmentState]) -> Wellness {
     if !problems.is_empty() {
         return told_wellness(problems);
     }
-    let well: Vec<_> = environments.iter().filter(|state| word(state) == "ok").map(|s| s.name.as_str()).collect();
+    let well: Vec<_> =
+        environments.iter().filter(|state| word(state) == "ok").map(|s| s.name.as_str()).collect();
     if !well.is_empty() {
         return Wellness::Ready(format!("healthy in {}", well.join(", ")));
     }

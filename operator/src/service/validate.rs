@@ -79,10 +79,14 @@ pub fn validate(service: &IntegrationService, around: Surroundings<'_>) -> Resul
         ));
     };
     let tenant = around.tenant.filter(|tenant| tenant.name_any() == tenant_name).ok_or_else(|| {
-        Problem::new(Reason::TenantNotReady, format!("there is no Tenant {tenant_name}: add its file or apply it"))
+        Problem::new(
+            Reason::TenantNotReady,
+            format!("there is no Tenant {tenant_name}: add its file or apply it"),
+        )
     })?;
     let url = GitUrl::parse(&service.spec.repository.url, around.urls).map_err(|error| {
-        let reason = if matches!(error, UrlError::HostRefused(_)) { Reason::HostRefused } else { Reason::Invalid };
+        let reason =
+            if matches!(error, UrlError::HostRefused(_)) { Reason::HostRefused } else { Reason::Invalid };
         Problem::new(reason, format!("spec.repository.{error}"))
     })?;
     Ok(ValidService {
@@ -110,7 +114,9 @@ fn environments(
     }
     for name in service.spec.branches.keys() {
         if !known.contains_key(name) {
-            let message = format!("spec.branches: there is no Environment {name:?}: remove the line or correct the name");
+            let message = format!(
+                "spec.branches: there is no Environment {name:?}: remove the line or correct the name"
+            );
             return Err(Problem::new(Reason::EnvironmentMissing, message));
         }
     }
@@ -119,7 +125,8 @@ fn environments(
             let message = format!("there is no Environment {:?} any more; what runs there stays", stage.name);
             Problem::new(Reason::EnvironmentMissing, message)
         })?;
-        let branch = service.spec.branches.get(&stage.name).or(defined.spec.branch.as_ref()).unwrap_or(&stage.name);
+        let branch =
+            service.spec.branches.get(&stage.name).or(defined.spec.branch.as_ref()).unwrap_or(&stage.name);
         Ok(ValidEnvironment {
             name: stage.name.clone(),
             namespace: stage.namespace.clone(),
@@ -135,7 +142,9 @@ fn orphaned(service: &IntegrationService, tenant: &Tenant) -> Option<String> {
         return Some(format!("the tenant file has no such service since {since}; it serves on as it is"));
     }
     let since = tenant.annotations().get(names::ORPHANED)?;
-    Some(format!("the tenants repository has no file of the tenant since {since}; the service serves on as it is"))
+    Some(format!(
+        "the tenants repository has no file of the tenant since {since}; the service serves on as it is"
+    ))
 }
 
 #[cfg(test)]
@@ -188,8 +197,11 @@ spec:
     #[test]
     fn the_branch_is_the_services_then_the_environments_then_its_name() {
         let service = checked(SERVICE, TENANT).unwrap();
-        let branches: Vec<_> =
-            service.environments.iter().map(|e| (e.name.as_str(), e.branch.as_str(), e.namespace.as_str())).collect();
+        let branches: Vec<_> = service
+            .environments
+            .iter()
+            .map(|e| (e.name.as_str(), e.branch.as_str(), e.namespace.as_str()))
+            .collect();
         assert_eq!(branches, [("dev", "develop", "acme-dev"), ("prod", "release", "acme-prod")]);
         let own = checked(&SERVICE.replace("branches: {prod: release}", "branches: {}"), TENANT).unwrap();
         assert_eq!(own.environments[1].branch, "prod");
@@ -205,10 +217,25 @@ spec:
         for (service, tenant, reason, words) in [
             (SERVICE.replace("acme-home", "acme-dev"), TENANT.to_owned(), Reason::Invalid, "<tenant>-home"),
             (SERVICE.replace("acme-home", "beta-home"), TENANT.to_owned(), Reason::TenantNotReady, "beta"),
-            (SERVICE.to_owned(), TENANT[..TENANT.find("status").unwrap()].to_owned(), Reason::TenantNotReady, "acme"),
-            (SERVICE.replace("prod: release", "prd: release"), TENANT.to_owned(), Reason::EnvironmentMissing, "prd"),
+            (
+                SERVICE.to_owned(),
+                TENANT[..TENANT.find("status").unwrap()].to_owned(),
+                Reason::TenantNotReady,
+                "acme",
+            ),
+            (
+                SERVICE.replace("prod: release", "prd: release"),
+                TENANT.to_owned(),
+                Reason::EnvironmentMissing,
+                "prd",
+            ),
             (SERVICE.replace("https:", "file:"), TENANT.to_owned(), Reason::Invalid, "spec.repository.url"),
-            (SERVICE.replace("git.example.com", "169.254.169.254"), TENANT.to_owned(), Reason::HostRefused, "host"),
+            (
+                SERVICE.replace("git.example.com", "169.254.169.254"),
+                TENANT.to_owned(),
+                Reason::HostRefused,
+                "host",
+            ),
         ] {
             let problem = checked(&service, &tenant).unwrap_err();
             assert_eq!(problem.reason, reason, "{problem:?}");
@@ -218,7 +245,8 @@ spec:
 
     #[test]
     fn what_git_no_longer_has_is_still_valid_and_told() {
-        let gone = TENANT.replace("{name: acme}", "{name: acme, annotations: {imaas.dev/orphaned-since: 4f2a}}");
+        let gone =
+            TENANT.replace("{name: acme}", "{name: acme, annotations: {imaas.dev/orphaned-since: 4f2a}}");
         assert!(checked(SERVICE, &gone).unwrap().orphaned.unwrap().contains("4f2a"));
         assert_eq!(checked(SERVICE, TENANT).unwrap().orphaned, None);
     }
