@@ -1,4 +1,8 @@
-#![expect(clippy::disallowed_types, clippy::disallowed_methods, reason = "IO: starts everything; the only reader of the clock")]
+#![expect(
+    clippy::disallowed_types,
+    clippy::disallowed_methods,
+    reason = "IO: starts everything; the only reader of the clock"
+)]
 //! The two commands, from their options to the last task that ends.
 
 use std::{future::Future, path::Path, sync::Arc, time::Duration};
@@ -79,12 +83,20 @@ pub enum RunError {
 }
 
 /// `imaas-operator registry-auth`: serves tokens until `stop`.
-pub async fn registry_auth(options: RegistryAuth, stop: impl Future<Output = ()> + Send + 'static) -> Result<(), RunError> {
-    let settings = TokenSettings { issuer: options.issuer, service: options.service, lifetime: TOKEN_LIFETIME };
+pub async fn registry_auth(
+    options: RegistryAuth,
+    stop: impl Future<Output = ()> + Send + 'static,
+) -> Result<(), RunError> {
+    let settings =
+        TokenSettings { issuer: options.issuer, service: options.service, lifetime: TOKEN_LIFETIME };
     let service = TokenService {
         key: accounts_key(&options.accounts_key_file)?,
         generations: Generations::default(),
-        signer: TokenSigner::new(&read(&options.signing_key_file)?, &read(&options.signing_cert_file)?, settings)?,
+        signer: TokenSigner::new(
+            &read(&options.signing_key_file)?,
+            &read(&options.signing_cert_file)?,
+            settings,
+        )?,
         now: Timestamp::now,
         metrics: TokenMetrics::new(metrics::registry())?,
     };
@@ -123,7 +135,8 @@ async fn work(options: Run, health: Health, stopped: watch::Receiver<bool>) -> R
         () = told(stopped.clone()) => return Ok(()),
     }
     let accounts = accounts_key(&options.accounts_key_file)?;
-    let urls = UrlPolicy { development: options.development, allowed_hosts: options.allowed_git_hosts.clone() };
+    let urls =
+        UrlPolicy { development: options.development, allowed_hosts: options.allowed_git_hosts.clone() };
     let git = Arc::new(Git::new(&options.data_dir, urls.clone(), Limits::default())?);
     let registry = Arc::new(registry(&options, accounts.clone())?);
     let (platform, background, listed) = platform(client, &options);

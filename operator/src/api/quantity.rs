@@ -37,7 +37,13 @@ impl Quantity {
             _ => return None,
         };
         let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
-        if whole.is_empty() || whole.len() > 15 || fraction.len() > 9 {
+        let is_digits = |text: &str| text.bytes().all(|b| b.is_ascii_digit());
+        if whole.is_empty()
+            || whole.len() > 15
+            || fraction.len() > 9
+            || !is_digits(whole)
+            || !is_digits(fraction)
+        {
             return None;
         }
         let denominator = 10_i128.pow(u32::try_from(fraction.len()).ok()?);

@@ -74,7 +74,10 @@ fn wellness(valid: Option<&ValidTenant>, converged: &Converged) -> Wellness {
     Wellness::Ready(if left.is_empty() {
         format!("{spaces} namespaces")
     } else {
-        format!("{spaces} namespaces; left as it is, since the tenant is no longer in it: {}", left.join(", "))
+        format!(
+            "{spaces} namespaces; left as it is, since the tenant is no longer in it: {}",
+            left.join(", ")
+        )
     })
 }
 
