@@ -196,7 +196,9 @@ fn soonest(retries: impl Iterator<Item = Retry>) -> Retry {
 
 /// Makes the cluster match `tenant`, then says in its status how that went, also when it failed.
 pub async fn reconcile(tenant: Arc<Tenant>, ctx: Arc<Context>) -> Result<Action, Error> {
-    if tenant.metadata.deletion_timestamp.is_some() {
+    // Before the first proof there is nothing to say: a restart would be told as a failure. The proof wakes it.
+    let is_untried = matches!(ctx.policies.proven(), Err(Missing::Untried));
+    if is_untried || tenant.metadata.deletion_timestamp.is_some() {
         return Ok(Action::await_change());
     }
     let checked = environment::run::checked(&ctx.platform.environments);
