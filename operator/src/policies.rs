@@ -53,6 +53,9 @@ pub enum Missing {
         /// What the API server said.
         message: String,
     },
+    /// Not tried since the start.
+    #[error("the admission policies are not proven yet")]
+    Untried,
     /// No answer; says nothing about the policies.
     #[error("the admission policy {policy} cannot be proven now: {message}")]
     Unknown {
@@ -85,9 +88,8 @@ pub struct Policies {
 impl Policies {
     /// Closes the gate; only [`Policies::run`] opens it.
     pub fn new(health: Health) -> Self {
-        let unproven = Missing::Unknown { policy: NAMESPACES, message: "not tried yet".to_owned() };
-        health.close(GATE, unproven.to_string());
-        Self { health, state: watch::Sender::new(Err(unproven)) }
+        health.close(GATE, Missing::Untried.to_string());
+        Self { health, state: watch::Sender::new(Err(Missing::Untried)) }
     }
 
     /// May anything be made?

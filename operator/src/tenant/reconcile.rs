@@ -196,7 +196,9 @@ fn soonest(retries: impl Iterator<Item = Retry>) -> Retry {
 
 /// Makes the cluster match `tenant`, then says in its status how that went, also when it failed.
 pub async fn reconcile(tenant: Arc<Tenant>, ctx: Arc<Context>) -> Result<Action, Error> {
-    if tenant.metadata.deletion_timestamp.is_some() {
+    // Before the first proof there is nothing to say: a restart would be told as a failure. The proof wakes it.
+    let is_untried = matches!(ctx.policies.proven(), Err(Missing::Untried));
+    if is_untried || tenant.metadata.deletion_timestamp.is_some() {
         return Ok(Action::await_change());
     }
     let checked = environment::run::checked(&ctx.platform.environments);
@@ -276,13 +278,14 @@ fn left(tenant: &Tenant, valid: &ValidTenant, checked: &Checked, ctx: &Context) 
 async fn settle(ctx: &Context, children: Children) -> Result<(), SpaceError> {
     let namespace = children.namespace.name_any();
     own(ctx, &children.namespace).await?;
-    match fill(ctx, children).await {
-        Err(error) if error.is_forbidden() && ctx.is_young(&namespace) => {
-            Err(SpaceError::Settling(namespace))
-        }
-        Err(error) if error.reason() == Reason::Progressing => Err(SpaceError::Settling(namespace)),
-        outcome => Ok(outcome?),
+    let Err(error) = fill(ctx, children).await else { return Ok(()) };
+    let is_settling =
+        (error.is_forbidden() && ctx.is_young(&namespace)) || error.reason() == Reason::Progressing;
+    if is_settling {
+        tracing::debug!(namespace, error = &error as &dyn std::error::Error, "not in force yet");
+        return Err(SpaceError::Settling(namespace));
     }
+    Err(error.into())
 }
 
 /// Makes the namespace, or takes back one that was made for this tenant.

@@ -1,0 +1,232 @@
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "a test: says what it waits for")]
+#![expect(clippy::disallowed_types, clippy::disallowed_methods, reason = "IO: a test on a real API server")]
+//! A tenant on a real API server, by the rights and under the policies of the chart and never more.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use imaas_operator::{
+    api,
+    cluster::{Cluster, Watched},
+    environment,
+    health::Health,
+    platform::{Platform, Settings},
+    policies::{self, Policies},
+    registry::accounts::AccountKey,
+    tenant,
+};
+use lab::{Lab, LabOptions, Progress, User, helm::Release};
+use serde_json::{Value, json};
+
+const OPERATOR: &str = "system:serviceaccount:imaas-system:imaas-operator";
+
+const PLATFORM: &str = r#"
+apiVersion: imaas.dev/v1alpha1
+kind: Environment
+metadata: {name: dev}
+spec: {default: true}
+---
+apiVersion: imaas.dev/v1alpha1
+kind: Environment
+metadata: {name: prod}
+spec: {default: true, promotesFrom: dev, roles: {developer: viewer}}
+---
+apiVersion: v1
+kind: Namespace
+metadata: {name: beta-dev}
+"#;
+
+const ACME: &str = r#"
+apiVersion: imaas.dev/v1alpha1
+kind: Tenant
+metadata: {name: acme}
+spec:
+  members: [{kind: User, name: jo, role: owner}]
+  services:
+    - {name: orders, repository: {url: "https://git.example.com/acme/orders.git"}, runtime: container}
+"#;
+
+const BETA: &str = "{apiVersion: imaas.dev/v1alpha1, kind: Tenant, metadata: {name: beta}, spec: {}}";
+
+/// The rights and policies of the chart, without its workloads.
+async fn install(lab: &Lab, progress: &Progress) {
+    let chart = Path::new(env!("CARGO_MANIFEST_DIR")).join("../charts/imaas-operator");
+    let release = Release {
+        name: "imaas",
+        namespace: "imaas-system",
+        chart: chart.to_str().unwrap(),
+        values: &[],
+        set: &[
+            "registry.host=registry.example.com",
+            "registry.auth.realm=https://registry.example.com/token",
+        ],
+    };
+    let rendered = lab.helm(progress).await.unwrap().template(&release).await.unwrap();
+    let kinds = ["ServiceAccount", "ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding"];
+    let policy = ["ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"];
+    let part = |wanted: &[&str]| {
+        let is_wanted = |document: &&str| {
+            wanted.iter().any(|kind| document.lines().any(|line| line == format!("kind: {kind}")))
+        };
+        rendered.split("\n---").filter(is_wanted).collect::<Vec<_>>().join("\n---\n")
+    };
+    let crds = json!({ "apiVersion": "v1", "kind": "List", "items": api::crds() });
+    let kubectl = lab.kubectl();
+    kubectl.apply(&crds.to_string()).await.unwrap();
+    kubectl.run(&["create", "namespace", "imaas-system"], None).await.unwrap();
+    kubectl.apply(&part(&kinds)).await.unwrap();
+    kubectl
+        .run(&["wait", "--for=condition=Established", "crd", "--all", "--timeout=30s"], None)
+        .await
+        .unwrap();
+    kubectl.apply(PLATFORM).await.unwrap();
+    std::fs::write(lab.data_dir().join("policies.yaml"), part(&policy)).unwrap();
+}
+
+/// The stages of this page, as the operator's ServiceAccount.
+async fn start(lab: &Lab) -> (Health, Vec<tokio::task::JoinHandle<()>>) {
+    let file: PathBuf = lab.user_kubeconfig(OPERATOR).unwrap();
+    let config = kube::Config::from_custom_kubeconfig(
+        kube::config::Kubeconfig::read_from(file).unwrap(),
+        &kube::config::KubeConfigOptions::default(),
+    )
+    .await
+    .unwrap();
+    let (cluster, background, listed) = Cluster::observe(kube::Client::try_from(config).unwrap());
+    let mut tasks = vec![tokio::spawn(background)];
+    macro_rules! watched {
+        () => {{
+            let (watched, background, ready) = Watched::start(&cluster);
+            tasks.push(tokio::spawn(background));
+            ready.await;
+            watched
+        }};
+    }
+    let settings = Settings {
+        namespace: "imaas-system".into(),
+        service_account: "imaas-operator".into(),
+        registry_host: "registry.example.com".into(),
+        interval: Duration::from_secs(60),
+        development: true,
+    };
+    let platform = Platform {
+        sources: watched!(),
+        environments: watched!(),
+        runtimes: watched!(),
+        tenants: watched!(),
+        services: watched!(),
+        releases: watched!(),
+        settings: Arc::new(settings.clone()),
+        now: jiff::Timestamp::now,
+        jitter: || 0.5,
+        cluster: cluster.clone(),
+    };
+    listed.await;
+    let health = Health::default();
+    let policies = Policies::new(health.clone());
+    let accounts = Arc::new(AccountKey::new([7; 32]).unwrap());
+    let ctx = Arc::new(tenant::Context::new(platform.clone(), policies.clone(), accounts));
+    tasks.push(tokio::spawn(tenant::run(ctx, std::future::pending())));
+    tasks.push(tokio::spawn(environment::run(platform, std::future::pending())));
+    tasks.push(tokio::spawn(policies.run(cluster, settings, std::future::pending())));
+    (health, tasks)
+}
+
+async fn until(lab: &Lab, what: &[&str], is: impl Fn(&Value) -> bool) -> Value {
+    let mut last = Value::Null;
+    for _ in 0..600 {
+        if let Ok(object) = lab.kubectl().get(what).await {
+            if is(&object) {
+                return object;
+            }
+            last = object;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    panic!("{what:?} did not come so: {last:#}");
+}
+
+fn reason(object: &Value) -> &str {
+    let conditions = object["status"]["conditions"].as_array();
+    let ready = conditions.and_then(|list| list.iter().find(|c| c["type"] == "Ready"));
+    ready.and_then(|ready| ready["reason"].as_str()).unwrap_or_default()
+}
+
+/// kind/namespace/name → resourceVersion of everything that the operator wrote, and of what it wrote about.
+async fn versions(lab: &Lab) -> Vec<String> {
+    let kinds = "namespaces,resourcequotas,limitranges,networkpolicies,rolebindings,secrets,tenants.imaas.dev,environments.imaas.dev,integrationservices.imaas.dev";
+    let list = lab.kubectl().get(&[kinds, "-A"]).await.unwrap();
+    let mut versions: Vec<_> = list["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|item| item["metadata"]["namespace"] != "kube-system")
+        .map(|item| {
+            let metadata = &item["metadata"];
+            format!(
+                "{} {} {} {}",
+                item["kind"], metadata["namespace"], metadata["name"], metadata["resourceVersion"]
+            )
+        })
+        .collect();
+    versions.sort();
+    versions
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_tenant_gets_its_space_by_the_charts_rights_alone() {
+    let progress = Progress::new(|line| println!("{line}"));
+    let users = vec![User::new(OPERATOR, &["system:serviceaccounts", "system:serviceaccounts:imaas-system"])];
+    let lab = Lab::start(LabOptions { users, ..LabOptions::default() }, &progress).await.unwrap();
+    install(&lab, &progress).await;
+    let (health, tasks) = start(&lab).await;
+    let kubectl = lab.kubectl();
+
+    // Without policies nothing is made, and both the tenant and readiness say why.
+    kubectl.apply(ACME).await.unwrap();
+    until(&lab, &["tenants.imaas.dev", "acme"], |tenant| reason(tenant) == "PoliciesMissing").await;
+    assert!(!health.is_open(policies::GATE));
+    assert!(kubectl.get(&["namespace", "acme-home"]).await.is_err());
+
+    let rules = std::fs::read_to_string(lab.data_dir().join("policies.yaml")).unwrap();
+    kubectl.apply(&rules).await.unwrap();
+    until(&lab, &["tenants.imaas.dev", "acme"], |tenant| reason(tenant) == "Succeeded").await;
+    assert!(health.is_open(policies::GATE));
+    let service = kubectl.get(&["integrationservices.imaas.dev", "orders", "-n", "acme-home"]).await.unwrap();
+    assert_eq!(service["metadata"]["labels"]["imaas.dev/tenant"], "acme");
+    for environment in ["dev", "prod"] {
+        until(&lab, &["environments.imaas.dev", environment], |object| reason(object) == "Succeeded").await;
+    }
+
+    // A foreign namespace is not touched, and the rest of that tenant is made.
+    let foreign = kubectl.get(&["namespace", "beta-dev"]).await.unwrap();
+    kubectl.apply(BETA).await.unwrap();
+    until(&lab, &["tenants.imaas.dev", "beta"], |tenant| reason(tenant) == "NamespaceForeign").await;
+    kubectl.get(&["resourcequota", "imaas", "-n", "beta-prod"]).await.unwrap();
+    let after = kubectl.get(&["namespace", "beta-dev"]).await.unwrap();
+    assert_eq!(after["metadata"]["resourceVersion"], foreign["metadata"]["resourceVersion"]);
+    assert!(kubectl.get(&["resourcequota", "imaas", "-n", "beta-dev"]).await.is_err());
+
+    // What somebody removes or edits comes back.
+    kubectl.run(&["delete", "networkpolicy", "imaas-default-deny", "-n", "acme-dev"], None).await.unwrap();
+    until(&lab, &["networkpolicy", "imaas-default-deny", "-n", "acme-dev"], |_| true).await;
+    let privileged = "pod-security.kubernetes.io/enforce=privileged";
+    kubectl.run(&["label", "--overwrite", "namespace", "acme-dev", privileged], None).await.unwrap();
+    until(&lab, &["namespace", "acme-dev"], |namespace| {
+        namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
+    })
+    .await;
+
+    // A restart changes nothing.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let before = versions(&lab).await;
+    tasks.iter().for_each(tokio::task::JoinHandle::abort);
+    let (_, tasks) = start(&lab).await;
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    assert_eq!(versions(&lab).await, before);
+    tasks.iter().for_each(tokio::task::JoinHandle::abort);
+    lab.stop().await.unwrap();
+}
