@@ -43,11 +43,13 @@ pub struct StandOptions {
     pub interval: &'static str,
     /// Tenants that get repositories of the sample services, with a login of the same name.
     pub tenants: Vec<&'static str>,
+    /// How long to wait while another lab with real pods runs on this machine.
+    pub wait: Duration,
 }
 
 impl Default for StandOptions {
     fn default() -> Self {
-        Self { interval: "1s", tenants: vec!["acme"] }
+        Self { interval: "1s", tenants: vec!["acme"], wait: Duration::ZERO }
     }
 }
 
@@ -73,8 +75,8 @@ impl Stand {
     pub async fn start(options: StandOptions, progress: &Progress) -> Result<Self> {
         let scratch = tempfile::Builder::new().prefix("imaas-stand-").tempdir().context("a scratch directory")?;
         let archive = operator_archive(scratch.path(), progress).await?;
-        let lab_options =
-            LabOptions { host_names: vec![GIT.to_owned(), REGISTRY.to_owned()], ..LabOptions::real() };
+        let host_names = vec![GIT.to_owned(), REGISTRY.to_owned()];
+        let lab_options = LabOptions { host_names, wait: options.wait, ..LabOptions::real() };
         let lab = Lab::start(lab_options, progress).await?;
         let address = IpAddr::V4(lab.host_ip());
         let tokens = Authority::create(scratch.path(), "tokens")?;
