@@ -22,7 +22,9 @@ const ENVIRONMENTS: [&str; 3] = ["dev", "test", "prod"];
 
 /// Shows the whole way of a tenant and its services on a real Kubernetes on this machine.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  cargo xtask demo          stays up for you to try things, Ctrl-C ends it\n  cargo xtask demo --once   ends by itself, status 0 when all went well")]
+#[command(
+    after_help = "Examples:\n  cargo xtask demo          stays up for you to try things, Ctrl-C ends it\n  cargo xtask demo --once   ends by itself, status 0 when all went well"
+)]
 pub struct Demo {
     /// End when the story is told, and remove everything.
     #[arg(long)]
@@ -101,7 +103,9 @@ async fn story(stand: &Stand, teller: &Teller, progress: &Progress) -> Result<()
     for (developer, sample) in [(&inventory, Sample::Inventory), (&orders, Sample::Orders)] {
         deliver(stand, teller, developer, sample, progress).await?;
     }
-    Teller::chapter("A new version of orders, a real Camel integration, under a constant trickle of requests");
+    Teller::chapter(
+        "A new version of orders, a real Camel integration, under a constant trickle of requests",
+    );
     let load = Load::on(stand, "dev").await?;
     let begun = Instant::now();
     let commit = orders.release_version("dev", "2")?;
@@ -152,7 +156,13 @@ async fn onboard(stand: &Stand, teller: &Teller) -> Result<()> {
 }
 
 /// The first commit of a service reaches all three environments by the branches that it stands on.
-async fn deliver(stand: &Stand, teller: &Teller, developer: &Developer, sample: Sample, progress: &Progress) -> Result<()> {
+async fn deliver(
+    stand: &Stand,
+    teller: &Teller,
+    developer: &Developer,
+    sample: Sample,
+    progress: &Progress,
+) -> Result<()> {
     let begun = Instant::now();
     let commit = developer.clone().head()?;
     developer.build(stand, progress).await?;
@@ -219,14 +229,23 @@ fn one_line(text: &str) -> String {
 
 /// What runs where.
 async fn table(stand: &Stand) -> Result<()> {
-    println!("\n{:<8} {:<10} {:<12} {:<10} {:<21} {:<6}", "TENANT", "SERVICE", "ENVIRONMENT", "COMMIT", "IMAGE", "READY");
+    println!(
+        "\n{:<8} {:<10} {:<12} {:<10} {:<21} {:<6}",
+        "TENANT", "SERVICE", "ENVIRONMENT", "COMMIT", "IMAGE", "READY"
+    );
     for service in ["inventory", "orders"] {
         for environment in ENVIRONMENTS {
             let board = stand.board("acme", service, environment).await?;
-            let text = |key: &str, length: usize| board[key].as_str().map_or("-".to_owned(), |t| t.chars().take(length).collect());
+            let text = |key: &str, length: usize| {
+                board[key].as_str().map_or("-".to_owned(), |t| t.chars().take(length).collect())
+            };
             println!(
                 "{:<8} {service:<10} {environment:<12} {:<10} {:<21} {}/{}",
-                "acme", text("commit", 8), text("digest", 19), board["ready"], board["desired"]
+                "acme",
+                text("commit", 8),
+                text("digest", 19),
+                board["ready"],
+                board["desired"]
             );
         }
     }
@@ -236,10 +255,18 @@ async fn table(stand: &Stand) -> Result<()> {
 fn invite(stand: &Stand) {
     println!("\nEverything stays up until Ctrl-C. In another terminal:");
     println!("  export KUBECONFIG={}", stand.lab.kubeconfig().display());
-    println!("  kubectl get imaas -A                               # tenants, services, releases: well, and waiting for what");
+    println!(
+        "  kubectl get imaas -A                               # tenants, services, releases: well, and waiting for what"
+    );
     println!("  kubectl -n acme-home describe isvc orders          # the board of one service");
-    println!("  git -c http.sslCAInfo={} clone {}", stand.authority().display(), stand.git.url("/acme/orders.git"));
-    println!("                                                     # user acme, password acme-password; commit to dev and watch");
+    println!(
+        "  git -c http.sslCAInfo={} clone {}",
+        stand.authority().display(),
+        stand.git.url("/acme/orders.git")
+    );
+    println!(
+        "                                                     # user acme, password acme-password; commit to dev and watch"
+    );
     println!("  kubectl -n imaas-system logs -f deploy/imaas-operator");
     println!("(kubectl, if you have none: {})", stand.kubectl.program().display());
 }
