@@ -231,7 +231,7 @@ impl Stand {
         Ok(environments.into_iter().find(|e| e["name"] == environment).unwrap_or_default())
     }
 
-    /// Waits until `commit` runs and is good in `environment`; returns the board's line.
+    /// Waits until `commit` runs and is good in `environment`, which waits for nothing more; returns the board's line.
     ///
     /// # Errors
     /// When it does not within `deadline`; the message holds the board's last line.
@@ -243,6 +243,7 @@ impl Stand {
                 && board["current"].is_string()
                 && board["current"] == board["lastGood"]
                 && board["candidate"].is_null()
+                && board["waiting"].as_array().is_none_or(Vec::is_empty)
                 && board["ready"] == board["desired"];
             if good { Ok(board) } else { Err(board.to_string()) }
         })
