@@ -5,8 +5,8 @@ use std::{
     fs,
     process::Command,
     sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -19,8 +19,12 @@ use crate::{Flow, PATIENCE, log::OperatorLog, objects, onboarding, steady, tenan
 
 /// Longer: what is interrupted all the time takes its time.
 const STUBBORN: Duration = Duration::from_mins(5);
-/// Every second death comes so long after the process began.
-const AGES: [u64; 8] = [150, 900, 400, 2500, 650, 1500, 250, 4000];
+/// Every second death comes so many milliseconds after the process began, the others right after one of its writes.
+const AGES: [u64; 8] = [150, 900, 400, 2500, 650, 1500, 250, 3500];
+/// Deaths in each part of the story.
+const DEATHS: usize = 5;
+/// A process that writes nothing for so long dies too.
+const IDLE: Duration = Duration::from_secs(3);
 
 /// Promise: wherever it dies, the end is what an undisturbed operator makes, and nothing is made twice.
 pub async fn at_any_moment(flow: &Flow) -> Result<String> {
@@ -28,11 +32,11 @@ pub async fn at_any_moment(flow: &Flow) -> Result<String> {
     reference(flow).await?;
     let before = others(&steady::settled(flow).await?);
     let watch = Watch::start(flow);
-    let stop = Arc::new(AtomicBool::new(false));
-    let killer = killer(flow, &stop);
+    let doom = Doom::default();
+    let killer = killer(flow, &doom);
     let story = async {
-        let told = story(flow, &watch).await;
-        stop.store(true, Ordering::Relaxed);
+        let told = story(flow, &doom, &watch).await;
+        doom.is_over.store(true, Ordering::Relaxed);
         told
     };
     let (deaths, told) = futures::join!(killer, story);
@@ -53,7 +57,7 @@ pub async fn at_any_moment(flow: &Flow) -> Result<String> {
     }
     let moved = objects::differences(&before, &others(&after));
     ensure!(moved.is_empty(), "other tenants are not concerned: {moved:#?}");
-    ensure!(deaths.len() >= 10, "it died only {} times", deaths.len());
+    ensure!(deaths.len() >= 2 * DEATHS, "it died only {} times", deaths.len());
     Ok(format!(
         "{} deaths, {} objects as in the reference; {}",
         deaths.len(),
@@ -82,19 +86,22 @@ async fn second_version(flow: &Flow, tenant: &str) -> Result<String> {
 }
 
 /// What umbrella's people do meanwhile.
-async fn story(flow: &Flow, watch: &Watch) -> Result<String> {
+async fn story(flow: &Flow, doom: &Doom, watch: &Watch) -> Result<String> {
     let stand = &flow.stand;
+    doom.more();
     flow.commit_tenant("umbrella", &tenant_file("umbrella"))?;
     until("the namespace umbrella-home", STUBBORN, || flow.seen(&["namespace", "umbrella-home"])).await?;
     stand.create_git_secret("umbrella-home", "inventory-git", "umbrella").await?;
     let secret = ["-n", "umbrella-home", "secret", "imaas-registry-push"];
     until("the push account", STUBBORN, || flow.seen(&secret)).await?;
     let developer = Developer::new(stand, "umbrella", Sample::Inventory)?;
+    doom.more();
     developer.build(stand, &flow.progress).await?;
     let commit = developer.clone().head()?;
     for environment in crate::ENVIRONMENTS {
         stand.deployed(("umbrella", "inventory", environment), &commit, STUBBORN).await?;
         watch.check()?;
+        doom.more();
     }
     second_version(flow, "umbrella").await
 }
@@ -108,10 +115,28 @@ fn others(all: &BTreeMap<String, String>) -> BTreeMap<String, String> {
         .collect()
 }
 
+/// How often the operator is to die.
+#[derive(Default)]
+struct Doom {
+    deaths: AtomicUsize,
+    is_over: AtomicBool,
+}
+
+impl Doom {
+    /// The next part of the story begins.
+    fn more(&self) {
+        self.deaths.fetch_add(DEATHS, Ordering::Relaxed);
+    }
+}
+
 /// Kills the operator until told to stop: by turns at an age, and right after one of its writes. Returns what it did last.
-async fn killer(flow: &Flow, stop: &AtomicBool) -> Result<Vec<String>> {
+async fn killer(flow: &Flow, doom: &Doom) -> Result<Vec<String>> {
     let mut deaths = Vec::new();
-    while !stop.load(Ordering::Relaxed) {
+    while !doom.is_over.load(Ordering::Relaxed) {
+        if deaths.len() >= doom.deaths.load(Ordering::Relaxed) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            continue;
+        }
         let process = until("the operator's process", PATIENCE, || async {
             process(flow).await.ok_or("none".to_owned())
         })
@@ -122,11 +147,11 @@ async fn killer(flow: &Flow, stop: &AtomicBool) -> Result<Vec<String>> {
             tokio::time::sleep(Duration::from_millis(AGES[turn / 2 % AGES.len()])).await;
         } else {
             let write = 1 + turn / 2 % 7;
-            while writes(&flow.log, from).len() < write && begun.elapsed() < Duration::from_secs(4) {
+            while writes(&flow.log, from).len() < write && begun.elapsed() < IDLE {
                 tokio::time::sleep(Duration::from_millis(2)).await;
             }
         }
-        if stop.load(Ordering::Relaxed) {
+        if doom.is_over.load(Ordering::Relaxed) {
             break;
         }
         let status = Command::new("kill").args(["-9", &process.to_string()]).status().context("run kill")?;
@@ -179,13 +204,13 @@ fn process_is_operator(id: u32) -> bool {
 
 /// Looks all the time at what umbrella has: an object never becomes another of the same name.
 struct Watch {
-    broken: Arc<std::sync::Mutex<Vec<String>>>,
+    broken: Arc<Mutex<Vec<String>>>,
     task: tokio::task::JoinHandle<()>,
 }
 
 impl Watch {
     fn start(flow: &Flow) -> Self {
-        let broken = Arc::new(std::sync::Mutex::new(Vec::new()));
+        let broken = Arc::new(Mutex::new(Vec::new()));
         let (into, kubectl) = (broken.clone(), flow.stand.kubectl.clone());
         let task = tokio::spawn(async move {
             let mut known: BTreeMap<String, String> = BTreeMap::new();
@@ -204,7 +229,7 @@ impl Watch {
                     let uid = text(&metadata["uid"]);
                     let old = known.entry(name.clone()).or_insert_with(|| uid.clone());
                     if *old != uid && name.contains("umbrella") {
-                        let mut broken = into.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+                        let mut broken = into.lock().unwrap_or_else(PoisonError::into_inner);
                         broken.push(format!("{name} was made twice: {old}, {uid}"));
                     }
                 }
@@ -215,7 +240,7 @@ impl Watch {
     }
 
     fn check(&self) -> Result<()> {
-        let broken = self.broken.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let broken = self.broken.lock().unwrap_or_else(PoisonError::into_inner);
         ensure!(broken.is_empty(), "{broken:?}");
         Ok(())
     }
@@ -223,7 +248,7 @@ impl Watch {
     async fn finish(self) -> Result<()> {
         self.task.abort();
         let _ = (&mut { self.task }).await;
-        let broken = self.broken.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let broken = self.broken.lock().unwrap_or_else(PoisonError::into_inner);
         ensure!(broken.is_empty(), "{broken:?}");
         Ok(())
     }
