@@ -86,8 +86,17 @@ pub async fn looks(flow: &Flow) -> Result<()> {
     .await
 }
 
-/// Waits until two looks in a row find everything as it was: roll-outs of the case before may still end.
+/// Waits until no pod is on its way out and two looks in a row find everything as it was: what a case before began may
+/// still end, and a quota counts it.
 pub async fn settled(flow: &Flow) -> Result<BTreeMap<String, String>> {
+    until("the end of all old pods", PATIENCE, || async {
+        let pods = flow.seen(&["pods", "-A"]).await?;
+        let mut leaving = pods["items"].as_array().into_iter().flatten().map(|pod| &pod["metadata"]);
+        leaving
+            .find(|pod| pod["deletionTimestamp"].is_string())
+            .map_or(Ok(()), |pod| Err(pod["name"].to_string()))
+    })
+    .await?;
     let mut last = BTreeMap::new();
     for _ in 0..30 {
         let now = objects::all(&flow.stand.kubectl, "resourceVersion").await?;

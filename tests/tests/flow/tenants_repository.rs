@@ -1,10 +1,12 @@
 //! The tenants repository goes wrong and comes right again.
 
+use std::{collections::BTreeMap, time::Duration};
+
 use anyhow::{Result, ensure};
 use flows::until;
 use serde_json::Value;
 
-use crate::{Flow, PATIENCE, condition, none_failed, objects, tenant_file};
+use crate::{Flow, PATIENCE, condition, none_failed, objects, steady, tenant_file};
 
 /// Waits until acme's `InSync` has this status and reason; returns the tenant and its source.
 async fn in_sync(flow: &Flow, status: &str, reason: &str) -> Result<(Value, Value)> {
@@ -22,11 +24,10 @@ async fn in_sync(flow: &Flow, status: &str, reason: &str) -> Result<(Value, Valu
     .await
 }
 
-/// resourceVersions of what runs acme's services.
-async fn workloads(flow: &Flow) -> Result<std::collections::BTreeMap<String, String>> {
-    let mut all = objects::all(&flow.stand.kubectl, "resourceVersion").await?;
+/// Of these objects, those that run acme's services.
+fn in_environments(mut all: BTreeMap<String, String>) -> BTreeMap<String, String> {
     all.retain(|name, _| ["acme-dev/", "acme-test/", "acme-prod/"].iter().any(|place| name.contains(place)));
-    Ok(all)
+    all
 }
 
 async fn others_are_well(flow: &Flow) -> Result<()> {
@@ -36,15 +37,16 @@ async fn others_are_well(flow: &Flow) -> Result<()> {
     Ok(())
 }
 
-async fn unchanged(flow: &Flow, before: &std::collections::BTreeMap<String, String>) -> Result<()> {
-    let moved = objects::differences(before, &workloads(flow).await?);
+async fn unchanged(flow: &Flow, before: &BTreeMap<String, String>) -> Result<()> {
+    let now = in_environments(objects::all(&flow.stand.kubectl, "resourceVersion").await?);
+    let moved = objects::differences(before, &now);
     ensure!(moved.is_empty(), "something in an environment was touched: {moved:?}");
     Ok(())
 }
 
 /// Promise: a broken file changes nothing of its tenant and is told with line and column; repaired, it heals.
 pub async fn broken_file(flow: &Flow) -> Result<String> {
-    let before = workloads(flow).await?;
+    let before = in_environments(steady::settled(flow).await?);
     let spec = flow.stand.kubectl.get(&["tenant", "acme"]).await?["spec"].clone();
     let trickle = flow.trickle("prod", "inventory").await?;
     let good = tenant_file("acme");
@@ -70,7 +72,7 @@ pub async fn broken_file(flow: &Flow) -> Result<String> {
 
 /// Promise: a file that is gone marks its tenant, which serves on untouched; put back, the mark goes.
 pub async fn vanished_file(flow: &Flow) -> Result<String> {
-    let before = workloads(flow).await?;
+    let before = in_environments(steady::settled(flow).await?);
     let trickle = flow.trickle("prod", "inventory").await?;
     flow.tenants.remove("tenants/acme.yaml")?;
     let gone = flow.tenants.commit("chore: acme leaves")?;
@@ -89,7 +91,7 @@ pub async fn vanished_file(flow: &Flow) -> Result<String> {
     })
     .await?;
     others_are_well(flow).await?;
-    tokio::time::sleep(std::time::Duration::from_secs(3)).await;
+    tokio::time::sleep(Duration::from_secs(3)).await;
     unchanged(flow, &before).await?;
     flow.commit_tenant("acme", &tenant_file("acme"))?;
     let (tenant, source) = in_sync(flow, "True", "Succeeded").await?;
@@ -112,7 +114,7 @@ pub async fn vanished_file(flow: &Flow) -> Result<String> {
 
 /// Promise: an entry that is gone orphans its service only; one that was applied by hand is nobody's to orphan.
 pub async fn vanished_service(flow: &Flow) -> Result<String> {
-    let before = workloads(flow).await?;
+    let before = in_environments(steady::settled(flow).await?);
     let file = tenant_file("acme");
     let without = file.split("  services:").next().unwrap_or_default();
     flow.commit_tenant("acme", without)?;
