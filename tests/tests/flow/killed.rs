@@ -22,7 +22,7 @@ const STUBBORN: Duration = Duration::from_mins(5);
 /// Every second death comes so many milliseconds after the process began, the others right after one of its writes.
 const AGES: [u64; 8] = [150, 900, 400, 2500, 650, 1500, 250, 3500];
 /// Deaths in each part of the story.
-const DEATHS: usize = 5;
+const DEATHS: usize = 4;
 /// A process that writes nothing for so long dies too.
 const IDLE: Duration = Duration::from_secs(3);
 

@@ -45,6 +45,15 @@ impl OperatorLog {
         locked(&self.lines).iter().skip(from).filter(|line| wanted(line)).cloned().collect()
     }
 
+    /// Forgets the lines after the first `from` of which `unwanted` is true.
+    pub fn forget(&self, from: usize, unwanted: impl Fn(&str) -> bool) {
+        let mut at = 0;
+        locked(&self.lines).retain(|line| {
+            at += 1;
+            at <= from || !unwanted(line)
+        });
+    }
+
     /// The last `count` lines that tell more than that a pass happened.
     pub fn tail(&self, count: usize) -> String {
         let lines = self.since(0, |line| !line.contains(" reconciled "));

