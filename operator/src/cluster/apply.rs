@@ -33,7 +33,7 @@ pub enum Applied {
     Unchanged,
     /// It did not exist.
     Created,
-    /// It differed; the path of the first difference.
+    /// It differed; the path of the first difference, or of the hash when something is no longer wanted.
     Changed(String),
 }
 

@@ -66,7 +66,8 @@ mod tests {
 
     fn except(cidr: &str, except: &[&str]) -> Option<Vec<String>> {
         let except = except.iter().map(|text| (*text).to_owned()).collect();
-        let network = Network { cidrs: vec![cidr.to_owned()], except, ..Network::default() };
+        let network =
+            Network { name: "a".into(), default: false, cidrs: vec![cidr.into()], except, ports: vec![] };
         egress_as_written(&network).to.unwrap().remove(0).ip_block.unwrap().except
     }
 
