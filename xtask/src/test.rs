@@ -60,10 +60,7 @@ pub fn run() -> Result<()> {
     println!("in {:.0} s", begun.elapsed().as_secs_f64());
     ensure!(failed.is_empty(), "failed: {}", failed.join(", "));
     ensure!(sum.passed > 0, "no test ran");
-    ensure!(
-        !is_root_on_linux() || skipped.is_empty(),
-        "skipped although this is Linux and root: {skipped:?}"
-    );
+    ensure!(!lab::is_root() || skipped.is_empty(), "skipped although this is Linux and root: {skipped:?}");
     Ok(())
 }
 
