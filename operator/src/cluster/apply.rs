@@ -23,6 +23,8 @@ use crate::{
     retry::Retry,
 };
 
+/// Between two looks at an object that is not ours.
+const FOREIGN: Duration = Duration::from_mins(1);
 /// How soon the API server has counted what a new quota bounds, mostly.
 const UNCOUNTED: Duration = Duration::from_millis(500);
 
@@ -96,7 +98,8 @@ impl ApplyError {
     /// When to try again.
     pub fn retry(&self) -> Retry {
         match self {
-            Self::Foreign(_) => Retry::Never,
+            // No watch of ours tells that it was removed.
+            Self::Foreign(_) => Retry::After(FOREIGN),
             Self::Request { .. } if self.is_uncounted() => Retry::After(UNCOUNTED),
             Self::Request { .. } => Retry::Backoff,
         }
