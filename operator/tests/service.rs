@@ -11,7 +11,6 @@ use std::{collections::BTreeMap, fmt::Debug, path::Path, sync::Arc, time::Durati
 
 use imaas_operator::{
     api::{self, IntegrationService, Release},
-    cluster::{Cluster, Watched},
     git::{Git, Limits, UrlPolicy},
     platform::{Platform, Settings},
     registry::{
@@ -258,35 +257,6 @@ fn everybody() -> lab::git_server::User {
 }
 
 async fn platform(client: Client) -> (Platform, JoinHandle<()>) {
-    let (cluster, children, children_listed) = Cluster::observe(client);
-    let (sources, watch_sources, sources_listed) = Watched::start(&cluster);
-    let (environments, watch_environments, environments_listed) = Watched::start(&cluster);
-    let (runtimes, watch_runtimes, runtimes_listed) = Watched::start(&cluster);
-    let (tenants, watch_tenants, tenants_listed) = Watched::start(&cluster);
-    let (services, watch_services, services_listed) = Watched::start(&cluster);
-    let (releases, watch_releases, releases_listed) = Watched::start(&cluster);
-    let watches = tokio::spawn(async move {
-        futures::future::join_all([
-            children,
-            watch_sources,
-            watch_environments,
-            watch_runtimes,
-            watch_tenants,
-            watch_services,
-            watch_releases,
-        ])
-        .await;
-    });
-    let listed = [
-        children_listed,
-        sources_listed,
-        environments_listed,
-        runtimes_listed,
-        tenants_listed,
-        services_listed,
-        releases_listed,
-    ];
-    futures::future::join_all(listed).await;
     let settings = Settings {
         namespace: "imaas-system".to_owned(),
         service_account: "imaas-operator".to_owned(),
@@ -294,19 +264,9 @@ async fn platform(client: Client) -> (Platform, JoinHandle<()>) {
         interval: Duration::from_secs(1),
         development: true,
     };
-    let settings = Arc::new(settings);
-    let platform = Platform {
-        cluster,
-        sources,
-        environments,
-        runtimes,
-        tenants,
-        services,
-        releases,
-        settings,
-        now: Timestamp::now,
-        jitter: || 0.5,
-    };
+    let (platform, watches, listed) = Platform::observe(client, settings, Timestamp::now, || 0.5);
+    let watches = tokio::spawn(watches);
+    listed.await;
     (platform, watches)
 }
 

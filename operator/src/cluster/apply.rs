@@ -16,7 +16,7 @@ use kube::{
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
-use super::{Cluster, ObjectKey, difference::first_difference};
+use super::{Cluster, ObjectKey, ReconcileError, difference::first_difference};
 use crate::{
     conditions::Reason,
     names::{APPLIED, MANAGED_BY, MANAGER, content_hash},
@@ -94,7 +94,6 @@ impl ApplyError {
     fn is_uncounted(&self) -> bool {
         self.status().is_some_and(|status| status.message.contains("status unknown for quota"))
     }
-
     /// When to try again.
     pub fn retry(&self) -> Retry {
         match self {
@@ -115,6 +114,17 @@ impl ApplyError {
             (_, Some(status)) if status.code == 403 => Reason::Forbidden,
             _ => Reason::ApplyFailed,
         }
+    }
+}
+
+/// Of a controller whose only failure is a write.
+impl ReconcileError for ApplyError {
+    fn retry(&self) -> Retry {
+        Self::retry(self)
+    }
+
+    fn reason(&self) -> Reason {
+        Self::reason(self)
     }
 }
 
