@@ -6,94 +6,16 @@
 
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
-
 use super::{
     Problem,
+    history::History,
     resolve::{Branch, Resolved, Snapshot, Tag, resolve},
     validate::{ValidEnvironment, ValidService},
 };
 use crate::{
-    api::{Cause, Release, integration_service::EnvironmentState},
-    conditions::{HEALTHY, Reason, is_true},
+    api::{Cause, integration_service::EnvironmentState},
+    conditions::Reason,
 };
-
-/// One release that was made.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Past {
-    /// Its name.
-    pub name: String,
-    /// Its environment.
-    pub environment: String,
-    /// What it was built from.
-    pub build_id: String,
-    /// Its image.
-    pub digest: String,
-    /// It was healthy once.
-    pub healthy: bool,
-    /// When it was made; nothing for one that the API server has not yet shown.
-    pub made: Option<Timestamp>,
-}
-
-/// The releases of one service, oldest first.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct History(Vec<Past>);
-
-impl History {
-    /// From what is stored.
-    pub fn of<'a>(releases: impl IntoIterator<Item = &'a Release>) -> Self {
-        let mut past: Vec<_> = releases.into_iter().map(past).collect();
-        past.sort_by(|a, b| (a.made.is_none(), a.made, &a.name).cmp(&(b.made.is_none(), b.made, &b.name)));
-        Self(past)
-    }
-
-    /// Adds one that was made a moment ago.
-    pub fn add(&mut self, release: &Release) {
-        let new = past(release);
-        if !self.0.iter().any(|past| past.name == new.name) {
-            self.0.push(new);
-        }
-    }
-
-    /// The release of this name became healthy a moment ago.
-    pub fn became_healthy(&mut self, name: &str) {
-        for past in self.0.iter_mut().filter(|past| past.name == name) {
-            past.healthy = true;
-        }
-    }
-
-    /// Was this release ever healthy?
-    pub fn is_healthy(&self, name: &str) -> bool {
-        self.0.iter().any(|past| past.name == name && past.healthy)
-    }
-
-    /// The first image made of this build.
-    pub fn digest_of(&self, build_id: &str) -> Option<&str> {
-        self.0.iter().find(|past| past.build_id == build_id).map(|past| past.digest.as_str())
-    }
-
-    fn was_healthy_in(&self, environment: &str, digest: &str) -> bool {
-        self.0.iter().any(|past| past.environment == environment && past.digest == digest && past.healthy)
-    }
-
-    /// The first image of this build that was healthy in `environment`.
-    fn healthy_digest_of(&self, build_id: &str, environment: &str) -> Option<&str> {
-        let fits = |past: &&Past| past.build_id == build_id && self.was_healthy_in(environment, &past.digest);
-        self.0.iter().find(fits).map(|past| past.digest.as_str())
-    }
-}
-
-fn past(release: &Release) -> Past {
-    let conditions = release.status.as_ref().map_or(&[][..], |status| &status.conditions);
-    Past {
-        name: release.metadata.name.clone().unwrap_or_default(),
-        environment: release.spec.environment.clone(),
-        build_id: release.spec.build_id.clone(),
-        digest: release.spec.digest.clone(),
-        healthy: is_true(conditions, HEALTHY),
-        made: release.metadata.creation_timestamp.as_ref().map(|time| time.0),
-    }
-}
 
 /// What an environment is to run.
 #[derive(Clone, Debug, PartialEq)]
@@ -284,10 +206,17 @@ pub fn cause(environment: &ValidEnvironment, target: &Target, state: Option<&Env
 mod tests {
     use std::sync::Arc;
 
+    use jiff::Timestamp;
+    use proptest::prelude::*;
+
     use super::*;
     use crate::{
         git::{GitUrl, UrlPolicy},
-        service::resolve::Content,
+        service::{
+            history::{Needs, Past, surplus},
+            resolve::Content,
+            status::{Observation, Running, Stage},
+        },
     };
 
     const IMAGE_OF_A: &str = "sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
@@ -516,6 +445,95 @@ mod tests {
         assert_eq!(decisions[1].as_ref().unwrap_err().reason, Reason::NotPromoted);
         history.0.push(made(2, "dev", "A", IMAGE_OF_B, true));
         assert_eq!(decided(&three(), &seen, &history)[1], Ok(IMAGE_OF_B.to_owned()));
+    }
+
+    fn any_past() -> impl Strategy<Value = Vec<(usize, usize, bool, bool)>> {
+        prop::collection::vec((0..3usize, 0..4usize, any::<bool>(), any::<bool>()), 0..40)
+    }
+
+    proptest! {
+        #[test]
+        fn forgetting_what_is_too_old_changes_no_decision(
+            made_ in any_past(),
+            heads in [0..4usize, 0..4usize, 0..4usize],
+            (limit, well) in (1..5u16, any::<bool>()),
+        ) {
+            const BUILDS: [&str; 4] = ["A", "B", "C", "D"];
+            let service = three();
+            let past = |(at, (environment, build, of_a, healthy)): (usize, &(usize, usize, bool, bool))| {
+                let digest = if *of_a { IMAGE_OF_A } else { IMAGE_OF_B };
+                let name = &service.environments[*environment].name;
+                made(i64::try_from(at).unwrap(), name, BUILDS[*build], digest, *healthy)
+            };
+            let mut history = History(made_.iter().enumerate().map(past).collect());
+            let [dev, test, prod] = heads.map(|build| head('1', BUILDS[build], ""));
+            let seen = snapshot([("dev", dev), ("test", test), ("prod", prod)], &[]);
+            let before = decided(&service, &seen, &history);
+            // What runs is the newest of each environment.
+            let stage = |environment: &ValidEnvironment| {
+                let newest = history.0.iter().rev().find(|past| past.environment == environment.name);
+                Stage {
+                    environment: environment.clone(),
+                    wanted: wanted(&service, environment, Some(&seen), (&history, &Settled::default())),
+                    target: None,
+                    running: newest.map(|past| Running { release: past.name.clone(), digest: past.digest.clone() }),
+                    observed: Some(Observation { well, ..Observation::default() }),
+                    problems: vec![],
+                }
+            };
+            let stages = service.environments.iter().map(stage);
+            let needs: Vec<_> = stages.map(|stage| Needs::of(&stage, None, Some(limit)).unwrap()).collect();
+            let gone: Vec<_> = surplus(&history, &needs).into_iter().map(ToOwned::to_owned).collect();
+            // A crash may come after any of them.
+            for name in gone {
+                history.0.retain(|past| past.name != name);
+                prop_assert_eq!(&decided(&service, &seen, &history), &before);
+            }
+            for environment in &service.environments {
+                let left = history.0.iter().filter(|past| past.environment == environment.name).count();
+                prop_assert!(left <= usize::from(limit) * 2 + 10, "{left} of {}", environment.name);
+            }
+        }
+    }
+
+    #[test]
+    fn prod_runs_on_what_it_runs_after_dev_moved_on_for_long() {
+        let heads = [("dev", head('9', "Z", "")), ("test", head('1', "A", "")), ("prod", head('1', "A", ""))];
+        let seen = snapshot(heads, &[]);
+        let mut made_ = vec![
+            made(1, "dev", "A", IMAGE_OF_A, true),
+            made(2, "test", "A", IMAGE_OF_A, true),
+            made(3, "prod", "A", IMAGE_OF_A, true),
+        ];
+        made_.extend((10..50).map(|at| made(at, "dev", "Z", IMAGE_OF_B, true)));
+        let mut history = History(made_);
+        let asked = |environment: &ValidEnvironment, history: &History| {
+            wanted(&three(), environment, Some(&seen), (history, &Settled::default()))
+        };
+        let needs: Vec<_> = three()
+            .environments
+            .iter()
+            .map(|environment| {
+                let stage = Stage {
+                    environment: environment.clone(),
+                    wanted: asked(environment, &history),
+                    target: None,
+                    running: None,
+                    observed: Some(Observation { well: true, ..Observation::default() }),
+                    problems: vec![],
+                };
+                Needs::of(&stage, None, None).unwrap()
+            })
+            .collect();
+        let gone: Vec<_> = surplus(&history, &needs).into_iter().map(ToOwned::to_owned).collect();
+        history.0.retain(|past| !gone.contains(&past.name));
+        assert_eq!(
+            history.0.len(),
+            3 + 10 + 1,
+            "ten of dev, the first of its build, and what runs elsewhere"
+        );
+        let after = decided(&three(), &seen, &history);
+        assert_eq!(after, [Ok(IMAGE_OF_B.to_owned()), Ok(IMAGE_OF_A.to_owned()), Ok(IMAGE_OF_A.to_owned())]);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! IO: one pass over one service, in memory until something differs: what was seen of Git -> releases -> what runs them
 //! -> the board. Writes in this order, so that a crash between any two leads to the same end: Release,
-//! `ConfigMap`, Deployment, the Release's health, status.
+//! `ConfigMap`, Deployment, the Release's health, removal of what is too old, status.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -16,8 +16,10 @@ use kube::{
 
 use super::{
     Problem,
+    history::{History, Needs},
     poll::{Key, Poller},
-    promote::{self, History, Settled, Target, Wanted},
+    promote::{self, Settled, Target, Wanted},
+    prune::prune,
     resolve::Snapshot,
     status::{self, Observation, Pass, Running, Stage},
     validate::{Surroundings, ValidEnvironment, ValidService, validate},
@@ -258,6 +260,7 @@ impl<'a> Work<'a> {
         for environment in &self.service.environments {
             stages.push(self.stage(environment, snapshot.as_deref()).await);
         }
+        self.forget_the_old(&stages).await;
         let current: Vec<_> =
             stages.iter().filter_map(|s| s.running.as_ref().map(|r| r.release.clone())).collect();
         self.last.releases.retain(|release| current.contains(&release.name_any()));
@@ -266,9 +269,33 @@ impl<'a> Work<'a> {
         Pass { stages, failure, orphaned: self.service.orphaned.clone() }
     }
 
+    /// Keeps the history within its limits, once it is known what every environment needs of it.
+    async fn forget_the_old(&mut self, stages: &[Stage]) {
+        let needs = |stage: &Stage| {
+            let environment = self.platform.environments.named(&stage.environment.name);
+            let limit = environment.and_then(|environment| environment.spec.history_limit);
+            let mut needs = Needs::of(stage, self.state_before(&stage.environment), limit)?;
+            needs.names.extend(self.live(&stage.environment));
+            Some(needs)
+        };
+        let Some(needs) = stages.iter().map(needs).collect::<Option<Vec<_>>>() else { return };
+        let known: Vec<_> = self.stored.iter().chain(&self.last.releases).cloned().collect();
+        let outcome = prune(&self.platform.cluster, self.service, (&self.history, &known), &needs).await;
+        self.errors.extend(outcome.err());
+    }
+
+    fn state_before(&self, environment: &ValidEnvironment) -> Option<&'a EnvironmentState> {
+        self.before?.environments.iter().find(|state| state.name == environment.name)
+    }
+
+    /// The release that the Deployment says it runs.
+    fn live(&self, environment: &ValidEnvironment) -> Option<String> {
+        let deployment = self.platform.cluster.deployment(&environment.namespace, &self.service.name)?;
+        deployment.annotations().get(RELEASE).cloned()
+    }
+
     async fn stage(&mut self, environment: &ValidEnvironment, snapshot: Option<&Snapshot>) -> Stage {
-        let before =
-            self.before.and_then(|status| status.environments.iter().find(|e| e.name == environment.name));
+        let before = self.state_before(environment);
         let wanted = promote::wanted(self.service, environment, snapshot, (&self.history, &self.settled));
         let networks = self.networks(environment);
         let Choice { target, release, config, mut problems } = match &wanted {
@@ -368,9 +395,7 @@ impl<'a> Work<'a> {
         problems: Vec<Problem>,
     ) -> Choice {
         let told = before.and_then(|state| state.current.clone());
-        let deployment = self.platform.cluster.deployment(&environment.namespace, &self.service.name);
-        let live = deployment.and_then(|deployment| deployment.annotations().get(RELEASE).cloned());
-        let live = live.filter(|_| self.last.status.is_none());
+        let live = self.live(environment).filter(|_| self.last.status.is_none());
         let of_here = |release: &Arc<Release>| release.spec.environment == environment.name;
         let release = live.into_iter().chain(told).find_map(|name| self.known(&name).filter(of_here));
         if let Some(release) = &release {
