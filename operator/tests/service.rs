@@ -510,6 +510,27 @@ async fn a_push_becomes_a_deployment_and_nothing_else_is_written() {
     scene.two_looks().await;
     assert_eq!(scene.written().await, before, "and then it is quiet");
 
+    // A Secret that is missing holds a version back; what runs stays, and the Secret alone sets it going.
+    let named = descriptor(IMAGE_OF_A, "secrets: [orders-db]\n");
+    scene.push("dev", &[("imaas.yaml", &named)]);
+    let board = until("the missing Secret is told", async || {
+        let board = scene.board().await;
+        reasons(&board, "dev").contains(&"SecretMissing".to_owned()).then_some(board)
+    })
+    .await;
+    assert_eq!(board.environments[0].current.as_ref(), Some(current), "{board:?}");
+    assert!(board.environments[0].waiting[0].message.contains("orders-db in acme-dev"), "{board:?}");
+    let secret = "{apiVersion: v1, kind: Secret, metadata: {name: orders-db, namespace: acme-dev}, stringData: {PASSWORD: orders-password}}";
+    scene.lab.kubectl().run(&["apply", "-f", "-"], Some(secret)).await.unwrap();
+    until("the version with the Secret is applied", async || {
+        let board = scene.board().await;
+        let state = &board.environments[0];
+        (state.current.as_ref() != Some(current)
+            && !reasons(&board, "dev").contains(&"SecretMissing".to_owned()))
+        .then_some(())
+    })
+    .await;
+
     // Somebody removes the Deployment: it is back, without a look at Git.
     scene.deployments("dev").delete("orders", &kube::api::DeleteParams::default()).await.unwrap();
     until("the Deployment is repaired", async || scene.image("dev").await.filter(|i| i == IMAGE_OF_A)).await;

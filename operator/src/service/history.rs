@@ -71,6 +71,11 @@ impl History {
         self.first_of(build_id).map(|past| past.digest.as_str())
     }
 
+    /// Was a release ever made for `environment`?
+    pub fn has_any_in(&self, environment: &str) -> bool {
+        self.0.iter().any(|past| past.environment == environment)
+    }
+
     /// Was this image ever healthy in `environment`?
     pub fn was_healthy_in(&self, environment: &str, digest: &str) -> bool {
         self.0.iter().any(|past| past.environment == environment && past.digest == digest && past.healthy)

@@ -141,17 +141,21 @@ fn promoted(
     (history, settled): (&History, &Settled),
 ) -> Result<String, Problem> {
     let not = |what: String| {
-        let message = format!(
-            "{what} was not yet healthy in {source}: merge what {source} runs into {}, or wait until it is",
-            environment.branch
-        );
+        let message = if history.has_any_in(source) {
+            format!(
+                "{what} was not healthy in {source} yet: merge what {source} runs into {}, or wait until it is",
+                environment.branch
+            )
+        } else {
+            format!("images come here from {source}, which has run none yet: see what {source} waits for")
+        };
         Problem::new(Reason::NotPromoted, message)
     };
     let image = |digest: &str| format!("the image {}@{digest}", service.repository());
     let shared = service.environments.iter().any(|e| e.name == source && e.branch == environment.branch);
     if shared && !settled.at(source, &resolved.commit) {
         let message = format!(
-            "commit {} of {} was not yet healthy in {source}, which reads the same branch: wait until it is",
+            "commit {} of {} was not healthy in {source} yet, which reads the same branch: wait until it is",
             resolved.commit, environment.branch
         );
         return Err(Problem::new(Reason::NotPromoted, message));
@@ -165,7 +169,7 @@ fn promoted(
     }
     Err(not(match history.digest_of(&resolved.build_id) {
         Some(digest) => image(digest),
-        None => format!("commit {} was built nowhere before, and its image", resolved.commit),
+        None => format!("an image of commit {}", resolved.commit),
     }))
 }
 
@@ -334,6 +338,26 @@ mod tests {
         let before = (&History::default(), &Settled::default());
         assert_eq!(one(&three(), dev, &found, before), Ok(IMAGE_OF_A.to_owned()));
         assert!(untagged(&three(), &found).is_empty(), "the first answer is kept");
+    }
+
+    #[test]
+    fn what_comes_after_an_environment_that_runs_nothing_points_there() {
+        let seen = snapshot(
+            [("dev", head('1', "A", "")), ("test", head('1', "A", "")), ("prod", Branch::Missing)],
+            &[],
+        );
+        let message = |history| decided(&three(), &seen, &history).remove(1).unwrap_err().message;
+        assert_eq!(
+            message(History::default()),
+            "images come here from dev, which has run none yet: see what dev waits for"
+        );
+        assert_eq!(
+            message(History(vec![made(1, "dev", "0", IMAGE_OF_B, true)])),
+            format!(
+                "an image of commit {} was not healthy in dev yet: merge what dev runs into test, or wait until it is",
+                commit('1')
+            )
+        );
     }
 
     #[test]

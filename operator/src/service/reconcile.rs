@@ -101,11 +101,14 @@ pub async fn reconcile(service: Arc<IntegrationService>, ctx: Arc<Context>) -> R
     let mut last = ctx.written.of(&key, &service);
     let before = last.status.clone().or_else(|| service.status.clone());
     let valid = valid(&service, &ctx.platform, &ctx.poller);
-    let mut errors = Vec::new();
+    let (mut errors, mut next) = (Vec::new(), RESYNC);
     let pass = match &valid {
         Ok(valid) => {
             let mut work = Work::new(&ctx, valid, before.as_ref(), &mut last);
             let pass = Box::pin(work.pass(&key, &service)).await;
+            if work.awaits_secret {
+                next = ctx.platform.settings.interval;
+            }
             errors = work.errors;
             Ok(pass)
         }
@@ -129,7 +132,7 @@ pub async fn reconcile(service: Arc<IntegrationService>, ctx: Arc<Context>) -> R
     }
     match errors.into_iter().next() {
         Some(error) => Err(Error::Apply(error)),
-        None => Ok(Action::requeue(spread(RESYNC, (ctx.platform.jitter)()))),
+        None => Ok(Action::requeue(spread(next, (ctx.platform.jitter)()))),
     }
 }
 
@@ -204,6 +207,8 @@ struct Work<'a> {
     history: History,
     settled: Settled,
     errors: Vec<ApplyError>,
+    /// No watch will tell when it is there.
+    awaits_secret: bool,
 }
 
 /// What is to run in one environment.
@@ -241,6 +246,7 @@ impl<'a> Work<'a> {
             history,
             settled: Settled::default(),
             errors: Vec::new(),
+            awaits_secret: false,
         }
     }
 
@@ -341,6 +347,11 @@ impl<'a> Work<'a> {
             Err(problem) => return self.kept(environment, before, vec![problem]),
         };
         let name = release.name_any();
+        let is_current = before.is_some_and(|state| state.current.as_ref() == Some(&name));
+        // What runs has found its Secrets: a pass over it asks for nothing.
+        if !is_current && let Err(problem) = self.secrets(environment, asked).await {
+            return self.kept(environment, before, vec![problem]);
+        }
         let release = match self.known(&name) {
             Some(known) => known,
             None => match self.platform.cluster.apply(release.clone()).await {
@@ -354,6 +365,25 @@ impl<'a> Work<'a> {
         self.history.add(&release);
         self.remember(&release);
         Choice { target: Some(name), release: Some(release), config: config_map, problems: vec![] }
+    }
+
+    /// Pods that name a Secret which is not there would not start, and not say so here.
+    async fn secrets(&mut self, environment: &ValidEnvironment, asked: &Target) -> Result<(), Problem> {
+        let namespace = &environment.namespace;
+        for name in &asked.resolved.settings.secrets {
+            match self.platform.cluster.has_secret(namespace, name).await {
+                Ok(true) => {}
+                Ok(false) => {
+                    self.awaits_secret = true;
+                    let message = format!(
+                        "there is no Secret {name} in {namespace}, which `secrets` names: create it; what runs stays until then"
+                    );
+                    return Err(Problem::new(Reason::SecretMissing, message));
+                }
+                Err(error) => return Err(self.failed(error)),
+            }
+        }
+        Ok(())
     }
 
     fn rendered(
