@@ -222,7 +222,7 @@ fn wellness(pass: &Pass, environments: &[EnvironmentState]) -> Wellness {
 }
 
 /// The one to look at first in this environment, with its name.
-fn first_problem(stage: &Stage, state: &EnvironmentState) -> Option<Problem> {
+fn first_problem(stage: &Stage, told: &EnvironmentState) -> Option<Problem> {
     let wanted = match &stage.wanted {
         Wanted::Nothing { waiting, .. } => waiting.as_slice(),
         Wanted::Unknown | Wanted::Target(_) => &[],
@@ -230,9 +230,9 @@ fn first_problem(stage: &Stage, state: &EnvironmentState) -> Option<Problem> {
     let seen = stage.observed.iter().flat_map(|observed| &observed.problems);
     let first =
         wanted.iter().chain(&stage.problems).chain(seen).min_by_key(|problem| !stalls(problem.reason));
-    let on_its_way = || (word(state) != "ok").then(|| Problem::new(Reason::Progressing, "on its way"));
+    let on_its_way = || (word(told) != "ok").then(|| Problem::new(Reason::Progressing, "on its way"));
     let problem = first.cloned().or_else(on_its_way)?;
-    Some(Problem::new(problem.reason, format!("{}: {}", state.name, problem.message)))
+    Some(Problem::new(problem.reason, format!("{}: {}", told.name, problem.message)))
 }
 
 /// What needs a person comes first, else what comes first in promotion order: the rest mostly follows from it.
