@@ -36,7 +36,7 @@ use crate::{
 };
 
 /// How long a registry token lives.
-const TOKEN_LIFETIME: Duration = Duration::from_secs(300);
+const TOKEN_LIFETIME: Duration = Duration::from_mins(5);
 /// Between two looks for what is missing at the start.
 const START_INTERVAL: Duration = Duration::from_secs(2);
 

@@ -23,7 +23,7 @@ use serde_json::{Value, json};
 
 const OPERATOR: &str = "system:serviceaccount:imaas-system:imaas-operator";
 
-const PLATFORM: &str = r#"
+const PLATFORM: &str = r"
 apiVersion: imaas.dev/v1alpha1
 kind: Environment
 metadata: {name: dev}
@@ -37,7 +37,7 @@ spec: {default: true, promotesFrom: dev, roles: {developer: viewer}}
 apiVersion: v1
 kind: Namespace
 metadata: {name: beta-dev}
-"#;
+";
 
 const ACME: &str = r#"
 apiVersion: imaas.dev/v1alpha1
@@ -109,7 +109,7 @@ async fn start(lab: &Lab) -> (Health, Vec<tokio::task::JoinHandle<()>>) {
         namespace: "imaas-system".into(),
         service_account: "imaas-operator".into(),
         registry_host: "registry.example.com".into(),
-        interval: Duration::from_secs(60),
+        interval: Duration::from_mins(1),
         development: true,
     };
     let platform = Platform {

@@ -41,8 +41,11 @@ pub async fn get(address: SocketAddr, path: &str) -> Result<Answer> {
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer).await.context("receive")?;
         let answer = String::from_utf8_lossy(&answer).into_owned();
-        let Some((head, body)) = answer.split_once("\r\n\r\n") else { bail!("the answer ended early: {answer:?}") };
-        let status = head.split(' ').nth(1).and_then(|code| code.parse().ok()).context("no status in the answer")?;
+        let Some((head, body)) = answer.split_once("\r\n\r\n") else {
+            bail!("the answer ended early: {answer:?}")
+        };
+        let status =
+            head.split(' ').nth(1).and_then(|code| code.parse().ok()).context("no status in the answer")?;
         Ok(Answer { status, body: body.to_owned() })
     };
     tokio::time::timeout(DEADLINE, exchange).await.context("no answer within 10 s")?

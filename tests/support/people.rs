@@ -37,7 +37,11 @@ impl Sample {
     /// The file that says the version which it answers, and that line.
     fn version_line(self, version: &str) -> (&'static str, &'static str, String) {
         match self {
-            Self::Orders => ("src/main/resources/application.properties", "orders.version", format!("orders.version = {version}")),
+            Self::Orders => (
+                "src/main/resources/application.properties",
+                "orders.version",
+                format!("orders.version = {version}"),
+            ),
             Self::Inventory => ("VERSION", "", version.to_owned()),
         }
     }
@@ -70,7 +74,7 @@ impl Developer {
     }
 
     /// The clone, to do more with.
-    pub fn clone(&self) -> &WorkTree {
+    pub fn work_tree(&self) -> &WorkTree {
         &self.clone
     }
 

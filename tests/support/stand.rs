@@ -32,7 +32,7 @@ const GIT: &str = "git.example.com";
 /// Fixed, so that the registry can be told before the cluster has the Service.
 const TOKEN_SERVICE: &str = "10.96.0.15";
 /// How long an installation may take on a busy machine.
-const INSTALL: Duration = Duration::from_secs(180);
+const INSTALL: Duration = Duration::from_mins(3);
 /// The platform team's password on the lab's Git server; a tenant's is `<tenant>-password`.
 const PLATFORM_PASSWORD: &str = "platform-password";
 
@@ -71,14 +71,16 @@ impl Stand {
     /// # Errors
     /// What could not be had or did not start, with its last words.
     pub async fn start(options: StandOptions, progress: &Progress) -> Result<Self> {
-        let scratch = tempfile::Builder::new().prefix("imaas-stand-").tempdir().context("a scratch directory")?;
+        let scratch =
+            tempfile::Builder::new().prefix("imaas-stand-").tempdir().context("a scratch directory")?;
         let archive = operator_archive(scratch.path(), progress).await?;
         let lab_options =
             LabOptions { host_names: vec![GIT.to_owned(), REGISTRY.to_owned()], ..LabOptions::real() };
         let lab = Lab::start(lab_options, progress).await?;
         let address = IpAddr::V4(lab.host_ip());
         let tokens = Authority::create(scratch.path(), "tokens")?;
-        let subject = Subject { common_name: "registry-auth", organization: None, names: &[], addresses: &[] };
+        let subject =
+            Subject { common_name: "registry-auth", organization: None, names: &[], addresses: &[] };
         let signing = tokens.issue(scratch.path(), "registry-auth", &subject)?;
         let auth = TokenAuth {
             realm: format!("http://{TOKEN_SERVICE}/token"),
@@ -86,9 +88,13 @@ impl Stand {
             issuer: "imaas".to_owned(),
             root_certificates: tokens.certificate.clone(),
         };
-        let registry =
-            Registry::start(&scratch.path().join("registry"), SocketAddr::new(address, 5000), Some(&auth), progress)
-                .await?;
+        let registry = Registry::start(
+            &scratch.path().join("registry"),
+            SocketAddr::new(address, 5000),
+            Some(&auth),
+            progress,
+        )
+        .await?;
         let node = lab.node().context("a stand needs real pods")?;
         node.trust_registry(REGISTRY, &format!("http://{}", registry.endpoint()))?;
         node.import_image(&archive)?;
@@ -108,20 +114,26 @@ impl Stand {
         self.kubectl.run(&["create", "namespace", NAMESPACE], None).await?;
         let file = |key: &str, path: &Path| format!("--from-file={key}={}", path.display());
         let arguments = ["-n", NAMESPACE, "create", "secret", "generic"];
-        let auth = [file("tls.key", &signing.key), file("tls.crt", &signing.certificate), file("accounts.key", &accounts)];
-        let auth: Vec<&str> = arguments.into_iter().chain(["registry-keys"]).chain(auth.iter().map(String::as_str)).collect();
+        let auth = [
+            file("tls.key", &signing.key),
+            file("tls.crt", &signing.certificate),
+            file("accounts.key", &accounts),
+        ];
+        let auth: Vec<&str> =
+            arguments.into_iter().chain(["registry-keys"]).chain(auth.iter().map(String::as_str)).collect();
         self.kubectl.run(&auth, None).await?;
         self.create_git_secret(NAMESPACE, "tenants-git", "platform").await?;
         let values = self.scratch.path().join("values.yaml");
-        std::fs::write(&values, self.values(options)).context("write the values")?;
+        std::fs::write(&values, Self::values(options)).context("write the values")?;
         let chart = Path::new(env!("CARGO_MANIFEST_DIR")).join("../charts/imaas-operator");
         let chart = chart.to_string_lossy();
         let values = [values.as_path()];
-        let release = Release { name: "imaas", namespace: NAMESPACE, chart: &chart, values: &values, set: &[] };
+        let release =
+            Release { name: "imaas", namespace: NAMESPACE, chart: &chart, values: &values, set: &[] };
         self.lab.helm(progress).await?.install(&release, Some(INSTALL)).await.map(drop)
     }
 
-    fn values(&self, options: &StandOptions) -> String {
+    fn values(options: &StandOptions) -> String {
         let interval = options.interval;
         format!(
             "image: {{repository: {REGISTRY}/platform/imaas-operator, tag: lab, pullPolicy: Never}}\n\
@@ -162,18 +174,29 @@ impl Stand {
     /// What git says.
     pub fn tenants(&self) -> Result<WorkTree> {
         let login = self.git_login("platform");
-        tenants_clone(&self.git.url("/platform/tenants.git"), &self.scratch.path().join("tenants-clone"), login)
+        tenants_clone(
+            &self.git.url("/platform/tenants.git"),
+            &self.scratch.path().join("tenants-clone"),
+            login,
+        )
     }
 
     /// User and password in a registry Secret of `<tenant>-<place>`.
     ///
     /// # Errors
     /// When there is no such Secret or it is not a registry login.
-    pub async fn registry_account(&self, tenant: &str, secret: &str, place: &str) -> Result<(String, String)> {
+    pub async fn registry_account(
+        &self,
+        tenant: &str,
+        secret: &str,
+        place: &str,
+    ) -> Result<(String, String)> {
         let secret = self.kubectl.get(&["-n", &format!("{tenant}-{place}"), "secret", secret]).await?;
-        let config = STANDARD.decode(secret["data"][".dockerconfigjson"].as_str().context("not a registry login")?)?;
+        let config =
+            STANDARD.decode(secret["data"][".dockerconfigjson"].as_str().context("not a registry login")?)?;
         let config: Value = serde_json::from_slice(&config)?;
-        let auth = STANDARD.decode(config["auths"][REGISTRY]["auth"].as_str().context("no login for the registry")?)?;
+        let auth = STANDARD
+            .decode(config["auths"][REGISTRY]["auth"].as_str().context("no login for the registry")?)?;
         let auth = String::from_utf8(auth)?;
         let (user, password) = auth.split_once(':').context("not user:password")?;
         Ok((user.to_owned(), password.to_owned()))
@@ -183,7 +206,12 @@ impl Stand {
     ///
     /// # Errors
     /// When it has no Service.
-    pub async fn service_address(&self, tenant: &str, environment: &str, service: &str) -> Result<SocketAddr> {
+    pub async fn service_address(
+        &self,
+        tenant: &str,
+        environment: &str,
+        service: &str,
+    ) -> Result<SocketAddr> {
         let found = self.kubectl.get(&["-n", &format!("{tenant}-{environment}"), "service", service]).await?;
         let ip = found["spec"]["clusterIP"].as_str().context("no clusterIP")?.parse()?;
         let port = found["spec"]["ports"][0]["port"].as_u64().context("no port")?;
@@ -195,7 +223,8 @@ impl Stand {
     /// # Errors
     /// What kubectl says; an environment that is not on the board is `null`.
     pub async fn board(&self, tenant: &str, service: &str, environment: &str) -> Result<Value> {
-        let found = self.kubectl.get(&["-n", &format!("{tenant}-home"), "integrationservice", service]).await?;
+        let found =
+            self.kubectl.get(&["-n", &format!("{tenant}-home"), "integrationservice", service]).await?;
         let environments = found["status"]["environments"].as_array().cloned().unwrap_or_default();
         Ok(environments.into_iter().find(|e| e["name"] == environment).unwrap_or_default())
     }
@@ -276,14 +305,23 @@ fn password(user: &str) -> String {
 
 /// The operator as it is in this work tree, in an archive that a node can import.
 async fn operator_archive(scratch: &Path, progress: &Progress) -> Result<PathBuf> {
-    let (archive, binary, progress) = (scratch.join("operator.tar"), scratch.join("imaas-operator"), progress.clone());
+    let (archive, binary, progress) =
+        (scratch.join("operator.tar"), scratch.join("imaas-operator"), progress.clone());
     tokio::task::spawn_blocking(move || {
         progress.say("building the operator and its image …");
         let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("../Cargo.toml");
-        let mut build = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-        build.args(["build", "--quiet", "--package", "imaas-operator", "--bin", "imaas-operator", "--manifest-path"]);
-        build.arg(&manifest).args(["--message-format", "json-render-diagnostics"]);
-        let messages = process::run(&mut build)?;
+        let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        cargo.args([
+            "build",
+            "--quiet",
+            "--package",
+            "imaas-operator",
+            "--bin",
+            "imaas-operator",
+            "--manifest-path",
+        ]);
+        cargo.arg(&manifest).args(["--message-format", "json-render-diagnostics"]);
+        let messages = process::run(&mut cargo)?;
         let built = messages
             .lines()
             .filter_map(|line| serde_json::from_str::<Value>(line).ok())
@@ -298,9 +336,16 @@ async fn operator_archive(scratch: &Path, progress: &Progress) -> Result<PathBuf
     .context("the build died")?
 }
 
-fn git_server(address: IpAddr, scratch: &Path, authority: &Authority, options: &StandOptions) -> Result<GitServer> {
+fn git_server(
+    address: IpAddr,
+    scratch: &Path,
+    authority: &Authority,
+    options: &StandOptions,
+) -> Result<GitServer> {
     let mut users = vec![User::writer("platform", PLATFORM_PASSWORD, "/platform/")];
-    users.extend(options.tenants.iter().map(|tenant| User::writer(tenant, &password(tenant), &format!("/{tenant}/"))));
+    users.extend(
+        options.tenants.iter().map(|tenant| User::writer(tenant, &password(tenant), &format!("/{tenant}/"))),
+    );
     let git = GitServer::start(git_server::Options {
         address: SocketAddr::new(address, 443),
         directory: &scratch.join("git"),
@@ -311,11 +356,16 @@ fn git_server(address: IpAddr, scratch: &Path, authority: &Authority, options: &
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let empty = scratch.join("empty");
     std::fs::create_dir_all(empty.join("tenants")).context("an empty tenants repository")?;
-    std::fs::copy(root.join("tenants/README.md"), empty.join("README.md")).context("the tenants repository's README")?;
+    std::fs::copy(root.join("tenants/README.md"), empty.join("README.md"))
+        .context("the tenants repository's README")?;
     git.create("/platform/tenants.git", &empty, &["main"])?;
     for tenant in &options.tenants {
         for sample in [crate::Sample::Orders, crate::Sample::Inventory] {
-            git.create(&format!("/{tenant}/{}.git", sample.name()), &sample.directory(), &["dev", "test", "prod"])?;
+            git.create(
+                &format!("/{tenant}/{}.git", sample.name()),
+                &sample.directory(),
+                &["dev", "test", "prod"],
+            )?;
         }
     }
     Ok(git)

@@ -3,6 +3,7 @@
 
 use std::{
     io::{IsTerminal, Write},
+    net::SocketAddr,
     path::Path,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
@@ -16,12 +17,14 @@ use serde_json::Value;
 use tokio::signal;
 
 /// Two minutes for what takes seconds: a busy machine is not a failure.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_mins(2);
 const ENVIRONMENTS: [&str; 3] = ["dev", "test", "prod"];
 
 /// Shows the whole way of a tenant and its services on a real Kubernetes on this machine.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  cargo xtask demo          stays up for you to try things, Ctrl-C ends it\n  cargo xtask demo --once   ends by itself, status 0 when all went well")]
+#[command(
+    after_help = "Examples:\n  cargo xtask demo          stays up for you to try things, Ctrl-C ends it\n  cargo xtask demo --once   ends by itself, status 0 when all went well"
+)]
 pub struct Demo {
     /// End when the story is told, and remove everything.
     #[arg(long)]
@@ -100,10 +103,10 @@ async fn story(stand: &Stand, teller: &Teller, progress: &Progress) -> Result<()
     for (developer, sample) in [(&inventory, Sample::Inventory), (&orders, Sample::Orders)] {
         deliver(stand, teller, developer, sample, progress).await?;
     }
-    Teller::chapter("A new version of orders, a real Camel integration, under a constant trickle of requests");
-    let address = stand.service_address("acme", "dev", "orders").await?;
-    println!("             before: {}", one_line(&get(address, "/orders").await?.body));
-    let trickle = Trickle::start(address, "/orders", Duration::from_millis(50));
+    Teller::chapter(
+        "A new version of orders, a real Camel integration, under a constant trickle of requests",
+    );
+    let load = Load::on(stand, "dev").await?;
     let begun = Instant::now();
     let commit = orders.release_version("dev", "2")?;
     let digest = orders.build(stand, progress).await?;
@@ -111,18 +114,18 @@ async fn story(stand: &Stand, teller: &Teller, progress: &Progress) -> Result<()
     stand.deployed(("acme", "orders", "dev"), &commit, PATIENCE).await?;
     teller.told(&format!("commit {} is in dev, image {}", &commit[..8], &digest[..19]), begun);
     teller.told("of that, from the image in the registry to the last old instance gone", pushed);
-    tokio::time::sleep(Duration::from_secs(2)).await;
-    println!("             after:  {}", one_line(&get(address, "/orders").await?.body));
-    no_failures(&trickle.finish().await?)?;
+    load.end().await?;
     latency(stand, teller, &orders).await?;
     Teller::chapter("Release: dev is merged into test, test into prod; the image stays the same");
+    let load = Load::on(stand, "prod").await?;
     for (from, into) in [("dev", "test"), ("test", "prod")] {
         let begun = Instant::now();
         let commit = orders.promote(from, into)?;
         let board = stand.deployed(("acme", "orders", into), &commit, PATIENCE).await?;
         ensure!(board["digest"] == digest.as_str(), "{into} runs {} and not {digest}", board["digest"]);
-        teller.told(&format!("merged into {into}: {} runs the same image {}", into, &digest[..19]), begun);
+        teller.told(&format!("{from} merged into {into}: it runs the same image {}", &digest[..19]), begun);
     }
+    load.end().await?;
     table(stand).await
 }
 
@@ -153,9 +156,15 @@ async fn onboard(stand: &Stand, teller: &Teller) -> Result<()> {
 }
 
 /// The first commit of a service reaches all three environments by the branches that it stands on.
-async fn deliver(stand: &Stand, teller: &Teller, developer: &Developer, sample: Sample, progress: &Progress) -> Result<()> {
+async fn deliver(
+    stand: &Stand,
+    teller: &Teller,
+    developer: &Developer,
+    sample: Sample,
+    progress: &Progress,
+) -> Result<()> {
     let begun = Instant::now();
-    let commit = developer.clone().head()?;
+    let commit = developer.work_tree().head()?;
     developer.build(stand, progress).await?;
     for environment in ENVIRONMENTS {
         stand.deployed(("acme", sample.name(), environment), &commit, PATIENCE).await?;
@@ -169,7 +178,7 @@ async fn latency(stand: &Stand, teller: &Teller, orders: &Developer) -> Result<(
     let generation = |found: &Value| found["metadata"]["generation"].as_i64();
     let read = || stand.kubectl.get(&["-n", "acme-dev", "deployment", "orders"]);
     let before = generation(&read().await?);
-    let clone = orders.clone();
+    let clone = orders.work_tree();
     clone.checkout("dev")?;
     let file = "config/orders.properties";
     clone.write(file, clone.read(file)? + "# looked at again\n")?;
@@ -185,16 +194,33 @@ async fn latency(stand: &Stand, teller: &Teller, orders: &Developer) -> Result<(
     stand.deployed(("acme", "orders", "dev"), &commit, PATIENCE).await.map(drop)
 }
 
-fn no_failures(report: &TrickleReport) -> Result<()> {
-    let versions: Vec<String> =
-        report.bodies.iter().map(|(body, times)| format!("{times} × {}", one_line(body))).collect();
-    println!("             {} requests, each on a new connection, {} failed", report.sent, report.failures.len());
-    for version in versions {
-        println!("               {version}");
+/// Requests to orders in one environment, a new connection each, while it changes.
+struct Load {
+    address: SocketAddr,
+    trickle: Trickle,
+}
+
+impl Load {
+    async fn on(stand: &Stand, environment: &str) -> Result<Self> {
+        let address = stand.service_address("acme", environment, "orders").await?;
+        println!("             {environment} before: {}", one_line(&get(address, "/orders").await?.body));
+        Ok(Self { address, trickle: Trickle::start(address, "/orders", Duration::from_millis(50)) })
     }
-    ensure!(report.failures.is_empty(), "requests failed during the roll-out: {:?}", report.failures);
-    ensure!(report.bodies.len() > 1, "the trickle saw only one version");
-    Ok(())
+
+    /// Ends it, and the demo with it if one request failed.
+    async fn end(self) -> Result<()> {
+        // Requests that come after the change count too.
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        println!("             after: {}", one_line(&get(self.address, "/orders").await?.body));
+        let TrickleReport { sent, failures, bodies } = self.trickle.finish().await?;
+        println!("             {sent} requests, each on a new connection, {} failed", failures.len());
+        for (body, times) in &bodies {
+            println!("             {times:>4} × {}", one_line(body));
+        }
+        ensure!(failures.is_empty(), "requests failed during the roll-out: {failures:?}");
+        ensure!(bodies.len() > 1, "the trickle saw only one version");
+        Ok(())
+    }
 }
 
 fn one_line(text: &str) -> String {
@@ -203,14 +229,23 @@ fn one_line(text: &str) -> String {
 
 /// What runs where.
 async fn table(stand: &Stand) -> Result<()> {
-    println!("\n{:<8} {:<10} {:<12} {:<10} {:<21} {:<6}", "TENANT", "SERVICE", "ENVIRONMENT", "COMMIT", "IMAGE", "READY");
+    println!(
+        "\n{:<8} {:<10} {:<12} {:<10} {:<21} {:<6}",
+        "TENANT", "SERVICE", "ENVIRONMENT", "COMMIT", "IMAGE", "READY"
+    );
     for service in ["inventory", "orders"] {
         for environment in ENVIRONMENTS {
             let board = stand.board("acme", service, environment).await?;
-            let text = |key: &str, length: usize| board[key].as_str().map_or("-".to_owned(), |t| t.chars().take(length).collect());
+            let text = |key: &str, length: usize| {
+                board[key].as_str().map_or("-".to_owned(), |t| t.chars().take(length).collect())
+            };
             println!(
                 "{:<8} {service:<10} {environment:<12} {:<10} {:<21} {}/{}",
-                "acme", text("commit", 8), text("digest", 19), board["ready"], board["desired"]
+                "acme",
+                text("commit", 8),
+                text("digest", 19),
+                board["ready"],
+                board["desired"]
             );
         }
     }
@@ -220,10 +255,18 @@ async fn table(stand: &Stand) -> Result<()> {
 fn invite(stand: &Stand) {
     println!("\nEverything stays up until Ctrl-C. In another terminal:");
     println!("  export KUBECONFIG={}", stand.lab.kubeconfig().display());
-    println!("  kubectl get imaas -A                               # tenants, services, releases: well, and waiting for what");
+    println!(
+        "  kubectl get imaas -A                               # tenants, services, releases: well, and waiting for what"
+    );
     println!("  kubectl -n acme-home describe isvc orders          # the board of one service");
-    println!("  git -c http.sslCAInfo={} clone {}", stand.authority().display(), stand.git.url("/acme/orders.git"));
-    println!("                                                     # user acme, password acme-password; commit to dev and watch");
+    println!(
+        "  git -c http.sslCAInfo={} clone {}",
+        stand.authority().display(),
+        stand.git.url("/acme/orders.git")
+    );
+    println!(
+        "                                                     # user acme, password acme-password; commit to dev and watch"
+    );
     println!("  kubectl -n imaas-system logs -f deploy/imaas-operator");
     println!("(kubectl, if you have none: {})", stand.kubectl.program().display());
 }

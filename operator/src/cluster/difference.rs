@@ -12,7 +12,8 @@ pub fn first_difference(wanted: &Value, live: &Value) -> Option<String> {
 
 fn difference(wanted: &Value, live: Option<&Value>) -> Option<String> {
     match (wanted, live) {
-        (Value::Null, _) => None,
+        // What is not wanted; and `omitempty`: the API server does not store what is zero.
+        (Value::Null, _) | (Value::Bool(false), None) => None,
         (Value::Object(wanted), live) => {
             let live = live.and_then(Value::as_object);
             wanted.iter().find_map(|(key, value)| {
@@ -29,8 +30,6 @@ fn difference(wanted: &Value, live: Option<&Value>) -> Option<String> {
             })
         }
         (wanted, Some(live)) if equal(wanted, live) => None,
-        // `omitempty`: the API server does not store what is zero.
-        (Value::Bool(false), None) => None,
         (Value::String(text), None) if text.is_empty() => None,
         (Value::Number(number), None) if number.as_i64() == Some(0) => None,
         _ => Some(String::new()),
