@@ -4,12 +4,12 @@
 //! nothing promotes to, what the registry has under the commit's hash. An environment that promotes from another accepts
 //! nothing that was not healthy there.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
     Problem,
     history::History,
-    resolve::{Branch, Resolved, Snapshot, Tag, resolve},
+    resolve::{Branch, Content, Resolved, Snapshot, Tag, resolve},
     validate::{ValidEnvironment, ValidService},
 };
 use crate::{
@@ -44,22 +44,39 @@ pub enum Wanted {
     Target(Box<Target>),
 }
 
-/// Where an environment that comes before in promotion order stands in this pass.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// What was last healthy in environments from whose own branch another one is promoted. In memory: after a start, what
+/// runs stays until the source is healthy at its head.
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Settled {
-    /// Branch → the head whose content is healthy there.
-    by_environment: BTreeMap<String, String>,
+    by_environment: BTreeMap<String, Arc<Content>>,
 }
 
 impl Settled {
-    /// `environment` runs what `commit` asks for, and well.
-    pub fn add(&mut self, environment: &str, commit: &str) {
-        self.by_environment.insert(environment.to_owned(), commit.to_owned());
+    /// `environment` runs what `commit` asks for, and well. Kept only where it is asked for.
+    pub fn add(&mut self, service: &ValidService, environment: &str, commit: &str, snapshot: &Snapshot) {
+        if !service.environments.iter().any(|e| shared_source(service, e) == Some(environment)) {
+            return;
+        }
+        let heads = snapshot.branches.values().filter_map(|branch| match branch {
+            Branch::Head { content: Ok(content), .. } => Some(content),
+            Branch::Head { .. } | Branch::Missing => None,
+        });
+        let content = heads.chain(self.by_environment.values()).find(|content| content.commit == commit);
+        if let Some(content) = content.cloned() {
+            self.by_environment.insert(environment.to_owned(), content);
+        }
     }
 
-    fn at(&self, environment: &str, commit: &str) -> bool {
-        self.by_environment.get(environment).is_some_and(|settled| settled == commit)
+    fn of(&self, environment: &str) -> Option<&Arc<Content>> {
+        self.by_environment.get(environment)
     }
+}
+
+/// The environment that `environment` promotes from, where both read one branch.
+fn shared_source<'a>(service: &ValidService, environment: &'a ValidEnvironment) -> Option<&'a str> {
+    let source = environment.promotes_from.as_deref()?;
+    let reads_the_same = |e: &ValidEnvironment| e.name == source && e.branch == environment.branch;
+    service.environments.iter().any(reads_the_same).then_some(source)
 }
 
 /// What `environment` of `service` is to run, given what Git and the registry said.
@@ -82,6 +99,11 @@ pub fn wanted(
             return Wanted::Nothing { commit: None, build_id: None, waiting };
         }
         Branch::Head { commit, content } => (commit, content),
+    };
+    // On a shared branch it follows what was last healthy there, however fast the head moves.
+    let (commit, content) = match shared_source(service, environment).and_then(|source| before.1.of(source)) {
+        Some(settled) => (&settled.commit, Ok(settled)),
+        None => (commit, content.as_ref()),
     };
     let nothing = |build_id: Option<&str>, problem: Problem| Wanted::Nothing {
         commit: Some(commit.clone()),
@@ -152,8 +174,8 @@ fn promoted(
         Problem::new(Reason::NotPromoted, message)
     };
     let image = |digest: &str| format!("the image {}@{digest}", service.repository());
-    let shared = service.environments.iter().any(|e| e.name == source && e.branch == environment.branch);
-    if shared && !settled.at(source, &resolved.commit) {
+    let is_shared = shared_source(service, environment).is_some();
+    if is_shared && settled.of(source).is_none_or(|settled| settled.commit != resolved.commit) {
         let message = format!(
             "commit {} of {} was not healthy in {source} yet, which reads the same branch: wait until it is",
             resolved.commit, environment.branch
@@ -208,8 +230,6 @@ pub fn cause(environment: &ValidEnvironment, target: &Target, state: Option<&Env
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use jiff::Timestamp;
     use proptest::prelude::*;
 
@@ -218,7 +238,6 @@ mod tests {
         git::{GitUrl, UrlPolicy},
         service::{
             history::{Needs, Past, surplus},
-            resolve::Content,
             status::{Observation, Running, Stage},
         },
     };
@@ -442,8 +461,42 @@ mod tests {
         let problem = one(&service, prod, &seen, (&history, &settled)).unwrap_err();
         assert_eq!(problem.reason, Reason::NotPromoted);
         history.0.push(made(3, "dev", "B", IMAGE_OF_B, true));
-        settled.add("dev", &commit('2'));
+        settled.add(&service, "dev", &commit('2'), &seen);
         assert_eq!(one(&service, prod, &seen, (&history, &settled)), Ok(IMAGE_OF_B.to_owned()));
+    }
+
+    #[test]
+    fn on_a_shared_branch_prod_follows_what_was_last_healthy_however_fast_the_head_moves() {
+        let service =
+            orders([("dev", "main", None), ("prod", "main", Some("dev")), ("dr", "main", Some("prod"))]);
+        let history =
+            History(vec![made(1, "dev", "A", IMAGE_OF_A, true), made(2, "prod", "A", IMAGE_OF_A, true)]);
+        let old = snapshot([("main", head('1', "A", "env: {MODE: old}\n"))], &[]);
+        let mut settled = Settled::default();
+        settled.add(&service, "dev", &commit('1'), &old);
+        let broken = Err(Problem::new(Reason::InvalidDescriptor, "imaas.yaml:3:1: typ: unknown field"));
+        for head in [
+            head('2', "B", "env: {MODE: new}\n"),
+            head('3', "A", "env: {MODE: new}\n"),
+            Branch::Head { commit: commit('4'), content: broken },
+        ] {
+            let seen = snapshot([("main", head)], &[]);
+            let Wanted::Target(prod) =
+                wanted(&service, &service.environments[1], Some(&seen), (&history, &settled))
+            else {
+                panic!("it was healthy")
+            };
+            assert_eq!((prod.resolved.commit, prod.digest), (commit('1'), IMAGE_OF_A.to_owned()));
+            assert_eq!(prod.resolved.settings.env["MODE"], "old", "settings and image go together");
+            // And on: what prod runs of an older commit is what dr follows.
+            let mut further = settled.clone();
+            further.add(&service, "prod", &commit('1'), &seen);
+            let dr = one(&service, &service.environments[2], &seen, (&history, &further));
+            assert_eq!(dr, Ok(IMAGE_OF_A.to_owned()));
+        }
+        let mut none = Settled::default();
+        none.add(&three(), "dev", &commit('1'), &old);
+        assert_eq!(none, Settled::default(), "nothing is kept for a service with a branch an environment");
     }
 
     #[test]

@@ -50,7 +50,7 @@ pub struct Context {
     pub written: Written,
 }
 
-/// Our own last writes, by service.
+/// Our own last writes, and what was last seen healthy, by service.
 #[derive(Default)]
 pub struct Written(Mutex<HashMap<Key, Last>>);
 
@@ -65,6 +65,8 @@ struct Last {
     releases: Vec<Arc<Release>>,
     /// Names of releases that were told to be healthy.
     healthy: Vec<String>,
+    /// Of environments from whose branch another is promoted.
+    settled: Settled,
 }
 
 /// Why a pass did not reach its end.
@@ -205,7 +207,6 @@ struct Work<'a> {
     last: &'a mut Last,
     stored: Vec<Arc<Release>>,
     history: History,
-    settled: Settled,
     errors: Vec<ApplyError>,
     /// No watch will tell when it is there.
     awaits_secret: bool,
@@ -244,7 +245,6 @@ impl<'a> Work<'a> {
             last,
             stored,
             history,
-            settled: Settled::default(),
             errors: Vec::new(),
             awaits_secret: false,
         }
@@ -302,7 +302,8 @@ impl<'a> Work<'a> {
 
     async fn stage(&mut self, environment: &ValidEnvironment, snapshot: Option<&Snapshot>) -> Stage {
         let before = self.state_before(environment);
-        let wanted = promote::wanted(self.service, environment, snapshot, (&self.history, &self.settled));
+        let wanted =
+            promote::wanted(self.service, environment, snapshot, (&self.history, &self.last.settled));
         let networks = self.networks(environment);
         let Choice { target, release, config, mut problems } = match &wanted {
             Wanted::Target(asked) => self.made(environment, asked, (&networks, before)).await,
@@ -329,8 +330,9 @@ impl<'a> Work<'a> {
         };
         if let (Wanted::Target(asked), Some(target)) = (&wanted, &target)
             && self.history.is_healthy(target)
+            && let Some(snapshot) = snapshot
         {
-            self.settled.add(&environment.name, &asked.resolved.commit);
+            self.last.settled.add(self.service, &environment.name, &asked.resolved.commit, snapshot);
         }
         Stage { environment: environment.clone(), wanted, target, running, observed, problems }
     }
