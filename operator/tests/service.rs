@@ -511,8 +511,8 @@ async fn a_push_becomes_a_deployment_and_nothing_else_is_written() {
     assert_eq!(scene.written().await, before, "and then it is quiet");
 
     // A Secret that is missing holds a version back; what runs stays, and the Secret alone sets it going.
-    let named = descriptor(IMAGE_OF_A, "secrets: [orders-db]\n");
-    scene.push("dev", &[("imaas.yaml", &named)]);
+    let with_secret = descriptor(IMAGE_OF_A, "secrets: [orders-db]\n");
+    scene.push("dev", &[("imaas.yaml", &with_secret)]);
     let board = until("the missing Secret is told", async || {
         let board = scene.board().await;
         reasons(&board, "dev").contains(&"SecretMissing".to_owned()).then_some(board)
