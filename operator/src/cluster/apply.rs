@@ -7,7 +7,7 @@
 
 use std::{fmt::Debug, time::Duration};
 
-use k8s_openapi::api::core::v1::Namespace;
+use k8s_openapi::api::core::v1::{Namespace, Secret};
 use kube::{
     Client, Resource, ResourceExt,
     api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions, ValidationDirective},
@@ -184,6 +184,15 @@ impl Cluster {
     /// Does the watch show an object of ours of this name?
     pub fn shows<K: Object>(&self, namespace: Option<&str>, name: &str) -> bool {
         self.seen_version(&ObjectKey::named::<K>(namespace, name)).is_some()
+    }
+
+    /// Is there a Secret of this name? Only its metadata is read, never what it holds.
+    pub async fn has_secret(&self, namespace: &str, name: &str) -> Result<bool, ApplyError> {
+        let secrets = kube::Api::<Secret>::namespaced(self.client(), namespace);
+        let found = secrets.get_metadata_opt(name).await;
+        let found = found
+            .map_err(|error| failed("read", &ObjectKey::named::<Secret>(Some(namespace), name), error))?;
+        Ok(found.is_some())
     }
 
     /// Removes an object of ours, if the watch shows one; as it was read, not as somebody recreated it.
