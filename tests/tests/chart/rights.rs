@@ -51,6 +51,8 @@ pub async fn are_narrow(kubectl: &Kubectl, broken: &mut Broken) -> Result<()> {
         ["create", "deployments.apps"],
         ["adopt", "tenants.imaas.dev"],
         ["patch", "validatingadmissionpolicies.admissionregistration.k8s.io"],
+        ["list", "clusterroles.rbac.authorization.k8s.io"],
+        ["get", "secrets"],
     ] {
         let answer = ask(kubectl, &["auth", "can-i", no[0], no[1], "-A", "--as", OPERATOR], None).await?;
         broken.unless(answer.is_err(), format!("the operator may not {no:?}: {answer:?}"));
