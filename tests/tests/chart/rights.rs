@@ -57,6 +57,11 @@ pub async fn are_narrow(kubectl: &Kubectl, broken: &mut Broken) -> Result<()> {
         let answer = ask(kubectl, &["auth", "can-i", no[0], no[1], "-A", "--as", OPERATOR], None).await?;
         broken.unless(answer.is_err(), format!("the operator may not {no:?}: {answer:?}"));
     }
+    for (secret, may) in [("secrets/tenants-git", true), ("secrets/imaas-registry-auth", false)] {
+        let question = ["auth", "can-i", "get", secret, "-n", NAMESPACE, "--as", OPERATOR];
+        let answer = ask(kubectl, &question, None).await?;
+        broken.unless(answer.is_ok() == may, format!("the operator's right to {secret}: {answer:?}"));
+    }
     Ok(())
 }
 
