@@ -33,7 +33,7 @@ pub enum Applied {
     Unchanged,
     /// It did not exist.
     Created,
-    /// It differed; the path of the first difference.
+    /// It differed; the path of the first difference, or of the hash when something is no longer wanted.
     Changed(String),
 }
 
@@ -301,7 +301,7 @@ fn failed(verb: &'static str, key: &ObjectKey, source: kube::Error) -> ApplyErro
 /// Path of the first field in which `live` is not as `wanted`.
 fn difference<K: Serialize>(wanted: &K, live: &K) -> Option<String> {
     match (serde_json::to_value(wanted), serde_json::to_value(live)) {
-        (Ok(wanted), Ok(live)) => first_difference(&wanted, &live),
+        (Ok(wanted), Ok(live)) => first_difference(wanted, &live),
         _ => Some("metadata".to_owned()),
     }
 }
