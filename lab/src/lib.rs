@@ -21,6 +21,7 @@ mod progress;
 pub mod registry;
 
 use std::{
+    io::Write,
     net::{IpAddr, Ipv4Addr},
     path::{Path, PathBuf},
     sync::Arc,
@@ -46,6 +47,16 @@ const NODE_DIR: &str = "/var/lib/imaas-lab";
 /// Is this process root? Real pods need it.
 pub fn is_root() -> bool {
     rustix::process::geteuid().is_root()
+}
+
+/// Can this process run real pods? If not, says on standard error, past any capture, that `test` is skipped.
+pub fn may_run_pods(test: &str) -> bool {
+    let may = cfg!(target_os = "linux") && is_root();
+    if !may {
+        // Nobody to tell when standard error is closed.
+        let _ = writeln!(std::io::stderr(), "skipped: {test} needs root on Linux");
+    }
+    may
 }
 
 /// What runs the lab's pods.

@@ -16,14 +16,6 @@ use lab::{HOST_IP, Lab, LabOptions, Progress, node, process};
 /// The tests of this file take turns: one lab with real pods at a time.
 static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
-fn may_run() -> bool {
-    let root = fs::metadata("/proc/self").is_ok_and(|me| std::os::unix::fs::MetadataExt::uid(&me) == 0);
-    if !root {
-        println!("skipped: needs root on Linux");
-    }
-    root
-}
-
 /// Waits until no other process has a lab with real pods: the tests compare the whole machine.
 async fn nobody_elses_lab() {
     let deadline = Instant::now() + Duration::from_mins(10);
@@ -124,7 +116,7 @@ fn resolve(server: SocketAddr, name: &str) -> Option<String> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn pods_run_names_resolve_and_a_stopped_lab_leaves_the_machine_as_it_was() {
-    if !may_run() {
+    if !lab::may_run_pods("real_pods") {
         return;
     }
     let _turn = TURN.lock().await;
@@ -171,7 +163,7 @@ async fn pods_run_names_resolve_and_a_stopped_lab_leaves_the_machine_as_it_was()
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lab_that_was_killed_is_cleaned_up_by_the_next() {
-    if !may_run() {
+    if !lab::may_run_pods("real_pods") {
         return;
     }
     let _turn = TURN.lock().await;

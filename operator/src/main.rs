@@ -34,7 +34,7 @@ async fn start(command: Command) -> anyhow::Result<()> {
         tracing::info!("stopping: what is under way is finished");
     };
     match command {
-        Command::Run(options) => run::operator(*options, stop).await?,
+        Command::Run(options) => Box::pin(run::operator(*options, stop)).await?,
         Command::RegistryAuth(options) => run::registry_auth(options, stop).await?,
     }
     Ok(())

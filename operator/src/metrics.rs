@@ -4,6 +4,8 @@ use std::sync::LazyLock;
 
 use prometheus::{Encoder, HistogramOpts, HistogramVec, IntCounterVec, Opts, Registry, TextEncoder};
 
+use crate::{conditions::Reason, git::GitError};
+
 static REGISTRY: LazyLock<Registry> = LazyLock::new(Registry::new);
 
 /// `imaas_watch_errors_total{kind}`: interruptions of watches; a rising line is a blind operator.
@@ -27,9 +29,16 @@ pub static RECONCILE_SECONDS: LazyLock<HistogramVec> = LazyLock::new(|| {
 });
 
 /// `imaas_git_requests_total{operation,reason}`: looks at Git hosts by how they ended.
-pub static GIT_REQUESTS: LazyLock<IntCounterVec> = LazyLock::new(|| {
+static GIT_REQUESTS: LazyLock<IntCounterVec> = LazyLock::new(|| {
     counter("imaas_git_requests_total", "Requests to Git hosts by outcome", &["operation", "reason"])
 });
+
+/// Counts how a request to a Git host ended, and hands it on.
+pub fn counted<T>(operation: &'static str, outcome: Result<T, GitError>) -> Result<T, GitError> {
+    let reason = outcome.as_ref().map_or_else(GitError::reason, |_| Reason::Succeeded);
+    GIT_REQUESTS.with_label_values(&[operation, reason.as_str()]).inc();
+    outcome
+}
 
 fn counter(name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
     registered(IntCounterVec::new(Opts::new(name, help), labels))

@@ -21,14 +21,14 @@ pub enum Retry {
 /// Delay before attempt `failures + 1`: 1 s, 2 s, 4 s .. 5 min, spread by `jitter` in `0.0..=1.0`
 /// over the upper half so that objects which failed together do not retry together.
 pub fn backoff(failures: u32, jitter: f64) -> Duration {
-    let full = Duration::from_secs(1u64 << failures.min(9)).min(Duration::from_secs(300));
+    let full = Duration::from_secs(1u64 << failures.min(9)).min(Duration::from_mins(5));
     full / 2 + full.mul_f64(jitter.clamp(0.0, 1.0) / 2.0)
 }
 
 /// `interval` spread over ±10 % by `jitter` in `0.0..=1.0`, never longer than one second more than asked.
 pub fn spread(interval: Duration, jitter: f64) -> Duration {
     let tenth = (interval / 10).min(Duration::from_secs(1));
-    interval - tenth + (tenth * 2).mul_f64(jitter.clamp(0.0, 1.0))
+    interval.saturating_sub(tenth) + (tenth * 2).mul_f64(jitter.clamp(0.0, 1.0))
 }
 
 /// Consecutive failures by object, until it succeeds.
@@ -64,15 +64,15 @@ mod tests {
     fn backoff_doubles_then_stays_at_five_minutes() {
         assert_eq!(backoff(0, 1.0), Duration::from_secs(1));
         assert_eq!(backoff(3, 1.0), Duration::from_secs(8));
-        assert_eq!(backoff(30, 1.0), Duration::from_secs(300));
+        assert_eq!(backoff(30, 1.0), Duration::from_mins(5));
         assert_eq!(backoff(30, 0.0), Duration::from_secs(150));
     }
 
     #[test]
     fn an_interval_is_spread_but_little() {
         assert_eq!(spread(Duration::from_secs(1), 0.5), Duration::from_secs(1));
-        assert_eq!(spread(Duration::from_secs(60), 1.0), Duration::from_secs(61));
-        assert_eq!(spread(Duration::from_secs(60), 0.0), Duration::from_secs(59));
+        assert_eq!(spread(Duration::from_mins(1), 1.0), Duration::from_secs(61));
+        assert_eq!(spread(Duration::from_mins(1), 0.0), Duration::from_secs(59));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! From settings, runtime and image to the objects that run a service: golden manifests, names, and the rules of the
 //! Pod Security Standard.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test may panic")]
 
 use std::collections::BTreeSet;
 
@@ -257,7 +258,8 @@ fn what_says_nothing_about_the_pods_does_not_change_the_name() {
 
 #[test]
 fn each_setting_changes_the_name() {
-    let changes: Vec<(&str, fn(&mut Case))> = vec![
+    type Change = fn(&mut Case);
+    let changes: Vec<(&str, Change)> = vec![
         ("nothing", |_| ()),
         ("digest", |c| c.digest = DIGEST.replace('f', "e")),
         ("build id", |c| c.build_id = "other"),

@@ -9,9 +9,7 @@ use std::{
 };
 
 use imaas_operator::{
-    api,
-    cluster::{Cluster, Watched},
-    environment,
+    api, environment,
     health::Health,
     platform::{Platform, Settings},
     policies::{self, Policies},
@@ -23,7 +21,7 @@ use serde_json::{Value, json};
 
 const OPERATOR: &str = "system:serviceaccount:imaas-system:imaas-operator";
 
-const PLATFORM: &str = r#"
+const PLATFORM: &str = r"
 apiVersion: imaas.dev/v1alpha1
 kind: Environment
 metadata: {name: dev}
@@ -37,7 +35,7 @@ spec: {default: true, promotesFrom: dev, roles: {developer: viewer}}
 apiVersion: v1
 kind: Namespace
 metadata: {name: beta-dev}
-"#;
+";
 
 const ACME: &str = r#"
 apiVersion: imaas.dev/v1alpha1
@@ -95,36 +93,19 @@ async fn start(lab: &Lab) -> (Health, Vec<tokio::task::JoinHandle<()>>) {
     )
     .await
     .unwrap();
-    let (cluster, background, listed) = Cluster::observe(kube::Client::try_from(config).unwrap());
-    let mut tasks = vec![tokio::spawn(background)];
-    macro_rules! watched {
-        () => {{
-            let (watched, background, ready) = Watched::start(&cluster);
-            tasks.push(tokio::spawn(background));
-            ready.await;
-            watched
-        }};
-    }
     let settings = Settings {
         namespace: "imaas-system".into(),
         service_account: "imaas-operator".into(),
         registry_host: "registry.example.com".into(),
-        interval: Duration::from_secs(60),
+        interval: Duration::from_mins(1),
         development: true,
     };
-    let platform = Platform {
-        sources: watched!(),
-        environments: watched!(),
-        runtimes: watched!(),
-        tenants: watched!(),
-        services: watched!(),
-        releases: watched!(),
-        settings: Arc::new(settings.clone()),
-        now: jiff::Timestamp::now,
-        jitter: || 0.5,
-        cluster: cluster.clone(),
-    };
+    let client = kube::Client::try_from(config).unwrap();
+    let (platform, background, listed) =
+        Platform::observe(client, settings.clone(), jiff::Timestamp::now, || 0.5);
+    let mut tasks = vec![tokio::spawn(background)];
     listed.await;
+    let cluster = platform.cluster.clone();
     let health = Health::default();
     let policies = Policies::new(health.clone());
     let accounts = Arc::new(AccountKey::new([7; 32]).unwrap());

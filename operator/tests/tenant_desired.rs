@@ -13,7 +13,7 @@ use imaas_operator::{
         validate::{ValidTenant, validate},
     },
 };
-use k8s_openapi::api::networking::v1::NetworkPolicy;
+use k8s_openapi::{api::networking::v1::NetworkPolicy, apimachinery::pkg::apis::meta::v1::LabelSelector};
 use kube::ResourceExt;
 use serde_json::Value;
 
@@ -145,7 +145,7 @@ fn every_environment_is_closed_and_no_policy_opens_to_all_namespaces() {
 
 fn closes(policy: &NetworkPolicy) -> bool {
     let spec = policy.spec.clone().unwrap_or_default();
-    spec.pod_selector.unwrap_or_default() == Default::default()
+    spec.pod_selector.is_none_or(|selector| selector == LabelSelector::default())
         && spec.policy_types.unwrap_or_default() == ["Ingress", "Egress"]
         && spec.ingress.is_none()
         && spec.egress.is_none()

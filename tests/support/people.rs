@@ -83,7 +83,7 @@ impl Developer {
     }
 
     /// The clone, to do more with.
-    pub fn clone(&self) -> &WorkTree {
+    pub fn work_tree(&self) -> &WorkTree {
         &self.clone
     }
 

@@ -32,7 +32,7 @@ const GIT: &str = "git.example.com";
 /// Fixed, so that the registry can be told before the cluster has the Service.
 const TOKEN_SERVICE: &str = "10.96.0.15";
 /// How long an installation may take on a busy machine.
-const INSTALL: Duration = Duration::from_secs(180);
+const INSTALL: Duration = Duration::from_mins(3);
 /// The platform team's password on the lab's Git server; a tenant's is `<tenant>-password`.
 const PLATFORM_PASSWORD: &str = "platform-password";
 
@@ -126,7 +126,7 @@ impl Stand {
         self.kubectl.run(&auth, None).await?;
         self.create_git_secret(NAMESPACE, "tenants-git", "platform").await?;
         let values = self.scratch.path().join("values.yaml");
-        std::fs::write(&values, self.values(options)).context("write the values")?;
+        std::fs::write(&values, Self::values(options)).context("write the values")?;
         let chart = Path::new(env!("CARGO_MANIFEST_DIR")).join("../charts/imaas-operator");
         let chart = chart.to_string_lossy();
         let values = [values.as_path()];
@@ -135,7 +135,7 @@ impl Stand {
         self.lab.helm(progress).await?.install(&release, Some(INSTALL)).await.map(drop)
     }
 
-    fn values(&self, options: &StandOptions) -> String {
+    fn values(options: &StandOptions) -> String {
         let interval = options.interval;
         format!(
             "image: {{repository: {REGISTRY}/platform/imaas-operator, tag: lab, pullPolicy: Never}}\n\
@@ -313,8 +313,8 @@ async fn operator_archive(scratch: &Path, progress: &Progress) -> Result<PathBuf
     tokio::task::spawn_blocking(move || {
         progress.say("building the operator and its image …");
         let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("../Cargo.toml");
-        let mut build = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-        build.args([
+        let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        cargo.args([
             "build",
             "--quiet",
             "--package",
@@ -323,8 +323,8 @@ async fn operator_archive(scratch: &Path, progress: &Progress) -> Result<PathBuf
             "imaas-operator",
             "--manifest-path",
         ]);
-        build.arg(&manifest).args(["--message-format", "json-render-diagnostics"]);
-        let messages = process::run(&mut build)?;
+        cargo.arg(&manifest).args(["--message-format", "json-render-diagnostics"]);
+        let messages = process::run(&mut cargo)?;
         let built = messages
             .lines()
             .filter_map(|line| serde_json::from_str::<Value>(line).ok())

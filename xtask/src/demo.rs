@@ -17,7 +17,7 @@ use serde_json::Value;
 use tokio::signal;
 
 /// Two minutes for what takes seconds: a busy machine is not a failure.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_mins(2);
 const ENVIRONMENTS: [&str; 3] = ["dev", "test", "prod"];
 
 /// Shows the whole way of a tenant and its services on a real Kubernetes on this machine.
@@ -164,7 +164,7 @@ async fn deliver(
     progress: &Progress,
 ) -> Result<()> {
     let begun = Instant::now();
-    let commit = developer.clone().head()?;
+    let commit = developer.work_tree().head()?;
     developer.build(stand, progress).await?;
     for environment in ENVIRONMENTS {
         stand.deployed(("acme", sample.name(), environment), &commit, PATIENCE).await?;
@@ -178,7 +178,7 @@ async fn latency(stand: &Stand, teller: &Teller, orders: &Developer) -> Result<(
     let generation = |found: &Value| found["metadata"]["generation"].as_i64();
     let read = || stand.kubectl.get(&["-n", "acme-dev", "deployment", "orders"]);
     let before = generation(&read().await?);
-    let clone = orders.clone();
+    let clone = orders.work_tree();
     clone.checkout("dev")?;
     let file = "config/orders.properties";
     clone.write(file, clone.read(file)? + "# looked at again\n")?;

@@ -7,6 +7,9 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 
 {{- define "imaas.image" -}}
 {{- with .Values.image -}}
+{{- if and $.Values.registry.host (not $.Values.development) (hasPrefix (printf "%s/" $.Values.registry.host) .repository) }}
+{{- fail (printf "image.repository: %s lies in the registry that this image's own token service guards, and could not be pulled without it: put it into another registry" .repository) }}
+{{- end }}
 {{- if .digest }}{{ .repository }}@{{ .digest }}{{ else }}{{ .repository }}:{{ .tag | default $.Chart.AppVersion }}{{ end }}
 {{- end -}}
 {{- end }}
@@ -31,6 +34,22 @@ seccompProfile: {type: RuntimeDefault}
 allowPrivilegeEscalation: false
 readOnlyRootFilesystem: true
 capabilities: {drop: [ALL]}
+{{- end }}
+
+{{- /* Where a deployment runs: its own part of the values. */}}
+{{- define "imaas.placement" -}}
+{{- with .nodeSelector }}
+nodeSelector: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .tolerations }}
+tolerations: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .affinity }}
+affinity: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .priorityClassName }}
+priorityClassName: {{ . | quote }}
+{{- end }}
 {{- end }}
 
 {{- define "imaas.probes" -}}

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{Port, Strategy, WorkloadType};
 
 /// One immutable version of one service in one environment.
+#[allow(clippy::duplicated_attributes, reason = "columns of one type")]
 #[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[kube(
     group = "imaas.dev",

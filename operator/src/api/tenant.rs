@@ -23,7 +23,7 @@ use super::Quantity;
     derive = "PartialEq",
     cel,
     validation = ("self.metadata.name.matches('^[a-z]([-a-z0-9]{0,48}[a-z0-9])?$')", "metadata.name: at most 50 lower-case letters, digits and `-`, beginning with a letter and not ending in `-`"),
-    validation = ("!self.metadata.name.startsWith('kube-') && !self.metadata.name.startsWith('imaas-') && !self.metadata.name.startsWith('openshift-') && !(self.metadata.name in ['default', 'kube', 'imaas', 'openshift'])", "metadata.name: this name is reserved"),
+    validation = ("!self.metadata.name.startsWith('kube-') && !self.metadata.name.startsWith('imaas-') && !self.metadata.name.startsWith('openshift-') && !(self.metadata.name in ['default', 'kube', 'imaas', 'openshift', 'platform'])", "metadata.name: this name is reserved"),
     printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].status"),
     printcolumn(name = "Services", type_ = "string", json_path = ".status.servicesReady"),
     printcolumn(name = "Origin", type_ = "string", json_path = ".status.origin"),
@@ -66,7 +66,9 @@ pub struct Member {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
     pub namespace: Option<String>,
-    /// What the member may do.
+    /// What the member may do in the tenant's namespaces; an Environment may lower it there. `viewer` sees everything but
+    /// Secrets, logs included. `developer` also restarts an instance by deleting its pod. `owner` also reads and writes
+    /// Secrets by name. None of them changes anything else by hand: that comes from Git.
     pub role: Role,
 }
 
@@ -85,11 +87,11 @@ pub enum MemberKind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Role {
-    /// Everything a tenant may do, Secrets of the home namespace included.
+    /// What a developer may, and reads and writes Secrets by name, such as Git credentials in the home namespace.
     Owner,
-    /// Sees everything but Secrets, restarts and debugs.
+    /// What a viewer may, and restarts an instance by deleting its pod.
     Developer,
-    /// Sees everything but Secrets.
+    /// Sees everything but Secrets, logs included, and changes nothing.
     Viewer,
 }
 
@@ -138,7 +140,7 @@ pub struct Quota {
 pub struct ServiceEntry {
     /// At most 40 lower-case letters, digits and `-`.
     #[schemars(length(min = 1, max = 40), regex(pattern = r"^[a-z]([-a-z0-9]*[a-z0-9])?$"))]
-    #[x_kube(validation = Rule::new("!self.endsWith('-canary') && !self.endsWith('-stable') && !self.endsWith('-preview')").message("must not end in -canary, -stable or -preview: these names are the operator's"))]
+    #[x_kube(validation = Rule::new("!self.endsWith('-canary') && !self.endsWith('-stable') && !self.endsWith('-preview') && !self.startsWith('imaas-')").message("must not end in -canary, -stable or -preview nor begin with imaas-: these names are the operator's"))]
     pub name: String,
     /// What it is and where it comes from.
     #[serde(flatten)]

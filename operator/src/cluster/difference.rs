@@ -3,16 +3,27 @@
 
 use serde_json::Value;
 
-use crate::api::Quantity;
+use crate::{api::Quantity, names::APPLIED};
 
-/// Path of the first wanted value that live does not have, such as `spec.replicas`; `None` when it has all.
-pub fn first_difference(wanted: &Value, live: &Value) -> Option<String> {
-    difference(wanted, Some(live)).map(|path| path.trim_start_matches('.').to_owned())
+/// Path of the first wanted value that live does not have, such as `spec.replicas`; `None` when it has all. The hash
+/// of what is applied, which differs whenever anything does, is named only when nothing else can be: something is no
+/// longer wanted.
+pub fn first_difference(mut wanted: Value, live: &Value) -> Option<String> {
+    let told = |path: String| path.trim_start_matches('.').to_owned();
+    let wanted_hash = wanted
+        .pointer_mut("/metadata/annotations")
+        .and_then(|annotations| annotations.as_object_mut()?.remove(APPLIED));
+    let live_hash = live.pointer("/metadata/annotations").and_then(|annotations| annotations.get(APPLIED));
+    let by_hash = wanted_hash.is_some() && wanted_hash.as_ref() != live_hash;
+    difference(&wanted, Some(live))
+        .map(told)
+        .or_else(|| by_hash.then(|| format!("metadata.annotations.{APPLIED}")))
 }
 
 fn difference(wanted: &Value, live: Option<&Value>) -> Option<String> {
     match (wanted, live) {
-        (Value::Null, _) => None,
+        // What is not wanted; and `omitempty`: the API server does not store what is zero.
+        (Value::Null, _) | (Value::Bool(false), None) => None,
         (Value::Object(wanted), live) => {
             let live = live.and_then(Value::as_object);
             wanted.iter().find_map(|(key, value)| {
@@ -29,8 +40,6 @@ fn difference(wanted: &Value, live: Option<&Value>) -> Option<String> {
             })
         }
         (wanted, Some(live)) if equal(wanted, live) => None,
-        // `omitempty`: the API server does not store what is zero.
-        (Value::Bool(false), None) => None,
         (Value::String(text), None) if text.is_empty() => None,
         (Value::Number(number), None) if number.as_i64() == Some(0) => None,
         _ => Some(String::new()),
@@ -53,22 +62,33 @@ mod tests {
     fn defaults_and_other_spellings_are_no_difference() {
         let wanted = json!({ "spec": { "cpu": "1000m", "labels": {}, "gone": null, "list": [{ "a": 1 }], "off": false } });
         let live = json!({ "spec": { "cpu": "1", "extra": true, "list": [{ "a": 1, "default": "x" }] } });
-        assert_eq!(first_difference(&wanted, &live), None);
+        assert_eq!(first_difference(wanted, &live), None);
     }
 
     #[test]
     fn a_changed_missing_or_added_value_is_named() {
         let live = json!({ "spec": { "replicas": 2, "list": [{ "a": 1 }, { "a": 2 }] } });
         assert_eq!(
-            first_difference(&json!({ "spec": { "replicas": 3 } }), &live).as_deref(),
+            first_difference(json!({ "spec": { "replicas": 3 } }), &live).as_deref(),
             Some("spec.replicas")
         );
         assert_eq!(
-            first_difference(&json!({ "spec": { "list": [{ "a": 1 }] } }), &live).as_deref(),
+            first_difference(json!({ "spec": { "list": [{ "a": 1 }] } }), &live).as_deref(),
             Some("spec.list")
         );
         let wanted = json!({ "spec": { "list": [{ "a": 1 }, { "a": 3 }] } });
-        assert_eq!(first_difference(&wanted, &live).as_deref(), Some("spec.list[1].a"));
-        assert_eq!(first_difference(&json!({ "new": "x" }), &live).as_deref(), Some("new"));
+        assert_eq!(first_difference(wanted, &live).as_deref(), Some("spec.list[1].a"));
+        assert_eq!(first_difference(json!({ "new": "x" }), &live).as_deref(), Some("new"));
+    }
+
+    #[test]
+    fn the_hash_is_named_only_when_nothing_else_differs() {
+        let hashed = |hash: &str, spec: Value| json!({ "metadata": { "annotations": { APPLIED: hash } }, "spec": spec });
+        let live = hashed("old", json!({ "replicas": 2, "paused": true }));
+        let path = |wanted| first_difference(wanted, &live);
+        assert_eq!(path(hashed("new", json!({ "replicas": 3 }))).as_deref(), Some("spec.replicas"));
+        let hash = format!("metadata.annotations.{APPLIED}");
+        assert_eq!(path(hashed("new", json!({ "replicas": 2 }))), Some(hash), "`paused` is no longer wanted");
+        assert_eq!(path(hashed("old", json!({ "replicas": 2 }))), None);
     }
 }

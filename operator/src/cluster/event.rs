@@ -1,5 +1,4 @@
-#![expect(clippy::disallowed_types, reason = "IO: writes events")]
-//! Events, for people who run `kubectl describe`. One on a change of reason, never in a loop.
+//! IO. Events, for people who run `kubectl describe`. One on a change of reason, never in a loop.
 
 use k8s_openapi::{api::core::v1::ObjectReference, apimachinery::pkg::apis::meta::v1::Condition};
 use kube::{

@@ -34,7 +34,7 @@ use super::{Cluster, Inner};
 use crate::names::{MANAGED_BY, MANAGER};
 
 /// An object by kind, namespace and name.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ObjectKey {
     /// Kind, such as `Deployment`.
     pub kind: String,
@@ -89,7 +89,7 @@ impl Cluster {
         let reporter = Reporter { controller: MANAGER.to_owned(), instance: None };
         let cluster = Self(Arc::new(Inner {
             recorder: Recorder::new(client.clone(), reporter),
-            client: client.clone(),
+            client,
             seen: Mutex::default(),
             known: Mutex::default(),
             listeners: Mutex::default(),
@@ -180,11 +180,11 @@ impl Cluster {
                         cluster.keep_only::<K>(&list.drain().map(|(key, _)| key).collect());
                         let _ = done.send(true);
                     }
-                    Ok(watcher::Event::Apply(object)) => cluster.tell(cluster.saw::<K, O>(&object)),
+                    Ok(watcher::Event::Apply(object)) => cluster.tell(&cluster.saw::<K, O>(&object)),
                     Ok(watcher::Event::Delete(object)) => {
                         let touch = touch_of::<K, O>(&object);
                         cluster.0.seen.lock().unwrap_or_else(PoisonError::into_inner).remove(&touch.object);
-                        cluster.tell(touch);
+                        cluster.tell(&touch);
                     }
                     Err(error) => {
                         crate::metrics::WATCH_ERRORS.with_label_values(&[K::kind(&()).as_ref()]).inc();
@@ -221,11 +221,11 @@ impl Cluster {
         }
         drop(seen);
         for object in gone {
-            self.tell(Touch { object, labels: BTreeMap::new() });
+            self.tell(&Touch { object, labels: BTreeMap::new() });
         }
     }
 
-    fn tell(&self, touch: Touch) {
+    fn tell(&self, touch: &Touch) {
         self.0
             .listeners
             .lock()

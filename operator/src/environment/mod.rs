@@ -1,9 +1,11 @@
 //! Environments: checked one by one and together, and the order in which images move through them.
 //!
-//! Pure: [`check`] (wire → valid), [`chain`] (promotion order), [`network`] (address blocks). IO: [`run`] (status).
+//! Pure: [`check`] (wire → valid), [`chain`] (promotion order), [`network`] (address blocks), [`egress`] (the way to
+//! them). IO: [`run`] (status).
 
 pub mod chain;
 pub mod check;
+pub mod egress;
 pub mod network;
 pub mod run;
 

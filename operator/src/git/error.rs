@@ -1,6 +1,7 @@
 //! What can go wrong with a repository, in words for its owner. No message holds a credential or text that a server sent.
 
 use super::url::{GitUrl, UrlError};
+use crate::conditions::Reason;
 
 /// Every failure of this module. `reason` is for conditions, events and metrics; `is_permanent` for the back-off.
 #[derive(Debug, thiserror::Error)]
@@ -119,31 +120,21 @@ pub enum GitError {
 }
 
 impl GitError {
-    /// One CamelCase word from a closed set.
-    pub fn reason(&self) -> &'static str {
+    /// Condition reason, event reason and metric label.
+    pub fn reason(&self) -> Reason {
         match self {
-            Self::Invalid(UrlError::HostRefused(_)) | Self::HostRefused(_) => "HostRefused",
-            Self::Invalid(_) => "UrlInvalid",
-            Self::NotFound(_) => "RepositoryNotFound",
-            Self::AuthenticationFailed(_) => "AuthenticationFailed",
-            Self::HostVerificationFailed(_) => "HostVerificationFailed",
-            Self::CaInvalid(_) => "CaInvalid",
-            Self::Redirected(_) => "Redirected",
-            Self::NotGit(..) => "NotGit",
-            Self::RepositoryTooLarge { .. } => "RepositoryTooLarge",
-            Self::TimedOut(_) => "TimedOut",
-            Self::Unreachable(..) => "Unreachable",
-            Self::BranchMissing { .. } => "BranchMissing",
-            Self::BranchInvalid(_) => "BranchInvalid",
-            Self::NotACommit { .. } => "NotACommit",
-            Self::CommitMissing { .. } => "CommitMissing",
-            Self::Corrupt(..) => "Corrupt",
-            Self::PathMissing { .. } => "PathMissing",
-            Self::UnsafeEntry { .. } => "UnsafeEntry",
-            Self::TooLarge { .. } => "TooLarge",
-            Self::Storage(_) => "StorageFailed",
-            Self::Client(_) => "ClientFailed",
-            Self::Stopped => "Stopped",
+            Self::HostRefused(_) | Self::Invalid(UrlError::HostRefused(_)) => Reason::HostRefused,
+            Self::Invalid(_) | Self::BranchInvalid(_) => Reason::Invalid,
+            Self::NotFound(_) | Self::NotGit(..) | Self::Redirected(_) => Reason::RepositoryNotFound,
+            Self::AuthenticationFailed(_) => Reason::AuthenticationFailed,
+            Self::HostVerificationFailed(_) => Reason::HostVerificationFailed,
+            Self::CaInvalid(_) => Reason::CredentialsMissing,
+            Self::RepositoryTooLarge { .. } | Self::TooLarge { .. } => Reason::RepositoryTooLarge,
+            Self::TimedOut(_) => Reason::TimedOut,
+            Self::BranchMissing { .. } | Self::NotACommit { .. } => Reason::BranchMissing,
+            Self::PathMissing { .. } | Self::UnsafeEntry { .. } => Reason::InvalidFile,
+            Self::CommitMissing { .. } | Self::Corrupt(..) | Self::Storage(_) => Reason::Corrupt,
+            Self::Unreachable(..) | Self::Client(_) | Self::Stopped => Reason::Unreachable,
         }
     }
 

@@ -304,7 +304,7 @@ mod tests {
         let bounds = Bounds { deadline: Instant::now() + Duration::from_secs(2), bytes: 100 };
         let refused =
             Transport::new(strict, Duration::from_secs(1)).send(&remote, Ask::Advertisement, bounds).await;
-        assert_eq!(refused.err().map(|error| error.reason()), Some("HostRefused"));
+        assert_eq!(refused.err().map(|error| error.reason()), Some(crate::conditions::Reason::HostRefused));
         let soon = Duration::from_millis(50);
         assert!(tokio::time::timeout(soon, listener.accept()).await.is_err(), "nobody connected");
     }

@@ -19,7 +19,8 @@ use tokio::{sync::mpsc, task::JoinSet};
 
 use super::{
     Problem,
-    promote::{History, untagged},
+    history::History,
+    promote::untagged,
     read::{Failure, content, from_git},
     resolve::{Branch, Content, Snapshot, Tag},
     schedule::{Schedule, first_pause, pause},
@@ -29,7 +30,7 @@ use crate::{
     api::IntegrationService,
     conditions::Reason,
     git::{Access, CommitId, Depth, Git, Remote, UrlPolicy},
-    metrics::GIT_REQUESTS,
+    metrics,
     platform::Platform,
     registry::client::RegistryClient,
 };
@@ -324,10 +325,7 @@ fn at(branch: &Branch, head: &CommitId) -> Option<Branch> {
 
 /// Counts how a request to a Git host ended.
 fn counted<T>(operation: &'static str, answer: Result<T, crate::git::GitError>) -> Result<T, Failure> {
-    let answer = answer.map_err(|error| from_git(&error));
-    let reason = answer.as_ref().err().map_or(Reason::Succeeded, |failure| failure.problem.reason);
-    GIT_REQUESTS.with_label_values(&[operation, reason.as_str()]).inc();
-    answer
+    metrics::counted(operation, answer).map_err(|error| from_git(&error))
 }
 
 /// Runs looks until `shutdown` resolves. Looks under way are then given up: they change nothing.

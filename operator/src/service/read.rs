@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     conditions::Reason,
-    git::{CommitId, DirectoryLimits, Git, GitError, Remote, UrlError},
+    git::{CommitId, DirectoryLimits, Git, GitError, Remote},
     release::ConfigFiles,
 };
 
@@ -89,24 +89,6 @@ fn of_commit<T>(reason: Reason, answer: Result<T, GitError>) -> Result<Result<T,
 
 /// As the status tells it.
 pub fn from_git(error: &GitError) -> Failure {
-    let problem = Problem::new(reason(error), error.to_string());
+    let problem = Problem::new(error.reason(), error.to_string());
     Failure { problem, is_permanent: error.is_permanent() }
-}
-
-fn reason(error: &GitError) -> Reason {
-    match error {
-        GitError::Invalid(UrlError::HostRefused(_)) | GitError::HostRefused(_) => Reason::HostRefused,
-        GitError::Invalid(_) | GitError::BranchInvalid(_) | GitError::NotACommit { .. } => Reason::Invalid,
-        GitError::NotFound(_) | GitError::Redirected(_) | GitError::NotGit(..) => Reason::RepositoryNotFound,
-        GitError::AuthenticationFailed(_) => Reason::AuthenticationFailed,
-        GitError::HostVerificationFailed(_) => Reason::HostVerificationFailed,
-        GitError::CaInvalid(_) => Reason::CredentialsMissing,
-        GitError::RepositoryTooLarge { .. } | GitError::TooLarge { .. } => Reason::RepositoryTooLarge,
-        GitError::TimedOut(_) => Reason::TimedOut,
-        GitError::Unreachable(..) | GitError::Client(_) | GitError::Stopped => Reason::Unreachable,
-        GitError::BranchMissing { .. } => Reason::BranchMissing,
-        GitError::CommitMissing { .. } | GitError::Corrupt(..) | GitError::Storage(_) => Reason::Corrupt,
-        GitError::PathMissing { .. } => Reason::DescriptorMissing,
-        GitError::UnsafeEntry { .. } => Reason::InvalidDescriptor,
-    }
 }

@@ -15,7 +15,7 @@ use crate::{
         Access, CommitId, CredentialsError, Depth, DirectoryLimits, Git, GitError, GitUrl, Remote, UrlError,
         UrlPolicy,
     },
-    metrics::GIT_REQUESTS,
+    metrics::counted,
     platform::Platform,
 };
 
@@ -77,26 +77,8 @@ impl ReadError {
             Self::Url(_) => Reason::Invalid,
             Self::SecretMissing { .. } | Self::Credentials(_) => Reason::CredentialsMissing,
             Self::SecretUnreadable { .. } => Reason::Forbidden,
-            Self::Git(error) => git_reason(error),
+            Self::Git(error) => error.reason(),
             Self::Stopped => Reason::Progressing,
-        }
-    }
-}
-
-fn git_reason(error: &GitError) -> Reason {
-    match error {
-        GitError::HostRefused(_) | GitError::Invalid(UrlError::HostRefused(_)) => Reason::HostRefused,
-        GitError::Invalid(_) | GitError::BranchInvalid(_) => Reason::Invalid,
-        GitError::NotFound(_) | GitError::NotGit(..) | GitError::Redirected(_) => Reason::RepositoryNotFound,
-        GitError::AuthenticationFailed(_) => Reason::AuthenticationFailed,
-        GitError::HostVerificationFailed(_) | GitError::CaInvalid(_) => Reason::HostVerificationFailed,
-        GitError::RepositoryTooLarge { .. } | GitError::TooLarge { .. } => Reason::RepositoryTooLarge,
-        GitError::TimedOut(_) => Reason::TimedOut,
-        GitError::BranchMissing { .. } | GitError::NotACommit { .. } => Reason::BranchMissing,
-        GitError::PathMissing { .. } | GitError::UnsafeEntry { .. } => Reason::InvalidFile,
-        GitError::CommitMissing { .. } | GitError::Corrupt(..) => Reason::Corrupt,
-        GitError::Unreachable(..) | GitError::Storage(_) | GitError::Client(_) | GitError::Stopped => {
-            Reason::Unreachable
         }
     }
 }
@@ -169,10 +151,4 @@ pub(super) async fn read(
     .await
     .map_err(|_| ReadError::Stopped)?;
     Ok(Arc::new(Read { from: spec.clone(), commit, parsed }))
-}
-
-fn counted<T>(operation: &'static str, outcome: Result<T, GitError>) -> Result<T, GitError> {
-    let reason = outcome.as_ref().map_or_else(git_reason, |_| Reason::Succeeded);
-    GIT_REQUESTS.with_label_values(&[operation, reason.as_str()]).inc();
-    outcome
 }

@@ -143,11 +143,13 @@ fn is_in(tenant: &Tenant, environments: &Checked, name: &str) -> bool {
 }
 
 fn name_problem(name: &str) -> Option<Problem> {
+    // As the rule of the kind's schema has it.
     const RESERVED: [&str; 4] = ["default", "kube", "imaas", "openshift"];
+    const PREFIXES: [&str; 3] = ["kube-", "imaas-", "openshift-"];
     let message = if !is_label(name, NAME_LENGTH) {
         "must be at most 50 lower-case letters, digits and `-`, begin with a letter and not end in `-`"
-    } else if RESERVED.contains(&name) || name.starts_with("kube-") || name.starts_with("imaas-") {
-        "is reserved: choose one that does not begin with kube- or imaas- and is not default, kube, imaas or openshift"
+    } else if RESERVED.contains(&name) || PREFIXES.iter().any(|prefix| name.starts_with(prefix)) {
+        "is reserved: choose one that does not begin with kube-, imaas- or openshift- and is not default, kube, imaas or openshift"
     } else {
         return None;
     };
@@ -253,6 +255,8 @@ fn service_name_problem(name: &str, field: &str) -> Option<Problem> {
         "must be at most 40 lower-case letters, digits and `-`, begin with a letter and not end in `-`"
     } else if ["-canary", "-stable", "-preview"].iter().any(|end| name.ends_with(end)) {
         "must not end in -canary, -stable or -preview: these names are the operator's"
+    } else if name.starts_with("imaas-") {
+        "must not begin with imaas-: these names are the operator's"
     } else {
         return None;
     };
@@ -402,6 +406,7 @@ mod tests {
             "imaas",
             "default",
             "openshift",
+            "openshift-x",
             "Acme",
             "a.b",
             "-a",

@@ -31,7 +31,7 @@ async fn g05_redirects_are_not_followed() {
         ] {
             lab.server.fail(Fault::Redirect(code, to));
             let error = lab.git.heads(&with).await.unwrap_err();
-            assert_eq!((error.reason(), error.is_permanent()), ("Redirected", true));
+            assert!(error.is_permanent() && matches!(error, GitError::Redirected(_)), "{error:?}");
         }
     }
     assert!(other.seen().is_empty(), "nothing was sent to the second host");
@@ -53,9 +53,9 @@ async fn g08_endless_slow_and_silent_servers_are_left() {
     let lab = lab_with(Server::start().await, limits);
     lab.repository.commit("main", &[("a", "1")]);
     for (fault, reason) in [
-        (Fault::EndlessPackets, "RepositoryTooLarge"),
-        (Fault::SlowBytes, "TimedOut"),
-        (Fault::Hang, "TimedOut"),
+        (Fault::EndlessPackets, Reason::RepositoryTooLarge),
+        (Fault::SlowBytes, Reason::TimedOut),
+        (Fault::Hang, Reason::TimedOut),
     ] {
         lab.server.fail(fault);
         let started = Instant::now();
@@ -72,19 +72,19 @@ async fn g21_credentials_are_needed_sent_and_never_shown() {
     let mut lab = lab().await;
     lab.repository.commit("main", &[("a", "1")]);
     lab.server.protect("ci", "hunter2");
-    assert_eq!(lab.git.heads(&lab.remote).await.unwrap_err().reason(), "AuthenticationFailed");
+    assert_eq!(lab.git.heads(&lab.remote).await.unwrap_err().reason(), Reason::AuthenticationFailed);
     let with = |password: &str| Some(Credentials { username: "ci".into(), password: password.into() });
     lab.remote.credentials = with("hunter3");
     let error = lab.git.heads(&lab.remote).await.unwrap_err();
-    assert_eq!(error.reason(), "AuthenticationFailed");
+    assert_eq!(error.reason(), Reason::AuthenticationFailed);
     lab.remote.credentials = with("hunter2");
     let head = lab.git.fetch(&lab.remote, "main", Depth::One).await.unwrap();
     for (code, reason) in [
-        (401, "AuthenticationFailed"),
-        (403, "AuthenticationFailed"),
-        (404, "RepositoryNotFound"),
-        (429, "Unreachable"),
-        (503, "Unreachable"),
+        (401, Reason::AuthenticationFailed),
+        (403, Reason::AuthenticationFailed),
+        (404, Reason::RepositoryNotFound),
+        (429, Reason::Unreachable),
+        (503, Reason::Unreachable),
     ] {
         lab.server.fail(Fault::Status(code));
         let error = lab.git.fetch(&lab.remote, "main", Depth::One).await.unwrap_err();
@@ -101,7 +101,7 @@ async fn a_server_that_is_down_is_unreachable() {
     let closed = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let lab = lab().await;
     let error = lab.git.heads(&remote(&format!("http://{closed}/a.git"))).await.unwrap_err();
-    assert_eq!((error.reason(), error.is_permanent()), ("Unreachable", false));
+    assert_eq!((error.reason(), error.is_permanent()), (Reason::Unreachable, false));
     assert!(error.to_string().contains("refused"), "{error}");
 }
 
@@ -127,7 +127,7 @@ async fn a_host_that_hangs_holds_up_only_its_own() {
         (head, started.elapsed())
     };
     let (one, two, (fine, took)) = tokio::join!(git.heads(&stuck), git.heads(&stuck), fine);
-    assert_eq!((one.unwrap_err().reason(), two.unwrap_err().reason()), ("TimedOut", "TimedOut"));
+    assert_eq!((one.unwrap_err().reason(), two.unwrap_err().reason()), (Reason::TimedOut, Reason::TimedOut));
     assert_eq!(fine.unwrap(), head);
     assert!(took < Duration::from_millis(1400), "{took:?}");
 }

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use self::server::{Fault, Repository, Server, basic};
+use imaas_operator::conditions::Reason;
 use imaas_operator::git::{
     CommitId, Credentials, Depth, DirectoryLimits, Git, GitError, GitUrl, Limits, Remote, UrlError, UrlPolicy,
 };

@@ -46,6 +46,7 @@ pub async fn installs_and_keeps_its_keys(lab: &Lab, progress: &Progress, broken:
         (vec!["registry.host="], "registry.host"),
         (vec!["registry.auth.realm="], "realm"),
         (vec!["git.intervall=1s"], "intervall"),
+        (vec!["image.repository=registry.example.com/platform/imaas-operator"], "image.repository"),
         (vec!["image.pullPolicy=Sometimes"], "pullPolicy"),
         (vec!["registry.auth.replicas=0"], "replicas"),
         (vec!["log.format=xml"], "format"),

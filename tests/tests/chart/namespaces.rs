@@ -197,7 +197,7 @@ pub async fn a_deleted_one_goes(kubectl: &Kubectl, broken: &mut Broken) -> Resul
     let refused = ask(kubectl, &["delete", "namespace", "acme-old", "--as", OPERATOR], None).await?;
     broken.unless(refused.is_err(), format!("the operator deletes no namespace: {refused:?}"));
     // The namespace controller empties it and takes the finalizer off, as a user who is neither operator nor adopter.
-    let gone = kubectl.delete(&["namespace", "acme-old"], Duration::from_secs(60)).await;
+    let gone = kubectl.delete(&["namespace", "acme-old"], Duration::from_mins(1)).await;
     broken.unless(gone.is_ok(), format!("a deleted namespace goes: {gone:?}"));
     Ok(())
 }

@@ -51,9 +51,16 @@ pub async fn are_narrow(kubectl: &Kubectl, broken: &mut Broken) -> Result<()> {
         ["create", "deployments.apps"],
         ["adopt", "tenants.imaas.dev"],
         ["patch", "validatingadmissionpolicies.admissionregistration.k8s.io"],
+        ["list", "clusterroles.rbac.authorization.k8s.io"],
+        ["get", "secrets"],
     ] {
         let answer = ask(kubectl, &["auth", "can-i", no[0], no[1], "-A", "--as", OPERATOR], None).await?;
         broken.unless(answer.is_err(), format!("the operator may not {no:?}: {answer:?}"));
+    }
+    for (secret, may) in [("secrets/tenants-git", true), ("secrets/imaas-registry-auth", false)] {
+        let question = ["auth", "can-i", "get", secret, "-n", NAMESPACE, "--as", OPERATOR];
+        let answer = ask(kubectl, &question, None).await?;
+        broken.unless(answer.is_ok() == may, format!("the operator's right to {secret}: {answer:?}"));
     }
     Ok(())
 }

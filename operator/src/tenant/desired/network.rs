@@ -1,18 +1,18 @@
 //! Who may talk to whom: nobody, then names, then the own namespace and the networks that are open to all. Pure.
 //!
 //! What one service may receive, and the networks that it asks for by `connects`, are opened for it alone by its
-//! release, with [`egress_to`].
+//! release.
 
 use k8s_openapi::{
-    api::networking::v1::{
-        IPBlock, NetworkPolicy, NetworkPolicyEgressRule, NetworkPolicyPeer, NetworkPolicyPort,
-        NetworkPolicySpec,
-    },
-    apimachinery::pkg::{apis::meta::v1::LabelSelector, util::intstr::IntOrString},
+    api::networking::v1::{NetworkPolicy, NetworkPolicyEgressRule, NetworkPolicyPeer, NetworkPolicySpec},
+    apimachinery::pkg::apis::meta::v1::LabelSelector,
 };
 
 use super::Place;
-use crate::environment::{Block, ValidNetwork};
+use crate::environment::{
+    ValidNetwork,
+    egress::{egress_to, peer, port},
+};
 
 /// Where the node-local DNS cache of Kubernetes listens on every node, by its manual; its packets never reach the pods of cluster DNS.
 const NODE_LOCAL_DNS: &str = "169.254.20.10/32";
@@ -33,23 +33,6 @@ pub(super) fn policies(place: &Place<'_>, networks: &[ValidNetwork]) -> Vec<Netw
     ]
 }
 
-/// What opens the way to `network`, for a policy with `policyTypes: [Egress]`.
-pub fn egress_to(network: &ValidNetwork) -> NetworkPolicyEgressRule {
-    let peer = |block: &Block| NetworkPolicyPeer {
-        ip_block: Some(IPBlock {
-            cidr: block.cidr.to_string(),
-            except: Some(block.except.iter().map(ToString::to_string).collect())
-                .filter(|list: &Vec<_>| !list.is_empty()),
-        }),
-        ..NetworkPolicyPeer::default()
-    };
-    let ports: Vec<_> = network.ports.iter().map(|number| port("TCP", *number)).collect();
-    NetworkPolicyEgressRule {
-        to: Some(network.blocks.iter().map(peer).collect()),
-        ports: Some(ports).filter(|ports| !ports.is_empty()),
-    }
-}
-
 /// The cluster's names. A policy sees the pod behind the Service's address, so the pods are named.
 fn dns() -> NetworkPolicyEgressRule {
     let pods = NetworkPolicyPeer {
@@ -57,10 +40,7 @@ fn dns() -> NetworkPolicyEgressRule {
         pod_selector: Some(labelled("k8s-app", "kube-dns")),
         ip_block: None,
     };
-    let cache = NetworkPolicyPeer {
-        ip_block: Some(IPBlock { cidr: NODE_LOCAL_DNS.to_owned(), except: None }),
-        ..NetworkPolicyPeer::default()
-    };
+    let cache = peer(NODE_LOCAL_DNS.to_owned(), Vec::new());
     NetworkPolicyEgressRule {
         to: Some(vec![pods, cache]),
         ports: Some(vec![port("UDP", 53), port("TCP", 53)]),
@@ -97,12 +77,4 @@ fn policy(
 
 fn labelled(key: &str, value: &str) -> LabelSelector {
     LabelSelector { match_labels: Some([(key.to_owned(), value.to_owned())].into()), match_expressions: None }
-}
-
-fn port(protocol: &str, number: u16) -> NetworkPolicyPort {
-    NetworkPolicyPort {
-        protocol: Some(protocol.to_owned()),
-        port: Some(IntOrString::Int(i32::from(number))),
-        end_port: None,
-    }
 }
