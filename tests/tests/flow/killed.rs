@@ -19,12 +19,15 @@ use crate::{Flow, PATIENCE, log::OperatorLog, objects, onboarding, steady, tenan
 
 /// Longer: what is interrupted all the time takes its time.
 const STUBBORN: Duration = Duration::from_mins(5);
-/// Every second death comes so many milliseconds after the process began, the others right after one of its writes.
-const AGES: [u64; 8] = [150, 900, 400, 2500, 650, 1500, 250, 3500];
+/// Every fourth death comes so many milliseconds after the process began, most of them while it still reads the
+/// cluster. The others come right after one of its writes.
+const AGES: [u64; 5] = [150, 900, 400, 2500, 1500];
+/// Which of its writes since it began; by turns.
+const WRITES: [usize; 7] = [1, 2, 5, 1, 3, 8, 2];
 /// Deaths in each part of the story.
 const DEATHS: usize = 4;
-/// A process that writes nothing for so long dies too.
-const IDLE: Duration = Duration::from_secs(3);
+/// A process that does not write so much for so long dies too.
+const IDLE: Duration = Duration::from_secs(6);
 
 /// Promise: wherever it dies, the end is what an undisturbed operator makes, and nothing is made twice.
 pub async fn at_any_moment(flow: &Flow) -> Result<String> {
@@ -59,7 +62,7 @@ pub async fn at_any_moment(flow: &Flow) -> Result<String> {
     ensure!(moved.is_empty(), "other tenants are not concerned: {moved:#?}");
     ensure!(deaths.len() >= 2 * DEATHS, "it died only {} times", deaths.len());
     Ok(format!(
-        "{} deaths, {} objects as in the reference; {}",
+        "{} deaths, {} objects as in the reference; it died after: {}",
         deaths.len(),
         disturbed.len(),
         deaths.join(", ")
@@ -97,7 +100,7 @@ async fn story(flow: &Flow, doom: &Doom, watch: &Watch) -> Result<String> {
     let developer = Developer::new(stand, "umbrella", Sample::Inventory)?;
     doom.more();
     developer.build(stand, &flow.progress).await?;
-    let commit = developer.clone().head()?;
+    let commit = developer.work_tree().head()?;
     for environment in crate::ENVIRONMENTS {
         stand.deployed(("umbrella", "inventory", environment), &commit, STUBBORN).await?;
         watch.check()?;
@@ -143,11 +146,11 @@ async fn killer(flow: &Flow, doom: &Doom) -> Result<Vec<String>> {
         .await?;
         let (begun, from) = (Instant::now(), flow.log.len());
         let turn = deaths.len();
-        if turn % 2 == 0 {
-            tokio::time::sleep(Duration::from_millis(AGES[turn / 2 % AGES.len()])).await;
+        if turn % 4 == 0 {
+            tokio::time::sleep(Duration::from_millis(AGES[turn / 4 % AGES.len()])).await;
         } else {
-            let write = 1 + turn / 2 % 7;
-            while writes(&flow.log, from).len() < write && begun.elapsed() < IDLE {
+            let count = WRITES[turn % WRITES.len()];
+            while writes(&flow.log, from).len() < count && begun.elapsed() < IDLE {
                 tokio::time::sleep(Duration::from_millis(2)).await;
             }
         }
@@ -157,7 +160,7 @@ async fn killer(flow: &Flow, doom: &Doom) -> Result<Vec<String>> {
         let status = Command::new("kill").args(["-9", &process.to_string()]).status().context("run kill")?;
         if status.success() {
             let last = writes(&flow.log, from).pop().unwrap_or_else(|| "nothing".to_owned());
-            deaths.push(format!("{} ms/{last}", begun.elapsed().as_millis()));
+            deaths.push(format!("{last} ({:.1} s)", begun.elapsed().as_secs_f64()));
         }
         until("the end of that process", PATIENCE, || async {
             if process_is_operator(process) { Err("alive".to_owned()) } else { Ok(()) }
@@ -172,10 +175,8 @@ fn writes(log: &OperatorLog, from: usize) -> Vec<String> {
     let is_write =
         |line: &str| [" created ", " changed ", " healthy "].iter().any(|word| line.contains(word));
     let object = |line: String| {
-        line.split_whitespace()
-            .rfind(|word| word.starts_with("object=") || word.starts_with("release="))
-            .unwrap_or("?")
-            .to_owned()
+        let told = line.split(" object=").nth(1).or(line.split(" release=").nth(1)).unwrap_or_default();
+        told.split([' ', '/']).take(2).collect::<Vec<_>>().join(" ")
     };
     log.since(from, is_write).into_iter().map(object).collect()
 }
