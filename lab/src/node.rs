@@ -255,8 +255,10 @@ fn kubelet_configuration(dir: &Path, ca: &Path) -> anyhow::Result<serde_json::Va
         "failCgroupV1": false,
         "failSwapOn": false,
         "enforceNodeAllocatable": [],
-        // Without the right to lower an OOM score (CAP_SYS_RESOURCE) it would not start.
-        "featureGates": {"KubeletInUserNamespace": true},
+        // What dies is started again after a second and not, the fifth time, after minutes.
+        "crashLoopBackOff": {"maxContainerRestartPeriod": "1s"},
+        // The first: without the right to lower an OOM score (CAP_SYS_RESOURCE) it would not start.
+        "featureGates": {"KubeletInUserNamespace": true, "KubeletCrashLoopBackOffMax": true},
         "oomScoreAdj": 0,
         "evictionHard": {
             "memory.available": "100Mi", "nodefs.available": "1%", "nodefs.inodesFree": "1%", "imagefs.available": "1%",

@@ -146,7 +146,10 @@ impl Wellness {
 }
 
 /// Merges `claims` over `old`; a transition time moves only when the status flips.
+///
+/// Times are whole seconds, as the API server stores them: a finer one would never equal what is read back.
 pub fn merge(old: &[Condition], claims: &[Claim], generation: i64, now: Timestamp) -> Vec<Condition> {
+    let now = Timestamp::from_second(now.as_second()).unwrap_or(now);
     claims
         .iter()
         .map(|claim| {
@@ -192,6 +195,14 @@ mod tests {
         assert_ne!(then[0].last_transition_time, first[0].last_transition_time);
         assert_eq!(then[1].last_transition_time, first[1].last_transition_time, "Reconciling stayed false");
         assert!(is_true(&then, STALLED) && !is_true(&then, READY));
+    }
+
+    #[test]
+    fn what_is_read_back_equals_what_was_written() {
+        let written =
+            merge(&[], &Wellness::Ready(String::new()).claims(), 1, at("2026-01-01T00:00:00.123456789Z"));
+        let stored: Vec<Condition> = serde_json::from_value(serde_json::to_value(&written).unwrap()).unwrap();
+        assert_eq!(written, stored);
     }
 
     #[test]

@@ -41,6 +41,9 @@ pub const OPERATOR_ROLE: &str = "imaas-operator-tenant";
 /// Name of the single quota and limit range of a namespace.
 pub const LIMITS: &str = "imaas";
 
+/// Length of [`content_hash`].
+const HASH_DIGITS: usize = 12;
+
 /// `<tenant>-home`.
 pub fn home_namespace(tenant: &str) -> String {
     format!("{tenant}-{HOME}")
@@ -72,6 +75,18 @@ pub fn config_map(service: &str, hash: &str) -> String {
     format!("{service}-{hash}")
 }
 
+/// The service of an immutable ConfigMap's name.
+///
+/// ```
+/// # use imaas_operator::names::{config_map, service_of_config_map};
+/// assert_eq!(service_of_config_map(&config_map("orders-eu", "4f2a4f2a4f2a")), Some("orders-eu"));
+/// assert_eq!(service_of_config_map("orders-eu"), None);
+/// ```
+pub fn service_of_config_map(name: &str) -> Option<&str> {
+    let is_hash = |text: &str| text.len() == HASH_DIGITS && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    name.rsplit_once('-').filter(|(_, hash)| is_hash(hash)).map(|(service, _)| service)
+}
+
 /// ClusterRole of a member's role: `imaas-tenant-owner` and so on.
 pub fn member_role(role: crate::api::Role) -> String {
     format!("imaas-tenant-{}", role.as_str())
@@ -80,7 +95,7 @@ pub fn member_role(role: crate::api::Role) -> String {
 /// Twelve hexadecimal digits that change when `content` does. Maps are hashed in key order.
 pub fn content_hash(content: &impl Serialize) -> String {
     let canonical = serde_json::to_value(content).map(|value| value.to_string()).unwrap_or_default();
-    hex(&Sha256::digest(canonical.as_bytes()))[..12].to_owned()
+    hex(&Sha256::digest(canonical.as_bytes()))[..HASH_DIGITS].to_owned()
 }
 
 /// Lower-case hexadecimal.

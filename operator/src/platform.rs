@@ -1,12 +1,18 @@
-//! What every stage is given: the cluster, the shared watches, Git, the registry, the settings and the clock.
+#![expect(clippy::disallowed_types, reason = "IO: starts every watch")]
+//! What every stage is given: the cluster, the shared watches, the settings and the clock.
 
 use std::{sync::Arc, time::Duration};
 
+use futures::{
+    FutureExt,
+    future::{BoxFuture, join_all},
+};
 use jiff::Timestamp;
+use kube::Client;
 
 use crate::{
     api::{Environment, IntegrationRuntime, IntegrationService, Release, Tenant, TenantSource},
-    cluster::{Cluster, Watched},
+    cluster::{Background, Cluster, Watched},
 };
 
 /// Set once at start, from the command line.
@@ -47,4 +53,54 @@ pub struct Platform {
     pub now: fn() -> Timestamp,
     /// Randomness in `0.0..=1.0`.
     pub jitter: fn() -> f64,
+}
+
+impl Platform {
+    /// Starts every watch. The first future runs them, the second is done when each has listed once.
+    pub fn observe(
+        client: Client,
+        settings: Settings,
+        now: fn() -> Timestamp,
+        jitter: fn() -> f64,
+    ) -> (Self, Background, BoxFuture<'static, ()>) {
+        let (cluster, children, children_listed) = Cluster::observe(client);
+        let (sources, sources_watch, sources_listed) = Watched::start(&cluster);
+        let (environments, environments_watch, environments_listed) = Watched::start(&cluster);
+        let (runtimes, runtimes_watch, runtimes_listed) = Watched::start(&cluster);
+        let (tenants, tenants_watch, tenants_listed) = Watched::start(&cluster);
+        let (services, services_watch, services_listed) = Watched::start(&cluster);
+        let (releases, releases_watch, releases_listed) = Watched::start(&cluster);
+        let settings = Arc::new(settings);
+        let platform = Self {
+            cluster,
+            sources,
+            environments,
+            runtimes,
+            tenants,
+            services,
+            releases,
+            settings,
+            now,
+            jitter,
+        };
+        let watches = [
+            children,
+            sources_watch,
+            environments_watch,
+            runtimes_watch,
+            tenants_watch,
+            services_watch,
+            releases_watch,
+        ];
+        let listed = [
+            children_listed,
+            sources_listed,
+            environments_listed,
+            runtimes_listed,
+            tenants_listed,
+            services_listed,
+            releases_listed,
+        ];
+        (platform, join_all(watches).map(drop).boxed(), join_all(listed).map(drop).boxed())
+    }
 }

@@ -7,10 +7,7 @@
 
 use std::{future::Future, path::Path, sync::Arc, time::Duration};
 
-use futures::{
-    FutureExt, StreamExt,
-    future::{BoxFuture, join_all},
-};
+use futures::{FutureExt, StreamExt, future::BoxFuture};
 use jiff::Timestamp;
 use kube::Client;
 use tokio::sync::watch;
@@ -19,8 +16,7 @@ use url::Url;
 use crate::{
     api,
     args::{RegistryAuth, Run},
-    cluster::{self, Background, Cluster, Watched},
-    environment,
+    cluster, environment,
     git::{Git, Limits, UrlPolicy},
     health::Health,
     http, metrics,
@@ -139,7 +135,8 @@ async fn work(options: Run, health: Health, stopped: watch::Receiver<bool>) -> R
         UrlPolicy { development: options.development, allowed_hosts: options.allowed_git_hosts.clone() };
     let git = Arc::new(Git::new(&options.data_dir, urls.clone(), Limits::default())?);
     let registry = Arc::new(registry(&options, accounts.clone())?);
-    let (platform, background, listed) = platform(client, &options);
+    let (platform, background, listed) =
+        Platform::observe(client, settings(&options), Timestamp::now, jitter);
     let watches = async {
         tokio::select! {
             () = background => {}
@@ -201,53 +198,14 @@ async fn kinds_are_there(client: &Client, health: &Health) {
     }
 }
 
-/// Starts every watch. The first future runs them, the second is done when each has listed once.
-fn platform(client: Client, options: &Run) -> (Platform, Background, BoxFuture<'static, ()>) {
-    let (cluster, children, children_listed) = Cluster::observe(client);
-    let (sources, sources_watch, sources_listed) = Watched::start(&cluster);
-    let (environments, environments_watch, environments_listed) = Watched::start(&cluster);
-    let (runtimes, runtimes_watch, runtimes_listed) = Watched::start(&cluster);
-    let (tenants, tenants_watch, tenants_listed) = Watched::start(&cluster);
-    let (services, services_watch, services_listed) = Watched::start(&cluster);
-    let (releases, releases_watch, releases_listed) = Watched::start(&cluster);
-    let settings = Settings {
+fn settings(options: &Run) -> Settings {
+    Settings {
         namespace: options.namespace.clone(),
         service_account: options.service_account.clone(),
         registry_host: options.registry_host.clone(),
         interval: options.interval,
         development: options.development,
-    };
-    let platform = Platform {
-        cluster,
-        sources,
-        environments,
-        runtimes,
-        tenants,
-        services,
-        releases,
-        settings: Arc::new(settings),
-        now: Timestamp::now,
-        jitter,
-    };
-    let watches = [
-        children,
-        sources_watch,
-        environments_watch,
-        runtimes_watch,
-        tenants_watch,
-        services_watch,
-        releases_watch,
-    ];
-    let listed = [
-        children_listed,
-        sources_listed,
-        environments_listed,
-        runtimes_listed,
-        tenants_listed,
-        services_listed,
-        releases_listed,
-    ];
-    (platform, join_all(watches).map(drop).boxed(), join_all(listed).map(drop).boxed())
+    }
 }
 
 fn registry(options: &Run, accounts: AccountKey) -> Result<RegistryClient, RunError> {

@@ -7,11 +7,16 @@
 //! A service from a push to a Deployment, on a real API server and a real Git server. No pod runs here: that a release
 //! is healthy is said by the test.
 
-use std::{collections::BTreeMap, fmt::Debug, path::Path, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Debug,
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
 
 use imaas_operator::{
     api::{self, IntegrationService, Release},
-    cluster::{Cluster, Watched},
     git::{Git, Limits, UrlPolicy},
     platform::{Platform, Settings},
     registry::{
@@ -193,6 +198,24 @@ impl Scene {
         }
     }
 
+    async fn limit_history(&self, environment: &str, limit: u16) {
+        let environments = Api::<api::Environment>::all(self.client.clone());
+        let patch = Patch::Merge(json!({ "spec": { "historyLimit": limit } }));
+        environments.patch(environment, &PatchParams::default(), &patch).await.unwrap();
+    }
+
+    /// Names of the releases and of the configurations of an environment.
+    async fn history(&self, environment: &str) -> (BTreeSet<String>, BTreeSet<String>) {
+        let all = kube::api::ListParams::default();
+        let ours = kube::api::ListParams::default().labels("app.kubernetes.io/managed-by=imaas-operator");
+        let releases = self.releases().list(&all).await.unwrap().into_iter();
+        let configs = Api::<ConfigMap>::namespaced(self.client.clone(), &format!("acme-{environment}"));
+        (
+            releases.filter(|r| r.spec.environment == environment).map(|r| r.name_any()).collect(),
+            configs.list(&ours).await.unwrap().into_iter().map(|config| config.name_any()).collect(),
+        )
+    }
+
     /// resourceVersion of everything that the operator wrote, and of the Deployments their generation: their status is
     /// another controller's.
     async fn written(&self) -> BTreeMap<String, String> {
@@ -258,35 +281,6 @@ fn everybody() -> lab::git_server::User {
 }
 
 async fn platform(client: Client) -> (Platform, JoinHandle<()>) {
-    let (cluster, children, children_listed) = Cluster::observe(client);
-    let (sources, watch_sources, sources_listed) = Watched::start(&cluster);
-    let (environments, watch_environments, environments_listed) = Watched::start(&cluster);
-    let (runtimes, watch_runtimes, runtimes_listed) = Watched::start(&cluster);
-    let (tenants, watch_tenants, tenants_listed) = Watched::start(&cluster);
-    let (services, watch_services, services_listed) = Watched::start(&cluster);
-    let (releases, watch_releases, releases_listed) = Watched::start(&cluster);
-    let watches = tokio::spawn(async move {
-        futures::future::join_all([
-            children,
-            watch_sources,
-            watch_environments,
-            watch_runtimes,
-            watch_tenants,
-            watch_services,
-            watch_releases,
-        ])
-        .await;
-    });
-    let listed = [
-        children_listed,
-        sources_listed,
-        environments_listed,
-        runtimes_listed,
-        tenants_listed,
-        services_listed,
-        releases_listed,
-    ];
-    futures::future::join_all(listed).await;
     let settings = Settings {
         namespace: "imaas-system".to_owned(),
         service_account: "imaas-operator".to_owned(),
@@ -294,19 +288,9 @@ async fn platform(client: Client) -> (Platform, JoinHandle<()>) {
         interval: Duration::from_secs(1),
         development: true,
     };
-    let settings = Arc::new(settings);
-    let platform = Platform {
-        cluster,
-        sources,
-        environments,
-        runtimes,
-        tenants,
-        services,
-        releases,
-        settings,
-        now: Timestamp::now,
-        jitter: || 0.5,
-    };
+    let (platform, watches, listed) = Platform::observe(client, settings, Timestamp::now, || 0.5);
+    let watches = tokio::spawn(watches);
+    listed.await;
     (platform, watches)
 }
 
@@ -457,6 +441,55 @@ async fn a_push_becomes_a_deployment_and_nothing_else_is_written() {
         .map(|r| r.name_any())
         .collect();
     assert_eq!(names.iter().filter(|name| name.starts_with("orders-dev-")).count(), 3, "{names:?}");
+
+    // Beyond the limit only what is needed stays: what runs, the newest (twice as many while a roll-out is under way, as
+    // it is for ever here), and what was healthy, since test takes its image from it.
+    scene.limit_history("dev", 1).await;
+    let mut newest = Vec::new();
+    for greeting in ["a", "b", "c", "d"] {
+        let before = scene.board().await.environments[0].current.clone();
+        scene.push("dev", &[("config/app.properties", greeting)]);
+        let current = until("dev has the configuration", async || {
+            scene.board().await.environments[0].current.clone().filter(|now| Some(now) != before.as_ref())
+        })
+        .await;
+        newest.push(current);
+    }
+    let [_, _, last, current] = &newest[..] else { panic!("four releases") };
+    let kept: BTreeSet<_> = [&first, last, current].into_iter().cloned().collect();
+    until("what is too old is gone", async || (scene.history("dev").await.0 == kept).then_some(())).await;
+    until("so are its configurations", async || (scene.history("dev").await.1.len() == 3).then_some(()))
+        .await;
+    // As after a crash between the two: the release is gone, its configuration is not.
+    scene.releases().delete(last, &kube::api::DeleteParams::default()).await.unwrap();
+    until("nobody refers to it", async || (scene.history("dev").await.1.len() == 2).then_some(())).await;
+    assert_eq!(scene.history("test").await.0.len(), 1);
+    assert_eq!(scene.image("test").await.as_deref(), Some(IMAGE_OF_A));
+    scene.two_looks().await;
+    let before = scene.written().await;
+    scene.two_looks().await;
+    assert_eq!(scene.written().await, before, "and then it is quiet");
+
+    // A Secret that is missing holds a version back; what runs stays, and the Secret alone sets it going.
+    let with_secret = descriptor(IMAGE_OF_A, "secrets: [orders-db]\n");
+    scene.push("dev", &[("imaas.yaml", &with_secret)]);
+    let board = until("the missing Secret is told", async || {
+        let board = scene.board().await;
+        reasons(&board, "dev").contains(&"SecretMissing".to_owned()).then_some(board)
+    })
+    .await;
+    assert_eq!(board.environments[0].current.as_ref(), Some(current), "{board:?}");
+    assert!(board.environments[0].waiting[0].message.contains("orders-db in acme-dev"), "{board:?}");
+    let secret = "{apiVersion: v1, kind: Secret, metadata: {name: orders-db, namespace: acme-dev}, stringData: {PASSWORD: orders-password}}";
+    scene.lab.kubectl().run(&["apply", "-f", "-"], Some(secret)).await.unwrap();
+    until("the version with the Secret is applied", async || {
+        let board = scene.board().await;
+        let state = &board.environments[0];
+        (state.current.as_ref() != Some(current)
+            && !reasons(&board, "dev").contains(&"SecretMissing".to_owned()))
+        .then_some(())
+    })
+    .await;
 
     // Somebody removes the Deployment: it is back, without a look at Git.
     scene.deployments("dev").delete("orders", &kube::api::DeleteParams::default()).await.unwrap();

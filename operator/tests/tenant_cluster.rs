@@ -9,9 +9,7 @@ use std::{
 };
 
 use imaas_operator::{
-    api,
-    cluster::{Cluster, Watched},
-    environment,
+    api, environment,
     health::Health,
     platform::{Platform, Settings},
     policies::{self, Policies},
@@ -95,16 +93,6 @@ async fn start(lab: &Lab) -> (Health, Vec<tokio::task::JoinHandle<()>>) {
     )
     .await
     .unwrap();
-    let (cluster, background, listed) = Cluster::observe(kube::Client::try_from(config).unwrap());
-    let mut tasks = vec![tokio::spawn(background)];
-    macro_rules! watched {
-        () => {{
-            let (watched, background, ready) = Watched::start(&cluster);
-            tasks.push(tokio::spawn(background));
-            ready.await;
-            watched
-        }};
-    }
     let settings = Settings {
         namespace: "imaas-system".into(),
         service_account: "imaas-operator".into(),
@@ -112,19 +100,12 @@ async fn start(lab: &Lab) -> (Health, Vec<tokio::task::JoinHandle<()>>) {
         interval: Duration::from_mins(1),
         development: true,
     };
-    let platform = Platform {
-        sources: watched!(),
-        environments: watched!(),
-        runtimes: watched!(),
-        tenants: watched!(),
-        services: watched!(),
-        releases: watched!(),
-        settings: Arc::new(settings.clone()),
-        now: jiff::Timestamp::now,
-        jitter: || 0.5,
-        cluster: cluster.clone(),
-    };
+    let client = kube::Client::try_from(config).unwrap();
+    let (platform, background, listed) =
+        Platform::observe(client, settings.clone(), jiff::Timestamp::now, || 0.5);
+    let mut tasks = vec![tokio::spawn(background)];
     listed.await;
+    let cluster = platform.cluster.clone();
     let health = Health::default();
     let policies = Policies::new(health.clone());
     let accounts = Arc::new(AccountKey::new([7; 32]).unwrap());

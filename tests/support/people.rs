@@ -58,6 +58,7 @@ impl Sample {
 pub struct Developer {
     sample: Sample,
     tenant: String,
+    service: String,
     clone: WorkTree,
 }
 
@@ -67,10 +68,18 @@ impl Developer {
     /// # Errors
     /// What git says.
     pub fn new(stand: &Stand, tenant: &str, sample: Sample) -> Result<Self> {
-        let url = stand.git.url(&format!("/{tenant}/{}.git", sample.name()));
-        let directory = stand.scratch().join(format!("{tenant}-{}", sample.name()));
+        Self::of(stand, (tenant, sample.name()), sample)
+    }
+
+    /// Clones `<tenant>/<service>.git`, which was made from `sample`, as the tenant's user.
+    ///
+    /// # Errors
+    /// What git says.
+    pub fn of(stand: &Stand, (tenant, service): (&str, &str), sample: Sample) -> Result<Self> {
+        let url = stand.git.url(&format!("/{tenant}/{service}.git"));
+        let directory = stand.scratch().join(format!("{tenant}-{service}"));
         let clone = WorkTree::clone(&url, &directory, stand.git_login(tenant))?;
-        Ok(Self { sample, tenant: tenant.to_owned(), clone })
+        Ok(Self { sample, tenant: tenant.to_owned(), service: service.to_owned(), clone })
     }
 
     /// The clone, to do more with.
@@ -102,7 +111,7 @@ impl Developer {
         let commit = self.clone.head()?;
         let (user, password) = stand.registry_account(&self.tenant, "imaas-registry-push", "home").await?;
         let (sample, source) = (self.sample, self.clone.directory().to_owned());
-        let repository = format!("{}/{}", self.tenant, sample.name());
+        let repository = format!("{}/{}", self.tenant, self.service);
         let (registry, progress) = (stand.registry.endpoint(), progress.clone());
         tokio::task::spawn_blocking(move || {
             let image = sample.image(&source, &progress)?;

@@ -43,11 +43,13 @@ pub struct StandOptions {
     pub interval: &'static str,
     /// Tenants that get repositories of the sample services, with a login of the same name.
     pub tenants: Vec<&'static str>,
+    /// How long to wait while another lab with real pods runs on this machine.
+    pub wait: Duration,
 }
 
 impl Default for StandOptions {
     fn default() -> Self {
-        Self { interval: "1s", tenants: vec!["acme"] }
+        Self { interval: "1s", tenants: vec!["acme"], wait: Duration::ZERO }
     }
 }
 
@@ -74,8 +76,8 @@ impl Stand {
         let scratch =
             tempfile::Builder::new().prefix("imaas-stand-").tempdir().context("a scratch directory")?;
         let archive = operator_archive(scratch.path(), progress).await?;
-        let lab_options =
-            LabOptions { host_names: vec![GIT.to_owned(), REGISTRY.to_owned()], ..LabOptions::real() };
+        let host_names = vec![GIT.to_owned(), REGISTRY.to_owned()];
+        let lab_options = LabOptions { host_names, wait: options.wait, ..LabOptions::real() };
         let lab = Lab::start(lab_options, progress).await?;
         let address = IpAddr::V4(lab.host_ip());
         let tokens = Authority::create(scratch.path(), "tokens")?;
@@ -229,7 +231,7 @@ impl Stand {
         Ok(environments.into_iter().find(|e| e["name"] == environment).unwrap_or_default())
     }
 
-    /// Waits until `commit` runs and is good in `environment`; returns the board's line.
+    /// Waits until `commit` runs and is good in `environment`, which waits for nothing more; returns the board's line.
     ///
     /// # Errors
     /// When it does not within `deadline`; the message holds the board's last line.
@@ -241,6 +243,7 @@ impl Stand {
                 && board["current"].is_string()
                 && board["current"] == board["lastGood"]
                 && board["candidate"].is_null()
+                && board["waiting"].as_array().is_none_or(Vec::is_empty)
                 && board["ready"] == board["desired"];
             if good { Ok(board) } else { Err(board.to_string()) }
         })

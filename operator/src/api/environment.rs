@@ -52,6 +52,11 @@ pub struct EnvironmentSpec {
     #[schemars(extend("maxProperties" = 3))]
     #[x_kube(validation = Rule::new("self.all(role, role in ['owner', 'developer', 'viewer'])").message("the roles are owner, developer and viewer"))]
     pub roles: BTreeMap<Role, Role>,
+    /// How many releases of each service are kept here, the newest; without it, 10. What runs, what ran well last and
+    /// what another environment still needs is kept besides. The rest is removed with its configuration.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 100))]
+    pub history_limit: Option<u16>,
     /// Networks outside the cluster that the tenants' services may call.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]

@@ -7,7 +7,7 @@
 
 use std::{fmt::Debug, time::Duration};
 
-use k8s_openapi::api::core::v1::Namespace;
+use k8s_openapi::api::core::v1::{Namespace, Secret};
 use kube::{
     Client, Resource, ResourceExt,
     api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions, ValidationDirective},
@@ -16,13 +16,15 @@ use kube::{
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
-use super::{Cluster, ObjectKey, difference::first_difference};
+use super::{Cluster, ObjectKey, ReconcileError, difference::first_difference};
 use crate::{
     conditions::Reason,
     names::{APPLIED, MANAGED_BY, MANAGER, content_hash},
     retry::Retry,
 };
 
+/// Between two looks at an object that is not ours.
+const FOREIGN: Duration = Duration::from_mins(1);
 /// How soon the API server has counted what a new quota bounds, mostly.
 const UNCOUNTED: Duration = Duration::from_millis(500);
 
@@ -92,11 +94,11 @@ impl ApplyError {
     fn is_uncounted(&self) -> bool {
         self.status().is_some_and(|status| status.message.contains("status unknown for quota"))
     }
-
     /// When to try again.
     pub fn retry(&self) -> Retry {
         match self {
-            Self::Foreign(_) => Retry::Never,
+            // No watch of ours tells that it was removed.
+            Self::Foreign(_) => Retry::After(FOREIGN),
             Self::Request { .. } if self.is_uncounted() => Retry::After(UNCOUNTED),
             Self::Request { .. } => Retry::Backoff,
         }
@@ -112,6 +114,17 @@ impl ApplyError {
             (_, Some(status)) if status.code == 403 => Reason::Forbidden,
             _ => Reason::ApplyFailed,
         }
+    }
+}
+
+/// Of a controller whose only failure is a write.
+impl ReconcileError for ApplyError {
+    fn retry(&self) -> Retry {
+        Self::retry(self)
+    }
+
+    fn reason(&self) -> Reason {
+        Self::reason(self)
     }
 }
 
@@ -171,6 +184,15 @@ impl Cluster {
     /// Does the watch show an object of ours of this name?
     pub fn shows<K: Object>(&self, namespace: Option<&str>, name: &str) -> bool {
         self.seen_version(&ObjectKey::named::<K>(namespace, name)).is_some()
+    }
+
+    /// Is there a Secret of this name? Only its metadata is read, never what it holds.
+    pub async fn has_secret(&self, namespace: &str, name: &str) -> Result<bool, ApplyError> {
+        let secrets = kube::Api::<Secret>::namespaced(self.client(), namespace);
+        let found = secrets.get_metadata_opt(name).await;
+        let found = found
+            .map_err(|error| failed("read", &ObjectKey::named::<Secret>(Some(namespace), name), error))?;
+        Ok(found.is_some())
     }
 
     /// Removes an object of ours, if the watch shows one; as it was read, not as somebody recreated it.

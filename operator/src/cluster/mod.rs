@@ -15,7 +15,7 @@ pub use observe::{Background, ObjectKey, Touch};
 pub use watched::Watched;
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -36,7 +36,7 @@ struct Inner {
     #[expect(clippy::disallowed_types, reason = "IO: this is where the client lives")]
     client: kube::Client,
     /// What the watches last saw of objects with our label.
-    seen: Mutex<HashMap<ObjectKey, String>>,
+    seen: Mutex<BTreeMap<ObjectKey, String>>,
     /// Hash and resourceVersion of our own last write, or of the last time we looked and found it right.
     known: Mutex<HashMap<ObjectKey, (String, String)>>,
     /// Who wants to hear of changes of our objects.
@@ -54,6 +54,16 @@ impl Cluster {
 
     fn seen_version(&self, key: &ObjectKey) -> Option<String> {
         self.0.seen.lock().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
+    }
+
+    /// Names of our objects of kind `K` in `namespace` that begin with `prefix`, as the watch shows them.
+    pub fn names_of<K: Object>(&self, namespace: &str, prefix: &str) -> Vec<String> {
+        let first = ObjectKey::named::<K>(Some(namespace), prefix);
+        let fits = |key: &&ObjectKey| {
+            key.kind == first.kind && key.namespace == first.namespace && key.name.starts_with(prefix)
+        };
+        let seen = self.0.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.range(&first..).map(|(key, _)| key).take_while(fits).map(|key| key.name.clone()).collect()
     }
 
     /// A custom object that carries our label counts as seen, like any child.

@@ -34,7 +34,7 @@ use super::{Cluster, Inner};
 use crate::names::{MANAGED_BY, MANAGER};
 
 /// An object by kind, namespace and name.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ObjectKey {
     /// Kind, such as `Deployment`.
     pub kind: String,

@@ -26,9 +26,21 @@ impl Checked {
             .into_iter()
             .map(|name| Link {
                 environment: name.to_owned(),
-                promotes_from: self.ancestors(name).into_iter().find(|from| has(from)).map(ToOwned::to_owned),
+                promotes_from: self.source(name, &has).map(ToOwned::to_owned),
             })
             .collect()
+    }
+
+    /// Where images of `name` come from. A chain that leads to an Environment which does not exist keeps that name:
+    /// nothing was ever healthy there, so nothing is accepted. A mistyped or deleted stage must not open the next one
+    /// to images that nobody tried.
+    fn source<'a>(&'a self, name: &'a str, has: impl Fn(&str) -> bool) -> Option<&'a str> {
+        let ancestors = self.ancestors(name);
+        let beyond = || {
+            let top = ancestors.last().copied().unwrap_or(name);
+            self.promotes_from(top).filter(|from| !self.contains(from))
+        };
+        ancestors.iter().copied().find(|from| has(from)).or_else(beyond)
     }
 
     /// What images of `name` come through, nearest first; ends where it comes round.
@@ -69,6 +81,14 @@ mod tests {
         let one =
             |link: &Link| format!("{}<-{}", link.environment, link.promotes_from.as_deref().unwrap_or("."));
         links.iter().map(one).collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn a_missing_stage_opens_nothing() {
+        let edges: &[(&str, Option<&str>)] = &[("dev", None), ("prod", Some("tset"))];
+        assert_eq!(chain(edges, &[]), "dev<-. prod<-tset");
+        let edges: &[(&str, Option<&str>)] = &[("prod", Some("stage")), ("stage", Some("gone"))];
+        assert_eq!(chain(edges, &["stage"]), "prod<-gone", "passed over, and still closed");
     }
 
     const FOUR: &[(&str, Option<&str>)] =

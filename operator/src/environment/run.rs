@@ -11,26 +11,10 @@ use kube::{
 use super::check::{Checked, check};
 use crate::{
     api::{CheckedStatus, Environment},
-    cluster::{ApplyError, Control, ReconcileError, Watched, control},
+    cluster::{ApplyError, Control, Watched, control},
     conditions::{Reason, Wellness, merge},
     platform::Platform,
-    retry::Retry,
 };
-
-/// The status could not be written.
-#[derive(Debug, thiserror::Error)]
-#[error(transparent)]
-pub struct Error(#[from] ApplyError);
-
-impl ReconcileError for Error {
-    fn retry(&self) -> Retry {
-        self.0.retry()
-    }
-
-    fn reason(&self) -> Reason {
-        self.0.reason()
-    }
-}
 
 /// All Environments as they are now.
 pub fn checked(environments: &Watched<Environment>) -> Checked {
@@ -54,7 +38,7 @@ pub async fn run(platform: Platform, shutdown: impl Future<Output = ()> + Send +
     control(environments, move |environment| reconcile(environment, platform.clone()), shutdown).await;
 }
 
-async fn reconcile(environment: Arc<Environment>, platform: Platform) -> Result<Action, Error> {
+async fn reconcile(environment: Arc<Environment>, platform: Platform) -> Result<Action, ApplyError> {
     let checked = checked(&platform.environments);
     let status = status(&environment, &checked, (platform.now)());
     if environment.status.as_ref() != Some(&status) {

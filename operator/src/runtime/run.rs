@@ -7,29 +7,13 @@ use kube::runtime::controller::Action;
 use super::check;
 use crate::{
     api::{CheckedStatus, IntegrationRuntime},
-    cluster::{ApplyError, Control, ReconcileError, control},
+    cluster::{ApplyError, Control, control},
     conditions::{Reason, Wellness, merge},
     platform::Platform,
-    retry::Retry,
 };
 
 /// How many problems a message names.
 const TOLD: usize = 10;
-
-/// The status could not be written.
-#[derive(Debug, thiserror::Error)]
-#[error(transparent)]
-pub struct Error(#[from] ApplyError);
-
-impl ReconcileError for Error {
-    fn retry(&self) -> Retry {
-        self.0.retry()
-    }
-
-    fn reason(&self) -> Reason {
-        self.0.reason()
-    }
-}
 
 /// Runs until `shutdown`.
 pub async fn run(platform: Platform, shutdown: impl Future<Output = ()> + Send + 'static) {
@@ -43,7 +27,7 @@ pub async fn run(platform: Platform, shutdown: impl Future<Output = ()> + Send +
     control(runtimes, move |runtime| reconcile(runtime, platform.clone()), shutdown).await;
 }
 
-async fn reconcile(runtime: Arc<IntegrationRuntime>, platform: Platform) -> Result<Action, Error> {
+async fn reconcile(runtime: Arc<IntegrationRuntime>, platform: Platform) -> Result<Action, ApplyError> {
     let wanted = status(&runtime, (platform.now)());
     if runtime.status.as_ref() != Some(&wanted) {
         platform.cluster.write_status(&*runtime, &wanted).await?;

@@ -3,12 +3,14 @@
 //! ```text
 //! validate -> (poll: heads, descriptor, build id, image) -> resolve -> promote -> release::render -> release::roll_out -> status
 //! ```
-//! Pure: [`validate`], [`resolve`], [`promote`], [`status`], [`schedule`]. IO: [`poll`] with [`read`]
+//! Pure: [`validate`], [`resolve`], [`promote`], [`history`], [`status`], [`schedule`]. IO: [`poll`] with [`read`]
 //! looks at Git and the registry and writes nothing; [`reconcile`] writes the cluster and never waits for Git; [`run`]
 //! wakes it.
 
+pub mod history;
 pub mod poll;
 pub mod promote;
+mod prune;
 pub mod read;
 pub mod reconcile;
 pub mod resolve;

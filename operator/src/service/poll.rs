@@ -19,7 +19,8 @@ use tokio::{sync::mpsc, task::JoinSet};
 
 use super::{
     Problem,
-    promote::{History, untagged},
+    history::History,
+    promote::untagged,
     read::{Failure, content, from_git},
     resolve::{Branch, Content, Snapshot, Tag},
     schedule::{Schedule, first_pause, pause},

@@ -4,96 +4,18 @@
 //! nothing promotes to, what the registry has under the commit's hash. An environment that promotes from another accepts
 //! nothing that was not healthy there.
 
-use std::collections::BTreeMap;
-
-use jiff::Timestamp;
+use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
     Problem,
-    resolve::{Branch, Resolved, Snapshot, Tag, resolve},
+    history::History,
+    resolve::{Branch, Content, Resolved, Snapshot, Tag, resolve},
     validate::{ValidEnvironment, ValidService},
 };
 use crate::{
-    api::{Cause, Release, integration_service::EnvironmentState},
-    conditions::{HEALTHY, Reason, is_true},
+    api::{Cause, integration_service::EnvironmentState},
+    conditions::Reason,
 };
-
-/// One release that was made.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Past {
-    /// Its name.
-    pub name: String,
-    /// Its environment.
-    pub environment: String,
-    /// What it was built from.
-    pub build_id: String,
-    /// Its image.
-    pub digest: String,
-    /// It was healthy once.
-    pub healthy: bool,
-    /// When it was made; nothing for one that the API server has not yet shown.
-    pub made: Option<Timestamp>,
-}
-
-/// The releases of one service, oldest first.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct History(Vec<Past>);
-
-impl History {
-    /// From what is stored.
-    pub fn of<'a>(releases: impl IntoIterator<Item = &'a Release>) -> Self {
-        let mut past: Vec<_> = releases.into_iter().map(past).collect();
-        past.sort_by(|a, b| (a.made.is_none(), a.made, &a.name).cmp(&(b.made.is_none(), b.made, &b.name)));
-        Self(past)
-    }
-
-    /// Adds one that was made a moment ago.
-    pub fn add(&mut self, release: &Release) {
-        let new = past(release);
-        if !self.0.iter().any(|past| past.name == new.name) {
-            self.0.push(new);
-        }
-    }
-
-    /// The release of this name became healthy a moment ago.
-    pub fn became_healthy(&mut self, name: &str) {
-        for past in self.0.iter_mut().filter(|past| past.name == name) {
-            past.healthy = true;
-        }
-    }
-
-    /// Was this release ever healthy?
-    pub fn is_healthy(&self, name: &str) -> bool {
-        self.0.iter().any(|past| past.name == name && past.healthy)
-    }
-
-    /// The first image made of this build.
-    pub fn digest_of(&self, build_id: &str) -> Option<&str> {
-        self.0.iter().find(|past| past.build_id == build_id).map(|past| past.digest.as_str())
-    }
-
-    fn was_healthy_in(&self, environment: &str, digest: &str) -> bool {
-        self.0.iter().any(|past| past.environment == environment && past.digest == digest && past.healthy)
-    }
-
-    /// The first image of this build that was healthy in `environment`.
-    fn healthy_digest_of(&self, build_id: &str, environment: &str) -> Option<&str> {
-        let fits = |past: &&Past| past.build_id == build_id && self.was_healthy_in(environment, &past.digest);
-        self.0.iter().find(fits).map(|past| past.digest.as_str())
-    }
-}
-
-fn past(release: &Release) -> Past {
-    let conditions = release.status.as_ref().map_or(&[][..], |status| &status.conditions);
-    Past {
-        name: release.metadata.name.clone().unwrap_or_default(),
-        environment: release.spec.environment.clone(),
-        build_id: release.spec.build_id.clone(),
-        digest: release.spec.digest.clone(),
-        healthy: is_true(conditions, HEALTHY),
-        made: release.metadata.creation_timestamp.as_ref().map(|time| time.0),
-    }
-}
 
 /// What an environment is to run.
 #[derive(Clone, Debug, PartialEq)]
@@ -122,22 +44,39 @@ pub enum Wanted {
     Target(Box<Target>),
 }
 
-/// Where an environment that comes before in promotion order stands in this pass.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// What was last healthy in environments from whose own branch another one is promoted. In memory: after a start, what
+/// runs stays until the source is healthy at its head.
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Settled {
-    /// Branch → the head whose content is healthy there.
-    by_environment: BTreeMap<String, String>,
+    by_environment: BTreeMap<String, Arc<Content>>,
 }
 
 impl Settled {
-    /// `environment` runs what `commit` asks for, and well.
-    pub fn add(&mut self, environment: &str, commit: &str) {
-        self.by_environment.insert(environment.to_owned(), commit.to_owned());
+    /// `environment` runs what `commit` asks for, and well. Kept only where it is asked for.
+    pub fn add(&mut self, service: &ValidService, environment: &str, commit: &str, snapshot: &Snapshot) {
+        if !service.environments.iter().any(|e| shared_source(service, e) == Some(environment)) {
+            return;
+        }
+        let heads = snapshot.branches.values().filter_map(|branch| match branch {
+            Branch::Head { content: Ok(content), .. } => Some(content),
+            Branch::Head { .. } | Branch::Missing => None,
+        });
+        let content = heads.chain(self.by_environment.values()).find(|content| content.commit == commit);
+        if let Some(content) = content.cloned() {
+            self.by_environment.insert(environment.to_owned(), content);
+        }
     }
 
-    fn at(&self, environment: &str, commit: &str) -> bool {
-        self.by_environment.get(environment).is_some_and(|settled| settled == commit)
+    fn of(&self, environment: &str) -> Option<&Arc<Content>> {
+        self.by_environment.get(environment)
     }
+}
+
+/// The environment that `environment` promotes from, where both read one branch.
+fn shared_source<'a>(service: &ValidService, environment: &'a ValidEnvironment) -> Option<&'a str> {
+    let source = environment.promotes_from.as_deref()?;
+    let reads_the_same = |e: &ValidEnvironment| e.name == source && e.branch == environment.branch;
+    service.environments.iter().any(reads_the_same).then_some(source)
 }
 
 /// What `environment` of `service` is to run, given what Git and the registry said.
@@ -160,6 +99,11 @@ pub fn wanted(
             return Wanted::Nothing { commit: None, build_id: None, waiting };
         }
         Branch::Head { commit, content } => (commit, content),
+    };
+    // On a shared branch it follows what was last healthy there, however fast the head moves.
+    let (commit, content) = match shared_source(service, environment).and_then(|source| before.1.of(source)) {
+        Some(settled) => (&settled.commit, Ok(settled)),
+        None => (commit, content.as_ref()),
     };
     let nothing = |build_id: Option<&str>, problem: Problem| Wanted::Nothing {
         commit: Some(commit.clone()),
@@ -219,17 +163,21 @@ fn promoted(
     (history, settled): (&History, &Settled),
 ) -> Result<String, Problem> {
     let not = |what: String| {
-        let message = format!(
-            "{what} was not yet healthy in {source}: merge what {source} runs into {}, or wait until it is",
-            environment.branch
-        );
+        let message = if history.has_any_in(source) {
+            format!(
+                "{what} was not healthy in {source} yet: merge what {source} runs into {}, or wait until it is",
+                environment.branch
+            )
+        } else {
+            format!("images come here from {source}, which has run none yet: see what {source} waits for")
+        };
         Problem::new(Reason::NotPromoted, message)
     };
     let image = |digest: &str| format!("the image {}@{digest}", service.repository());
-    let shared = service.environments.iter().any(|e| e.name == source && e.branch == environment.branch);
-    if shared && !settled.at(source, &resolved.commit) {
+    let is_shared = shared_source(service, environment).is_some();
+    if is_shared && settled.of(source).is_none_or(|settled| settled.commit != resolved.commit) {
         let message = format!(
-            "commit {} of {} was not yet healthy in {source}, which reads the same branch: wait until it is",
+            "commit {} of {} was not healthy in {source} yet, which reads the same branch: wait until it is",
             resolved.commit, environment.branch
         );
         return Err(Problem::new(Reason::NotPromoted, message));
@@ -243,7 +191,7 @@ fn promoted(
     }
     Err(not(match history.digest_of(&resolved.build_id) {
         Some(digest) => image(digest),
-        None => format!("commit {} was built nowhere before, and its image", resolved.commit),
+        None => format!("an image of commit {}", resolved.commit),
     }))
 }
 
@@ -282,12 +230,16 @@ pub fn cause(environment: &ValidEnvironment, target: &Target, state: Option<&Env
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
+    use jiff::Timestamp;
+    use proptest::prelude::*;
 
     use super::*;
     use crate::{
         git::{GitUrl, UrlPolicy},
-        service::resolve::Content,
+        service::{
+            history::{Needs, Past, surplus},
+            status::{Observation, Running, Stage},
+        },
     };
 
     const IMAGE_OF_A: &str = "sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
@@ -408,6 +360,26 @@ mod tests {
     }
 
     #[test]
+    fn what_comes_after_an_environment_that_runs_nothing_points_there() {
+        let seen = snapshot(
+            [("dev", head('1', "A", "")), ("test", head('1', "A", "")), ("prod", Branch::Missing)],
+            &[],
+        );
+        let message = |history| decided(&three(), &seen, &history).remove(1).unwrap_err().message;
+        assert_eq!(
+            message(History::default()),
+            "images come here from dev, which has run none yet: see what dev waits for"
+        );
+        assert_eq!(
+            message(History(vec![made(1, "dev", "0", IMAGE_OF_B, true)])),
+            format!(
+                "an image of commit {} was not healthy in dev yet: merge what dev runs into test, or wait until it is",
+                commit('1')
+            )
+        );
+    }
+
+    #[test]
     fn a_missing_image_is_named_with_its_tag() {
         let seen = snapshot([("dev", head('1', "A", ""))], &[('1', Tag::Missing)]);
         let dev = &three().environments[0];
@@ -489,8 +461,42 @@ mod tests {
         let problem = one(&service, prod, &seen, (&history, &settled)).unwrap_err();
         assert_eq!(problem.reason, Reason::NotPromoted);
         history.0.push(made(3, "dev", "B", IMAGE_OF_B, true));
-        settled.add("dev", &commit('2'));
+        settled.add(&service, "dev", &commit('2'), &seen);
         assert_eq!(one(&service, prod, &seen, (&history, &settled)), Ok(IMAGE_OF_B.to_owned()));
+    }
+
+    #[test]
+    fn on_a_shared_branch_prod_follows_what_was_last_healthy_however_fast_the_head_moves() {
+        let service =
+            orders([("dev", "main", None), ("prod", "main", Some("dev")), ("dr", "main", Some("prod"))]);
+        let history =
+            History(vec![made(1, "dev", "A", IMAGE_OF_A, true), made(2, "prod", "A", IMAGE_OF_A, true)]);
+        let old = snapshot([("main", head('1', "A", "env: {MODE: old}\n"))], &[]);
+        let mut settled = Settled::default();
+        settled.add(&service, "dev", &commit('1'), &old);
+        let broken = Err(Problem::new(Reason::InvalidDescriptor, "imaas.yaml:3:1: typ: unknown field"));
+        for head in [
+            head('2', "B", "env: {MODE: new}\n"),
+            head('3', "A", "env: {MODE: new}\n"),
+            Branch::Head { commit: commit('4'), content: broken },
+        ] {
+            let seen = snapshot([("main", head)], &[]);
+            let Wanted::Target(prod) =
+                wanted(&service, &service.environments[1], Some(&seen), (&history, &settled))
+            else {
+                panic!("it was healthy")
+            };
+            assert_eq!((prod.resolved.commit, prod.digest), (commit('1'), IMAGE_OF_A.to_owned()));
+            assert_eq!(prod.resolved.settings.env["MODE"], "old", "settings and image go together");
+            // And on: what prod runs of an older commit is what dr follows.
+            let mut further = settled.clone();
+            further.add(&service, "prod", &commit('1'), &seen);
+            let dr = one(&service, &service.environments[2], &seen, (&history, &further));
+            assert_eq!(dr, Ok(IMAGE_OF_A.to_owned()));
+        }
+        let mut none = Settled::default();
+        none.add(&three(), "dev", &commit('1'), &old);
+        assert_eq!(none, Settled::default(), "nothing is kept for a service with a branch an environment");
     }
 
     #[test]
@@ -516,6 +522,95 @@ mod tests {
         assert_eq!(decisions[1].as_ref().unwrap_err().reason, Reason::NotPromoted);
         history.0.push(made(2, "dev", "A", IMAGE_OF_B, true));
         assert_eq!(decided(&three(), &seen, &history)[1], Ok(IMAGE_OF_B.to_owned()));
+    }
+
+    fn any_past() -> impl Strategy<Value = Vec<(usize, usize, bool, bool)>> {
+        prop::collection::vec((0..3usize, 0..4usize, any::<bool>(), any::<bool>()), 0..40)
+    }
+
+    proptest! {
+        #[test]
+        fn forgetting_what_is_too_old_changes_no_decision(
+            made_ in any_past(),
+            heads in [0..4usize, 0..4usize, 0..4usize],
+            (limit, well) in (1..5u16, any::<bool>()),
+        ) {
+            const BUILDS: [&str; 4] = ["A", "B", "C", "D"];
+            let service = three();
+            let past = |(at, (environment, build, of_a, healthy)): (usize, &(usize, usize, bool, bool))| {
+                let digest = if *of_a { IMAGE_OF_A } else { IMAGE_OF_B };
+                let name = &service.environments[*environment].name;
+                made(i64::try_from(at).unwrap(), name, BUILDS[*build], digest, *healthy)
+            };
+            let mut history = History(made_.iter().enumerate().map(past).collect());
+            let [dev, test, prod] = heads.map(|build| head('1', BUILDS[build], ""));
+            let seen = snapshot([("dev", dev), ("test", test), ("prod", prod)], &[]);
+            let before = decided(&service, &seen, &history);
+            // What runs is the newest of each environment.
+            let stage = |environment: &ValidEnvironment| {
+                let newest = history.0.iter().rev().find(|past| past.environment == environment.name);
+                Stage {
+                    environment: environment.clone(),
+                    wanted: wanted(&service, environment, Some(&seen), (&history, &Settled::default())),
+                    target: None,
+                    running: newest.map(|past| Running { release: past.name.clone(), digest: past.digest.clone() }),
+                    observed: Some(Observation { well, ..Observation::default() }),
+                    problems: vec![],
+                }
+            };
+            let stages = service.environments.iter().map(stage);
+            let needs: Vec<_> = stages.map(|stage| Needs::of(&stage, None, Some(limit)).unwrap()).collect();
+            let gone: Vec<_> = surplus(&history, &needs).into_iter().map(ToOwned::to_owned).collect();
+            // A crash may come after any of them.
+            for name in gone {
+                history.0.retain(|past| past.name != name);
+                prop_assert_eq!(&decided(&service, &seen, &history), &before);
+            }
+            for environment in &service.environments {
+                let left = history.0.iter().filter(|past| past.environment == environment.name).count();
+                prop_assert!(left <= usize::from(limit) * 2 + 10, "{left} of {}", environment.name);
+            }
+        }
+    }
+
+    #[test]
+    fn prod_runs_on_what_it_runs_after_dev_moved_on_for_long() {
+        let heads = [("dev", head('9', "Z", "")), ("test", head('1', "A", "")), ("prod", head('1', "A", ""))];
+        let seen = snapshot(heads, &[]);
+        let mut made_ = vec![
+            made(1, "dev", "A", IMAGE_OF_A, true),
+            made(2, "test", "A", IMAGE_OF_A, true),
+            made(3, "prod", "A", IMAGE_OF_A, true),
+        ];
+        made_.extend((10..50).map(|at| made(at, "dev", "Z", IMAGE_OF_B, true)));
+        let mut history = History(made_);
+        let asked = |environment: &ValidEnvironment, history: &History| {
+            wanted(&three(), environment, Some(&seen), (history, &Settled::default()))
+        };
+        let needs: Vec<_> = three()
+            .environments
+            .iter()
+            .map(|environment| {
+                let stage = Stage {
+                    environment: environment.clone(),
+                    wanted: asked(environment, &history),
+                    target: None,
+                    running: None,
+                    observed: Some(Observation { well: true, ..Observation::default() }),
+                    problems: vec![],
+                };
+                Needs::of(&stage, None, None).unwrap()
+            })
+            .collect();
+        let gone: Vec<_> = surplus(&history, &needs).into_iter().map(ToOwned::to_owned).collect();
+        history.0.retain(|past| !gone.contains(&past.name));
+        assert_eq!(
+            history.0.len(),
+            3 + 10 + 1,
+            "ten of dev, the first of its build, and what runs elsewhere"
+        );
+        let after = decided(&three(), &seen, &history);
+        assert_eq!(after, [Ok(IMAGE_OF_B.to_owned()), Ok(IMAGE_OF_A.to_owned()), Ok(IMAGE_OF_A.to_owned())]);
     }
 
     #[test]

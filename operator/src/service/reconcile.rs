@@ -1,6 +1,6 @@
 //! IO: one pass over one service, in memory until something differs: what was seen of Git -> releases -> what runs them
 //! -> the board. Writes in this order, so that a crash between any two leads to the same end: Release,
-//! `ConfigMap`, Deployment, the Release's health, status.
+//! `ConfigMap`, Deployment, the Release's health, removal of what is too old, status.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -16,8 +16,10 @@ use kube::{
 
 use super::{
     Problem,
+    history::{History, Needs},
     poll::{Key, Poller},
-    promote::{self, History, Settled, Target, Wanted},
+    promote::{self, Settled, Target, Wanted},
+    prune::prune,
     resolve::Snapshot,
     status::{self, Observation, Pass, Running, Stage},
     validate::{Surroundings, ValidEnvironment, ValidService, validate},
@@ -48,7 +50,7 @@ pub struct Context {
     pub written: Written,
 }
 
-/// Our own last writes, by service.
+/// Our own last writes, and what was last seen healthy, by service.
 #[derive(Default)]
 pub struct Written(Mutex<HashMap<Key, Last>>);
 
@@ -63,6 +65,8 @@ struct Last {
     releases: Vec<Arc<Release>>,
     /// Names of releases that were told to be healthy.
     healthy: Vec<String>,
+    /// Of environments from whose branch another is promoted.
+    settled: Settled,
 }
 
 /// Why a pass did not reach its end.
@@ -99,11 +103,14 @@ pub async fn reconcile(service: Arc<IntegrationService>, ctx: Arc<Context>) -> R
     let mut last = ctx.written.of(&key, &service);
     let before = last.status.clone().or_else(|| service.status.clone());
     let valid = valid(&service, &ctx.platform, &ctx.poller);
-    let mut errors = Vec::new();
+    let (mut errors, mut next) = (Vec::new(), RESYNC);
     let pass = match &valid {
         Ok(valid) => {
             let mut work = Work::new(&ctx, valid, before.as_ref(), &mut last);
             let pass = Box::pin(work.pass(&key, &service)).await;
+            if work.awaits_secret {
+                next = ctx.platform.settings.interval;
+            }
             errors = work.errors;
             Ok(pass)
         }
@@ -127,7 +134,7 @@ pub async fn reconcile(service: Arc<IntegrationService>, ctx: Arc<Context>) -> R
     }
     match errors.into_iter().next() {
         Some(error) => Err(Error::Apply(error)),
-        None => Ok(Action::requeue(spread(RESYNC, (ctx.platform.jitter)()))),
+        None => Ok(Action::requeue(spread(next, (ctx.platform.jitter)()))),
     }
 }
 
@@ -200,8 +207,9 @@ struct Work<'a> {
     last: &'a mut Last,
     stored: Vec<Arc<Release>>,
     history: History,
-    settled: Settled,
     errors: Vec<ApplyError>,
+    /// No watch will tell when it is there.
+    awaits_secret: bool,
 }
 
 /// What is to run in one environment.
@@ -237,8 +245,8 @@ impl<'a> Work<'a> {
             last,
             stored,
             history,
-            settled: Settled::default(),
             errors: Vec::new(),
+            awaits_secret: false,
         }
     }
 
@@ -258,6 +266,7 @@ impl<'a> Work<'a> {
         for environment in &self.service.environments {
             stages.push(self.stage(environment, snapshot.as_deref()).await);
         }
+        self.forget_the_old(&stages).await;
         let current: Vec<_> =
             stages.iter().filter_map(|s| s.running.as_ref().map(|r| r.release.clone())).collect();
         self.last.releases.retain(|release| current.contains(&release.name_any()));
@@ -266,10 +275,35 @@ impl<'a> Work<'a> {
         Pass { stages, failure, orphaned: self.service.orphaned.clone() }
     }
 
+    /// Keeps the history within its limits, once it is known what every environment needs of it.
+    async fn forget_the_old(&mut self, stages: &[Stage]) {
+        let needs = |stage: &Stage| {
+            let environment = self.platform.environments.named(&stage.environment.name);
+            let limit = environment.and_then(|environment| environment.spec.history_limit);
+            let mut needs = Needs::of(stage, self.state_before(&stage.environment), limit)?;
+            needs.names.extend(self.live(&stage.environment));
+            Some(needs)
+        };
+        let Some(needs) = stages.iter().map(needs).collect::<Option<Vec<_>>>() else { return };
+        let known: Vec<_> = self.stored.iter().chain(&self.last.releases).cloned().collect();
+        let outcome = prune(&self.platform.cluster, self.service, (&self.history, &known), &needs).await;
+        self.errors.extend(outcome.err());
+    }
+
+    fn state_before(&self, environment: &ValidEnvironment) -> Option<&'a EnvironmentState> {
+        self.before?.environments.iter().find(|state| state.name == environment.name)
+    }
+
+    /// The release that the Deployment says it runs.
+    fn live(&self, environment: &ValidEnvironment) -> Option<String> {
+        let deployment = self.platform.cluster.deployment(&environment.namespace, &self.service.name)?;
+        deployment.annotations().get(RELEASE).cloned()
+    }
+
     async fn stage(&mut self, environment: &ValidEnvironment, snapshot: Option<&Snapshot>) -> Stage {
-        let before =
-            self.before.and_then(|status| status.environments.iter().find(|e| e.name == environment.name));
-        let wanted = promote::wanted(self.service, environment, snapshot, (&self.history, &self.settled));
+        let before = self.state_before(environment);
+        let wanted =
+            promote::wanted(self.service, environment, snapshot, (&self.history, &self.last.settled));
         let networks = self.networks(environment);
         let Choice { target, release, config, mut problems } = match &wanted {
             Wanted::Target(asked) => self.made(environment, asked, (&networks, before)).await,
@@ -296,8 +330,9 @@ impl<'a> Work<'a> {
         };
         if let (Wanted::Target(asked), Some(target)) = (&wanted, &target)
             && self.history.is_healthy(target)
+            && let Some(snapshot) = snapshot
         {
-            self.settled.add(&environment.name, &asked.resolved.commit);
+            self.last.settled.add(self.service, &environment.name, &asked.resolved.commit, snapshot);
         }
         Stage { environment: environment.clone(), wanted, target, running, observed, problems }
     }
@@ -314,6 +349,11 @@ impl<'a> Work<'a> {
             Err(problem) => return self.kept(environment, before, vec![problem]),
         };
         let name = release.name_any();
+        let is_current = before.is_some_and(|state| state.current.as_ref() == Some(&name));
+        // What runs has found its Secrets: a pass over it asks for nothing.
+        if !is_current && let Err(problem) = self.secrets(environment, asked).await {
+            return self.kept(environment, before, vec![problem]);
+        }
         let release = match self.known(&name) {
             Some(known) => known,
             None => match self.platform.cluster.apply(release.clone()).await {
@@ -327,6 +367,25 @@ impl<'a> Work<'a> {
         self.history.add(&release);
         self.remember(&release);
         Choice { target: Some(name), release: Some(release), config: config_map, problems: vec![] }
+    }
+
+    /// Pods that name a Secret which is not there would not start, and not say so here.
+    async fn secrets(&mut self, environment: &ValidEnvironment, asked: &Target) -> Result<(), Problem> {
+        let namespace = &environment.namespace;
+        for name in &asked.resolved.settings.secrets {
+            match self.platform.cluster.has_secret(namespace, name).await {
+                Ok(true) => {}
+                Ok(false) => {
+                    self.awaits_secret = true;
+                    let message = format!(
+                        "there is no Secret {name} in {namespace}, which `secrets` names: create it; what runs stays until then"
+                    );
+                    return Err(Problem::new(Reason::SecretMissing, message));
+                }
+                Err(error) => return Err(self.failed(error)),
+            }
+        }
+        Ok(())
     }
 
     fn rendered(
@@ -368,9 +427,7 @@ impl<'a> Work<'a> {
         problems: Vec<Problem>,
     ) -> Choice {
         let told = before.and_then(|state| state.current.clone());
-        let deployment = self.platform.cluster.deployment(&environment.namespace, &self.service.name);
-        let live = deployment.and_then(|deployment| deployment.annotations().get(RELEASE).cloned());
-        let live = live.filter(|_| self.last.status.is_none());
+        let live = self.live(environment).filter(|_| self.last.status.is_none());
         let of_here = |release: &Arc<Release>| release.spec.environment == environment.name;
         let release = live.into_iter().chain(told).find_map(|name| self.known(&name).filter(of_here));
         if let Some(release) = &release {

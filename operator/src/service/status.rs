@@ -11,8 +11,10 @@ use crate::{
     conditions::{Reason, Wellness, merge},
 };
 
-/// At most so many problems are told in one condition.
-const TOLD_PROBLEMS: usize = 3;
+/// Longest message of a condition, in characters: two lines of a terminal. The board has everything.
+const LONGEST_TOLD: usize = 160;
+/// Hexadecimal digits that name a commit or an image well enough for a reader.
+const SHORT_HASH: usize = 12;
 
 /// What was seen of the release that runs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -151,13 +153,12 @@ fn state(stage: &Stage, before: Option<&EnvironmentState>) -> EnvironmentState {
 
 /// Without what every pass sees anew.
 fn lasting(waiting: Vec<Waiting>) -> Vec<Waiting> {
-    const SEEN: [Reason; 8] = [
+    const SEEN: [Reason; 7] = [
         Reason::RollingOut,
         Reason::Unhealthy,
         Reason::QuotaExceeded,
         Reason::ApplyFailed,
         Reason::Forbidden,
-        Reason::SecretMissing,
         Reason::NamespaceForeign,
         Reason::NamespaceTerminating,
     ];
@@ -199,23 +200,11 @@ fn is_not_begun(state: &EnvironmentState) -> bool {
 
 fn wellness(pass: &Pass, environments: &[EnvironmentState]) -> Wellness {
     if let Some(message) = &pass.orphaned {
-        return Wellness::Stalled(Reason::Orphaned, message.clone());
+        return told_wellness(vec![Problem::new(Reason::Orphaned, message.clone())]);
     }
     let mut problems: Vec<_> = pass.failure.iter().cloned().collect();
-    for (stage, state) in pass.stages.iter().zip(environments).filter(|(_, state)| !is_not_begun(state)) {
-        let named =
-            |problem: &Problem| Problem::new(problem.reason, format!("{}: {}", state.name, problem.message));
-        let wanted = match &stage.wanted {
-            Wanted::Nothing { waiting, .. } => waiting.as_slice(),
-            Wanted::Unknown | Wanted::Target(_) => &[],
-        };
-        let seen = stage.observed.iter().flat_map(|observed| &observed.problems);
-        let found: Vec<_> = wanted.iter().chain(&stage.problems).chain(seen).map(named).collect();
-        if found.is_empty() && word(state) != "ok" {
-            problems.push(named(&Problem::new(Reason::Progressing, "on its way")));
-        }
-        problems.extend(found);
-    }
+    let begun = pass.stages.iter().zip(environments).filter(|(_, state)| !is_not_begun(state));
+    problems.extend(begun.filter_map(|(stage, state)| first_problem(stage, state)));
     if !problems.is_empty() {
         return told_wellness(problems);
     }
@@ -232,13 +221,55 @@ fn wellness(pass: &Pass, environments: &[EnvironmentState]) -> Wellness {
     Wellness::Reconciling(Reason::BranchMissing, message)
 }
 
-/// What needs a person comes first and gives the reason.
+/// The one to look at first in this environment, with its name.
+fn first_problem(stage: &Stage, told: &EnvironmentState) -> Option<Problem> {
+    let wanted = match &stage.wanted {
+        Wanted::Nothing { waiting, .. } => waiting.as_slice(),
+        Wanted::Unknown | Wanted::Target(_) => &[],
+    };
+    let seen = stage.observed.iter().flat_map(|observed| &observed.problems);
+    let first =
+        wanted.iter().chain(&stage.problems).chain(seen).min_by_key(|problem| !stalls(problem.reason));
+    let on_its_way = || (word(told) != "ok").then(|| Problem::new(Reason::Progressing, "on its way"));
+    let problem = first.cloned().or_else(on_its_way)?;
+    Some(Problem::new(problem.reason, format!("{}: {}", told.name, problem.message)))
+}
+
+/// What needs a person comes first, else what comes first in promotion order: the rest mostly follows from it.
 fn told_wellness(mut problems: Vec<Problem>) -> Wellness {
     problems.sort_by_key(|problem| !stalls(problem.reason));
-    let reason = problems.first().map_or(Reason::Progressing, |problem| problem.reason);
-    let told: Vec<_> = problems.iter().take(TOLD_PROBLEMS).map(|problem| problem.message.as_str()).collect();
-    let message = told.join("; ");
+    let more = match problems.len() {
+        0 | 1 => String::new(),
+        several => format!(" (+{} more)", several - 1),
+    };
+    let (reason, message) = match problems.first() {
+        None => (Reason::Progressing, String::new()),
+        Some(first) => (first.reason, brief(&first.message, LONGEST_TOLD - more.len())),
+    };
+    let message = message + &more;
     if stalls(reason) { Wellness::Stalled(reason, message) } else { Wellness::Reconciling(reason, message) }
+}
+
+/// `text` with short hashes and at most `room` characters.
+fn brief(text: &str, room: usize) -> String {
+    let mut short = String::with_capacity(text.len());
+    let mut hash = 0;
+    for character in text.chars() {
+        hash = if character.is_ascii_hexdigit() { hash + 1 } else { 0 };
+        match hash {
+            0..=SHORT_HASH => short.push(character),
+            _ if hash == SHORT_HASH + 1 => short.push('…'),
+            _ => {}
+        }
+    }
+    if short.chars().count() <= room {
+        return short;
+    }
+    let cut: String = short.chars().take(room.saturating_sub(1)).collect();
+    // Between two words, unless the last is as long as a line.
+    let words = cut.rsplit_once(' ').map(|(words, _)| words).filter(|words| words.len() * 2 > cut.len());
+    let words = words.unwrap_or(&cut);
+    format!("{}…", words.trim_end_matches([':', ';', ',']))
 }
 
 /// Can only a change by a person help?
@@ -375,6 +406,105 @@ mod tests {
             (Some("orders-prod-0"), Some("orders-prod-0"))
         );
         assert_eq!((prod.candidate.as_deref(), prod.waiting[0].reason.as_str()), (None, "NotPromoted"));
+    }
+
+    fn message(status: &IntegrationServiceStatus) -> &str {
+        &status.conditions.iter().find(|condition| condition.type_ == READY).unwrap().message
+    }
+
+    fn says(name: &str, reason: Reason, message: &str) -> Stage {
+        let waiting = vec![Problem::new(reason, message)];
+        stage(name, Wanted::Nothing { commit: Some("2".repeat(40)), build_id: None, waiting }, None, None)
+    }
+
+    #[test]
+    fn the_first_thing_to_do_is_told_and_not_what_follows_from_it() {
+        let image = format!(
+            "image acme/orders:{} is not in the registry yet: let CI push it under the commit's hash, or commit its digest",
+            "4f2a".repeat(10)
+        );
+        let status = passed(
+            None,
+            vec![
+                says("dev", Reason::ImageMissing, &image),
+                says("test", Reason::NotPromoted, "images come here from dev"),
+                says("prod", Reason::NotPromoted, "images come here from test"),
+            ],
+        );
+        assert_eq!(
+            message(&status),
+            "dev: image acme/orders:4f2a4f2a4f2a… is not in the registry yet: let CI push it under the commit's hash, or commit its digest (+2 more)"
+        );
+        assert_eq!(status.environments[0].waiting[0].message, image, "the board has all of it");
+        assert_eq!(status.environments[2].waiting[0].message, "images come here from test");
+    }
+
+    #[test]
+    fn no_message_is_longer_than_two_lines() {
+        let long = "röter ".repeat(60);
+        for (stages, ends) in [
+            (vec![says("dev", Reason::ImageMissing, &long)], "röter…"),
+            (
+                vec![says("dev", Reason::ImageMissing, &long), says("test", Reason::NotPromoted, "x")],
+                "… (+1 more)",
+            ),
+            (vec![says("dev", Reason::ImageMissing, &"x".repeat(400))], "xxx…"),
+        ] {
+            let status = passed(None, stages);
+            assert!(message(&status).ends_with(ends), "{}", message(&status));
+            assert!(message(&status).chars().count() <= LONGEST_TOLD, "{}", message(&status));
+        }
+    }
+
+    #[test]
+    fn a_failing_version_comes_before_what_merely_waits_and_counts_once() {
+        let mut dev = stage(
+            "dev",
+            nothing(Some('2'), Reason::NotPromoted),
+            Some("orders-dev-1"),
+            Some(seen(Some(Reason::Unhealthy))),
+        );
+        dev.problems.push(Problem::new(Reason::ApplyFailed, "refused"));
+        let status = passed(None, vec![dev]);
+        assert_eq!(ready(&status), (false, "Unhealthy".to_owned()));
+        assert_eq!(message(&status), "dev: 1 of 2 new instances are ready");
+        assert_eq!(status.environments[0].waiting.len(), 3);
+    }
+
+    #[test]
+    fn what_nobody_merged_yet_is_not_awaited() {
+        let status = passed(
+            None,
+            vec![
+                stage("dev", asked('2'), Some("orders-dev-2"), Some(seen(None))),
+                well("test", "orders-test-1"),
+                well("prod", "orders-prod-1"),
+            ],
+        );
+        assert_eq!(ready(&status), (true, "Succeeded".to_owned()), "Git asks for the older version there");
+        assert_eq!(message(&status), "healthy in dev, test, prod");
+        assert!(!is_true(&status.conditions, RECONCILING) && !is_true(&status.conditions, STALLED));
+        assert!(
+            status.environments.iter().all(|state| state.waiting.is_empty() && state.candidate.is_none())
+        );
+    }
+
+    #[test]
+    fn a_missing_secret_leaves_what_runs_and_stays_told_over_a_restart() {
+        let mut waiting = stage("dev", asked('2'), Some("orders-dev-1"), Some(seen(None)));
+        waiting.target = None;
+        waiting
+            .problems
+            .push(Problem::new(Reason::SecretMissing, "there is no Secret orders-db in acme-dev"));
+        let before = passed(Some(&passed(None, vec![well("dev", "orders-dev-1")])), vec![waiting]);
+        let dev = &before.environments[0];
+        assert_eq!((dev.candidate.as_deref(), dev.current.as_deref()), (None, Some("orders-dev-1")));
+        assert_eq!(
+            (before.summary.as_deref(), ready(&before)),
+            (Some("dev=waiting"), (false, "SecretMissing".to_owned()))
+        );
+        let unread = stage("dev", Wanted::Unknown, Some("orders-dev-1"), Some(seen(None)));
+        assert_eq!(passed(Some(&before), vec![unread]), before);
     }
 
     #[test]

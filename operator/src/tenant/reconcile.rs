@@ -311,8 +311,8 @@ async fn own(ctx: &Context, wanted: &Namespace) -> Result<(), SpaceError> {
 
 /// No `..` in the pattern: a new kind of child does not compile until it is applied here.
 ///
-/// The operator's own right comes first; walls before what they hold; members last, so that whoever gets in finds
-/// them up. The quota comes early, since nothing can be made before its use is counted.
+/// The operator's own right comes first; walls before whom they hold, so that whoever
+/// gets in finds them up. The quota comes early, since nothing can be made before its use is counted.
 async fn fill(ctx: &Context, children: Children) -> Result<(), ApplyError> {
     let Children { namespace, operator, limits, quota, networks, secrets, members, no_members, services } =
         children;
@@ -327,9 +327,7 @@ async fn fill(ctx: &Context, children: Children) -> Result<(), ApplyError> {
     for policy in networks {
         cluster.apply(policy).await?;
     }
-    for secret in secrets {
-        cluster.apply(secret).await?;
-    }
+    // Owners may write Secrets: what they do to one must not keep their own access from being changed.
     for binding in members {
         cluster.apply(binding).await?;
     }
@@ -338,6 +336,11 @@ async fn fill(ctx: &Context, children: Children) -> Result<(), ApplyError> {
     }
     let mut first_error = None;
     // One that cannot be written does not keep the others waiting.
+    for secret in secrets {
+        if let Err(error) = cluster.apply(secret).await {
+            first_error.get_or_insert(error);
+        }
+    }
     for service in services {
         if let Err(error) = cluster.apply(service).await {
             first_error.get_or_insert(error);

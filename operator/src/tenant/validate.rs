@@ -255,6 +255,8 @@ fn service_name_problem(name: &str, field: &str) -> Option<Problem> {
         "must be at most 40 lower-case letters, digits and `-`, begin with a letter and not end in `-`"
     } else if ["-canary", "-stable", "-preview"].iter().any(|end| name.ends_with(end)) {
         "must not end in -canary, -stable or -preview: these names are the operator's"
+    } else if name.starts_with("imaas-") {
+        "must not begin with imaas-: these names are the operator's"
     } else {
         return None;
     };
