@@ -46,9 +46,9 @@ pub async fn at_any_moment(flow: &Flow) -> Result<String> {
     let board = stand.board("umbrella", "inventory", "dev").await?;
     ensure!(board["digest"] == digest.as_str(), "dev runs the new image: {board}");
     let kubectl = &stand.kubectl;
-    let (undisturbed, killed) =
+    let (undisturbed, disturbed) =
         (objects::space(kubectl, "globex").await?, objects::space(kubectl, "umbrella").await?);
-    objects::same(&undisturbed, &killed)?;
+    objects::same(&undisturbed, &disturbed)?;
     for (environment, expected) in [("dev", 2), ("test", 1), ("prod", 1)] {
         let namespace = format!("umbrella-{environment}");
         let sets = kubectl.get(&["-n", &namespace, "replicasets.apps"]).await?;
@@ -61,7 +61,7 @@ pub async fn at_any_moment(flow: &Flow) -> Result<String> {
     Ok(format!(
         "{} deaths, {} objects as in the reference; {}",
         deaths.len(),
-        killed.len(),
+        disturbed.len(),
         deaths.join(", ")
     ))
 }
