@@ -36,7 +36,7 @@ pub async fn are_narrow(flow: &Flow) -> Result<String> {
         (false, "delete", "tenants.imaas.dev", ""),
         (false, "patch", "environments.imaas.dev", ""),
         (false, "patch", "tenantsources.imaas.dev", ""),
-        (false, "delete", "releases.imaas.dev", "acme-home"),
+        (true, "delete", "releases.imaas.dev", "acme-home"),
         (false, "delete", "integrationservices.imaas.dev", "acme-home"),
         (false, "create", "pods", "acme-dev"),
         (false, "create", "pods/exec", "acme-dev"),
