@@ -121,7 +121,8 @@ fn failed(status: &DeploymentStatus, desired: i32, release: &Release) -> String 
     let unready = desired - ready(status);
     format!(
         "{unready} of {desired} new instances did not become ready in time; look at the pods of {service} in \
-         {namespace}: kubectl describe pods -n {namespace} -l imaas.dev/service={service}",
+         {namespace}: kubectl describe pods -n {namespace} -l imaas.dev/service={service}, and at what they say: \
+         kubectl logs -n {namespace} -l imaas.dev/service={service} --prefix",
         service = spec.service,
     )
 }
@@ -199,10 +200,10 @@ mod tests {
             panic!("other phase")
         };
         assert!(message.starts_with("2 of 2 new instances"), "{message}");
-        assert!(
-            message.contains("kubectl describe pods -n acme-dev -l imaas.dev/service=orders"),
-            "{message}"
-        );
+        for command in ["kubectl describe pods", "kubectl logs"] {
+            let command = format!("{command} -n acme-dev -l imaas.dev/service=orders");
+            assert!(message.contains(&command), "{message}");
+        }
     }
 
     #[test]

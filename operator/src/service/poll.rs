@@ -304,8 +304,11 @@ impl Poller {
             };
             Failure::passing(reason, format!("the Secret {name} in {home} cannot be read yet"))
         })?;
-        let secret =
-            secret.ok_or_else(|| missing(format!("there is no Secret {name} in {home}: create it")))?;
+        let secret = secret.ok_or_else(|| {
+            missing(format!(
+                "there is no Secret {name} in {home}: create it with `username` and `password` (and `ca.crt` for a private authority)"
+            ))
+        })?;
         let values = secret.data.unwrap_or_default().into_iter().map(|(key, value)| (key, value.0)).collect();
         Access::from_secret(&values).map_err(|error| missing(format!("Secret {name} in {home}: {error}")))
     }

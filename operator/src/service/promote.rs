@@ -92,7 +92,7 @@ pub fn wanted(
     let (commit, content) = match branch {
         Branch::Missing => {
             let message = format!(
-                "the branch {} does not exist in {}: push it, or name another in spec.branches",
+                "the branch {} does not exist in {}: push it, or name another under `branches` of the service in the tenant file",
                 environment.branch, service.url
             );
             let waiting = vec![Problem::new(Reason::BranchMissing, message)];

@@ -31,7 +31,7 @@ pub enum ReadError {
     Url(#[from] UrlError),
     /// No such Secret.
     #[error(
-        "spec.credentials: there is no Secret {namespace}/{name}: create it with `username` and `password`"
+        "spec.credentials: there is no Secret {namespace}/{name}: create it with `username` and `password` (and `ca.crt` for a private authority)"
     )]
     SecretMissing {
         /// The operator's namespace.
@@ -40,7 +40,9 @@ pub enum ReadError {
         name: String,
     },
     /// The API server did not give it.
-    #[error("spec.credentials: cannot read Secret {namespace}/{name}")]
+    #[error(
+        "spec.credentials: cannot read Secret {namespace}/{name}; the chart's values `tenantSource.credentials` and `tenantSource.otherSecrets` say which may be read"
+    )]
     SecretUnreadable {
         /// The operator's namespace.
         namespace: String,

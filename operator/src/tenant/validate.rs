@@ -144,12 +144,12 @@ fn is_in(tenant: &Tenant, environments: &Checked, name: &str) -> bool {
 
 fn name_problem(name: &str) -> Option<Problem> {
     // As the rule of the kind's schema has it.
-    const RESERVED: [&str; 4] = ["default", "kube", "imaas", "openshift"];
+    const RESERVED: [&str; 5] = ["default", "kube", "imaas", "openshift", "platform"];
     const PREFIXES: [&str; 3] = ["kube-", "imaas-", "openshift-"];
     let message = if !is_label(name, NAME_LENGTH) {
         "must be at most 50 lower-case letters, digits and `-`, begin with a letter and not end in `-`"
     } else if RESERVED.contains(&name) || PREFIXES.iter().any(|prefix| name.starts_with(prefix)) {
-        "is reserved: choose one that does not begin with kube-, imaas- or openshift- and is not default, kube, imaas or openshift"
+        "is reserved: choose one that does not begin with kube-, imaas- or openshift- and is not default, kube, imaas, openshift or platform"
     } else {
         return None;
     };
@@ -407,6 +407,7 @@ mod tests {
             "default",
             "openshift",
             "openshift-x",
+            "platform",
             "Acme",
             "a.b",
             "-a",
@@ -416,7 +417,7 @@ mod tests {
         ] {
             assert!(named(name, "{}").is_err(), "{name:?}");
         }
-        assert!(named("kubernetes", "{}").is_ok());
+        assert!(named("kubernetes", "{}").is_ok() && named("platform-x", "{}").is_ok());
     }
 
     fn spaces(name: &str, environment: &str) -> Option<Vec<String>> {
