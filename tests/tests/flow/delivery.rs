@@ -41,7 +41,7 @@ pub async fn merges(flow: &Flow) -> Result<String> {
 
 /// Promise: a commit that changes no build is told on the board and rolls nothing, and needs no image.
 pub async fn documentation(flow: &Flow) -> Result<String> {
-    let clone = flow.inventory.clone();
+    let clone = flow.inventory.work_tree();
     let before = (generations(flow).await?, releases(flow).await?);
     clone.checkout("dev")?;
     clone.write("README.md", clone.read("README.md")? + "\nAsk the warehouse team.\n")?;
@@ -75,7 +75,7 @@ async fn told(flow: &Flow, commit: &str, words: &[&str]) -> Result<String> {
 
 /// Promise: what cannot be understood is told with its place, and the version before runs on.
 pub async fn invalid_descriptor(flow: &Flow) -> Result<String> {
-    let clone = flow.inventory.clone();
+    let clone = flow.inventory.work_tree();
     let (before, releases_before) = (generations(flow).await?, releases(flow).await?);
     let trickle = flow.trickle("dev", "inventory").await?;
     clone.checkout("dev")?;

@@ -97,7 +97,7 @@ async fn story(flow: &Flow, doom: &Doom, watch: &Watch) -> Result<String> {
     let developer = Developer::new(stand, "umbrella", Sample::Inventory)?;
     doom.more();
     developer.build(stand, &flow.progress).await?;
-    let commit = developer.clone().head()?;
+    let commit = developer.work_tree().head()?;
     for environment in crate::ENVIRONMENTS {
         stand.deployed(("umbrella", "inventory", environment), &commit, STUBBORN).await?;
         watch.check()?;

@@ -45,7 +45,7 @@ pub async fn by_commit(flow: &Flow) -> Result<String> {
     let space = begun.elapsed();
     let pushed = flow.inventory.build(&flow.stand, &flow.progress).await?;
     let begun = Instant::now();
-    let digest = everywhere(flow, ("acme", "inventory"), &flow.inventory.clone().head()?).await?;
+    let digest = everywhere(flow, ("acme", "inventory"), &flow.inventory.work_tree().head()?).await?;
     ensure!(digest == pushed, "what runs is what CI pushed: {digest}, {pushed}");
     let running = begun.elapsed();
     for environment in ENVIRONMENTS {
@@ -77,7 +77,7 @@ pub async fn by_hand(flow: &Flow) -> Result<String> {
     settled(flow, "globex").await?;
     let developer = Developer::new(&flow.stand, "globex", Sample::Inventory)?;
     developer.build(&flow.stand, &flow.progress).await?;
-    everywhere(flow, ("globex", "inventory"), &developer.clone().head()?).await?;
+    everywhere(flow, ("globex", "inventory"), &developer.work_tree().head()?).await?;
     let tenant = kubectl.get(&["tenant", "globex"]).await?;
     ensure!(tenant["status"]["origin"] == "manual", "its origin: {}", tenant["status"]);
     ensure!(
@@ -99,7 +99,7 @@ pub async fn service_by_hand(flow: &Flow) -> Result<String> {
     stand.kubectl.run(&["apply", "-f", "-"], Some(service)).await?;
     let developer = Developer::of(stand, ("acme", "stock"), Sample::Inventory)?;
     developer.build(stand, &flow.progress).await?;
-    everywhere(flow, ("acme", "stock"), &developer.clone().head()?).await?;
+    everywhere(flow, ("acme", "stock"), &developer.work_tree().head()?).await?;
     let trickle = flow.trickle("dev", "stock").await?;
     let commit = developer.release_version("dev", "2")?;
     let digest = developer.build(stand, &flow.progress).await?;

@@ -57,7 +57,7 @@ pub async fn repair(flow: &Flow) -> Result<String> {
     })
     .await?;
     slowest = slowest.max((edited.elapsed(), "an edited Deployment"));
-    let commit = flow.inventory.clone().git(&["rev-parse", "origin/dev"])?;
+    let commit = flow.inventory.work_tree().git(&["rev-parse", "origin/dev"])?;
     flow.stand.deployed(("acme", "inventory", "dev"), &commit, PATIENCE).await?;
     objects::same(&before, &objects::space(kubectl, "acme").await?)?;
     // Its own rights were among what it lost.

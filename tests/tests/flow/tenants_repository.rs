@@ -103,7 +103,7 @@ pub async fn vanished_file(flow: &Flow) -> Result<String> {
     let sent = none_failed(trickle).await?;
     unchanged(flow, &before).await?;
     // It is looked at again.
-    let clone = flow.inventory.clone();
+    let clone = flow.inventory.work_tree();
     clone.checkout("dev")?;
     clone.write("README.md", clone.read("README.md")? + "\nWe are back.\n")?;
     let commit = clone.commit("docs: back")?;
