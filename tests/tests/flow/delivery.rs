@@ -1,7 +1,7 @@
 //! New versions, promotion, and what must not reach a running service.
 
 use anyhow::{Result, ensure};
-use flows::{get, until};
+use flows::until;
 
 use crate::{ENVIRONMENTS, Flow, PATIENCE, none_failed, waiting};
 
@@ -33,8 +33,7 @@ pub async fn merges(flow: &Flow) -> Result<String> {
         let moved: Vec<_> =
             (0..3).filter(|at| before[*at] != after[*at]).map(|at| ENVIRONMENTS[at]).collect();
         ensure!(moved == [into], "a merge into {into} changed {moved:?}");
-        let answer = get(stand.service_address("acme", into, "inventory").await?, "/inventory").await?;
-        ensure!(answer.body.contains("\"version\":\"2\""), "{into} answers {answer:?}");
+        flow.answers(into, "2").await?;
     }
     Ok(format!("one digest; {sent:?} requests in dev, test, prod, none failed"))
 }
@@ -102,6 +101,7 @@ pub async fn invalid_descriptor(flow: &Flow) -> Result<String> {
 /// Promise: a commit without an image is told, the version before runs on, and the image is enough to go on.
 pub async fn missing_image(flow: &Flow) -> Result<String> {
     let before = generations(flow).await?;
+    let trickle = flow.trickle("dev", "inventory").await?;
     let commit = flow.inventory.release_version("dev", "3")?;
     let line = told(flow, &commit, &["ImageMissing", &format!("acme/inventory:{commit}")]).await?;
     let service = flow.stand.kubectl.get(&["-n", "acme-home", "integrationservice", "inventory"]).await?;
@@ -111,10 +111,7 @@ pub async fn missing_image(flow: &Flow) -> Result<String> {
     );
     tokio::time::sleep(std::time::Duration::from_secs(3)).await;
     ensure!(generations(flow).await? == before, "a Deployment was changed");
-    let address = flow.stand.service_address("acme", "dev", "inventory").await?;
-    let answer = get(address, "/inventory").await?;
-    ensure!(answer.body.contains("\"version\":\"2\""), "the version before runs on: {answer:?}");
-    let trickle = flow.trickle("dev", "inventory").await?;
+    flow.answers("dev", "2").await?;
     let digest = flow.inventory.build(&flow.stand, &flow.progress).await?;
     let board = flow.stand.deployed(("acme", "inventory", "dev"), &commit, PATIENCE).await?;
     ensure!(board["digest"] == digest.as_str(), "the image that came: {board}");

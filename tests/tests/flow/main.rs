@@ -20,7 +20,7 @@ use std::{
 };
 
 use anyhow::{Result, bail, ensure};
-use flows::{Developer, Sample, Stand, StandOptions, Trickle};
+use flows::{Developer, Sample, Stand, StandOptions, Trickle, get, until};
 use lab::{Progress, git_server::WorkTree};
 use serde_json::Value;
 
@@ -52,10 +52,25 @@ impl Flow {
         Ok(commit)
     }
 
-    /// A trickle of requests to a service of acme made of the sample `inventory`.
+    /// A trickle of requests to a service of acme made of the sample `inventory`, from its first answer on.
     async fn trickle(&self, environment: &str, service: &str) -> Result<Trickle> {
         let address = self.stand.service_address("acme", environment, service).await?;
+        until("the first answer", PATIENCE, || async {
+            get(address, "/inventory").await.map_err(|error| format!("{error:#}"))
+        })
+        .await?;
         Ok(Trickle::start(address, "/inventory", PERIOD))
+    }
+
+    /// Waits until acme's inventory answers with this version: the node's proxy hears of new pods a moment after the board.
+    async fn answers(&self, environment: &str, version: &str) -> Result<()> {
+        let address = self.stand.service_address("acme", environment, "inventory").await?;
+        let wanted = format!("\"version\":\"{version}\"");
+        until(&format!("{wanted} from {environment}"), PATIENCE, || async {
+            let answer = get(address, "/inventory").await.map_err(|error| format!("{error:#}"))?;
+            if answer.status == 200 && answer.body.contains(&wanted) { Ok(()) } else { Err(answer.body) }
+        })
+        .await
     }
 
     /// What kubectl shows of one object, or why it does not.

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use anyhow::{Result, ensure};
-use flows::{Developer, Sample, get, until};
+use flows::{Developer, Sample, until};
 
 use crate::{ENVIRONMENTS, Flow, PATIENCE, condition, none_failed, objects, tenant_file};
 
@@ -49,12 +49,7 @@ pub async fn by_commit(flow: &Flow) -> Result<String> {
     ensure!(digest == pushed, "what runs is what CI pushed: {digest}, {pushed}");
     let running = begun.elapsed();
     for environment in ENVIRONMENTS {
-        let answer =
-            get(flow.stand.service_address("acme", environment, "inventory").await?, "/inventory").await?;
-        ensure!(
-            answer.status == 200 && answer.body.contains("\"version\":\"1\""),
-            "{environment}: {answer:?}"
-        );
+        flow.answers(environment, "1").await?;
     }
     let tenant = flow.stand.kubectl.get(&["tenant", "acme"]).await?;
     ensure!(
