@@ -7,7 +7,7 @@ use kube::{
 };
 
 use super::Cluster;
-use crate::conditions::READY;
+use crate::conditions::{READY, RECONCILING, is_true};
 
 impl Cluster {
     /// Tells what became of `object` when the reason of its `Ready` condition moved from `old` to `new`.
@@ -20,7 +20,7 @@ impl Cluster {
         if ready(old).is_some_and(|before| before.reason == now.reason && before.status == now.status) {
             return;
         }
-        let well = now.status == "True" || new.iter().any(|c| c.type_ == "Reconciling" && c.status == "True");
+        let well = is_true(new, READY) || is_true(new, RECONCILING);
         let event = Event {
             type_: if well { EventType::Normal } else { EventType::Warning },
             reason: now.reason,

@@ -257,14 +257,5 @@ fn commit_id(id: Oid) -> Option<CommitId> {
 }
 
 fn branch_ref(branch: &str) -> String {
-    format!("refs/imaas/{}", hex(&Sha256::digest(branch.as_bytes())))
-}
-
-/// Lower-case hexadecimal.
-pub fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    format!("refs/imaas/{}", crate::names::hex(&Sha256::digest(branch.as_bytes())))
 }

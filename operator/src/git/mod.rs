@@ -360,7 +360,7 @@ impl Git {
             hash.update((part.len() as u64).to_be_bytes());
             hash.update(part);
         }
-        Mirror::at(self.mirrors.join(mirror::hex(&hash.finalize())))
+        Mirror::at(self.mirrors.join(crate::names::hex(&hash.finalize())))
     }
 }
 

@@ -7,7 +7,7 @@ use git2::{ObjectType, Odb, Oid, Repository, Tree};
 use sha2::{Digest, Sha256};
 
 use super::commit::CommitId;
-use super::mirror::{self, hex};
+use super::mirror;
 use super::{GitError, names};
 
 /// Bounds of `Git::directory`.
@@ -170,7 +170,7 @@ impl<'repo> Reader<'repo> {
             hash.update(mode.to_be_bytes());
             hash.update(id.as_bytes());
         }
-        Ok(hex(&hash.finalize()))
+        Ok(crate::names::hex(&hash.finalize()))
     }
 
     fn list(&self, tree: &Tree<'_>, place: &Place, listing: &mut Listing<'_>) -> Result<(), TreeError> {
