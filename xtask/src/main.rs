@@ -19,7 +19,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Task {
-    /// Writes the custom resource definitions from the Rust types, into `crds/` and the chart.
+    /// Writes the custom resource definitions and the JSON Schemas from the Rust types: `crds/`, the chart, `schemas/`.
     Crds(crds::Options),
     /// Shows the whole way of a tenant and its services on a real Kubernetes on this machine.
     Demo(demo::Demo),

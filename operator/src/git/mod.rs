@@ -32,7 +32,7 @@ use tokio::time::Instant;
 pub use self::commit::CommitId;
 pub use self::credentials::{Access, Credentials, CredentialsError};
 pub use self::error::GitError;
-pub use self::tree::{Directory, DirectoryLimits, File};
+pub use self::tree::{Directory, DirectoryLimits, File, Reader, TreeError};
 pub use self::url::{GitUrl, UrlError, UrlPolicy};
 
 use self::mirror::Mirror;
@@ -40,7 +40,6 @@ use self::packcheck::PackLimits;
 use self::protocol::{Advertisement, Capabilities, Heads, take_ref};
 use self::queue::Queue;
 use self::transport::{Ask, Bounds, Transport};
-use self::tree::{Reader, TreeError};
 
 /// Bounds of every operation.
 #[derive(Clone, Debug)]

@@ -16,6 +16,6 @@ mod run;
 mod status;
 
 pub use publish::PublishError;
-pub use read::ReadError;
+pub use read::{LIMITS, ReadError};
 pub use reconcile::{Error, Sources};
 pub use run::run;

@@ -6,6 +6,7 @@ use kube::ResourceExt;
 
 use crate::{
     api::Tenant,
+    git::Directory,
     yaml::{self, Problem},
 };
 
@@ -49,6 +50,17 @@ pub struct Files {
     pub regular: BTreeMap<String, SourceFile>,
     /// Links, submodules and names that are not plain, and what they are.
     pub unreadable: Vec<(String, &'static str)>,
+}
+
+impl From<Directory> for Files {
+    fn from(directory: Directory) -> Self {
+        let regular = directory
+            .files
+            .into_iter()
+            .map(|(name, file)| (name, SourceFile { blob: file.blob, content: file.content }))
+            .collect();
+        Self { regular, unreadable: directory.ignored }
+    }
 }
 
 /// One tenant file, read.

@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, ResourceExt};
 
-use super::parse::{Files, Parsed, SourceFile, parse};
+use super::parse::{Files, Parsed, parse};
 use crate::{
     api::{TenantSource, TenantSourceSpec},
     conditions::Reason,
@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// Bounds of the directory of tenants. One file over its bound is a file that no tenant can have by accident.
-const LIMITS: DirectoryLimits =
+pub const LIMITS: DirectoryLimits =
     DirectoryLimits { recursive: false, files: 10_000, file_bytes: 1 << 20, total_bytes: 128 << 20 };
 
 /// Why the repository could not be read. Nothing changes then.
@@ -138,14 +138,7 @@ pub(super) async fn read(
     }
     let commit = counted("fetch", git.fetch(remote, &spec.branch, Depth::Full).await)?;
     let directory = counted("read", git.directory(remote, &commit, &spec.path, LIMITS).await)?;
-    let files = Files {
-        regular: directory
-            .files
-            .into_iter()
-            .map(|(name, file)| (name, SourceFile { blob: file.blob, content: file.content }))
-            .collect(),
-        unreadable: directory.ignored,
-    };
+    let files = Files::from(directory);
     let parsed = tokio::task::spawn_blocking(move || {
         let nothing = Parsed::default();
         parse(&files, last.as_ref().map_or(&nothing, |last| &last.parsed))

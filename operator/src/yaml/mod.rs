@@ -5,6 +5,7 @@
 //! The schema is the one that the CRD carries, so Git and `kubectl apply` cannot disagree about a field.
 
 mod check;
+mod editor;
 mod merge;
 mod node;
 mod schema;
@@ -18,6 +19,7 @@ use serde_json::Value;
 
 use crate::api::{DescriptorSpec, ServiceDescriptor, Tenant};
 
+pub use editor::{descriptor_schema, tenant_schema};
 use node::Node;
 
 /// The most that is read of one file, in bytes.
