@@ -1,0 +1,195 @@
+//! Tenant files and the platform in, valid tenants and every problem of the others out. Pure. The rules are the operator's: those
+//! by which it reads a commit, and those by which it makes a tenant's space.
+
+use std::collections::BTreeMap;
+
+use imaas_operator::{
+    environment,
+    git::UrlPolicy,
+    source::{
+        check::{Checked, Surroundings, check},
+        parse::{FileProblem, Files, Parsed, file_name, parse},
+    },
+    tenant::validate::{ValidTenant, validate},
+    yaml::{self, Problem},
+};
+use kube::ResourceExt;
+use serde::Serialize;
+
+use crate::{output::plain, platform::Platform};
+
+/// A problem as it is told.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Told {
+    /// Path of the file, as the reader finds it.
+    pub file: String,
+    /// From 1; 0 where the problem has no place in a file.
+    pub line: u32,
+    /// In characters, from 1; 0 like `line`.
+    pub column: u32,
+    /// Such as `spec.services[0].runtime`; empty for the file as a whole.
+    pub field: String,
+    /// What to change.
+    pub message: String,
+    /// The line itself, for people.
+    #[serde(skip)]
+    pub quote: Option<String>,
+}
+
+impl Told {
+    /// `problem` of `file`, with its line out of `text`.
+    pub fn new(file: String, problem: &Problem, text: &[u8]) -> Self {
+        let Problem { line, column, path, message } = problem;
+        let quote = (*line > 0)
+            .then(|| String::from_utf8_lossy(text).lines().nth(*line as usize - 1).map(str::to_owned))
+            .flatten();
+        Self { file, line: *line, column: *column, field: plain(path), message: plain(message), quote }
+    }
+
+    /// A problem of the file as a whole.
+    pub fn whole(file: String, message: &str) -> Self {
+        let none = Problem { line: 0, column: 0, path: String::new(), message: message.to_owned() };
+        Self::new(file, &none, b"")
+    }
+
+    /// The field and what to change.
+    pub fn sentence(&self) -> String {
+        if self.field.is_empty() { self.message.clone() } else { format!("{}: {}", self.field, self.message) }
+    }
+
+    /// `file:line:column`, as far as there is one.
+    pub fn place(&self) -> String {
+        if self.line == 0 {
+            self.file.clone()
+        } else {
+            format!("{}:{}:{}", self.file, self.line, self.column)
+        }
+    }
+}
+
+/// Tenant files, examined.
+#[derive(Debug, Default)]
+pub struct Examined {
+    /// What can be applied and what cannot, as the operator's own plan takes it.
+    pub checked: Checked,
+    /// By name; the same tenants as `checked.valid`.
+    pub valid: BTreeMap<String, ValidTenant>,
+    /// How many services the readable files have.
+    pub services: usize,
+    parsed: Parsed,
+}
+
+impl Examined {
+    /// How many tenants there are, valid or not.
+    pub fn tenants(&self) -> usize {
+        self.parsed.tenants.len()
+    }
+
+    /// Every problem, by file and place. `path` makes a path of a file's name.
+    pub fn told(&self, path: impl Fn(&str) -> String) -> Vec<Told> {
+        self.checked.problems().into_iter().map(|problem| self.one(problem, &path)).collect()
+    }
+
+    /// The problems of one tenant.
+    pub fn told_of(&self, tenant: &str, path: impl Fn(&str) -> String) -> Vec<Told> {
+        let problems = self.checked.broken.get(tenant).into_iter().flatten();
+        problems.map(|problem| self.one(problem, &path)).collect()
+    }
+
+    fn one(&self, FileProblem { file, problem }: &FileProblem, path: impl Fn(&str) -> String) -> Told {
+        let read = self.parsed.tenants.values().zip(self.parsed.tenants.keys());
+        let text = read.into_iter().find(|(_, name)| file_name(name) == *file);
+        Told::new(path(file), problem, text.map_or(b"", |(read, _)| &read.content))
+    }
+}
+
+/// Examines every file.
+pub fn examine(files: &Files, platform: &Platform, urls: &UrlPolicy) -> Examined {
+    let parsed = parse(files, &Parsed::default());
+    let readable = || parsed.tenants.values().filter_map(|file| file.outcome.as_ref().ok());
+    let platform = platform.assuming(readable());
+    let surroundings = Surroundings {
+        environments: platform.environments.iter().map(|one| (one.name_any(), one)).collect(),
+        runtimes: platform.runtimes.iter().map(ResourceExt::name_any).collect(),
+        urls,
+    };
+    let mut checked = check(&parsed, &surroundings);
+    let stages = environment::check(&platform.environments);
+    let mut valid = BTreeMap::new();
+    for (name, file) in &parsed.tenants {
+        let Ok(tenant) = &file.outcome else { continue };
+        match validate(tenant, &stages) {
+            Ok(space) if checked.valid.contains_key(name) => drop(valid.insert(name.clone(), space)),
+            Ok(_) => {}
+            Err(problems) => {
+                checked.valid.remove(name);
+                let told = checked.broken.entry(name.clone()).or_default();
+                for environment::Problem { field, message } in problems.0 {
+                    // The same field in other words helps nobody.
+                    if told.iter().any(|known| known.problem.path == field) {
+                        continue;
+                    }
+                    let (line, column) = yaml::place(&file.content, &field);
+                    let problem = Problem { line, column, path: field, message };
+                    told.push(FileProblem { file: file_name(name), problem });
+                }
+                told.sort();
+            }
+        }
+    }
+    let services = readable().map(|tenant| tenant.spec.services.len()).sum();
+    Examined { checked, valid, services, parsed }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use imaas_operator::source::parse::SourceFile;
+
+    const PLATFORM: &str = "
+{apiVersion: imaas.dev/v1alpha1, kind: Environment, metadata: {name: dev}, spec: {default: true, quota: {max: {cpu: 8}}}}
+---
+{apiVersion: imaas.dev/v1alpha1, kind: IntegrationRuntime, metadata: {name: camel}, spec: {profiles: [{user: {uid: 1, gid: 1}}]}}
+";
+
+    fn told(spec: &str, platform: &str) -> Vec<String> {
+        let mut known = Platform::default();
+        known.add(platform).unwrap();
+        let text =
+            format!("apiVersion: imaas.dev/v1alpha1\nkind: Tenant\nmetadata: {{name: acme}}\nspec:\n{spec}");
+        let file = SourceFile { blob: String::new(), content: text.into_bytes() };
+        let files = Files { regular: [("acme.yaml".to_owned(), file)].into(), unreadable: Vec::new() };
+        let examined = examine(&files, &known, &UrlPolicy::default());
+        assert_eq!(examined.valid.len(), examined.checked.valid.len());
+        examined
+            .told(|file| format!("tenants/{file}"))
+            .iter()
+            .map(|t| format!("{}: {}", t.place(), t.sentence()))
+            .collect()
+    }
+
+    const TWO_RULES: &str = "  environments: {dev: {quota: {cpu: 9, memory: 0}}}
+  members: [{kind: User, name: jo, role: owner}, {kind: User, name: jo, role: viewer}]
+  services: [{name: a, repository: {url: 'https://git.example.com/a'}, runtime: mule}]
+";
+
+    #[test]
+    fn problems_of_both_sets_of_rules_are_told_together_and_each_field_once() {
+        assert_eq!(
+            told(TWO_RULES, PLATFORM),
+            [
+                "tenants/acme.yaml:5:37: spec.environments.dev.quota.cpu: 9 is more than 8, the most that Environment dev gives; ask for less, or ask the platform team",
+                "tenants/acme.yaml:5:48: spec.environments.dev.quota.memory: \"0\" is no amount above zero: write it like 16Gi or 512Mi",
+                "tenants/acme.yaml:6:63: spec.members[1].name: \"jo\" is listed twice: keep the line with the role that is meant",
+                "tenants/acme.yaml:7:82: spec.services[0].runtime: there is no IntegrationRuntime \"mule\", only camel",
+            ]
+        );
+    }
+
+    #[test]
+    fn without_a_platform_its_names_and_bounds_are_nobodys_problem() {
+        let names = told(TWO_RULES, "{}");
+        assert_eq!(names.len(), 2, "{names:?}");
+        assert!(names[0].contains("above zero") && names[1].contains("listed twice"), "{names:?}");
+    }
+}

@@ -1,0 +1,236 @@
+//! An `imaas.yaml` and what surrounds it in, every problem out. Pure. It is read as the operator reads it, and rendered for each
+//! environment as the operator would, but for the image.
+
+use std::collections::BTreeMap;
+
+use imaas_operator::{
+    api::{Cause, Environment, IntegrationRuntime, ServiceDescriptor},
+    release::{ConfigFiles, Input, RenderError, render},
+    runtime::NoProfile,
+    yaml::{self, Problem},
+};
+use kube::ResourceExt;
+
+use crate::platform::{Platform, any_runtime};
+
+/// Stands for the image that CI will build.
+const DIGEST: &str = "sha256:0000000000000000000000000000000000000000000000000000000000000000";
+/// Stands for an environment without a patch, where the stages are not known.
+const ELSEWHERE: &str = "";
+
+/// What is checked, and beside what.
+pub struct Question<'a> {
+    /// The file.
+    pub text: &'a [u8],
+    /// The platform.
+    pub platform: &'a Platform,
+    /// Name of the runtime, where it is known.
+    pub runtime: Option<&'a str>,
+    /// Reads a directory of configuration, by its name.
+    pub config: &'a dyn Fn(&str) -> Result<ConfigFiles, String>,
+}
+
+/// Everything that is wrong, in the order of the file.
+pub fn problems(question: &Question<'_>) -> Vec<Problem> {
+    let descriptor = match yaml::descriptor(question.text) {
+        Ok(descriptor) => descriptor,
+        Err(problems) => return problems,
+    };
+    let mut found: Vec<Problem> = unknown_environments(question, &descriptor);
+    let stages = stages(question, &descriptor);
+    let mut told: BTreeMap<(String, String), Vec<&str>> = BTreeMap::new();
+    for stage in &stages {
+        if let Err(message) = rendered(question, &descriptor, stage) {
+            let (field, message) = match message.split_once(": ") {
+                Some((field, rest)) if !field.contains(' ') => (field, rest),
+                _ => ("", message.as_str()),
+            };
+            let top = field.split('.').next().unwrap_or_default();
+            let own = descriptor.environments.get(*stage).is_some_and(|patch| patch.contains_key(top));
+            let path = if own { format!("environments.{stage}.{field}") } else { field.to_owned() };
+            told.entry((path, message.to_owned())).or_default().push(stage);
+        }
+    }
+    for ((path, mut message), places) in told {
+        if places.len() < stages.len() && !path.starts_with("environments.") {
+            let places: Vec<_> =
+                places.iter().map(|name| if *name == ELSEWHERE { "others" } else { name }).collect();
+            message = format!("{message} (in {})", places.join(", "));
+        }
+        found.push(placed(question.text, path, message));
+    }
+    found.sort();
+    found
+}
+
+/// Where the descriptor is looked at: in every environment, or where they are not known in those that it names and the rest.
+fn stages<'a>(question: &'a Question<'_>, descriptor: &'a ServiceDescriptor) -> Vec<&'a str> {
+    if question.platform.knows_environments() {
+        let named = question.platform.environments.iter().filter_map(|one| one.metadata.name.as_deref());
+        return named.collect();
+    }
+    [ELSEWHERE].into_iter().chain(descriptor.environments.keys().map(String::as_str)).collect()
+}
+
+/// A patch for an environment that does not exist would silently never be used.
+fn unknown_environments(question: &Question<'_>, descriptor: &ServiceDescriptor) -> Vec<Problem> {
+    let known: Vec<String> = question.platform.environments.iter().map(ResourceExt::name_any).collect();
+    let is_unknown = |name: &&String| !known.is_empty() && !known.contains(name);
+    let told = |name: &String| {
+        let message = format!(
+            "there is no Environment {name:?}, so this is never used; there are {}",
+            known.join(", ")
+        );
+        placed(question.text, format!("environments.{name}"), message)
+    };
+    descriptor.environments.keys().filter(is_unknown).map(told).collect()
+}
+
+fn placed(text: &[u8], path: String, message: String) -> Problem {
+    let (line, column) = yaml::place(text, &path);
+    Problem { line, column, path, message }
+}
+
+/// What the operator would say of the descriptor in one environment.
+fn rendered(question: &Question<'_>, descriptor: &ServiceDescriptor, stage: &str) -> Result<(), String> {
+    let mut settings = yaml::settings(descriptor, stage)
+        .map_err(|problems| problems.first().map(|first| first.message.clone()).unwrap_or_default())?;
+    let known = runtime(question)?;
+    let assumed = any_runtime("any");
+    let environment: Option<&Environment> =
+        question.platform.environments.iter().find(|one| one.name_any() == stage);
+    if environment.is_none() {
+        settings.connects.clear();
+    }
+    let config = settings.config.as_deref().map(question.config).transpose()?;
+    let input = Input {
+        tenant: "tenant",
+        service: "service",
+        environment: stage,
+        settings: &settings,
+        runtime: known.unwrap_or(&assumed),
+        networks: environment.map_or(&[][..], |one| &one.spec.networks),
+        image_repository: "registry/tenant/service",
+        digest: DIGEST,
+        config: config.as_ref(),
+        commit: "",
+        build_id: "",
+        cause: Cause::Commit,
+    };
+    match render(&input) {
+        // Which versions there are is the runtime's to say.
+        Err(RenderError::Runtime(NoProfile::NoRange { .. })) if known.is_none() => Ok(()),
+        Err(error) => Err(error.to_string()),
+        Ok(_) => Ok(()),
+    }
+}
+
+fn runtime<'a>(question: &Question<'a>) -> Result<Option<&'a IntegrationRuntime>, String> {
+    let Some(name) = question.runtime.filter(|_| question.platform.knows_runtimes()) else { return Ok(None) };
+    let found = question.platform.runtimes.iter().find(|one| one.name_any() == name);
+    found.map(Some).ok_or_else(|| {
+        let known: Vec<_> = question.platform.runtimes.iter().map(ResourceExt::name_any).collect();
+        format!("there is no IntegrationRuntime {name:?}, only {}", known.join(", "))
+    })
+}
+
+/// Which checks are left out.
+pub fn notes(platform: &Platform, runtime: Option<&str>) -> Vec<String> {
+    let mut notes = Vec::new();
+    if !platform.knows_environments() {
+        notes.push("the platform's environments are not known, so the names under `environments` and the networks of `connects` are not checked: give --platform FILE or --cluster".to_owned());
+    }
+    if runtime.is_none() || !platform.knows_runtimes() {
+        notes.push("the runtime is not known, so its versions, ports, variables and place for `config` are not checked: give --runtime NAME, and --platform FILE or --cluster".to_owned());
+    }
+    notes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PLATFORM: &str = "
+{apiVersion: imaas.dev/v1alpha1, kind: Environment, metadata: {name: dev}, spec: {networks: [{name: erp, cidrs: [10.1.0.0/16]}]}}
+---
+{apiVersion: imaas.dev/v1alpha1, kind: Environment, metadata: {name: prod}, spec: {}}
+---
+{apiVersion: imaas.dev/v1alpha1, kind: IntegrationRuntime, metadata: {name: bare}, spec: {profiles: [{versions: '>=4', managementPorts: [{name: admin, port: 9000}]}]}}
+";
+
+    fn told(text: &str, platform: &str, runtime: Option<&str>) -> Vec<String> {
+        let mut known = Platform::default();
+        known.add(platform).unwrap();
+        let text = format!("apiVersion: imaas.dev/v1alpha1\nkind: ServiceDescriptor\n{text}");
+        let config = |name: &str| match name {
+            "config" => Ok(ConfigFiles::from([("a".to_owned(), Default::default())])),
+            _ => Err(format!("config: there is no directory {name:?}")),
+        };
+        let question = Question { text: text.as_bytes(), platform: &known, runtime, config: &config };
+        problems(&question).iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn what_only_shows_when_it_is_rendered_is_told_at_its_line() {
+        for (text, platform, runtime, expected) in [
+            ("type: api\n", PLATFORM, Some("bare"), "0:0: "),
+            (
+                "ports: [{name: x, port: 9000}]\n",
+                PLATFORM,
+                Some("bare"),
+                "3:8: ports: x 9000 is the name or number of one that the runtime keeps for its own management",
+            ),
+            (
+                "type: worker\nruntimeVersion: \"3\"\n",
+                PLATFORM,
+                Some("bare"),
+                "4:17: runtimeVersion: runtime bare has no profile for 3; it has >=4",
+            ),
+            (
+                "type: worker\nconfig: config\n",
+                PLATFORM,
+                Some("bare"),
+                "4:9: config: this runtime has no place for configuration files; remove `config`",
+            ),
+            ("type: worker\nconfig: conf\n", PLATFORM, None, "4:9: config: there is no directory \"conf\""),
+            (
+                "type: worker\nconnects: [erp]\n",
+                PLATFORM,
+                None,
+                "4:11: connects: \"erp\" is no network of this environment; it has none (in prod)",
+            ),
+            (
+                "type: worker\nenvironments:\n  prod: {scaling: {min: 2}}\n",
+                PLATFORM,
+                None,
+                "5:25: environments.prod.scaling.min: 2 instances, but this service never runs two at a time; set it to 1 or say `instances: many`",
+            ),
+            (
+                "type: worker\nenvironments:\n  prd: {}\n",
+                PLATFORM,
+                None,
+                "5:8: environments.prd: there is no Environment \"prd\", so this is never used; there are dev, prod",
+            ),
+            (
+                "type: worker\nenv: {A-B: x}\n",
+                "{}",
+                None,
+                "4:6: env: \"A-B\" must be letters, digits and `_`, and not begin with a digit",
+            ),
+        ] {
+            let problems = told(text, platform, runtime);
+            if expected == "0:0: " {
+                assert!(problems[0].contains("ports: an api needs one"), "{problems:?}");
+            } else {
+                assert_eq!(problems, [expected], "{text}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_not_known_is_not_a_problem() {
+        let text = "runtimeVersion: 4.4.0-rc1\nconnects: [erp]\nconfig: config\nenvironments: {qa: {scaling: {min: 3}}}\n";
+        assert_eq!(told(text, "{}", Some("bare")), [""; 0]);
+        assert_eq!(notes(&Platform::default(), Some("bare")).len(), 2);
+    }
+}

@@ -1,0 +1,65 @@
+//! `kubectl imaas`: the front door for those who write tenant files and services.
+//!
+//! ```text
+//! PATH -> subject -> check | plan -> render       (rules: the operator's own, by its library)
+//! ```
+//! IO: [`subject`], [`working`], [`history`], [`around`], [`cluster`], [`output`], and the `run` of each command. The rest is
+//! pure. Statuses: 0 fine, 1 problems found, 2 usage or something cannot be read.
+
+mod args;
+mod around;
+mod check;
+mod cluster;
+mod create;
+mod descriptor;
+mod history;
+mod output;
+mod plan;
+mod platform;
+mod subject;
+mod validate;
+mod working;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use imaas_operator::yaml;
+
+use args::{Cli, Command, SchemaKind, ServiceCommand, TenantCommand};
+
+/// What a command found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Outcome {
+    /// Nothing is wrong.
+    Fine,
+    /// A file is wrong, or something is held.
+    Problems,
+}
+
+fn main() -> ExitCode {
+    match run(Cli::parse().command) {
+        Ok(Outcome::Fine) => ExitCode::SUCCESS,
+        Ok(Outcome::Problems) => ExitCode::from(1),
+        Err(error) => {
+            output::complain(&format!("error: {error:#}"));
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn run(command: Command) -> anyhow::Result<Outcome> {
+    match command {
+        Command::Tenant(TenantCommand::New(options)) => create::tenant::run(&options),
+        Command::Service(ServiceCommand::New(options)) => create::service::run(&options),
+        Command::Validate(options) => validate::run(&options),
+        Command::Plan(options) => plan::run(&options),
+        Command::Schema(options) => {
+            let schema = match options.kind {
+                SchemaKind::Tenant => yaml::tenant_schema(),
+                SchemaKind::Descriptor => yaml::descriptor_schema(),
+            };
+            output::print(&format!("{schema:#}\n"))?;
+            Ok(Outcome::Fine)
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! IO: standard output and error, and whether they take colour.
+
+use std::io::{self, IsTerminal, Write};
+
+/// Colours of a text, or none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Style {
+    /// Is the reader a terminal that wants colour?
+    pub coloured: bool,
+}
+
+/// What a part of a text means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Meaning {
+    /// Comes.
+    Good,
+    /// Changes, or wants a look.
+    Attention,
+    /// Goes, or is wrong.
+    Bad,
+    /// Less important than the rest.
+    Aside,
+    /// More important than the rest.
+    Heading,
+}
+
+impl Style {
+    /// For standard output: colour on a terminal, unless `NO_COLOR` is set (<https://no-color.org>).
+    pub fn of_stdout() -> Self {
+        let is_set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+        let is_dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+        Self { coloured: io::stdout().is_terminal() && !is_set("NO_COLOR") && !is_dumb }
+    }
+
+    /// `text` in the colour of its meaning.
+    pub fn paint(self, meaning: Meaning, text: &str) -> String {
+        if !self.coloured || text.is_empty() {
+            return text.to_owned();
+        }
+        let code = match meaning {
+            Meaning::Good => "32",
+            Meaning::Attention => "33",
+            Meaning::Bad => "31",
+            Meaning::Aside => "2",
+            Meaning::Heading => "1",
+        };
+        format!("\x1b[{code}m{text}\x1b[0m")
+    }
+}
+
+/// Writes to standard output. A reader that went away (`| head`) is no failure.
+pub fn print(text: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        other => other,
+    }
+}
+
+/// Writes to standard error; there is nobody to tell when that fails.
+pub fn complain(text: &str) {
+    let _ = writeln!(io::stderr().lock(), "{text}");
+}
+
+/// `text` from a file, on one line and without what would steer a terminal or hide from the reader.
+pub fn plain(text: &str) -> String {
+    let hides = |c: char| {
+        c.is_control()
+            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+    };
+    text.chars().map(|c| if hides(c) { '\u{fffd}' } else { c }).collect()
+}
+
+/// `1 tenant`, `2 tenants`.
+pub fn count(number: usize, one: &str) -> String {
+    match (number, one.strip_suffix('y')) {
+        (1, _) => format!("1 {one}"),
+        (_, Some(stem)) => format!("{number} {stem}ies"),
+        (_, None) => format!("{number} {one}s"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_file_says_cannot_steer_the_terminal() {
+        assert_eq!(plain("a\x1b[31mb\nc\u{202e}d"), "a\u{fffd}[31mb\u{fffd}c\u{fffd}d");
+    }
+
+    #[test]
+    fn only_a_terminal_gets_colour() {
+        assert_eq!(Style { coloured: false }.paint(Meaning::Bad, "x"), "x");
+        assert_eq!(Style { coloured: true }.paint(Meaning::Bad, "x"), "\x1b[31mx\x1b[0m");
+    }
+}

@@ -1,0 +1,340 @@
+//! What is, beside what is to be: the plan. Pure. Which tenant is applied, kept, gone or refused is the operator's own plan; here it
+//! is told with all that it means.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use imaas_operator::{
+    api::Tenant,
+    environment,
+    names::{MANUAL, ORPHANED},
+    source::plan::{self as operators, allowed_to_vanish, origin},
+    tenant::validate::{ValidTenant, validate},
+};
+use kube::ResourceExt;
+use serde::Serialize;
+
+use super::{
+    items::{Item, Kind, items},
+    rename::renames,
+    retirement,
+};
+use crate::{
+    check::{Examined, Told},
+    output::plain,
+    platform::Platform,
+};
+
+/// What happens to something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Action {
+    /// It comes.
+    Create,
+    /// It changes in place.
+    Change,
+    /// It goes at once.
+    Remove,
+    /// It goes by the stages of retirement.
+    Retire,
+    /// Nothing happens to it until somebody acts.
+    Hold,
+}
+
+/// What is told about a change, and to programs.
+#[derive(Debug, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Plan {
+    /// With what the files were compared.
+    pub against: String,
+    /// Its commit, where it is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub commit: Option<String>,
+    /// Tenants by what happens to them.
+    pub summary: Summary,
+    /// What a reviewer must not miss.
+    pub warnings: Vec<String>,
+    /// Those to which something happens, by name.
+    pub tenants: Vec<TenantPlan>,
+    /// What was left out, or may mislead.
+    pub notes: Vec<String>,
+}
+
+/// Counts of tenants.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Summary {
+    /// New ones.
+    pub create: usize,
+    /// Changed ones.
+    pub change: usize,
+    /// Those that are gone.
+    pub retire: usize,
+    /// Those of which all or a part waits for somebody.
+    pub hold: usize,
+    /// The others.
+    pub unchanged: usize,
+}
+
+/// One tenant.
+#[derive(Debug, Serialize)]
+pub struct TenantPlan {
+    /// Its name.
+    pub name: String,
+    /// What happens to it as a whole.
+    pub action: Action,
+    /// Sentences for the reader.
+    pub told: Vec<String>,
+    /// What changes in it.
+    pub changes: Vec<Change>,
+    /// What is wrong with its file.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub problems: Vec<Told>,
+}
+
+/// One thing that changes.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub struct Change {
+    /// What happens to it.
+    pub action: Action,
+    /// What it is.
+    pub kind: Kind,
+    /// Its name.
+    pub name: String,
+    /// What differs.
+    pub fields: Vec<Field>,
+}
+
+/// One difference.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub struct Field {
+    /// Its name.
+    pub name: String,
+    /// As it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub before: Option<String>,
+    /// As it is to be.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub after: Option<String>,
+}
+
+/// What is.
+#[derive(Debug)]
+pub struct Before<'a> {
+    /// All Tenants, of whatever origin.
+    pub existing: &'a [Arc<Tenant>],
+    /// The origin of those that the files decide about.
+    pub source: &'a str,
+}
+
+impl Plan {
+    /// Does something wait for somebody?
+    pub fn holds(&self) -> bool {
+        self.summary.hold > 0
+    }
+
+    /// The part about one tenant.
+    pub fn of_one(mut self, name: &str) -> Self {
+        let all = std::mem::take(&mut self.tenants);
+        self.summary = Summary::default();
+        match all.into_iter().find(|tenant| tenant.name == name) {
+            Some(tenant) => self.add(tenant),
+            None => self.summary.unchanged = 1,
+        }
+        self
+    }
+}
+
+/// The plan. `path` makes a path of a tenant file's name.
+pub fn difference(
+    before: &Before<'_>,
+    after: &Examined,
+    platform: &Platform,
+    path: impl Fn(&str) -> String,
+) -> Plan {
+    let Before { existing, source } = before;
+    let operators = operators::plan(source, &after.checked, existing);
+    let own: BTreeMap<String, &Tenant> = existing
+        .iter()
+        .filter(|tenant| origin(tenant) == *source)
+        .map(|tenant| (tenant.name_any(), tenant.as_ref()))
+        .collect();
+    let stages = environment::check(&platform.assuming(own.values().copied()).environments);
+    let space =
+        |tenant: &Tenant| platform.knows_environments().then(|| validate(tenant, &stages).ok()).flatten();
+    let conflicts: BTreeMap<&String, &String> =
+        operators.conflict.iter().map(|(name, of)| (name, of)).collect();
+    let orphans: BTreeSet<&String> = operators.orphan.iter().collect();
+    let files = after.checked.valid.keys().chain(after.checked.broken.keys());
+    let names: BTreeSet<&String> = own.keys().chain(files).collect();
+    let mut plan = Plan::default();
+    for name in names {
+        let was = own.get(name).copied();
+        let planned = if let Some(of) = conflicts.get(name) {
+            Some(taken(name, of))
+        } else if after.checked.broken.contains_key(name) {
+            Some(broken(name, was.is_some(), after.told_of(name, &path)))
+        } else if let Some(was) = was.filter(|_| orphans.contains(name)) {
+            let held = operators.too_many_gone.then(|| (operators.orphan.len(), own.len()));
+            Some(gone(was, space(was).as_ref(), held))
+        } else {
+            let now = after.checked.valid.get(name);
+            let now_space = after.valid.get(name).filter(|_| platform.knows_environments());
+            now.and_then(|now| changed(was.map(|was| (was, space(was))), (now, now_space)))
+        };
+        match planned {
+            Some(tenant) => plan.add(tenant),
+            None => plan.summary.unchanged += 1,
+        }
+    }
+    let now: BTreeMap<String, &Tenant> =
+        after.checked.valid.iter().map(|(name, now)| (name.clone(), now)).collect();
+    // A tenant whose file cannot be read is not gone.
+    let known = own.into_iter().filter(|(name, _)| !after.checked.broken.contains_key(name)).collect();
+    plan.warnings = renames(&known, &now);
+    plan
+}
+
+impl Plan {
+    fn add(&mut self, tenant: TenantPlan) {
+        let summary = &mut self.summary;
+        match tenant.action {
+            Action::Create => summary.create += 1,
+            Action::Change | Action::Remove => summary.change += 1,
+            Action::Retire => summary.retire += 1,
+            Action::Hold => {}
+        }
+        let holds = |change: &Change| change.action == Action::Hold;
+        if tenant.action == Action::Hold || tenant.changes.iter().any(holds) {
+            summary.hold += 1;
+        }
+        self.tenants.push(tenant);
+    }
+}
+
+fn taken(name: &str, origin: &str) -> TenantPlan {
+    let by = if origin == MANUAL {
+        "a Tenant of this name was applied by hand".to_owned()
+    } else {
+        format!("a Tenant of this name comes from TenantSource {}", plain(origin))
+    };
+    let told =
+        vec![format!("held: {by}, and is not touched: choose another name, or remove that one first.")];
+    TenantPlan {
+        name: name.to_owned(),
+        action: Action::Hold,
+        told,
+        changes: Vec::new(),
+        problems: Vec::new(),
+    }
+}
+
+fn broken(name: &str, is_there: bool, problems: Vec<Told>) -> TenantPlan {
+    let told = if is_there {
+        "held: its file is invalid, so it keeps what it has and gets nothing of this change."
+    } else {
+        "held: its file is invalid, so it is not created."
+    };
+    let told = vec![told.to_owned()];
+    TenantPlan { name: name.to_owned(), action: Action::Hold, told, changes: Vec::new(), problems }
+}
+
+fn gone(was: &Tenant, space: Option<&ValidTenant>, held: Option<(usize, usize)>) -> TenantPlan {
+    let action = if held.is_some() { Action::Hold } else { Action::Retire };
+    let goes = |item: &Item| matches!(item.kind, Kind::Namespace | Kind::Service);
+    let changes = items(was, space).into_iter().filter(goes).map(|item| Change {
+        action,
+        kind: item.kind,
+        name: item.name,
+        fields: Vec::new(),
+    });
+    let mut told =
+        vec![held.map_or_else(retirement::tenant, |(gone, of)| retirement::held_tenants(gone, of))];
+    told.extend(was.annotations().get(ORPHANED).map(|since| retirement::already(&plain(since))));
+    TenantPlan { name: was.name_any(), action, told, changes: changes.collect(), problems: Vec::new() }
+}
+
+/// A tenant that the files say, beside what it is; nothing where that is the same.
+fn changed(
+    was: Option<(&Tenant, Option<ValidTenant>)>,
+    (now, now_space): (&Tenant, Option<&ValidTenant>),
+) -> Option<TenantPlan> {
+    let old = was.as_ref().map(|(was, space)| items(was, space.as_ref())).unwrap_or_default();
+    let new = items(now, now_space);
+    let mut changes = changes(&old, &new);
+    let mut told = Vec::new();
+    if let Some((was, space)) = &was {
+        let (all, left) = (running(was, space.as_ref()), running(now, now_space));
+        let gone = all.difference(&left).count();
+        if gone > allowed_to_vanish(all.len()) {
+            changes
+                .iter_mut()
+                .filter(|change| change.action == Action::Retire)
+                .for_each(|change| change.action = Action::Hold);
+            told.push(retirement::held_services(gone, all.len()));
+        } else if changes.iter().any(|change| change.action == Action::Retire) {
+            told.push(retirement::part());
+        }
+        if was.annotations().contains_key(ORPHANED) {
+            told.push(retirement::BACK.to_owned());
+        }
+        if changes.is_empty() && told.is_empty() {
+            return None;
+        }
+    }
+    let action = if was.is_some() { Action::Change } else { Action::Create };
+    Some(TenantPlan { name: now.name_any(), action, told, changes, problems: Vec::new() })
+}
+
+/// Each service in each environment; where these are not known, each service.
+fn running<'a>(tenant: &'a Tenant, space: Option<&'a ValidTenant>) -> BTreeSet<(&'a str, &'a str)> {
+    let stages: Vec<&str> = match space {
+        Some(space) => space.environments.iter().map(|one| one.environment.as_str()).collect(),
+        None => vec![""],
+    };
+    let names = tenant.spec.services.iter().map(|entry| entry.name.as_str());
+    names.flat_map(|name| stages.iter().map(move |stage| (name, *stage))).collect()
+}
+
+fn changes(old: &[Item], new: &[Item]) -> Vec<Change> {
+    let twin = |among: &[Item], item: &Item| {
+        among.iter().find(|other| other.kind == item.kind && other.name == item.name).cloned()
+    };
+    let mut changes = Vec::new();
+    for item in new {
+        let (action, before) = match twin(old, item) {
+            Some(before) if before == *item => continue,
+            Some(before) => (Action::Change, before.fields),
+            None => (Action::Create, Vec::new()),
+        };
+        changes.push(Change {
+            action,
+            kind: item.kind,
+            name: item.name.clone(),
+            fields: fields(&before, &item.fields),
+        });
+    }
+    for item in old.iter().filter(|item| twin(new, item).is_none()) {
+        let action = match item.kind {
+            Kind::Namespace | Kind::Service => Action::Retire,
+            Kind::Contact | Kind::Environment | Kind::Member => Action::Remove,
+        };
+        changes.push(Change { action, kind: item.kind, name: item.name.clone(), fields: Vec::new() });
+    }
+    changes.sort_by_key(|change| change.kind);
+    changes
+}
+
+fn fields(before: &[(String, String)], after: &[(String, String)]) -> Vec<Field> {
+    let value = |among: &[(String, String)], name: &str| {
+        among.iter().find(|(other, _)| other == name).map(|(_, value)| value.clone())
+    };
+    let lost = before.iter().filter(|(name, _)| value(after, name).is_none());
+    after
+        .iter()
+        .chain(lost)
+        .map(|(name, _)| Field { name: name.clone(), before: value(before, name), after: value(after, name) })
+        .filter(|field| field.before != field.after)
+        .collect()
+}

@@ -1,0 +1,130 @@
+//! A tenant as a list of what it has. Pure.
+
+use std::fmt;
+
+use imaas_operator::{
+    api::{Member, Quota, ServiceEntry, Tenant},
+    names::home_namespace,
+    tenant::validate::{ValidSpace, ValidTenant},
+};
+use kube::ResourceExt;
+use serde::Serialize;
+
+use crate::output::plain;
+
+/// What a tenant has, in the order in which it is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Kind {
+    /// How to reach it.
+    Contact,
+    /// What its file says of an environment, where the environments themselves are not known.
+    Environment,
+    /// A namespace with its quota.
+    Namespace,
+    /// Somebody with a role.
+    Member,
+    /// A service.
+    Service,
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Contact => "contact",
+            Self::Environment => "environment",
+            Self::Namespace => "namespace",
+            Self::Member => "member",
+            Self::Service => "service",
+        })
+    }
+}
+
+/// One thing that a tenant has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Item {
+    /// What it is.
+    pub kind: Kind,
+    /// Unique among its kind; empty of the only one.
+    pub name: String,
+    /// What may differ, by name.
+    pub fields: Vec<(String, String)>,
+}
+
+impl Item {
+    fn new(kind: Kind, name: &str, fields: Vec<(String, String)>) -> Self {
+        let fields = fields.into_iter().map(|(name, value)| (plain(&name), plain(&value))).collect();
+        Self { kind, name: plain(name), fields }
+    }
+}
+
+/// Everything of `tenant`. `space` is what the platform makes of it; without it, what its file says.
+pub fn items(tenant: &Tenant, space: Option<&ValidTenant>) -> Vec<Item> {
+    let spec = &tenant.spec;
+    let contact = spec.contact.as_ref().map(|contact| Item::new(Kind::Contact, "", vec![field("", contact)]));
+    let mut items: Vec<Item> = contact.into_iter().collect();
+    match space {
+        Some(space) => items.extend(namespaces(space)),
+        None => {
+            items.push(Item::new(Kind::Namespace, &home_namespace(&tenant.name_any()), Vec::new()));
+            items.extend(spec.environments.iter().map(|(name, own)| {
+                let mut fields = own.quota.as_ref().map(quota).unwrap_or_default();
+                if own.omit {
+                    fields.push(field("omit", "true"));
+                }
+                Item::new(Kind::Environment, name, fields)
+            }));
+        }
+    }
+    items.extend(spec.members.iter().map(member));
+    items.extend(spec.services.iter().map(service));
+    items
+}
+
+fn namespaces(space: &ValidTenant) -> Vec<Item> {
+    let mut items = vec![Item::new(Kind::Namespace, &home_namespace(&space.name), Vec::new())];
+    for ValidSpace { environment: _, namespace, promotes_from, quota, members: _, networks: _ } in
+        &space.environments
+    {
+        let mut fields = vec![
+            field("cpu", &quota.cpu.0),
+            field("memory", &quota.memory.0),
+            field("pods", &quota.pods.to_string()),
+        ];
+        fields.extend(promotes_from.as_ref().map(|from| field("images from", from)));
+        items.push(Item::new(Kind::Namespace, namespace, fields));
+    }
+    items.extend(space.held.iter().map(|held| {
+        let why = format!("until the platform team mends Environment {}", held.environment);
+        Item::new(Kind::Namespace, &held.namespace, vec![field("stays as it is", &why)])
+    }));
+    items
+}
+
+fn quota(quota: &Quota) -> Vec<(String, String)> {
+    let Quota { cpu, memory, pods } = quota;
+    let cpu = cpu.as_ref().map(|cpu| field("cpu", &cpu.0));
+    let memory = memory.as_ref().map(|memory| field("memory", &memory.0));
+    cpu.into_iter().chain(memory).chain(pods.map(|pods| field("pods", &pods.to_string()))).collect()
+}
+
+fn member(member: &Member) -> Item {
+    let Member { kind, name, namespace, role } = member;
+    let of = namespace.as_ref().map(|namespace| format!("{namespace}/")).unwrap_or_default();
+    Item::new(Kind::Member, &format!("{kind:?} {of}{name}"), vec![field("role", role.as_str())])
+}
+
+fn service(entry: &ServiceEntry) -> Item {
+    let spec = &entry.spec;
+    let mut fields = vec![field("runtime", &spec.runtime), field("repository", &spec.repository.url)];
+    fields.extend(spec.path.as_ref().map(|path| field("path", path)));
+    fields.extend(spec.repository.credentials.as_ref().map(|name| field("credentials", name)));
+    fields.extend(
+        spec.branches.iter().map(|(environment, branch)| field(&format!("branch in {environment}"), branch)),
+    );
+    Item::new(Kind::Service, &entry.name, fields)
+}
+
+fn field(name: &str, value: &str) -> (String, String) {
+    (name.to_owned(), value.to_owned())
+}

@@ -1,0 +1,167 @@
+//! `plan`: what a change of tenant files would do.
+//!
+//! ```text
+//! working tree -> check \
+//!                        difference (with items, rename, retirement) -> render
+//! Git or the cluster    /
+//! ```
+
+mod difference;
+mod items;
+mod rename;
+mod render;
+mod retirement;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use anyhow::{Result, bail};
+use imaas_operator::{
+    api::{Tenant, TenantSource, TenantSpec},
+    names::MANUAL,
+    source::plan as operators,
+};
+use kube::ResourceExt;
+
+use crate::{
+    Outcome,
+    args::{self, PlanOutput},
+    around,
+    check::{Examined, examine},
+    cluster::{self, Live},
+    history::{Base, Clone},
+    output::{self, Style},
+    platform::Platform,
+    subject::{self, Subject, Tenants, shown},
+    working,
+};
+use difference::{Before, Plan, difference};
+
+/// What `--against` says for the cluster.
+const CLUSTER: &str = "cluster";
+/// Stands for the TenantSource, where only Git is looked at.
+const SOURCE: &str = "this repository";
+
+/// IO: looks, compares, and tells.
+pub fn run(options: &args::Plan) -> Result<Outcome> {
+    let plan = match options.against.as_deref() {
+        Some(CLUSTER) => against_cluster(options)?,
+        reference => against_git(options, reference)?,
+    };
+    output::print(&match options.output {
+        PlanOutput::Text => render::text(&plan, Style::of_stdout()),
+        PlanOutput::Json => serde_json::to_string_pretty(&plan)? + "\n",
+        PlanOutput::Markdown => render::markdown(&plan),
+    })?;
+    Ok(if plan.holds() { Outcome::Problems } else { Outcome::Fine })
+}
+
+fn against_cluster(options: &args::Plan) -> Result<Plan> {
+    let (tenants, only) = whole(tenants(options, |_| false)?);
+    let Live { platform, tenants: existing, sources } = cluster::live(options.around.context.as_deref())?;
+    let platform = if options.around.platform.is_some() {
+        around::platform(&options.around, Some(&tenants.repository()))?
+    } else {
+        platform
+    };
+    let source = source(options.source.as_deref(), &sources)?;
+    let after = examine(&working::tenant_files(&tenants)?, &platform, &around::urls(&options.around));
+    let plan = difference(&Before { existing: &existing, source: &source }, &after, &platform, |file| {
+        tenants.path(file)
+    });
+    let notes = notes(&platform, Vec::new());
+    Ok(Plan { against: format!("the cluster, TenantSource {source}"), notes, ..narrowed(plan, only) })
+}
+
+fn against_git(options: &args::Plan, reference: Option<&str>) -> Result<Plan> {
+    let clone = Clone::holding(&options.path)?;
+    let base = clone.base(reference)?;
+    let has_files = |tenants: &Tenants| {
+        clone
+            .tenant_files(&base, tenants)
+            .is_ok_and(|files| files.regular.keys().any(|name| name.ends_with(".yaml")))
+    };
+    let (tenants, only) = whole(tenants(options, has_files)?);
+    let platform = around::platform(&options.around, Some(&tenants.repository()))?;
+    let urls = around::urls(&options.around);
+    let was = examine(&clone.tenant_files(&base, &tenants)?, &platform, &urls);
+    let after = examine(&working::tenant_files(&tenants)?, &platform, &urls);
+    let Base { name, commit, notes: mut told } = base;
+    let existing = existing(&was, &name, &mut told);
+    let plan = difference(&Before { existing: &existing, source: SOURCE }, &after, &platform, |file| {
+        tenants.path(file)
+    });
+    Ok(Plan { against: name, commit, notes: notes(&platform, told), ..narrowed(plan, only) })
+}
+
+/// What the operator made of the files as they were. A broken one may have been good before: it counts as there.
+fn existing(was: &Examined, name: &str, notes: &mut Vec<String>) -> Vec<Arc<Tenant>> {
+    let mut checked = was.checked.clone();
+    for tenant in checked.broken.keys() {
+        checked.valid.entry(tenant.clone()).or_insert_with(|| Tenant::new(tenant, TenantSpec::default()));
+        notes.push(format!(
+            "the file of {tenant} was invalid at {name}: what {tenant} has is not known, so all of it shows as new"
+        ));
+    }
+    checked.broken.clear();
+    let applied = operators::plan(SOURCE, &checked, &[]).desired(SOURCE, "", &[]);
+    applied.into_iter().map(Arc::new).collect()
+}
+
+/// The tenant files that PATH means, also where they are gone from the working tree.
+fn tenants(options: &args::Plan, was_there: impl Fn(&Tenants) -> bool) -> Result<Tenants> {
+    let path = subject::tidy(&options.path);
+    let found = match subject::find(&path) {
+        Ok(Subject::Tenants(tenants)) => return Ok(tenants),
+        found => found,
+    };
+    let whole = |directory| Tenants { directory, only: None };
+    let gone = [Some(whole(path.join(subject::TENANTS))), Some(whole(path.clone())), Tenants::one(&path)];
+    if let Some(tenants) = gone.into_iter().flatten().find(was_there) {
+        return Ok(tenants);
+    }
+    found?;
+    bail!(
+        "{} holds no tenant files, and a plan is of those; for a service use `kubectl imaas validate`",
+        shown(&path)
+    )
+}
+
+/// The whole directory, since how much is gone at once counts, and the only tenant that is asked for.
+fn whole(tenants: Tenants) -> (Tenants, Option<String>) {
+    let name = tenants.only.as_ref().map(|file| file.split('.').next().unwrap_or(file).to_owned());
+    (Tenants { only: None, ..tenants }, name)
+}
+
+fn narrowed(plan: Plan, only: Option<String>) -> Plan {
+    match only {
+        Some(name) => plan.of_one(&name),
+        None => plan,
+    }
+}
+
+/// The origin of this repository's tenants in the cluster.
+fn source(asked: Option<&str>, sources: &[TenantSource]) -> Result<String> {
+    let names: Vec<String> = sources.iter().map(ResourceExt::name_any).collect();
+    match (asked, names.as_slice()) {
+        (Some(name), _) if name == MANUAL || names.iter().any(|known| known == name) => Ok(name.to_owned()),
+        (Some(name), _) => bail!("--source: there is no TenantSource {name:?}, only {}", names.join(", ")),
+        (None, [only]) => Ok(only.clone()),
+        (None, []) => bail!(
+            "the cluster has no TenantSource: with --source manual the Tenants are compared that were applied by hand"
+        ),
+        (None, _) => bail!("--source: say which TenantSource is this repository: {}", names.join(", ")),
+    }
+}
+
+fn notes(platform: &Platform, mut notes: Vec<String>) -> Vec<String> {
+    notes.extend(platform.notes());
+    if !platform.knows_environments() {
+        notes.push(
+            "namespaces and quotas are those of the file only, since the environments are not known"
+                .to_owned(),
+        );
+    }
+    notes
+}

@@ -1,0 +1,137 @@
+//! A report in the words of people and of GitHub Actions. Pure.
+
+use std::{collections::BTreeSet, fmt::Write};
+
+use super::Report;
+use crate::{
+    check::Told,
+    output::{Meaning, Style, count, plain},
+};
+
+/// The longest quoted line, in characters.
+const QUOTE: usize = 160;
+
+/// For people: each problem with its line, then one line of summary, then what was not checked.
+pub fn text(report: &Report, style: Style) -> String {
+    let mut out = String::new();
+    for problem in &report.problems {
+        let place = style.paint(Meaning::Heading, &problem.place());
+        // Writing to a String cannot fail.
+        let _ = writeln!(out, "{place}: {}", problem.sentence());
+        out += &quoted(problem, style);
+    }
+    let Report { checked, platform, problems, notes } = report;
+    let beside = platform.as_ref().map(|from| format!(", beside {from}")).unwrap_or_default();
+    if problems.is_empty() {
+        let _ = writeln!(out, "{checked}{beside}: {}", style.paint(Meaning::Good, "no problems"));
+    } else {
+        let files: BTreeSet<&str> = problems.iter().map(|problem| problem.file.as_str()).collect();
+        let found = format!("{} in {}", count(problems.len(), "problem"), count(files.len(), "file"));
+        let _ = writeln!(out, "\n{} ({checked}{beside})", style.paint(Meaning::Bad, &found));
+    }
+    for note in notes {
+        let _ = writeln!(out, "{} {note}", style.paint(Meaning::Attention, "not checked:"));
+    }
+    out
+}
+
+/// The line, and a mark below the place.
+fn quoted(problem: &Told, style: Style) -> String {
+    let Some(line) = &problem.quote else { return String::new() };
+    let shown: String = plain(&line.replace('\t', " ")).chars().take(QUOTE).collect();
+    let number = problem.line.to_string();
+    let margin = " ".repeat(number.len());
+    let mut out = format!("  {} {shown}\n", style.paint(Meaning::Aside, &format!("{number} |")));
+    let before = (problem.column as usize).saturating_sub(1);
+    if before < QUOTE {
+        let mark = style.paint(Meaning::Bad, "^");
+        let _ = writeln!(
+            out,
+            "  {} {}{mark}",
+            style.paint(Meaning::Aside, &format!("{margin} |")),
+            " ".repeat(before)
+        );
+    }
+    out
+}
+
+/// Workflow commands: `::error file=…,line=…,col=…::…`. `path` makes the path that GitHub knows.
+pub fn github(report: &Report, path: impl Fn(&str) -> String) -> String {
+    let mut out = String::new();
+    for problem in &report.problems {
+        let mut place = format!("file={}", property(&path(&problem.file)));
+        if problem.line > 0 {
+            let _ = write!(place, ",line={},col={}", problem.line, problem.column);
+        }
+        let _ = writeln!(out, "::error {place}::{}", message(&problem.sentence()));
+    }
+    for note in &report.notes {
+        let _ = writeln!(out, "::warning ::{}", message(&format!("not checked: {note}")));
+    }
+    let _ = writeln!(out, "{}: {}", report.checked, count(report.problems.len(), "problem"));
+    out
+}
+
+/// As GitHub's runner takes it back apart.
+fn message(text: &str) -> String {
+    text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A")
+}
+
+fn property(text: &str) -> String {
+    message(text).replace(':', "%3A").replace(',', "%2C")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report() -> Report {
+        let told = |line, column, field: &str, message: &str, quote: Option<&str>| Told {
+            file: "tenants/acme.yaml".into(),
+            line,
+            column,
+            field: field.into(),
+            message: message.into(),
+            quote: quote.map(Into::into),
+        };
+        let unknown = "unknown field, did you mean \"runtime\"?";
+        let problems = vec![
+            told(14, 7, "spec.services[0].runtme", unknown, Some("      runtme: camel")),
+            told(0, 0, "", "100% wrong\n::error", None),
+        ];
+        let notes = vec!["nothing is known".to_owned()];
+        Report {
+            checked: "2 tenants, 3 services".into(),
+            platform: Some("platform.yaml".into()),
+            problems,
+            notes,
+        }
+    }
+
+    #[test]
+    fn people_see_the_line_and_what_to_write() {
+        insta::assert_snapshot!(text(&report(), Style::default()));
+    }
+
+    #[test]
+    fn all_well_is_one_line() {
+        let well = Report { problems: Vec::new(), notes: Vec::new(), ..report() };
+        assert_eq!(
+            text(&well, Style::default()),
+            "2 tenants, 3 services, beside platform.yaml: no problems\n"
+        );
+    }
+
+    #[test]
+    fn annotations_are_escaped_as_github_reads_them() {
+        let told = github(&report(), |file| format!("a:b,{file}"));
+        let lines: Vec<_> = told.lines().collect();
+        assert_eq!(
+            lines[0],
+            "::error file=a%3Ab%2Ctenants/acme.yaml,line=14,col=7::spec.services[0].runtme: unknown field, did you mean \"runtime\"?"
+        );
+        assert_eq!(lines[1], "::error file=a%3Ab%2Ctenants/acme.yaml::100%25 wrong%0A::error");
+        assert_eq!(lines[2], "::warning ::not checked: nothing is known");
+        assert_eq!(lines.len(), 4);
+    }
+}

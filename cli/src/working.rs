@@ -1,0 +1,141 @@
+//! IO: files of the working tree, read by the rules by which the operator reads a commit: regular files with plain names only.
+
+use std::{
+    collections::BTreeMap,
+    fs::{self, File},
+    io::{self, Read},
+    path::Path,
+};
+
+use anyhow::{Context, Result};
+use imaas_operator::{
+    git::{self, Directory, names},
+    release::ConfigFiles,
+    service::resolve,
+    source::{
+        LIMITS,
+        parse::{ENDING, Files, SourceFile},
+    },
+};
+
+use crate::subject::{Tenants, shown, shown_path};
+
+/// The most files of a configuration, as in the operator.
+const CONFIG_FILES: usize = 500;
+
+/// The tenant files of a directory; none where there is no such directory any more.
+pub fn tenant_files(tenants: &Tenants) -> Result<Files> {
+    let mut files = Files::default();
+    let directory = shown_path(&tenants.directory);
+    let entries = match fs::read_dir(directory) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(files),
+        Err(error) => return Err(error).with_context(|| format!("cannot read {}", shown(directory))),
+    };
+    for entry in entries {
+        let entry = entry.with_context(|| format!("cannot read {}", shown(directory)))?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if tenants.only.as_ref().is_some_and(|only| *only != name) {
+            continue;
+        }
+        let kind = entry.file_type()?;
+        if let Some(problem) = names::entry_problem(entry.file_name().as_encoded_bytes()) {
+            files.unreadable.push((name, problem));
+        } else if kind.is_symlink() {
+            files.unreadable.push((name, "is a symbolic link"));
+        } else if kind.is_file() {
+            // What is no tenant file counts by its name only.
+            let content = if name.ends_with(ENDING) {
+                read(&entry.path()).with_context(|| format!("cannot read {}", entry.path().display()))?
+            } else {
+                Vec::new()
+            };
+            files.regular.insert(name, SourceFile { blob: String::new(), content });
+        }
+    }
+    Ok(files)
+}
+
+/// A file, up to what the operator would read and a byte more, so that it shows as too large.
+pub fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let mut content = Vec::new();
+    File::open(path)?.take(LIMITS.file_bytes + 1).read_to_end(&mut content)?;
+    Ok(content)
+}
+
+/// The files of a `config` directory, or what is wrong with it.
+pub fn config_files(service: &Path, directory: &str) -> Result<ConfigFiles, String> {
+    if !Path::new(directory).components().all(|part| matches!(part, std::path::Component::Normal(_))) {
+        return Err(format!("config: {directory:?} is not a plain path below imaas.yaml's directory"));
+    }
+    let root = service.join(directory);
+    let is_there = fs::symlink_metadata(&root).is_ok_and(|found| found.is_dir());
+    if !is_there {
+        return Err(format!(
+            "config: there is no directory {directory:?} beside imaas.yaml; Git keeps no empty one, so put a file into it"
+        ));
+    }
+    let mut read = Directory { files: BTreeMap::new(), ignored: Vec::new() };
+    walk(&root, "", &mut read).map_err(|error| format!("config: cannot read {directory}: {error}"))?;
+    if read.files.len() > CONFIG_FILES {
+        return Err(format!("config: {directory} has more than {CONFIG_FILES} files"));
+    }
+    resolve::config(directory, read).map_err(|problem| problem.message)
+}
+
+fn walk(directory: &Path, prefix: &str, read: &mut Directory) -> io::Result<()> {
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        let name = format!("{prefix}{}", entry.file_name().to_string_lossy());
+        let kind = entry.file_type()?;
+        if let Some(problem) = names::entry_problem(entry.file_name().as_encoded_bytes()) {
+            read.ignored.push((name, problem));
+        } else if kind.is_symlink() {
+            read.ignored.push((name, "is a symbolic link"));
+        } else if kind.is_dir() {
+            walk(&entry.path(), &format!("{name}/"), read)?;
+        } else if kind.is_file() && read.files.len() <= CONFIG_FILES {
+            let content = self::read(&entry.path())?;
+            read.files.insert(name, git::File { mode: 0o100_644, blob: String::new(), content });
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn links_and_other_endings_are_told_apart_from_files() {
+        let root = tempfile::tempdir().unwrap();
+        let directory = root.path().join("tenants");
+        fs::create_dir_all(directory.join("below")).unwrap();
+        for name in ["acme.yaml", "README.md", "beta.yml"] {
+            fs::write(directory.join(name), name).unwrap();
+        }
+        std::os::unix::fs::symlink("/etc/passwd", directory.join("globex.yaml")).unwrap();
+        let files = tenant_files(&Tenants { directory: directory.clone(), only: None }).unwrap();
+        let names: Vec<_> =
+            files.regular.iter().map(|(name, file)| (name.as_str(), file.content.len())).collect();
+        assert_eq!(names, [("README.md", 0), ("acme.yaml", 9), ("beta.yml", 0)]);
+        assert_eq!(files.unreadable, [("globex.yaml".to_owned(), "is a symbolic link")]);
+        let gone = Tenants { directory: directory.join("gone"), only: None };
+        assert!(tenant_files(&gone).unwrap().regular.is_empty());
+    }
+
+    #[test]
+    fn a_config_directory_is_read_as_the_operator_reads_it() {
+        let root = tempfile::tempdir().unwrap();
+        fs::create_dir_all(root.path().join("config/nested")).unwrap();
+        fs::write(root.path().join("config/nested/a.properties"), "a=1").unwrap();
+        let files = config_files(root.path(), "config").unwrap();
+        assert_eq!(files["nested/a.properties"].bytes, b"a=1");
+        assert!(config_files(root.path(), "conf").unwrap_err().contains("no directory \"conf\""));
+        assert!(config_files(root.path(), "../config").unwrap_err().contains("plain path"));
+        std::os::unix::fs::symlink("/etc/passwd", root.path().join("config/passwd")).unwrap();
+        assert!(
+            config_files(root.path(), "config").unwrap_err().contains("config/passwd: is a symbolic link")
+        );
+    }
+}
