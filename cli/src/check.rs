@@ -180,8 +180,8 @@ mod tests {
             [
                 "tenants/acme.yaml:5:37: spec.environments.dev.quota.cpu: 9 is more than 8, the most that Environment dev gives; ask for less, or ask the platform team",
                 "tenants/acme.yaml:5:48: spec.environments.dev.quota.memory: \"0\" is no amount above zero: write it like 16Gi or 512Mi",
-                "tenants/acme.yaml:6:63: spec.members[1].name: \"jo\" is listed twice: keep the line with the role that is meant",
-                "tenants/acme.yaml:7:82: spec.services[0].runtime: there is no IntegrationRuntime \"mule\", only camel",
+                "tenants/acme.yaml:6:69: spec.members[1].name: \"jo\" is listed twice: keep the line with the role that is meant",
+                "tenants/acme.yaml:7:81: spec.services[0].runtime: there is no IntegrationRuntime \"mule\", only camel",
             ]
         );
     }

@@ -145,14 +145,12 @@ mod tests {
     fn an_empty_tenant_is_valid_and_shows_what_may_be_said() {
         let text = tenant(&Tenant::new("acme", TenantSpec::default()), Some("../schemas/tenant.schema.json"));
         assert!(yaml::tenant(text.as_bytes()).is_ok(), "{text}");
-        let uncommented: String = text
-            .lines()
-            .map(|line| {
-                line.replace("spec: {}", "spec:").replacen("  #   ", "    ", 1).replacen("  # ", "  ", 1)
-                    + "\n"
-            })
-            .filter(|line| !line.contains("Who may"))
-            .collect();
+        let uncomment = |line: &str| match line.strip_prefix("  # ") {
+            Some(rest) => format!("  {rest}\n"),
+            None => line.replace("spec: {}", "spec:") + "\n",
+        };
+        let uncommented: String =
+            text.lines().filter(|line| !line.contains("Who may")).map(uncomment).collect();
         let filled = yaml::tenant(uncommented.as_bytes()).unwrap();
         assert_eq!(
             (filled.spec.members.len(), filled.spec.services.len()),

@@ -215,12 +215,11 @@ impl Plan {
 
 fn taken(name: &str, origin: &str) -> TenantPlan {
     let by = if origin == MANUAL {
-        "a Tenant of this name was applied by hand".to_owned()
+        "A Tenant of this name was applied by hand".to_owned()
     } else {
-        format!("a Tenant of this name comes from TenantSource {}", plain(origin))
+        format!("A Tenant of this name comes from TenantSource {}", plain(origin))
     };
-    let told =
-        vec![format!("held: {by}, and is not touched: choose another name, or remove that one first.")];
+    let told = vec![format!("{by}, and is not touched: choose another name, or remove that one first.")];
     TenantPlan {
         name: name.to_owned(),
         action: Action::Hold,
@@ -232,9 +231,9 @@ fn taken(name: &str, origin: &str) -> TenantPlan {
 
 fn broken(name: &str, is_there: bool, problems: Vec<Told>) -> TenantPlan {
     let told = if is_there {
-        "held: its file is invalid, so it keeps what it has and gets nothing of this change."
+        "Its file is invalid, so it keeps what it has and gets nothing of this change."
     } else {
-        "held: its file is invalid, so it is not created."
+        "Its file is invalid, so it is not created."
     };
     let told = vec![told.to_owned()];
     TenantPlan { name: name.to_owned(), action: Action::Hold, told, changes: Vec::new(), problems }

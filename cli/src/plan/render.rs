@@ -18,6 +18,17 @@ impl Action {
         }
     }
 
+    /// What happens, in a word or two.
+    fn word(self) -> &'static str {
+        match self {
+            Self::Create => "new",
+            Self::Change => "changes",
+            Self::Remove => "goes at once",
+            Self::Retire => "retires",
+            Self::Hold => "held",
+        }
+    }
+
     fn meaning(self) -> Meaning {
         match self {
             Self::Create => Meaning::Good,
@@ -31,7 +42,7 @@ impl Action {
 pub fn text(plan: &Plan, style: Style) -> String {
     let mut out = format!("{}\n", style.paint(Meaning::Heading, &heading(plan)));
     for tenant in &plan.tenants {
-        let title = format!("{} tenant {}", tenant.action.sign(), tenant.name);
+        let title = format!("{} tenant {}: {}", tenant.action.sign(), tenant.name, tenant.action.word());
         // Writing to a String cannot fail.
         let _ = writeln!(out, "\n{}", style.paint(tenant.action.meaning(), &title));
         for (action, line) in lines(tenant) {
@@ -64,7 +75,8 @@ pub fn markdown(plan: &Plan) -> String {
         let _ = writeln!(out, "\n> [!WARNING]\n> {}", inline(warning));
     }
     for tenant in &plan.tenants {
-        let _ = writeln!(out, "\n**{} tenant `{}`**\n", tenant.action.sign(), tenant.name.replace('`', "'"));
+        let name = tenant.name.replace('`', "'");
+        let _ = writeln!(out, "\n**{} tenant `{name}`: {}**\n", tenant.action.sign(), tenant.action.word());
         for sentence in &tenant.told {
             let _ = writeln!(out, "{}\n", inline(sentence));
         }
@@ -114,8 +126,11 @@ fn lines(tenant: &TenantPlan) -> Vec<(Action, String)> {
     let kind_width =
         tenant.changes.iter().map(|change| change.kind.to_string().len()).max().unwrap_or_default();
     let line = |change: &Change| {
-        let fields: Vec<String> =
+        let mut fields: Vec<String> =
             change.fields.iter().map(|field| told_field(change.action, field)).collect();
+        if matches!(change.action, Action::Remove | Action::Retire | Action::Hold) {
+            fields.push(change.action.word().to_owned());
+        }
         let Change { kind, name, .. } = change;
         format!("{kind:kind_width$}  {name:name_width$}  {}", fields.join(", ")).trim_end().to_owned()
     };

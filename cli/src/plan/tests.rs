@@ -1,1 +1,284 @@
+use std::sync::Arc;
 
+use imaas_operator::{
+    git::UrlPolicy,
+    names::{ORIGIN, ORPHANED},
+    source::parse::{Files, SourceFile},
+};
+
+use super::{
+    SOURCE,
+    difference::{Action, Before, Plan, difference},
+    existing, render,
+};
+use crate::{
+    check::{Examined, examine},
+    output::Style,
+    platform::Platform,
+};
+
+const PLATFORM: &str = "
+{apiVersion: imaas.dev/v1alpha1, kind: Environment, metadata: {name: dev}, spec: {default: true, quota: {default: {cpu: 2, memory: 4Gi, pods: 30}, max: {cpu: 8}}}}
+---
+{apiVersion: imaas.dev/v1alpha1, kind: Environment, metadata: {name: test}, spec: {default: true, promotesFrom: dev, quota: {default: {cpu: 2, memory: 4Gi, pods: 30}}}}
+---
+{apiVersion: imaas.dev/v1alpha1, kind: Environment, metadata: {name: prod}, spec: {default: true, promotesFrom: test, quota: {default: {cpu: 4, memory: 8Gi, pods: 50}}}}
+---
+{apiVersion: imaas.dev/v1alpha1, kind: IntegrationRuntime, metadata: {name: camel}, spec: {profiles: [{}]}}
+---
+{apiVersion: imaas.dev/v1alpha1, kind: IntegrationRuntime, metadata: {name: container}, spec: {profiles: [{}]}}
+";
+
+fn platform() -> Platform {
+    let mut platform = Platform::default();
+    platform.add(PLATFORM).unwrap();
+    platform
+}
+
+/// A tenant file: its name and its spec.
+fn file(name: &str, spec: &str) -> (String, SourceFile) {
+    let text =
+        format!("apiVersion: imaas.dev/v1alpha1\nkind: Tenant\nmetadata: {{name: {name}}}\nspec:\n{spec}");
+    (format!("{name}.yaml"), SourceFile { blob: String::new(), content: text.into_bytes() })
+}
+
+fn service(name: &str, repository: &str) -> String {
+    format!(
+        "    - {{name: {name}, repository: {{url: \"https://git.example.com/{repository}.git\"}}, runtime: camel}}\n"
+    )
+}
+
+fn examined(files: &[(String, SourceFile)], platform: &Platform) -> Examined {
+    let files = Files { regular: files.iter().cloned().collect(), unreadable: Vec::new() };
+    examine(&files, platform, &UrlPolicy::default())
+}
+
+fn planned_beside(
+    platform: &Platform,
+    before: &[(String, SourceFile)],
+    after: &[(String, SourceFile)],
+) -> Plan {
+    let mut notes = Vec::new();
+    let existing = existing(&examined(before, platform), "main", &mut notes);
+    let before = Before { existing: &existing, source: SOURCE };
+    let plan = difference(&before, &examined(after, platform), platform, |file| format!("tenants/{file}"));
+    Plan { against: "main".to_owned(), commit: Some("4f2a0b1c".repeat(5)), notes, ..plan }
+}
+
+fn planned(before: &[(String, SourceFile)], after: &[(String, SourceFile)]) -> Plan {
+    planned_beside(&platform(), before, after)
+}
+
+fn text(plan: &Plan) -> String {
+    render::text(plan, Style::default())
+}
+
+const ACME: &str = "  contact: integrations@acme.example\n  members: [{kind: Group, name: acme-leads, role: owner}, {kind: User, name: jo, role: viewer}]\n  services:\n";
+
+/// A bit of everything: a new tenant, a changed one, one that is gone, a broken one, and one that stays.
+fn everything() -> Plan {
+    let acme = |middle: &str, services: &str| file("acme", &format!("{middle}{ACME}{services}"));
+    let before = [
+        acme("", &(service("orders", "acme/orders") + &service("billing", "acme/billing"))),
+        file("globex", &format!("  services:\n{}", service("shipments", "globex/shipments"))),
+        file("initech", "  {}\n"),
+        file("umbrella", "  {}\n"),
+    ];
+    let changed = acme(
+        "  environments: {test: {omit: true}, dev: {quota: {cpu: 8}}}\n",
+        &service("orders", "acme/orders2").replace("camel", "container"),
+    );
+    let changed = (
+        changed.0,
+        SourceFile {
+            content: String::from_utf8(changed.1.content)
+                .unwrap()
+                .replace("jo, role: viewer", "jo, role: developer")
+                .into_bytes(),
+            ..changed.1
+        },
+    );
+    let after = [
+        changed,
+        file("initech", "  membrs: []\n"),
+        file(
+            "stark",
+            "  environments: {prod: {omit: true}}\n  members: [{kind: ServiceAccount, name: ci, namespace: build, role: developer}]\n",
+        ),
+        file("umbrella", "  {}\n"),
+    ];
+    planned(&before, &after)
+}
+
+#[test]
+fn people_see_every_kind_of_change() {
+    insta::assert_snapshot!(text(&everything()));
+}
+
+#[test]
+fn a_pull_request_sees_the_same() {
+    insta::assert_snapshot!(render::markdown(&everything()));
+}
+
+#[test]
+fn programs_see_the_same() {
+    insta::assert_snapshot!(serde_json::to_string_pretty(&everything()).unwrap());
+}
+
+#[test]
+fn nothing_is_said_of_what_stays() {
+    let same = [file("acme", "  {}\n"), file("beta", "  {}\n")];
+    let plan = planned(&same, &same);
+    assert!(plan.tenants.is_empty() && !plan.holds());
+    assert_eq!(text(&plan), "Plan against main (4f2a0b1c4f2a)\nNothing changes (2 tenants)\n");
+}
+
+#[test]
+fn a_rename_is_told_as_what_it_is() {
+    let spec = format!("  services:\n{}", service("shipments", "globex/shipments"));
+    let plan = planned(&[file("globex", &spec)], &[file("globex2", &spec)]);
+    assert_eq!(plan.warnings.len(), 1, "the service is not told once more: {:?}", plan.warnings);
+    assert!(plan.warnings[0].starts_with("globex → globex2 looks like a rename, and there is none"));
+    let plain = "  members: [{kind: User, name: jo, role: owner}]\n";
+    assert_eq!(planned(&[file("a", plain)], &[file("b", plain)]).warnings.len(), 1, "without services too");
+    assert_eq!(
+        planned(&[file("a", "  {}\n")], &[file("b", "  {}\n")]).warnings,
+        [""; 0],
+        "two empty files are no rename"
+    );
+}
+
+#[test]
+fn a_service_under_another_name_or_tenant_is_told() {
+    let both = |acme: &str, beta: &str| {
+        [
+            file("acme", &format!("  contact: a\n  services:\n{acme}")),
+            file("beta", &format!("  contact: b\n  services:\n{beta}")),
+        ]
+    };
+    let (a, b) = (service("a", "x/a"), service("b", "x/b"));
+    let renamed = planned(&both(&a, &b), &both(&service("a2", "x/a"), &b));
+    assert!(
+        renamed.warnings[0].starts_with("acme/a → acme/a2 has the same repository"),
+        "{:?}",
+        renamed.warnings
+    );
+    let moved = planned(
+        &both(&(a.clone() + &service("c", "x/c")), &b),
+        &both(&a, &(b.clone() + &service("c", "x/c"))),
+    );
+    assert!(moved.warnings[0].starts_with("acme/c → beta/c has"), "{:?}", moved.warnings);
+    assert_eq!(
+        planned(&both(&a, &b), &both(&a, &(b.clone() + &a))).warnings,
+        [""; 0],
+        "a second one is no rename"
+    );
+}
+
+#[test]
+fn a_broken_file_is_neither_gone_nor_renamed() {
+    let spec = format!("  services:\n{}", service("shipments", "globex/shipments"));
+    let plan = planned(&[file("globex", &spec)], &[file("globex", "  x: 1\n"), file("stark", &spec)]);
+    assert_eq!(plan.warnings, [""; 0]);
+    let actions: Vec<_> = plan.tenants.iter().map(|tenant| (tenant.name.as_str(), tenant.action)).collect();
+    assert_eq!(actions, [("globex", Action::Hold), ("stark", Action::Create)]);
+}
+
+#[test]
+fn what_was_broken_before_is_not_taken_for_new() {
+    let plan = planned(&[file("acme", "  x: 1\n")], &[file("acme", "  contact: a\n")]);
+    assert_eq!(plan.tenants[0].action, Action::Change);
+    assert!(plan.notes[0].contains("was invalid at main"), "{:?}", plan.notes);
+}
+
+#[test]
+fn more_than_a_person_takes_away_at_once_is_held() {
+    let many: Vec<_> = (0..20).map(|n| file(&format!("t{n}"), "  {}\n")).collect();
+    let six = planned(&many, &many[6..]);
+    assert!(six.holds() && six.summary.retire == 0 && six.summary.hold == 6);
+    assert!(text(&six).contains("6 of 20 tenants are gone at once"), "{}", text(&six));
+    let five = planned(&many, &many[5..]);
+    assert!(!five.holds() && five.summary.retire == 5);
+    assert!(planned(&many[..1], &[]).holds(), "an empty result is held, however few there were");
+}
+
+#[test]
+fn more_of_one_tenant_than_a_person_takes_away_at_once_is_held() {
+    let with = |services: std::ops::Range<usize>| {
+        let list: String = services.map(|n| service(&format!("s{n}"), &format!("x/{n}"))).collect();
+        [file("acme", &format!("  services:\n{list}"))]
+    };
+    // Two services in three environments are six of twelve, one is three.
+    let two = planned(&with(0..4), &with(0..2));
+    assert!(two.holds() && text(&two).contains("6 of 12 running services"), "{}", text(&two));
+    assert_eq!(two.tenants[0].changes[0].action, Action::Hold);
+    let one = planned(&with(0..4), &with(0..3));
+    assert!(!one.holds() && one.tenants[0].changes[0].action == Action::Retire);
+    let added = planned(&with(0..2), &with(0..6));
+    assert!(!added.holds(), "additions are never held");
+}
+
+#[test]
+fn without_the_platform_what_the_file_says_is_still_told() {
+    let omitted = [file("acme", "  environments: {test: {omit: true}, dev: {quota: {cpu: 3}}}\n")];
+    let plan = planned_beside(
+        &Platform::default(),
+        &[file("acme", "  environments: {dev: {quota: {cpu: 2}}}\n")],
+        &omitted,
+    );
+    let told = text(&plan);
+    assert!(
+        told.contains("+ environment  test  omit true") && told.contains("~ environment  dev   cpu 2 → 3"),
+        "{told}"
+    );
+}
+
+#[test]
+fn a_tenant_of_another_origin_is_held_and_its_own_is_left_alone() {
+    let mut live = examined(&[file("acme", "  {}\n"), file("beta", "  {}\n")], &platform()).checked.valid;
+    for tenant in live.values_mut() {
+        tenant.metadata.annotations = Some([(ORIGIN.to_owned(), "other".to_owned())].into());
+    }
+    let existing: Vec<_> = live.into_values().map(Arc::new).collect();
+    let after = examined(&[file("acme", "  {}\n")], &platform());
+    let plan =
+        difference(&Before { existing: &existing, source: "central" }, &after, &platform(), str::to_owned);
+    assert_eq!(plan.tenants.len(), 1, "beta is nobody's business here");
+    assert!(plan.tenants[0].told[0].contains("comes from TenantSource other"), "{:?}", plan.tenants[0].told);
+}
+
+#[test]
+fn a_mark_of_the_cluster_is_told() {
+    let mut live = examined(&[file("acme", "  {}\n")], &platform()).checked.valid.remove("acme").unwrap();
+    live.metadata.annotations =
+        Some([(ORIGIN.to_owned(), "central".to_owned()), (ORPHANED.to_owned(), "4f2a".to_owned())].into());
+    let existing = [
+        Arc::new(live),
+        Arc::new({
+            let mut other = imaas_operator::api::Tenant::new("beta", Default::default());
+            other.metadata.annotations = Some([(ORIGIN.to_owned(), "central".to_owned())].into());
+            other
+        }),
+    ];
+    let before = Before { existing: &existing, source: "central" };
+    let gone =
+        difference(&before, &examined(&[file("beta", "  {}\n")], &platform()), &platform(), str::to_owned);
+    assert!(gone.tenants[0].told[1].contains("already, since 4f2a"), "{:?}", gone.tenants[0].told);
+    let back = difference(
+        &before,
+        &examined(&[file("acme", "  {}\n"), file("beta", "  {}\n")], &platform()),
+        &platform(),
+        str::to_owned,
+    );
+    assert!(back.tenants[0].told[0].contains("its retirement ends"), "{:?}", back.tenants[0].told);
+}
+
+#[test]
+fn a_file_cannot_leave_its_fence_nor_mention_anybody() {
+    let evil = "  contact: \"``` @everyone <b>\"\n  members: [{kind: User, name: \"a````b\", role: owner}]\n";
+    let markdown = render::markdown(&planned(&[], &[file("acme", evil)]));
+    let (before, rest) = markdown.split_once("`````diff\n").unwrap();
+    let (inside, after) = rest.split_once("\n`````\n").unwrap();
+    assert!(inside.contains("@everyone") && inside.contains("a````b"));
+    assert!(!before.contains("everyone") && after.is_empty(), "{markdown}");
+}

@@ -126,3 +126,131 @@ fn patch(schema: &Value) -> Value {
     }
     patch
 }
+
+#[cfg(test)]
+mod tests {
+    use regex::Regex;
+
+    use super::*;
+    use crate::yaml::{descriptor, node, tenant};
+
+    /// JSON Schema's meaning of the words that are used here; any other word fails the test.
+    fn accepts(schema: &Value, value: &Value) -> bool {
+        schema
+            .as_object()
+            .is_none_or(|words| words.iter().all(|(word, want)| keeps(schema, (word, want), value)))
+    }
+
+    fn keeps(schema: &Value, (word, want): (&str, &Value), value: &Value) -> bool {
+        let most = || want.as_u64().unwrap();
+        let length = value.as_str().map(|text| text.chars().count() as u64);
+        match word {
+            "type" => want
+                .as_array()
+                .map_or_else(|| is(want, value), |names| names.iter().any(|name| is(name, value))),
+            "enum" => want.as_array().unwrap().contains(value),
+            "pattern" => {
+                value.as_str().is_none_or(|text| Regex::new(want.as_str().unwrap()).unwrap().is_match(text))
+            }
+            "minLength" => length.is_none_or(|length| length >= most()),
+            "maxLength" => length.is_none_or(|length| length <= most()),
+            "maxItems" => value.as_array().is_none_or(|items| items.len() as u64 <= most()),
+            "maxProperties" => value.as_object().is_none_or(|fields| fields.len() as u64 <= most()),
+            "minimum" => value.as_f64().is_none_or(|found| found >= want.as_f64().unwrap()),
+            "maximum" => value.as_f64().is_none_or(|found| found <= want.as_f64().unwrap()),
+            "items" => value.as_array().is_none_or(|items| items.iter().all(|item| accepts(want, item))),
+            "required" => value.as_object().is_none_or(|fields| {
+                want.as_array().unwrap().iter().all(|name| fields.contains_key(name.as_str().unwrap()))
+            }),
+            "properties" => value.as_object().is_none_or(|fields| {
+                fields.iter().all(|(name, value)| want.get(name).is_none_or(|schema| accepts(schema, value)))
+            }),
+            "additionalProperties" => value.as_object().is_none_or(|fields| {
+                let named = |name: &str| schema["properties"].get(name).is_some();
+                let fits = |value| if want.is_object() { accepts(want, value) } else { *want == true };
+                fields.iter().all(|(name, value)| named(name) || fits(value))
+            }),
+            "$schema" | "title" | "description" | "default" => true,
+            other => panic!("{other} is not known here"),
+        }
+    }
+
+    fn is(name: &Value, value: &Value) -> bool {
+        match name.as_str() {
+            Some("object") => value.is_object(),
+            Some("array") => value.is_array(),
+            Some("string") => value.is_string(),
+            Some("boolean") => value.is_boolean(),
+            Some("integer") => value.is_i64() || value.is_u64(),
+            Some("number") => value.is_number(),
+            _ => value.is_null(),
+        }
+    }
+
+    const TENANT_FILE: &str = "apiVersion: imaas.dev/v1alpha1
+kind: Tenant
+metadata: {name: acme}
+spec:
+  members: [{kind: Group, name: leads, role: owner}]
+  environments: {prod: {quota: {cpu: 8, memory: 16Gi, pods: 10}}, test: {omit: true}}
+  services: [{name: orders, repository: {url: \"https://git.example.com/x.git\"}, runtime: camel, branches: {prod: main}}]
+";
+    const DESCRIPTOR_FILE: &str = "apiVersion: imaas.dev/v1alpha1
+kind: ServiceDescriptor
+type: api
+ports: [{name: http, port: 8080}]
+resources: {cpu: 0.5, memory: 256Mi}
+image: {digest: \"sha256:0000000000000000000000000000000000000000000000000000000000000000\"}
+connects: [erp]
+environments:
+  dev: {scaling: {min: 0}, connects: null, image: null, env: {A: null}, resources: {cpu: null}, type: worker}
+";
+
+    /// An editor and the operator both take `text`, and both refuse it after each change.
+    fn agree(text: &str, schema: &Value, operator: impl Fn(&[u8]) -> bool, changes: &[(&str, &str)]) {
+        let both = |text: &str| {
+            let value = node::compose(text.as_bytes()).unwrap().0.json();
+            (operator(text.as_bytes()), accepts(schema, &value))
+        };
+        assert_eq!(both(text), (true, true));
+        for (old, new) in changes {
+            let broken = text.replacen(old, new, 1);
+            assert_ne!(broken, text, "{old}");
+            assert_eq!(both(&broken), (false, false), "{old} → {new}");
+        }
+    }
+
+    #[test]
+    fn an_editor_says_of_a_tenant_file_what_the_operator_says() {
+        let changes = [
+            ("kind: Tenant", "kind: Tennant"),
+            ("metadata:", "metdata:"),
+            ("{name: acme}", "{name: acme, labels: {a: b}}"),
+            ("role: owner", "role: boss"),
+            ("cpu: 8", "cpu: lots"),
+            ("pods: 10", "pods: 0"),
+            ("omit: true", "omit: maybe"),
+            ("runtime: camel, ", ""),
+            ("name: orders", "name: Orders"),
+            ("prod: main", "prod: 1"),
+            ("branches:", "branch:"),
+        ];
+        agree(TENANT_FILE, &tenant_schema(), |text| tenant(text).is_ok(), &changes);
+    }
+
+    #[test]
+    fn an_editor_says_of_a_descriptor_what_the_operator_says() {
+        let changes = [
+            ("type: api", "type: job"),
+            ("port: 8080", "port: 0"),
+            ("memory: 256Mi", "memory: 256MB"),
+            ("sha256:0", "sha256:x"),
+            ("connects: [erp]", "connects: [1]"),
+            ("min: 0", "mim: 0"),
+            ("min: 0", "min: -1"),
+            ("type: worker", "type: batch"),
+            ("env: {A: null}", "env: {A: 1}"),
+        ];
+        agree(DESCRIPTOR_FILE, &descriptor_schema(), |text| descriptor(text).is_ok(), &changes);
+    }
+}

@@ -1,0 +1,338 @@
+//! The program on real Git repositories, by its exit status, output and files.
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+mod support;
+
+use std::path::Path;
+
+use serde_json::Value;
+use support::{Repository, root};
+
+const SERVICE: &str = "orders=https://git.example.com/acme/orders.git,runtime=camel,credentials=orders-git";
+
+fn tenant(name: &str) -> String {
+    format!(
+        "apiVersion: imaas.dev/v1alpha1\nkind: Tenant\nmetadata: {{name: {name}}}\nspec:\n  contact: {name}@example.com\n"
+    )
+}
+
+/// A tenants repository with three tenants on `main`, also at its origin, and what the platform defines.
+fn central() -> Repository {
+    let repository = Repository::new();
+    std::fs::copy(root().join("tenants/platform.yaml"), repository.path("platform.yaml")).unwrap();
+    for name in ["acme", "beta", "globex"] {
+        repository.write(&format!("tenants/{name}.yaml"), &tenant(name));
+    }
+    repository.commit("three tenants");
+    repository.git(&["push", "--quiet", "--set-upstream", "origin", "main"]);
+    repository.git(&["switch", "--quiet", "--create", "change"]);
+    repository
+}
+
+#[test]
+fn from_an_empty_directory_to_a_plan() {
+    let repository = Repository::new();
+    let new = [
+        "tenant",
+        "new",
+        "acme",
+        "--member",
+        "group:acme-leads:owner",
+        "--service",
+        SERVICE,
+        "--omit",
+        "test",
+    ];
+    let written = repository.run(&new).expect_status(0);
+    for step in [
+        "wrote tenants/acme.yaml",
+        "wrote schemas/tenant.schema.json",
+        "git add tenants/acme.yaml",
+        "create secret generic orders-git",
+    ] {
+        assert!(written.stdout.contains(step), "{step}: {}", written.stdout);
+    }
+    let file = repository.read("tenants/acme.yaml");
+    assert!(file.starts_with("# yaml-language-server: $schema=../schemas/tenant.schema.json\n"), "{file}");
+    assert!(file.contains("contact: jo@acme.example"), "Git knows who writes: {file}");
+    let valid = repository.run(&["validate"]).expect_status(0);
+    assert!(valid.stdout.starts_with("1 tenant, 1 service: no problems\nnot checked: "), "{}", valid.stdout);
+    let plan =
+        repository.run(&["plan", "--platform", &root().join("tenants/platform.yaml").display().to_string()]);
+    let plan = plan.expect_status(0).stdout;
+    assert!(
+        plan.contains("+ tenant acme: new")
+            && plan.contains("+ namespace  acme-prod")
+            && !plan.contains("acme-test"),
+        "{plan}"
+    );
+    repository.commit("onboard acme");
+    assert!(repository.run(&["plan"]).expect_status(0).stdout.contains("Nothing changes (1 tenant)"));
+}
+
+#[test]
+fn nothing_is_overwritten() {
+    let repository = central();
+    for (arguments, file) in [
+        (&["tenant", "new", "acme"][..], "tenants/acme.yaml"),
+        (&["service", "new", "orders", "tenants"], "tenants/imaas.yaml"),
+    ] {
+        if !repository.path(file).exists() {
+            repository.write(file, "mine");
+        }
+        let before = repository.read(file);
+        let refused = repository.run(arguments).expect_status(2);
+        assert!(
+            refused.stderr.contains("is there already, and nothing is overwritten"),
+            "{}",
+            refused.stderr
+        );
+        assert_eq!(repository.read(file), before);
+    }
+}
+
+#[test]
+fn a_wrong_wish_is_refused_before_anything_is_written() {
+    let repository = central();
+    for (arguments, told) in [
+        (&["tenant", "new", "Acme"][..], "metadata.name"),
+        (&["tenant", "new", "stark", "--omit", "stage"], "there is no Environment \"stage\""),
+        (&["tenant", "new", "stark", "--member", "group:system:masters:owner"], "system"),
+        (
+            &["tenant", "new", "stark", "--service", "a=https://git.example.com/a,runtime=mule"],
+            "there is no IntegrationRuntime \"mule\"",
+        ),
+        (
+            &["service", "new", "orders", "--platform", "platform.yaml", "--runtime", "mule"],
+            "there is no IntegrationRuntime \"mule\"",
+        ),
+        (
+            &[
+                "service",
+                "new",
+                "orders",
+                "--platform",
+                "platform.yaml",
+                "--runtime",
+                "camel",
+                "--port",
+                "9876",
+            ],
+            "ports",
+        ),
+    ] {
+        let refused = repository.run(arguments).expect_status(1);
+        assert!(
+            refused.stderr.contains("not written: ") && refused.stderr.contains(told),
+            "{arguments:?}: {}",
+            refused.stderr
+        );
+        assert_eq!(repository.git(&["status", "--porcelain"]), "", "{arguments:?}");
+    }
+}
+
+#[test]
+fn every_mistake_of_every_file_is_told_at_once() {
+    let repository = central();
+    repository.write("tenants/acme.yaml", &tenant("acme").replace("contact", "contcat"));
+    repository.write("tenants/beta.yaml", &tenant("gamma"));
+    repository.write("tenants/delta.yml", &tenant("delta"));
+    repository.write(
+        "tenants/globex.yaml",
+        &(tenant("globex") + "  environments: {tset: {omit: true}, dev: {quota: {cpu: 99}}}\n  x: [\n"),
+    );
+    let told = repository.run(&["validate", "."]).expect_status(1).stdout;
+    for line in [
+        "tenants/acme.yaml:5:3: spec.contcat: unknown field, did you mean \"contact\"?",
+        "tenants/beta.yaml:3:18: metadata.name: \"gamma\" is not the file's name",
+        "tenants/delta.yml: this ending is not read: the file of tenant delta must be a regular file named delta.yaml",
+        "tenants/globex.yaml:7:6: unclosed bracket",
+        "   5 |   contcat: acme@example.com",
+    ] {
+        assert!(told.contains(line.trim_start()), "{line}: {told}");
+    }
+    repository.write(
+        "tenants/globex.yaml",
+        &(tenant("globex") + "  environments: {tset: {omit: true}, dev: {quota: {cpu: 99}}}\n"),
+    );
+    let json = repository.run(&["validate", ".", "--output", "json"]).expect_status(1);
+    let report: Value = serde_json::from_str(&json.stdout).unwrap();
+    let of_globex: Vec<_> = report["problems"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|one| one["file"] == "tenants/globex.yaml")
+        .collect();
+    assert_eq!(of_globex.len(), 2, "{report}");
+    assert_eq!(
+        (&of_globex[0]["line"], &of_globex[0]["field"]),
+        (&6.into(), &"spec.environments.tset".into())
+    );
+    // From below, GitHub still gets the path from the root of the repository.
+    let github =
+        repository.run_in("tenants", &["validate", "acme.yaml", "-o", "github"]).expect_status(1).stdout;
+    assert!(
+        github.starts_with("::error file=tenants/acme.yaml,line=5,col=3::spec.contcat: unknown field"),
+        "{github}"
+    );
+}
+
+#[test]
+fn a_link_in_place_of_a_file_is_told_and_not_followed() {
+    let repository = central();
+    repository.write("secret.yaml", &tenant("stark"));
+    std::os::unix::fs::symlink("../secret.yaml", repository.path("tenants/stark.yaml")).unwrap();
+    let told = repository.run(&["validate"]).expect_status(1).stdout;
+    assert!(told.contains("tenants/stark.yaml: is a symbolic link"), "{told}");
+}
+
+#[test]
+fn what_others_merged_meanwhile_is_not_in_the_plan() {
+    let repository = central();
+    repository.write("tenants/stark.yaml", &tenant("stark"));
+    repository.commit("onboard stark");
+    repository.git(&["switch", "--quiet", "main"]);
+    repository.write("tenants/other.yaml", &tenant("other"));
+    repository.commit("onboard other");
+    repository.git(&["push", "--quiet", "origin", "main"]);
+    repository.git(&["switch", "--quiet", "change"]);
+    for against in [&["plan"][..], &["plan", "--against", "origin/main"], &["plan", "tenants"]] {
+        let plan = repository.run(against).expect_status(0).stdout;
+        assert!(plan.contains("+ tenant stark: new") && plan.contains("has moved on"), "{plan}");
+        assert!(!plan.contains("other: "), "neither new nor gone: {plan}");
+        assert!(plan.contains("Tenants: 1 to create, 3 unchanged"), "{plan}");
+    }
+    let one = repository.run(&["plan", "tenants/acme.yaml"]).expect_status(0).stdout;
+    assert!(one.contains("Nothing changes (1 tenant)"), "{one}");
+}
+
+#[test]
+fn what_is_not_committed_yet_counts() {
+    let repository = central();
+    repository.write("tenants/acme.yaml", &tenant("acme").replace("acme@example.com", "new@example.com"));
+    std::fs::remove_file(repository.path("tenants/beta.yaml")).unwrap();
+    let plan = repository.run(&["plan", "."]).expect_status(0).stdout;
+    assert!(plan.contains("~ contact    acme@example.com → new@example.com"), "{plan}");
+    assert!(
+        plan.contains("- tenant beta: retires") && plan.contains("1 to change, 1 to retire, 1 unchanged"),
+        "{plan}"
+    );
+    let gone = repository.run(&["plan", "tenants/beta.yaml"]).expect_status(0).stdout;
+    assert!(gone.contains("- tenant beta: retires") && !gone.contains("acme"), "{gone}");
+}
+
+#[test]
+fn an_emptied_repository_is_held() {
+    let repository = central();
+    repository.git(&["rm", "-r", "--quiet", "tenants"]);
+    repository.commit("remove everything");
+    for path in [".", "tenants"] {
+        let plan = repository.run(&["plan", path, "--output", "json"]).expect_status(1).stdout;
+        let plan: Value = serde_json::from_str(&plan).unwrap();
+        assert_eq!(plan["summary"]["hold"], 3, "{plan}");
+        assert_eq!(plan["against"], "origin/main");
+    }
+}
+
+#[test]
+fn what_cannot_be_done_is_told_with_the_way_out() {
+    let repository = central();
+    let service = Repository::new();
+    service.run(&["service", "new", "orders"]).expect_status(0);
+    let outside = tempfile::tempdir().unwrap();
+    std::fs::create_dir(outside.path().join("tenants")).unwrap();
+    std::fs::write(outside.path().join("tenants/acme.yaml"), tenant("acme")).unwrap();
+    for (place, arguments, told) in [
+        (repository.root(), &["plan", "--against", "origin/next"][..], "git fetch origin next"),
+        (repository.root(), &["validate", "nowhere"], "cannot read nowhere"),
+        (
+            repository.root(),
+            &["validate", "--platform", "nowhere.yaml"],
+            "cannot read the platform's definitions in nowhere.yaml",
+        ),
+        (repository.root(), &["plan", "--against", "cluster"], "no cluster"),
+        (repository.root(), &["validate", "--cluster", "--context", "x"], "no cluster"),
+        (service.root(), &["plan"], "for a service use `kubectl imaas validate`"),
+        (service.root(), &["validate", "--runtime", "mule", "--platform", "p.yaml"], "p.yaml"),
+        (outside.path(), &["plan"], "is in no Git repository"),
+        (outside.path(), &["tenant", "new", "beta", "-o", "x.yaml"], "must be named beta.yaml"),
+        (outside.path(), &["frobnicate"], "unrecognized subcommand"),
+    ] {
+        let refused = support::run(place, arguments).expect_status(2);
+        assert!(refused.stderr.contains(told), "{arguments:?}: {}", refused.stderr);
+        assert_eq!(refused.stdout, "", "{arguments:?}");
+    }
+}
+
+#[test]
+fn a_service_repository_is_checked_as_its_runtime_would_run_it() {
+    let repository = Repository::new();
+    repository.git(&["remote", "set-url", "origin", "https://git.example.com/acme/integrations.git"]);
+    let platform = root().join("tenants/platform.yaml").display().to_string();
+    let new = repository
+        .run(&["service", "new", "orders", "--runtime", "camel", "services/orders"])
+        .expect_status(0);
+    for line in [
+        "repository: {url: \"https://git.example.com/acme/integrations.git\"}",
+        "path: services/orders",
+        "runtime: camel",
+    ] {
+        assert!(new.stdout.contains(line), "{line}: {}", new.stdout);
+    }
+    let validate = ["validate", ".", "--platform", &platform, "--runtime", "camel"];
+    let told = repository.run(&validate).expect_status(0).stdout;
+    assert!(
+        told.starts_with("1 service descriptor") && told.ends_with("no problems\n"),
+        "nothing is left out: {told}"
+    );
+    let file = "services/orders/imaas.yaml";
+    repository
+        .write(file, &(repository.read(file) + "config: conf\nenvironments:\n  prd: {scaling: {min: 2}}\n"));
+    let told = repository.run(&validate).expect_status(1).stdout;
+    assert!(
+        told.contains("config: there is no directory \"conf\"")
+            && told.contains("there is no Environment \"prd\""),
+        "{told}"
+    );
+}
+
+#[test]
+fn the_samples_of_this_project_have_no_problems() {
+    let platform = root().join("tenants/platform.yaml").display().to_string();
+    for (arguments, checked) in [
+        (vec!["validate", "tenants"], "3 tenants, 4 services, beside tenants/platform.yaml: no problems\n"),
+        (vec!["validate", "tenants/platform.yaml"], "3 Environments, 3 IntegrationRuntimes: no problems\n"),
+        (
+            vec!["validate", "examples/environments/three-stages.yaml"],
+            "3 Environments, 0 IntegrationRuntimes: no problems\n",
+        ),
+        (
+            vec!["validate", "examples/services/orders", "--platform", &platform, "--runtime", "camel"],
+            "1 service descriptor, beside ",
+        ),
+        (
+            vec![
+                "validate",
+                "examples/services/inventory",
+                "--platform",
+                &platform,
+                "--runtime",
+                "container",
+            ],
+            "1 service descriptor, beside ",
+        ),
+    ] {
+        let told = support::run(&root(), &arguments).expect_status(0).stdout;
+        assert!(told.starts_with(checked) && told.ends_with("no problems\n"), "{arguments:?}: {told}");
+    }
+}
+
+#[test]
+fn schemas_are_those_that_are_published() {
+    for (kind, file) in
+        [("tenant", "schemas/tenant.schema.json"), ("descriptor", "schemas/descriptor.schema.json")]
+    {
+        let printed = support::run(Path::new("."), &["schema", kind]).expect_status(0).stdout;
+        assert_eq!(printed, std::fs::read_to_string(root().join(file)).unwrap());
+    }
+}
