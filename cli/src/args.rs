@@ -68,7 +68,7 @@ pub enum ServiceCommand {
 /// What the platform defines, and where that is read.
 #[derive(Debug, Default, Args)]
 pub struct Around {
-    /// File or directory with the platform's Environments and IntegrationRuntimes. Without it, `platform.yaml` or
+    /// File or directory with what the platform defines: its environments and runtimes. Without it, `platform.yaml` or
     /// `platform/` beside the directory `tenants`.
     #[arg(long, value_name = "PATH", help_heading = "Platform")]
     pub platform: Option<PathBuf>,

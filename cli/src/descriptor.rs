@@ -148,6 +148,8 @@ pub fn notes(platform: &Platform, runtime: Option<&str>) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use imaas_operator::release::ConfigFile;
+
     use super::*;
 
     const PLATFORM: &str = "
@@ -163,7 +165,7 @@ mod tests {
         known.add(platform).unwrap();
         let text = format!("apiVersion: imaas.dev/v1alpha1\nkind: ServiceDescriptor\n{text}");
         let config = |name: &str| match name {
-            "config" => Ok(ConfigFiles::from([("a".to_owned(), Default::default())])),
+            "config" => Ok(ConfigFiles::from([("a".to_owned(), ConfigFile::default())])),
             _ => Err(format!("config: there is no directory {name:?}")),
         };
         let question = Question { text: text.as_bytes(), platform: &known, runtime, config: &config };

@@ -74,23 +74,15 @@ impl Clone {
             Some(name) => (name.to_owned(), self.commit(name)?),
             None => self.default_base(&head),
         };
-        let commit = match self.repository.merge_base(head.id(), tip.id()) {
-            Ok(base) => {
-                if base != tip.id() {
-                    notes.push(format!(
-                        "{name} has moved on since this branch left it; compared is where it left"
-                    ));
-                }
-                base
-            }
-            Err(_) => {
-                notes.push(format!(
-                    "this clone holds no common commit with {name} (is it shallow? fetch all of it), so its tip is compared: what others merged meanwhile shows as if it were undone here"
-                ));
-                tip.id()
-            }
-        };
-        Ok(Base { name, commit: Some(commit.to_string()), notes })
+        let common = self.repository.merge_base(head.id(), tip.id()).ok();
+        notes.extend(match common {
+            Some(common) if common == tip.id() => None,
+            Some(_) => Some(format!("{name} has moved on since this branch left it; compared is where it left")),
+            None => Some(format!(
+                "this clone holds no common commit with {name} (is it shallow? fetch all of it), so its tip is compared: what others merged meanwhile shows as if it were undone here"
+            )),
+        });
+        Ok(Base { name, commit: Some(common.unwrap_or(tip.id()).to_string()), notes })
     }
 
     fn default_base<'a>(&'a self, head: &Commit<'a>) -> (String, Commit<'a>) {

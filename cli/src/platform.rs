@@ -1,4 +1,4 @@
-//! What the platform defines: YAML documents in, Environments and IntegrationRuntimes out, with what is wrong with them. Pure.
+//! What the platform defines: YAML documents in, environments and runtimes out, with what is wrong with them. Pure.
 //!
 //! What is not known is not guessed: the checks that need it are left out, and that is told.
 

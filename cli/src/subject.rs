@@ -20,7 +20,7 @@ pub enum Subject {
     Tenants(Tenants),
     /// Descriptors, each the path of an `imaas.yaml`.
     Descriptors(Vec<PathBuf>),
-    /// A file with Environments and IntegrationRuntimes.
+    /// A file with definitions of the platform.
     Platform(PathBuf),
 }
 

@@ -37,9 +37,9 @@ pub fn run(options: &ServiceNew) -> Result<Outcome> {
     };
     let problems = descriptor::problems(&question);
     if !problems.is_empty() {
-        problems.iter().for_each(|problem| {
-            output::complain(&format!("not written: {}: {}", problem.path, problem.message))
-        });
+        for problem in &problems {
+            output::complain(&format!("not written: {}: {}", problem.path, problem.message));
+        }
         return Ok(Outcome::Problems);
     }
     write_new(&file, &text)?;

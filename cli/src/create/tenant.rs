@@ -40,9 +40,9 @@ pub fn run(options: &TenantNew) -> Result<Outcome> {
     let examined = examined(options, &text, &platform);
     let problems = examined.told(|_| "not written".to_owned());
     if !problems.is_empty() {
-        problems
-            .iter()
-            .for_each(|problem| output::complain(&format!("{}: {}", problem.file, problem.sentence())));
+        for problem in &problems {
+            output::complain(&format!("{}: {}", problem.file, problem.sentence()));
+        }
         return Ok(Outcome::Problems);
     }
     let read = yaml::tenant(text.as_bytes()).ok().context("a valid file was not read")?;
@@ -117,9 +117,12 @@ fn examined(options: &TenantNew, text: &str, platform: &Platform) -> Examined {
 fn next(tenant: &Tenant, written: &[String], platform: &Platform, examined: &Examined) -> String {
     let name = tenant.metadata.name.clone().unwrap_or_default();
     let spec = &tenant.spec;
-    let mut out: String = written.iter().map(|file| format!("wrote {file}\n")).collect();
+    let mut out = String::new();
+    // Writing to a String cannot fail.
+    for file in written {
+        let _ = writeln!(out, "wrote {file}");
+    }
     for note in platform.notes() {
-        // Writing to a String cannot fail.
         let _ = writeln!(out, "not checked: {note}");
     }
     out += "\nNext:\n";

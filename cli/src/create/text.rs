@@ -14,8 +14,8 @@ fn schema_line(schema: Option<&str>) -> String {
 pub fn tenant(tenant: &Tenant, schema: Option<&str>) -> String {
     let spec = &tenant.spec;
     let name = tenant.name_any();
-    let mut out = schema_line(schema);
-    out += &format!("apiVersion: {API_VERSION}\nkind: Tenant\nmetadata:\n  name: {}\n", scalar(&name));
+    let mut out = schema_line(schema)
+        + &format!("apiVersion: {API_VERSION}\nkind: Tenant\nmetadata:\n  name: {}\n", scalar(&name));
     let is_empty = spec.contact.is_none()
         && spec.members.is_empty()
         && spec.services.is_empty()
@@ -88,11 +88,11 @@ pub fn service(entry: &ServiceEntry) -> String {
 
 /// An `imaas.yaml`.
 pub fn descriptor(is_api: bool, port: Option<u16>, schema: Option<&str>) -> String {
-    let mut out = schema_line(schema);
-    let type_ = if is_api { "api " } else { "worker" };
-    out += &format!(
-        "apiVersion: {API_VERSION}\nkind: ServiceDescriptor\ntype: {type_:26}# api serves requests | worker consumes\n"
-    );
+    let type_ = if is_api { "api" } else { "worker" };
+    let mut out = schema_line(schema)
+        + &format!(
+            "apiVersion: {API_VERSION}\nkind: ServiceDescriptor\ntype: {type_:26}# api serves requests | worker consumes\n"
+        );
     if let Some(port) = port {
         let _ = writeln!(out, "ports: [{{name: http, port: {port}}}]");
     }

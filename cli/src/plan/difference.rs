@@ -154,46 +154,68 @@ pub fn difference(
     path: impl Fn(&str) -> String,
 ) -> Plan {
     let Before { existing, source } = before;
-    let operators = operators::plan(source, &after.checked, existing);
     let own: BTreeMap<String, &Tenant> = existing
         .iter()
         .filter(|tenant| origin(tenant) == *source)
         .map(|tenant| (tenant.name_any(), tenant.as_ref()))
         .collect();
-    let stages = environment::check(&platform.assuming(own.values().copied()).environments);
-    let space =
-        |tenant: &Tenant| platform.knows_environments().then(|| validate(tenant, &stages).ok()).flatten();
-    let conflicts: BTreeMap<&String, &String> =
-        operators.conflict.iter().map(|(name, of)| (name, of)).collect();
-    let orphans: BTreeSet<&String> = operators.orphan.iter().collect();
+    let sides = Sides {
+        operators: operators::plan(source, &after.checked, existing),
+        stages: environment::check(&platform.assuming(own.values().copied()).environments),
+        knows_environments: platform.knows_environments(),
+        after,
+        own,
+    };
     let files = after.checked.valid.keys().chain(after.checked.broken.keys());
-    let names: BTreeSet<&String> = own.keys().chain(files).collect();
+    let names: BTreeSet<&String> = sides.own.keys().chain(files).collect();
     let mut plan = Plan::default();
     for name in names {
-        let was = own.get(name).copied();
-        let planned = if let Some(of) = conflicts.get(name) {
-            Some(taken(name, of))
-        } else if after.checked.broken.contains_key(name) {
-            Some(broken(name, was.is_some(), after.told_of(name, &path)))
-        } else if let Some(was) = was.filter(|_| orphans.contains(name)) {
-            let held = operators.too_many_gone.then(|| (operators.orphan.len(), own.len()));
-            Some(gone(was, space(was).as_ref(), held))
-        } else {
-            let now = after.checked.valid.get(name);
-            let now_space = after.valid.get(name).filter(|_| platform.knows_environments());
-            now.and_then(|now| changed(was.map(|was| (was, space(was))), (now, now_space)))
-        };
-        match planned {
+        match sides.tenant(name, &path) {
             Some(tenant) => plan.add(tenant),
             None => plan.summary.unchanged += 1,
         }
     }
-    let now: BTreeMap<String, &Tenant> =
-        after.checked.valid.iter().map(|(name, now)| (name.clone(), now)).collect();
+    let now = after.checked.valid.iter().map(|(name, now)| (name.clone(), now)).collect();
     // A tenant whose file cannot be read is not gone.
-    let known = own.into_iter().filter(|(name, _)| !after.checked.broken.contains_key(name)).collect();
-    plan.warnings = renames(&known, &now);
+    let is_read = |name: &String| !after.checked.broken.contains_key(name);
+    let was = sides.own.into_iter().filter(|(name, _)| is_read(name)).collect();
+    plan.warnings = renames(&was, &now);
     plan
+}
+
+/// Both sides, and the operator's plan between them.
+struct Sides<'a> {
+    own: BTreeMap<String, &'a Tenant>,
+    after: &'a Examined,
+    operators: operators::Plan,
+    stages: environment::Checked,
+    knows_environments: bool,
+}
+
+impl Sides<'_> {
+    /// What happens to one tenant; nothing where it stays as it is.
+    fn tenant(&self, name: &String, path: impl Fn(&str) -> String) -> Option<TenantPlan> {
+        let was = self.own.get(name).copied();
+        if let Some((_, of)) = self.operators.conflict.iter().find(|(taken, _)| taken == name) {
+            return Some(taken(name, of));
+        }
+        if self.after.checked.broken.contains_key(name) {
+            return Some(broken(name, was.is_some(), self.after.told_of(name, path)));
+        }
+        if let Some(was) = was.filter(|_| self.operators.orphan.contains(name)) {
+            let held = self.operators.too_many_gone.then_some((self.operators.orphan.len(), self.own.len()));
+            return Some(gone(was, self.space(was).as_ref(), held));
+        }
+        let now = self.after.checked.valid.get(name)?;
+        let now_space = self.after.valid.get(name).filter(|_| self.knows_environments);
+        let was = was.map(|was| (was, self.space(was)));
+        changed(was.as_ref(), (now, now_space))
+    }
+
+    /// What the platform makes of a tenant as it is.
+    fn space(&self, tenant: &Tenant) -> Option<ValidTenant> {
+        self.knows_environments.then(|| validate(tenant, &self.stages).ok()).flatten()
+    }
 }
 
 impl Plan {
@@ -256,14 +278,14 @@ fn gone(was: &Tenant, space: Option<&ValidTenant>, held: Option<(usize, usize)>)
 
 /// A tenant that the files say, beside what it is; nothing where that is the same.
 fn changed(
-    was: Option<(&Tenant, Option<ValidTenant>)>,
+    was: Option<&(&Tenant, Option<ValidTenant>)>,
     (now, now_space): (&Tenant, Option<&ValidTenant>),
 ) -> Option<TenantPlan> {
-    let old = was.as_ref().map(|(was, space)| items(was, space.as_ref())).unwrap_or_default();
+    let old = was.map(|(was, space)| items(was, space.as_ref())).unwrap_or_default();
     let new = items(now, now_space);
     let mut changes = changes(&old, &new);
     let mut told = Vec::new();
-    if let Some((was, space)) = &was {
+    if let Some((was, space)) = was {
         let (all, left) = (running(was, space.as_ref()), running(now, now_space));
         let gone = all.difference(&left).count();
         if gone > allowed_to_vanish(all.len()) {

@@ -63,21 +63,22 @@ pub fn items(tenant: &Tenant, space: Option<&ValidTenant>) -> Vec<Item> {
     let spec = &tenant.spec;
     let contact = spec.contact.as_ref().map(|contact| Item::new(Kind::Contact, "", vec![field("", contact)]));
     let mut items: Vec<Item> = contact.into_iter().collect();
-    match space {
-        Some(space) => items.extend(namespaces(space)),
-        None => {
-            items.push(Item::new(Kind::Namespace, &home_namespace(&tenant.name_any()), Vec::new()));
-            items.extend(spec.environments.iter().map(|(name, own)| {
-                let mut fields = own.quota.as_ref().map(quota).unwrap_or_default();
-                if own.omit {
-                    fields.push(field("omit", "true"));
-                }
-                Item::new(Kind::Environment, name, fields)
-            }));
-        }
-    }
+    items.extend(space.map_or_else(|| as_written(tenant), namespaces));
     items.extend(spec.members.iter().map(member));
     items.extend(spec.services.iter().map(service));
+    items
+}
+
+/// Its home and what its file says of environments, where these are not known.
+fn as_written(tenant: &Tenant) -> Vec<Item> {
+    let mut items = vec![Item::new(Kind::Namespace, &home_namespace(&tenant.name_any()), Vec::new())];
+    items.extend(tenant.spec.environments.iter().map(|(name, own)| {
+        let mut fields = own.quota.as_ref().map(quota).unwrap_or_default();
+        if own.omit {
+            fields.push(field("omit", "true"));
+        }
+        Item::new(Kind::Environment, name, fields)
+    }));
     items
 }
 

@@ -20,7 +20,7 @@ use anyhow::{Result, bail};
 use imaas_operator::{
     api::{Tenant, TenantSource, TenantSpec},
     names::MANUAL,
-    source::plan as operators,
+    source::{parse::ENDING, plan as operators},
 };
 use kube::ResourceExt;
 
@@ -80,7 +80,7 @@ fn against_git(options: &args::Plan, reference: Option<&str>) -> Result<Plan> {
     let has_files = |tenants: &Tenants| {
         clone
             .tenant_files(&base, tenants)
-            .is_ok_and(|files| files.regular.keys().any(|name| name.ends_with(".yaml")))
+            .is_ok_and(|files| files.regular.keys().any(|name| name.ends_with(ENDING)))
     };
     let (tenants, only) = whole(tenants(options, has_files)?);
     let platform = around::platform(&options.around, Some(&tenants.repository()))?;

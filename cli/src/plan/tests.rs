@@ -139,8 +139,12 @@ fn a_rename_is_told_as_what_it_is() {
     let plan = planned(&[file("globex", &spec)], &[file("globex2", &spec)]);
     assert_eq!(plan.warnings.len(), 1, "the service is not told once more: {:?}", plan.warnings);
     assert!(plan.warnings[0].starts_with("globex → globex2 looks like a rename, and there is none"));
-    let plain = "  members: [{kind: User, name: jo, role: owner}]\n";
-    assert_eq!(planned(&[file("a", plain)], &[file("b", plain)]).warnings.len(), 1, "without services too");
+    let without = "  members: [{kind: User, name: jo, role: owner}]\n";
+    assert_eq!(
+        planned(&[file("a", without)], &[file("b", without)]).warnings.len(),
+        1,
+        "without services too"
+    );
     assert_eq!(
         planned(&[file("a", "  {}\n")], &[file("b", "  {}\n")]).warnings,
         [""; 0],
@@ -255,7 +259,8 @@ fn a_mark_of_the_cluster_is_told() {
     let existing = [
         Arc::new(live),
         Arc::new({
-            let mut other = imaas_operator::api::Tenant::new("beta", Default::default());
+            let mut other =
+                imaas_operator::api::Tenant::new("beta", imaas_operator::api::TenantSpec::default());
             other.metadata.annotations = Some([(ORIGIN.to_owned(), "central".to_owned())].into());
             other
         }),
