@@ -70,6 +70,28 @@ fn from_an_empty_directory_to_a_plan() {
     assert!(repository.run(&["plan"]).expect_status(0).stdout.contains("Nothing changes (1 tenant)"));
 }
 
+/// The first block of `language` in a text that holds `word`.
+fn block<'a>(text: &'a str, language: &str, word: &str) -> &'a str {
+    let mut blocks = text.split(language).skip(1).map(|rest| rest.split("```").next().unwrap());
+    blocks.find(|block| block.contains(word)).unwrap()
+}
+
+#[test]
+fn the_readme_s_commands_write_the_readme_s_file() {
+    let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
+    let repository = Repository::new();
+    let programs = Path::new(env!("CARGO_BIN_EXE_kubectl-imaas")).parent().unwrap();
+    let script = block(&readme, "```sh\n", "tenant new").replace("kubectl imaas", "kubectl-imaas");
+    let mut shell = support::neutral("bash", repository.root());
+    shell
+        .args(["-ec", &script])
+        .env("PATH", format!("{}:{}", programs.display(), std::env::var("PATH").unwrap()));
+    support::finish(&mut shell).expect_status(0);
+    let value = |text: &str| serde_saphyr::from_str::<Value>(text).unwrap();
+    let shown = block(&readme, "```yaml\n", "kind: Tenant");
+    assert_eq!(value(&repository.read("tenants/acme.yaml")), value(shown));
+}
+
 #[test]
 fn nothing_is_overwritten() {
     let repository = central();
