@@ -8,7 +8,7 @@ use imaas_operator::{
     git::UrlPolicy,
     source::{
         check::{Checked, Surroundings, check},
-        parse::{FileProblem, Files, Parsed, file_name, parse},
+        parse::{ENDING, FileProblem, Files, Parsed, file_name, parse},
     },
     tenant::validate::{ValidTenant, validate},
     yaml::{self, Problem},
@@ -97,15 +97,14 @@ impl Examined {
     }
 
     fn one(&self, FileProblem { file, problem }: &FileProblem, path: impl Fn(&str) -> String) -> Told {
-        let read = self.parsed.tenants.values().zip(self.parsed.tenants.keys());
-        let text = read.into_iter().find(|(_, name)| file_name(name) == *file);
-        Told::new(path(file), problem, text.map_or(b"", |(read, _)| &read.content))
+        let read = file.strip_suffix(ENDING).and_then(|name| self.parsed.tenants.get(name));
+        Told::new(path(file), problem, read.map_or(b"", |read| &read.content))
     }
 }
 
-/// Examines every file.
-pub fn examine(files: &Files, platform: &Platform, urls: &UrlPolicy) -> Examined {
-    let parsed = parse(files, &Parsed::default());
+/// Examines every file. What is the same in `before` is not read again.
+pub fn examine(files: &Files, platform: &Platform, urls: &UrlPolicy, before: &Examined) -> Examined {
+    let parsed = parse(files, &before.parsed);
     let readable = || parsed.tenants.values().filter_map(|file| file.outcome.as_ref().ok());
     let platform = platform.assuming(readable());
     let surroundings = Surroundings {
@@ -159,7 +158,7 @@ mod tests {
             format!("apiVersion: imaas.dev/v1alpha1\nkind: Tenant\nmetadata: {{name: acme}}\nspec:\n{spec}");
         let file = SourceFile { blob: String::new(), content: text.into_bytes() };
         let files = Files { regular: [("acme.yaml".to_owned(), file)].into(), unreadable: Vec::new() };
-        let examined = examine(&files, &known, &UrlPolicy::default());
+        let examined = examine(&files, &known, &UrlPolicy::default(), &Examined::default());
         assert_eq!(examined.valid.len(), examined.checked.valid.len());
         examined
             .told(|file| format!("tenants/{file}"))

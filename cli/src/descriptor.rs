@@ -1,10 +1,15 @@
 //! An `imaas.yaml` and what surrounds it in, every problem out. Pure. It is read as the operator reads it, and rendered for each
 //! environment as the operator would, but for the image.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::LazyLock,
+};
 
 use imaas_operator::{
-    api::{Cause, Environment, IntegrationRuntime, ServiceDescriptor},
+    api::{
+        Cause, DescriptorSpec, Environment, Instances, IntegrationRuntime, ServiceDescriptor, WorkloadType,
+    },
     release::{ConfigFiles, Input, RenderError, render},
     runtime::NoProfile,
     yaml::{self, Problem},
@@ -15,6 +20,8 @@ use crate::platform::{Platform, any_runtime};
 
 /// Stands for the image that CI will build.
 const DIGEST: &str = "sha256:0000000000000000000000000000000000000000000000000000000000000000";
+/// Stands for a runtime that is not known.
+static ANY_RUNTIME: LazyLock<IntegrationRuntime> = LazyLock::new(|| any_runtime("any"));
 /// Stands for an environment without a patch, where the stages are not known.
 const ELSEWHERE: &str = "";
 
@@ -40,7 +47,7 @@ pub fn problems(question: &Question<'_>) -> Vec<Problem> {
     let stages = stages(question, &descriptor);
     let mut told: BTreeMap<(String, String), Vec<&str>> = BTreeMap::new();
     for stage in &stages {
-        if let Err(message) = rendered(question, &descriptor, stage) {
+        for message in rendered(question, &descriptor, stage) {
             let (field, message) = match message.split_once(": ") {
                 Some((field, rest)) if !field.contains(' ') => (field, rest),
                 _ => ("", message.as_str()),
@@ -91,37 +98,82 @@ fn placed(text: &[u8], path: String, message: String) -> Problem {
     Problem { line, column, path, message }
 }
 
-/// What the operator would say of the descriptor in one environment.
-fn rendered(question: &Question<'_>, descriptor: &ServiceDescriptor, stage: &str) -> Result<(), String> {
-    let mut settings = yaml::settings(descriptor, stage)
-        .map_err(|problems| problems.first().map(|first| first.message.clone()).unwrap_or_default())?;
-    let known = runtime(question)?;
-    let assumed = any_runtime("any");
-    let environment: Option<&Environment> =
-        question.platform.environments.iter().find(|one| one.name_any() == stage);
+/// What the operator would say of the descriptor in one environment. It stops at the first problem; here that field is set
+/// aside, and the rest is asked again.
+fn rendered(question: &Question<'_>, descriptor: &ServiceDescriptor, stage: &str) -> Vec<String> {
+    let (mut told, mut asked) = (Vec::new(), BTreeSet::new());
+    let Ok(mut settings) = yaml::settings(descriptor, stage) else { return told };
+    let known = match runtime(question) {
+        Ok(known) => known,
+        Err(message) => return vec![message],
+    };
+    let environment = question.platform.environments.iter().find(|one| one.name_any() == stage);
     if environment.is_none() {
         settings.connects.clear();
     }
-    let config = settings.config.as_deref().map(question.config).transpose()?;
-    let input = Input {
+    loop {
+        let config = settings.config.as_deref().map(question.config).transpose();
+        let rendered = config.and_then(|config| {
+            render(&input(stage, &settings, environment, (known, config.as_ref()))).map_or_else(
+                |error| match error {
+                    // Which versions there are is the runtime's to say.
+                    RenderError::Runtime(NoProfile::NoRange { .. }) if known.is_none() => Ok(()),
+                    error => Err(error.to_string()),
+                },
+                |_| Ok(()),
+            )
+        });
+        let Err(message) = rendered else { return told };
+        let field = message.split([':', '.']).next().unwrap_or_default().to_owned();
+        told.push(message);
+        // What is still wrong when the field is set aside is the runtime's own problem.
+        if !asked.insert(field.clone()) || !set_aside(&mut settings, &field) {
+            told.dedup();
+            return told;
+        }
+    }
+}
+
+/// Makes `field` one that is never a problem; false where nothing more can be asked without it.
+fn set_aside(settings: &mut DescriptorSpec, field: &str) -> bool {
+    let plain = DescriptorSpec::default();
+    match field {
+        "ports" => {
+            let of_type = if settings.type_ == WorkloadType::Api { Instances::Many } else { Instances::One };
+            settings.instances.get_or_insert(of_type);
+            settings.type_ = WorkloadType::Worker;
+            settings.ports.clear();
+        }
+        "resources" => settings.resources = plain.resources,
+        "scaling" => settings.scaling = plain.scaling,
+        "env" => settings.env.clear(),
+        "secrets" => settings.secrets.clear(),
+        "connects" => settings.connects.clear(),
+        "config" => settings.config = None,
+        _ => return false,
+    }
+    true
+}
+
+fn input<'a>(
+    environment: &'a str,
+    settings: &'a DescriptorSpec,
+    defined: Option<&'a Environment>,
+    (runtime, config): (Option<&'a IntegrationRuntime>, Option<&'a ConfigFiles>),
+) -> Input<'a> {
+    Input {
         tenant: "tenant",
         service: "service",
-        environment: stage,
-        settings: &settings,
-        runtime: known.unwrap_or(&assumed),
-        networks: environment.map_or(&[][..], |one| &one.spec.networks),
+        environment,
+        settings,
+        runtime: runtime.unwrap_or(&ANY_RUNTIME),
+        networks: defined.map_or(&[][..], |one| &one.spec.networks),
         image_repository: "registry/tenant/service",
         digest: DIGEST,
-        config: config.as_ref(),
+        config,
         commit: "",
         build_id: "",
         cause: Cause::Commit,
-    };
-    match render(&input) {
-        // Which versions there are is the runtime's to say.
-        Err(RenderError::Runtime(NoProfile::NoRange { .. })) if known.is_none() => Ok(()),
-        Err(error) => Err(error.to_string()),
-        Ok(_) => Ok(()),
     }
 }
 
@@ -227,6 +279,24 @@ mod tests {
                 assert_eq!(problems, [expected], "{text}");
             }
         }
+    }
+
+    #[test]
+    fn every_field_that_is_wrong_is_told_at_once() {
+        let text = "ports: [{name: x, port: 9000}]\nenv: {A-B: x}\nsecrets: [imaas-x]\nresources: {cpu: 0}\nconnects: [erb]\nconfig: conf\ninstances: one\nscaling: {min: 2}\n";
+        let told = told(text, PLATFORM, Some("bare"));
+        let fields: Vec<_> = told.iter().map(|problem| problem.split(": ").nth(1).unwrap()).collect();
+        // In the order of the file; `connects` is another problem in each environment.
+        let expected =
+            ["ports", "env", "secrets", "resources.cpu", "connects", "connects", "config", "scaling.min"];
+        assert_eq!(fields, expected, "{told:?}");
+    }
+
+    #[test]
+    fn a_runtime_that_is_wrong_itself_is_told_once() {
+        let runtime = "{apiVersion: imaas.dev/v1alpha1, kind: IntegrationRuntime, metadata: {name: odd}, spec: {profiles: [{files: {a: b}}]}}";
+        let told = told("type: worker\n", runtime, Some("odd"));
+        assert_eq!(told.len(), 1, "{told:?}");
     }
 
     #[test]

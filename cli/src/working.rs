@@ -8,6 +8,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
+use git2::{ObjectType, Oid};
 use imaas_operator::{
     git::{self, Directory, names},
     release::ConfigFiles,
@@ -50,7 +51,9 @@ pub fn tenant_files(tenants: &Tenants) -> Result<Files> {
             } else {
                 Vec::new()
             };
-            files.regular.insert(name, SourceFile { blob: String::new(), content });
+            // Git's own id, so that a file which is the same in a commit need not be read twice.
+            let blob = Oid::hash_object(ObjectType::Blob, &content)?.to_string();
+            files.regular.insert(name, SourceFile { blob, content });
         }
     }
     Ok(files)

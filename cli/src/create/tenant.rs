@@ -110,7 +110,7 @@ fn examined(options: &TenantNew, text: &str, platform: &Platform) -> Examined {
     let source = SourceFile { blob: String::new(), content: text.as_bytes().to_vec() };
     let files =
         Files { regular: [(format!("{}{ENDING}", options.name), source)].into(), unreadable: Vec::new() };
-    examine(&files, platform, &around::urls(&options.around))
+    examine(&files, platform, &around::urls(&options.around), &Examined::default())
 }
 
 /// What was written, and what to do next.

@@ -66,7 +66,8 @@ fn against_cluster(options: &args::Plan) -> Result<Plan> {
         platform
     };
     let source = source(options.source.as_deref(), &sources)?;
-    let after = examine(&working::tenant_files(&tenants)?, &platform, &around::urls(&options.around));
+    let urls = around::urls(&options.around);
+    let after = examine(&working::tenant_files(&tenants)?, &platform, &urls, &Examined::default());
     let plan = difference(&Before { existing: &existing, source: &source }, &after, &platform, |file| {
         tenants.path(file)
     });
@@ -85,8 +86,8 @@ fn against_git(options: &args::Plan, reference: Option<&str>) -> Result<Plan> {
     let (tenants, only) = whole(tenants(options, has_files)?);
     let platform = around::platform(&options.around, Some(&tenants.repository()))?;
     let urls = around::urls(&options.around);
-    let was = examine(&clone.tenant_files(&base, &tenants)?, &platform, &urls);
-    let after = examine(&working::tenant_files(&tenants)?, &platform, &urls);
+    let was = examine(&clone.tenant_files(&base, &tenants)?, &platform, &urls, &Examined::default());
+    let after = examine(&working::tenant_files(&tenants)?, &platform, &urls, &was);
     let Base { name, commit, notes: mut told } = base;
     let existing = existing(&was, &name, &mut told);
     let plan = difference(&Before { existing: &existing, source: SOURCE }, &after, &platform, |file| {

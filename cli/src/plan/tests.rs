@@ -50,7 +50,7 @@ fn service(name: &str, repository: &str) -> String {
 
 fn examined(files: &[(String, SourceFile)], platform: &Platform) -> Examined {
     let files = Files { regular: files.iter().cloned().collect(), unreadable: Vec::new() };
-    examine(&files, platform, &UrlPolicy::default())
+    examine(&files, platform, &UrlPolicy::default(), &Examined::default())
 }
 
 fn planned_beside(

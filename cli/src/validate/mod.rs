@@ -9,7 +9,7 @@ use crate::{
     Outcome,
     args::{self, ValidateOutput},
     around,
-    check::{Told, examine},
+    check::{Examined, Told, examine},
     descriptor::{self, Question},
     history::Clone,
     output::{self, Style, count},
@@ -64,7 +64,7 @@ fn report(options: &args::Validate) -> Result<Report> {
 fn tenants(options: &args::Validate, tenants: &Tenants) -> Result<Report> {
     let platform = around::platform(&options.around, Some(&tenants.repository()))?;
     let files = working::tenant_files(tenants)?;
-    let examined = examine(&files, &platform, &around::urls(&options.around));
+    let examined = examine(&files, &platform, &around::urls(&options.around), &Examined::default());
     let mut problems = examined.told(|file| tenants.path(file));
     problems.extend(of_platform(&platform));
     let checked = format!("{}, {}", count(examined.tenants(), "tenant"), count(examined.services, "service"));
