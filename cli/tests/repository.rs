@@ -244,6 +244,19 @@ fn what_is_not_committed_yet_counts() {
 }
 
 #[test]
+fn what_was_broken_where_the_branch_began_is_told_to_be_unknown() {
+    let repository = central();
+    repository.write("tenants/acme.yaml", &tenant("acme").replace("contact", "contcat"));
+    repository.commit("break acme");
+    repository.write("tenants/acme.yaml", &tenant("acme"));
+    let plan = repository.run(&["plan", "--against", "HEAD"]).expect_status(0).stdout;
+    assert!(
+        plan.contains("~ tenant acme: changes") && plan.contains("Its file was invalid at HEAD"),
+        "{plan}"
+    );
+}
+
+#[test]
 fn an_emptied_repository_is_held() {
     let repository = central();
     repository.git(&["rm", "-r", "--quiet", "tenants"]);

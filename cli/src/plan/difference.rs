@@ -175,11 +175,14 @@ pub fn difference(
             None => plan.summary.unchanged += 1,
         }
     }
+    if sides.operators.too_many_gone {
+        plan.warnings.push(retirement::held_tenants(sides.operators.orphan.len(), sides.own.len()));
+    }
     let now = after.checked.valid.iter().map(|(name, now)| (name.clone(), now)).collect();
     // A tenant whose file cannot be read is not gone.
     let is_read = |name: &String| !after.checked.broken.contains_key(name);
     let was = sides.own.into_iter().filter(|(name, _)| is_read(name)).collect();
-    plan.warnings = renames(&was, &now);
+    plan.warnings.extend(renames(&was, &now));
     plan
 }
 
@@ -203,8 +206,7 @@ impl Sides<'_> {
             return Some(broken(name, was.is_some(), self.after.told_of(name, path)));
         }
         if let Some(was) = was.filter(|_| self.operators.orphan.contains(name)) {
-            let held = self.operators.too_many_gone.then_some((self.operators.orphan.len(), self.own.len()));
-            return Some(gone(was, self.space(was).as_ref(), held));
+            return Some(gone(was, self.space(was).as_ref(), self.operators.too_many_gone));
         }
         let now = self.after.checked.valid.get(name)?;
         let now_space = self.after.valid.get(name).filter(|_| self.knows_environments);
@@ -261,8 +263,8 @@ fn broken(name: &str, is_there: bool, problems: Vec<Told>) -> TenantPlan {
     TenantPlan { name: name.to_owned(), action: Action::Hold, told, changes: Vec::new(), problems }
 }
 
-fn gone(was: &Tenant, space: Option<&ValidTenant>, held: Option<(usize, usize)>) -> TenantPlan {
-    let action = if held.is_some() { Action::Hold } else { Action::Retire };
+fn gone(was: &Tenant, space: Option<&ValidTenant>, is_held: bool) -> TenantPlan {
+    let action = if is_held { Action::Hold } else { Action::Retire };
     let goes = |item: &Item| matches!(item.kind, Kind::Namespace | Kind::Service);
     let changes = items(was, space).into_iter().filter(goes).map(|item| Change {
         action,
@@ -270,9 +272,9 @@ fn gone(was: &Tenant, space: Option<&ValidTenant>, held: Option<(usize, usize)>)
         name: item.name,
         fields: Vec::new(),
     });
-    let mut told =
-        vec![held.map_or_else(retirement::tenant, |(gone, of)| retirement::held_tenants(gone, of))];
-    told.extend(was.annotations().get(ORPHANED).map(|since| retirement::already(&plain(since))));
+    let told = if is_held { retirement::HELD.to_owned() } else { retirement::tenant() };
+    let already = was.annotations().get(ORPHANED).map(|since| retirement::already(&plain(since)));
+    let told = [told].into_iter().chain(already).collect();
     TenantPlan { name: was.name_any(), action, told, changes: changes.collect(), problems: Vec::new() }
 }
 

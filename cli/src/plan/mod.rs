@@ -36,7 +36,7 @@ use crate::{
     subject::{self, Subject, Tenants, shown},
     working,
 };
-use difference::{Before, Plan, difference};
+use difference::{Before, Plan, TenantPlan, difference};
 
 /// What `--against` says for the cluster.
 const CLUSTER: &str = "cluster";
@@ -88,24 +88,28 @@ fn against_git(options: &args::Plan, reference: Option<&str>) -> Result<Plan> {
     let urls = around::urls(&options.around);
     let was = examine(&clone.tenant_files(&base, &tenants)?, &platform, &urls, &Examined::default());
     let after = examine(&working::tenant_files(&tenants)?, &platform, &urls, &was);
-    let Base { name, commit, notes: mut told } = base;
-    let existing = existing(&was, &name, &mut told);
-    let plan = difference(&Before { existing: &existing, source: SOURCE }, &after, &platform, |file| {
-        tenants.path(file)
-    });
-    Ok(Plan { against: name, commit, notes: notes(&platform, told), ..narrowed(plan, only) })
+    let Base { name, commit, notes: told } = base;
+    let existing = existing(&was);
+    let before = Before { existing: &existing, source: SOURCE };
+    let mut plan = narrowed(difference(&before, &after, &platform, |file| tenants.path(file)), only);
+    let is_unknown = |tenant: &&mut TenantPlan| {
+        was.checked.broken.contains_key(&tenant.name) && tenant.problems.is_empty()
+    };
+    for tenant in plan.tenants.iter_mut().filter(is_unknown) {
+        tenant.told.push(format!(
+            "Its file was invalid at {name}, so what it has is not known: it may be more than this says."
+        ));
+    }
+    Ok(Plan { against: name, commit, notes: notes(&platform, told), ..plan })
 }
 
 /// What the operator made of the files as they were. A broken one may have been good before: it counts as there.
-fn existing(was: &Examined, name: &str, notes: &mut Vec<String>) -> Vec<Arc<Tenant>> {
+fn existing(was: &Examined) -> Vec<Arc<Tenant>> {
     let mut checked = was.checked.clone();
-    for tenant in checked.broken.keys() {
-        checked.valid.entry(tenant.clone()).or_insert_with(|| Tenant::new(tenant, TenantSpec::default()));
-        notes.push(format!(
-            "the file of {tenant} was invalid at {name}: what {tenant} has is not known, so all of it shows as new"
-        ));
+    for tenant in std::mem::take(&mut checked.broken).into_keys() {
+        let unknown = Tenant::new(&tenant, TenantSpec::default());
+        checked.valid.entry(tenant).or_insert(unknown);
     }
-    checked.broken.clear();
     let applied = operators::plan(SOURCE, &checked, &[]).desired(SOURCE, "", &[]);
     applied.into_iter().map(Arc::new).collect()
 }
@@ -157,12 +161,10 @@ fn source(asked: Option<&str>, sources: &[TenantSource]) -> Result<String> {
 }
 
 fn notes(platform: &Platform, mut notes: Vec<String>) -> Vec<String> {
-    notes.extend(platform.notes());
-    if !platform.knows_environments() {
-        notes.push(
-            "namespaces and quotas are those of the file only, since the environments are not known"
-                .to_owned(),
-        );
+    if platform.knows_environments() {
+        notes.extend(platform.notes());
+    } else {
+        notes.push("the platform's environments are not known, so names and quotas are not checked, and namespaces show only as far as the files name them: give --platform FILE or --cluster".to_owned());
     }
     notes
 }

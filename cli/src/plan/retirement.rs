@@ -14,6 +14,10 @@ pub fn part() -> String {
     format!("Nothing that retires is deleted at once. {STAGES}. Put the lines back to undo it, at any stage.")
 }
 
+/// Of a tenant among too many that are gone.
+pub const HELD: &str =
+    "Its file is gone with those of too many others: it keeps what it has until somebody confirms that.";
+
 /// Too many tenants are gone at once to be meant.
 pub fn held_tenants(gone: usize, of: usize) -> String {
     format!(
