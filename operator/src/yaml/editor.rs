@@ -204,6 +204,7 @@ image: {digest: \"sha256:0000000000000000000000000000000000000000000000000000000
 connects: [erp]
 environments:
   dev: {scaling: {min: 0}, connects: null, image: null, env: {A: null}, resources: {cpu: null}, type: worker}
+  prod: {image: {}}
 ";
 
     /// An editor and the operator both take `text`, and both refuse it after each change.
