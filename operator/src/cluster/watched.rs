@@ -17,7 +17,12 @@ use kube::{
 };
 use tokio::sync::{mpsc, watch};
 
-use super::{Cluster, apply::Object, observe::Background};
+use super::{
+    Cluster,
+    apply::Object,
+    observe::{Background, interrupted},
+    seen::Listing,
+};
 
 /// The objects of kind `K`. Cheap to clone.
 #[derive(Clone)]
@@ -78,13 +83,12 @@ impl<K: Object> Watched<K> {
     async fn follow(self, cluster: Cluster, mut writer: Writer<K>, done: watch::Sender<bool>) {
         let api = Api::<DeserializeGuard<K>>::all(cluster.client());
         let mut events = watcher::watcher(api, watcher::Config::default()).default_backoff().boxed();
-        let mut before = Vec::new();
+        let (mut before, mut listing) = (Vec::new(), Listing::default());
         while let Some(event) = events.next().await {
             let event = match event {
                 Ok(event) => event,
                 Err(error) => {
-                    crate::metrics::WATCH_ERRORS.with_label_values(&[K::kind(&()).as_ref()]).inc();
-                    tracing::warn!(kind = %K::kind(&()), error = &error as &dyn std::error::Error, "watch interrupted");
+                    interrupted::<K>(&error);
                     continue;
                 }
             };
@@ -93,23 +97,17 @@ impl<K: Object> Watched<K> {
                 before = self.store.state();
             }
             writer.apply_watcher_event(&event);
+            // Whoever wants to hear of all changes of the kind listens here; its labels tell where it no longer is ours.
+            cluster.take(&mut listing, &event, |seen, touch| seen.version(&touch.object).is_none());
             match event {
-                Event::Init => {}
-                Event::InitApply(object) => cluster.saw_custom(&object),
+                Event::Init | Event::InitApply(_) => {}
                 Event::InitDone => {
                     let _ = done.send(true);
                     for object in before.drain(..).chain(self.store.state()) {
                         self.tell(&object);
                     }
                 }
-                Event::Apply(object) => {
-                    cluster.saw_custom(&object);
-                    self.tell(&object);
-                }
-                Event::Delete(object) => {
-                    cluster.lost_custom(&object);
-                    self.tell(&object);
-                }
+                Event::Apply(object) | Event::Delete(object) => self.tell(&object),
             }
         }
     }

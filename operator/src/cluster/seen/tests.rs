@@ -1,0 +1,114 @@
+//! Feeds the events of watches in and compares what comes out.
+
+use k8s_openapi::api::core::v1::{ConfigMap, LimitRange};
+use kube::api::PartialObjectMeta;
+use serde::de::DeserializeOwned;
+
+use super::*;
+use crate::api::IntegrationService;
+
+/// An object in `acme-dev` of this name, version and owner.
+fn object<O: DeserializeOwned>(name: &str, version: &str, (tenant, service): (&str, &str)) -> O {
+    let labels = serde_json::json!({ MANAGED_BY: MANAGER, TENANT: tenant, SERVICE: service });
+    serde_json::from_value(serde_json::json!({
+        "apiVersion": "v1", "kind": "ConfigMap",
+        "metadata": { "namespace": "acme-dev", "name": name, "resourceVersion": version, "labels": labels },
+        "spec": { "repository": { "url": "https://git.example.com/acme/orders.git" }, "runtime": "container" },
+    }))
+    .unwrap()
+}
+
+fn config(name: &str, version: &str, owner: (&str, &str)) -> PartialObjectMeta<ConfigMap> {
+    object(name, version, owner)
+}
+
+const ORDERS: (&str, &str) = ("acme", "orders");
+const BILLING: (&str, &str) = ("acme", "billing");
+
+fn list<O: Resource<DynamicType = ()>>(seen: &mut Seen, objects: Vec<O>) -> Vec<String> {
+    let mut listing = Listing::default();
+    let events = objects.into_iter().map(Event::InitApply);
+    let touches = [Event::Init].into_iter().chain(events).chain([Event::InitDone]);
+    told(touches.flat_map(|event| seen.take(&mut listing, &event)).collect())
+}
+
+fn after<O: Resource<DynamicType = ()>>(seen: &mut Seen, event: Event<O>) -> Vec<String> {
+    told(seen.take(&mut Listing::default(), &event))
+}
+
+/// `name tenant/service`, in order.
+fn told(touches: Vec<Touch>) -> Vec<String> {
+    let label = |touch: &Touch, label: &str| touch.labels.get(label).cloned().unwrap_or_default();
+    let one =
+        |touch: Touch| format!("{} {}/{}", touch.object.name, label(&touch, TENANT), label(&touch, SERVICE));
+    let mut told: Vec<_> = touches.into_iter().map(one).collect();
+    told.sort();
+    told
+}
+
+fn key(name: &str) -> ObjectKey {
+    ObjectKey::named::<ConfigMap>(Some("acme-dev"), name)
+}
+
+#[test]
+fn a_list_after_an_interruption_tells_what_changed_or_vanished_and_nothing_else() {
+    let mut seen = Seen::default();
+    let first =
+        vec![config("same", "1", ORDERS), config("edited", "2", ORDERS), config("gone", "3", BILLING)];
+    list(&mut seen, first);
+    list(&mut seen, vec![object::<PartialObjectMeta<LimitRange>>("other-kind", "4", ORDERS)]);
+    let again = vec![config("same", "1", ORDERS), config("edited", "7", ORDERS), config("new", "8", ORDERS)];
+    assert_eq!(list(&mut seen, again), ["edited acme/orders", "gone acme/billing", "new acme/orders"]);
+    assert_eq!((seen.version(&key("gone")), seen.version(&key("edited"))), (None, Some("7")));
+    assert_eq!(seen.names_from(&key("")), ["edited", "new", "same"]);
+    assert!(seen.objects.keys().any(|key| key.name == "other-kind"), "each watch speaks for its kind only");
+}
+
+#[test]
+fn a_list_that_breaks_off_is_not_believed_and_the_next_tells_all() {
+    let mut seen = Seen::default();
+    list(&mut seen, vec![config("one", "1", ORDERS), config("two", "2", BILLING)]);
+    let mut listing = Listing::default();
+    for event in [Event::Init, Event::InitApply(config("one", "5", ORDERS))] {
+        assert_eq!(seen.take(&mut listing, &event), []);
+    }
+    assert_eq!(seen.version(&key("two")), Some("2"));
+    // The watch begins anew.
+    let events = [Event::Init, Event::InitApply(config("two", "2", BILLING)), Event::InitDone];
+    let touches = events.iter().flat_map(|event| seen.take(&mut listing, event)).collect();
+    assert_eq!(told(touches), ["one acme/orders"]);
+}
+
+#[test]
+fn one_that_is_relabelled_is_told_to_both_owners() {
+    let mut seen = Seen::default();
+    list(&mut seen, vec![config("one", "1", ORDERS)]);
+    assert_eq!(after(&mut seen, Event::Apply(config("one", "2", ORDERS))), ["one acme/orders"]);
+    let stolen = Event::Apply(config("one", "3", ("beta", "orders")));
+    assert_eq!(after(&mut seen, stolen), ["one acme/orders", "one beta/orders"]);
+    let deleted = Event::Delete(config("one", "4", ("beta", "orders")));
+    assert_eq!(after(&mut seen, deleted), ["one beta/orders"]);
+    assert_eq!(seen.version(&key("one")), None);
+}
+
+#[test]
+fn a_custom_object_that_lost_our_label_is_told_to_the_owner_it_had() {
+    let service = |version: &str, is_ours: bool| {
+        let mut service: IntegrationService = object("orders", version, ORDERS);
+        if !is_ours {
+            service.metadata.labels = None;
+        }
+        service
+    };
+    let mut seen = Seen::default();
+    let key = ObjectKey::of(&service("1", true));
+    list(&mut seen, vec![service("1", true)]);
+    assert_eq!(after(&mut seen, Event::Apply(service("2", false))), ["orders acme/orders"]);
+    assert_eq!(seen.version(&key), None);
+    // Meanwhile, so that only the next list shows it.
+    list(&mut seen, vec![service("3", true)]);
+    assert_eq!(list(&mut seen, vec![service("4", false)]), ["orders acme/orders"]);
+    assert_eq!(seen.version(&key), None);
+    // One that somebody applied by hand was never ours.
+    assert_eq!(after(&mut seen, Event::Apply(service("5", false))), Vec::<String>::new());
+}
