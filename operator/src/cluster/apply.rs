@@ -16,7 +16,7 @@ use kube::{
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
-use super::{Cluster, ObjectKey, ReconcileError, difference::first_difference};
+use super::{Cluster, ObjectKey, ReconcileError, difference::first_difference, seen::Written};
 use crate::{
     conditions::Reason,
     names::{APPLIED, MANAGED_BY, MANAGER, content_hash},
@@ -94,6 +94,7 @@ impl ApplyError {
     fn is_uncounted(&self) -> bool {
         self.status().is_some_and(|status| status.message.contains("status unknown for quota"))
     }
+
     /// When to try again.
     pub fn retry(&self) -> Retry {
         match self {
@@ -146,14 +147,15 @@ impl Cluster {
     pub async fn apply<K: Object>(&self, mut wanted: K) -> Result<Applied, ApplyError> {
         let key = ObjectKey::of(&wanted);
         let hash = content_hash(&wanted);
-        let known = self.known(&key);
-        let seen = self.seen_version(&key);
-        if known.as_ref().is_some_and(|(h, version)| *h == hash && Some(version) == seen.as_ref()) {
-            return Ok(Applied::Unchanged);
-        }
+        let may_exist = {
+            let seen = self.seen();
+            if seen.is_applied(&key, &hash) {
+                return Ok(Applied::Unchanged);
+            }
+            // Secrets are never watched, so that nothing is seen says nothing of them.
+            seen.written(&key).is_some() || seen.version(&key).is_some() || key.kind == "Secret"
+        };
         wanted.annotations_mut().insert(APPLIED.to_owned(), hash.clone());
-        // Secrets are never watched, so that nothing is seen says nothing of them.
-        let may_exist = known.is_some() || seen.is_some() || key.kind == "Secret";
         let live = if may_exist { self.read::<K>(&key).await? } else { None };
         let (applied, version) = match live {
             None => (Applied::Created, self.patch(&key, &wanted, false).await?),
@@ -170,20 +172,18 @@ impl Cluster {
             Applied::Created => tracing::info!(object = %key, "created"),
             Applied::Changed(path) => tracing::info!(object = %key, path, "changed"),
         }
-        self.remember(key, hash, version.unwrap_or_default());
+        self.seen().wrote(key, Written { hash, version: version.unwrap_or_default() });
         Ok(applied)
     }
 
     /// Is `wanted` what was applied last, and untouched since? Costs no request; never true of a Secret.
     pub fn is_applied<K: Object>(&self, wanted: &K) -> bool {
-        let key = ObjectKey::of(wanted);
-        let seen = self.seen_version(&key);
-        self.known(&key).is_some_and(|(hash, version)| Some(version) == seen && hash == content_hash(wanted))
+        self.seen().is_applied(&ObjectKey::of(wanted), &content_hash(wanted))
     }
 
     /// Does the watch show an object of ours of this name?
     pub fn shows<K: Object>(&self, namespace: Option<&str>, name: &str) -> bool {
-        self.seen_version(&ObjectKey::named::<K>(namespace, name)).is_some()
+        self.sees(&ObjectKey::named::<K>(namespace, name))
     }
 
     /// Is there a Secret of this name? Only its metadata is read, never what it holds.
@@ -198,7 +198,7 @@ impl Cluster {
     /// Removes an object of ours, if the watch shows one; as it was read, not as somebody recreated it.
     pub async fn delete<K: Object>(&self, namespace: &str, name: &str) -> Result<(), ApplyError> {
         let key = ObjectKey::named::<K>(Some(namespace), name);
-        if self.seen_version(&key).is_none() {
+        if !self.sees(&key) {
             return Ok(());
         }
         let Some(live) = self.read::<K>(&key).await? else { return Ok(()) };
@@ -219,7 +219,7 @@ impl Cluster {
             Err(error) => return Err(failed("delete", &key, error)),
             Ok(()) => tracing::info!(object = %key, "deleted"),
         }
-        self.forget(&key);
+        self.seen().forget(&key);
         Ok(())
     }
 
@@ -227,7 +227,7 @@ impl Cluster {
     pub async fn create_namespace(&self, mut wanted: Namespace) -> Result<CreatedNamespace, ApplyError> {
         let key = ObjectKey::of(&wanted);
         // One that is there after a restart is read, not posted to be refused.
-        if self.seen_version(&key).is_some()
+        if self.sees(&key)
             && let Some(live) = self.read::<Namespace>(&key).await?
         {
             return Ok(CreatedNamespace::Exists(Box::new(live)));
@@ -272,6 +272,10 @@ impl Cluster {
             }
             Err(error) => Err(failed("write the status of", &key, error)),
         }
+    }
+
+    fn sees(&self, key: &ObjectKey) -> bool {
+        self.seen().version(key).is_some()
     }
 
     async fn read<K: Object>(&self, key: &ObjectKey) -> Result<Option<K>, ApplyError> {

@@ -16,10 +16,7 @@ pub use observe::Background;
 pub use seen::{ObjectKey, Touch};
 pub use watched::Watched;
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::{
@@ -37,10 +34,8 @@ pub struct Cluster(Arc<Inner>);
 struct Inner {
     #[expect(clippy::disallowed_types, reason = "IO: this is where the client lives")]
     client: kube::Client,
-    /// What the watches last saw of objects with our label.
+    /// What the watches last saw of objects with our label, and what we wrote.
     seen: Mutex<Seen>,
-    /// Hash and resourceVersion of our own last write, or of the last time we looked and found it right.
-    known: Mutex<HashMap<ObjectKey, (String, String)>>,
     /// Who wants to hear of changes of our objects.
     listeners: Mutex<Vec<mpsc::UnboundedSender<Touch>>>,
     deployments: Store<Deployment>,
@@ -63,10 +58,6 @@ impl Cluster {
         self.0.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn seen_version(&self, key: &ObjectKey) -> Option<String> {
-        self.seen().version(key).map(ToOwned::to_owned)
-    }
-
     /// Takes in an event of a watch and tells the listeners what it touched, as far as `concerns` them.
     fn take<O: Resource<DynamicType = ()>>(
         &self,
@@ -84,17 +75,5 @@ impl Cluster {
         for touch in touches {
             listeners.retain(|listener| listener.send(touch.clone()).is_ok());
         }
-    }
-
-    fn known(&self, key: &ObjectKey) -> Option<(String, String)> {
-        self.0.known.lock().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
-    }
-
-    fn remember(&self, key: ObjectKey, hash: String, version: String) {
-        self.0.known.lock().unwrap_or_else(PoisonError::into_inner).insert(key, (hash, version));
-    }
-
-    fn forget(&self, key: &ObjectKey) {
-        self.0.known.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
     }
 }

@@ -48,7 +48,6 @@ impl Cluster {
             recorder: Recorder::new(client.clone(), reporter),
             client,
             seen: Mutex::default(),
-            known: Mutex::default(),
             listeners: Mutex::default(),
             deployments,
         }));

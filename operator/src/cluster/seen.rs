@@ -1,4 +1,5 @@
-//! What the watches last saw of our objects. Pure: the events of a watch in, whom to tell out.
+//! What the watches last saw of our objects, and what we wrote of them last. Pure: the events of a watch in, whom to
+//! tell out. It holds nothing of what is gone.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -79,10 +80,20 @@ impl Sighting {
 #[derive(Debug, Default)]
 pub struct Listing(HashMap<ObjectKey, Sighting>);
 
+/// Our own last write of an object, or how we last found it right.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Written {
+    /// Of what was applied.
+    pub hash: String,
+    /// The resourceVersion it then had.
+    pub version: String,
+}
+
 /// All objects that carry our label, as the watches last showed them.
 #[derive(Debug, Default)]
 pub struct Seen {
     objects: BTreeMap<ObjectKey, Sighting>,
+    written: HashMap<ObjectKey, Written>,
 }
 
 impl Seen {
@@ -98,6 +109,29 @@ impl Seen {
         };
         let from = self.objects.range(first..).map(|(key, _)| key);
         from.take_while(fits).map(|key| key.name.clone()).collect()
+    }
+
+    /// Keeps what was written; nothing of Secrets, which are never watched, so that nobody would say when to forget it.
+    pub fn wrote(&mut self, key: ObjectKey, written: Written) {
+        if key.kind != "Secret" {
+            self.written.insert(key, written);
+        }
+    }
+
+    /// Whatever was written is not so any more.
+    pub fn forget(&mut self, key: &ObjectKey) {
+        self.written.remove(key);
+    }
+
+    /// What was written last.
+    pub fn written(&self, key: &ObjectKey) -> Option<&Written> {
+        self.written.get(key)
+    }
+
+    /// Was this content applied last, and is the object untouched since? Never true of a Secret.
+    pub fn is_applied(&self, key: &ObjectKey, hash: &str) -> bool {
+        let written = self.written.get(key);
+        written.is_some_and(|written| written.hash == hash && self.version(key) == Some(&written.version))
     }
 
     /// Takes in one event of the watch of `O`, and says what it touched. A list that comes after an interruption
@@ -131,6 +165,8 @@ impl Seen {
     fn listed(&mut self, kind: &str, list: HashMap<ObjectKey, Sighting>) -> Vec<Touch> {
         let gone = |key: &&ObjectKey| key.kind == kind && !list.contains_key(key);
         let gone: Vec<_> = self.objects.keys().filter(gone).cloned().collect();
+        // Also what was written and went before any watch showed it.
+        self.written.retain(|key, _| key.kind != kind || list.contains_key(key));
         let mut touches: Vec<_> = gone.into_iter().flat_map(|key| self.lost(key, None)).collect();
         for (key, sighting) in list {
             if self.objects.get(&key) != Some(&sighting) {
@@ -148,6 +184,7 @@ impl Seen {
 
     /// `last`: whose it says it was when it went.
     fn lost(&mut self, key: ObjectKey, last: Option<Owner>) -> Vec<Touch> {
+        self.forget(&key);
         let before = self.objects.remove(&key).map(|sighting| sighting.owner);
         touches(&key, before, last)
     }

@@ -1,6 +1,6 @@
 //! Feeds the events of watches in and compares what comes out.
 
-use k8s_openapi::api::core::v1::{ConfigMap, LimitRange};
+use k8s_openapi::api::core::v1::{ConfigMap, LimitRange, Secret};
 use kube::api::PartialObjectMeta;
 use serde::de::DeserializeOwned;
 
@@ -111,4 +111,27 @@ fn a_custom_object_that_lost_our_label_is_told_to_the_owner_it_had() {
     assert_eq!(seen.version(&key), None);
     // One that somebody applied by hand was never ours.
     assert_eq!(after(&mut seen, Event::Apply(service("5", false))), Vec::<String>::new());
+}
+
+#[test]
+fn nothing_is_remembered_of_what_is_gone() {
+    let written = || Written { hash: "h".into(), version: "1".into() };
+    let mut seen = Seen::default();
+    list(
+        &mut seen,
+        vec![config("kept", "1", ORDERS), config("deleted", "1", ORDERS), config("gone", "1", ORDERS)],
+    );
+    for name in ["kept", "deleted", "gone", "never-shown"] {
+        seen.wrote(key(name), written());
+    }
+    let other_kind = ObjectKey::named::<LimitRange>(Some("acme-dev"), "imaas");
+    seen.wrote(other_kind.clone(), written());
+    seen.wrote(ObjectKey::named::<Secret>(Some("acme-dev"), "imaas-registry-pull"), written());
+    after(&mut seen, Event::Delete(config("deleted", "2", ORDERS)));
+    assert!(seen.written(&key("deleted")).is_none() && seen.is_applied(&key("gone"), "h"));
+    list(&mut seen, vec![config("kept", "1", ORDERS)]);
+    let mut left: Vec<_> = seen.written.keys().cloned().collect();
+    left.sort();
+    assert_eq!(left, [key("kept"), other_kind]);
+    assert!(seen.is_applied(&key("kept"), "h") && !seen.is_applied(&key("kept"), "other"));
 }
