@@ -1,9 +1,9 @@
 #![expect(clippy::disallowed_types, reason = "IO: the only place that writes objects")]
 //! The operator's writes. Nothing is sent when nothing differs; one request creates an object.
 //!
-//! What is known of an object is the hash of what we applied and the resourceVersion it then had. As long as the
-//! watch shows that version, nothing can have changed. Otherwise (a restart, or somebody's hand) it is read and
-//! compared; it is written only when it differs.
+//! What is known of an object is the hash of what we applied and the mark it then had (`seen.rs`): its resourceVersion,
+//! or where its status moves often, what else tells a change. As long as the watch shows that mark, nothing of ours can
+//! have changed. Otherwise (a restart, or somebody's hand) it is read and compared; it is written only when it differs.
 
 use std::{fmt::Debug, time::Duration};
 
@@ -16,7 +16,11 @@ use kube::{
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
-use super::{Cluster, ObjectKey, ReconcileError, difference::first_difference, seen::Written};
+use super::{
+    Cluster, ObjectKey, ReconcileError,
+    difference::first_difference,
+    seen::{Written, mark},
+};
 use crate::{
     conditions::Reason,
     names::{APPLIED, MANAGED_BY, MANAGER, content_hash},
@@ -153,17 +157,17 @@ impl Cluster {
                 return Ok(Applied::Unchanged);
             }
             // Secrets are never watched, so that nothing is seen says nothing of them.
-            seen.written(&key).is_some() || seen.version(&key).is_some() || key.kind == "Secret"
+            seen.written(&key).is_some() || seen.shows(&key) || key.kind == "Secret"
         };
         wanted.annotations_mut().insert(APPLIED.to_owned(), hash.clone());
         let live = if may_exist { self.read::<K>(&key).await? } else { None };
-        let (applied, version) = match live {
+        let (applied, mark) = match live {
             None => (Applied::Created, self.patch(&key, &wanted, false).await?),
             Some(live) if live.labels().get(MANAGED_BY).map(String::as_str) != Some(MANAGER) => {
                 return Err(ApplyError::Foreign(key.to_string()));
             }
             Some(live) => match difference(&wanted, &live) {
-                None => (Applied::Unchanged, live.resource_version()),
+                None => (Applied::Unchanged, mark(&live)),
                 Some(path) => (Applied::Changed(path), self.patch(&key, &wanted, true).await?),
             },
         };
@@ -172,7 +176,7 @@ impl Cluster {
             Applied::Created => tracing::info!(object = %key, "created"),
             Applied::Changed(path) => tracing::info!(object = %key, path, "changed"),
         }
-        self.seen().wrote(key, Written { hash, version: version.unwrap_or_default() });
+        self.seen().wrote(key, Written { hash, mark });
         Ok(applied)
     }
 
@@ -275,7 +279,7 @@ impl Cluster {
     }
 
     fn sees(&self, key: &ObjectKey) -> bool {
-        self.seen().version(key).is_some()
+        self.seen().shows(key)
     }
 
     async fn read<K: Object>(&self, key: &ObjectKey) -> Result<Option<K>, ApplyError> {
@@ -290,12 +294,7 @@ impl Cluster {
         }
     }
 
-    async fn patch<K: Object>(
-        &self,
-        key: &ObjectKey,
-        wanted: &K,
-        force: bool,
-    ) -> Result<Option<String>, ApplyError> {
+    async fn patch<K: Object>(&self, key: &ObjectKey, wanted: &K, force: bool) -> Result<String, ApplyError> {
         let params = PatchParams {
             field_validation: Some(ValidationDirective::Strict),
             force,
@@ -305,7 +304,7 @@ impl Cluster {
             .patch(&key.name, &params, &Patch::Apply(wanted))
             .map_err(|error| failed("apply", key, kube::Error::BuildRequest(error)))?;
         match self.client().request::<K>(request).await {
-            Ok(stored) => Ok(stored.resource_version()),
+            Ok(stored) => Ok(mark(&stored)),
             Err(error) if is_code(&error, 409) && !force => Err(ApplyError::Foreign(key.to_string())),
             Err(error) => Err(failed("apply", key, error)),
         }

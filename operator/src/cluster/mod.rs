@@ -23,6 +23,7 @@ use kube::{
     Resource,
     runtime::{events::Recorder, reflector::Store, watcher::Event},
 };
+use serde::Serialize;
 use tokio::sync::mpsc;
 
 use self::seen::{Listing, Seen};
@@ -59,7 +60,7 @@ impl Cluster {
     }
 
     /// Takes in an event of a watch and tells the listeners what it touched, as far as `concerns` them.
-    fn take<O: Resource<DynamicType = ()>>(
+    fn take<O: Resource<DynamicType = ()> + Serialize>(
         &self,
         listing: &mut Listing,
         event: &Event<O>,

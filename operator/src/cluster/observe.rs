@@ -1,6 +1,6 @@
 #![expect(clippy::disallowed_types, reason = "IO: opens the watches")]
-//! The watches of what the operator wrote: one a kind, of objects with its label only. They keep a version an
-//! object and nothing else, but for Deployments, of which status is read. Secrets are never watched.
+//! The watches of what the operator wrote: one a kind, of objects with its label only. They keep a version and a mark of
+//! each and nothing else, but for Deployments, of which status is read. Secrets are never watched.
 
 use std::{
     fmt,
@@ -26,7 +26,7 @@ use kube::{
         reflector, watcher,
     },
 };
-use serde::de::DeserializeOwned;
+use serde::{Serialize, de::DeserializeOwned};
 use tokio::sync::{mpsc, watch};
 
 use super::{
@@ -54,7 +54,7 @@ impl Cluster {
         let mut listed = Vec::new();
         let mut watches: Vec<Background> = vec![
             cluster.watch::<Namespace>(&mut listed),
-            cluster.watch::<ResourceQuota>(&mut listed),
+            cluster.watch_quotas(&mut listed),
             cluster.watch::<LimitRange>(&mut listed),
             cluster.watch::<NetworkPolicy>(&mut listed),
             cluster.watch::<RoleBinding>(&mut listed),
@@ -93,6 +93,12 @@ impl Cluster {
         self.follow(stream.boxed(), listed)
     }
 
+    /// With their spec: nothing else says whether it changed, and their status changes with every pod.
+    fn watch_quotas(&self, listed: &mut Vec<watch::Receiver<bool>>) -> Background {
+        let stream = watcher::watcher(Api::<ResourceQuota>::all(self.client()), config()).default_backoff();
+        self.follow(stream.boxed(), listed)
+    }
+
     fn watch_deployments(
         &self,
         writer: reflector::store::Writer<Deployment>,
@@ -117,7 +123,7 @@ impl Cluster {
         listed: &mut Vec<watch::Receiver<bool>>,
     ) -> Background
     where
-        O: Resource<DynamicType = ()> + Send + 'static,
+        O: Resource<DynamicType = ()> + Serialize + Send + 'static,
     {
         let (done, receiver) = watch::channel(false);
         listed.push(receiver);

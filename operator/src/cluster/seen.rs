@@ -6,9 +6,13 @@ use std::{
     fmt,
 };
 
+use k8s_openapi::{
+    Resource as Kind, api::core::v1::ResourceQuota, apimachinery::pkg::apis::meta::v1::ObjectMeta,
+};
 use kube::{Resource, ResourceExt, runtime::watcher::Event};
+use serde::Serialize;
 
-use crate::names::{MANAGED_BY, MANAGER, SERVICE, TENANT};
+use crate::names::{MANAGED_BY, MANAGER, SERVICE, TENANT, content_hash};
 
 /// An object by kind, namespace and name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -62,15 +66,17 @@ type Owner = Box<[(&'static str, Box<str>)]>;
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Sighting {
     version: Box<str>,
+    mark: Box<str>,
     owner: Owner,
 }
 
 impl Sighting {
     /// Nothing of what does not carry our label: a watch of our own kinds shows those too.
-    fn of<O: Resource<DynamicType = ()>>(object: &O) -> Option<Self> {
+    fn of<O: Resource<DynamicType = ()> + Serialize>(object: &O) -> Option<Self> {
         let is_ours = object.labels().get(MANAGED_BY).map(String::as_str) == Some(MANAGER);
         is_ours.then(|| Self {
             version: object.resource_version().unwrap_or_default().into(),
+            mark: mark(object).into(),
             owner: owner(object),
         })
     }
@@ -85,8 +91,8 @@ pub struct Listing(HashMap<ObjectKey, Sighting>);
 pub struct Written {
     /// Of what was applied.
     pub hash: String,
-    /// The resourceVersion it then had.
-    pub version: String,
+    /// Its [`mark`] then.
+    pub mark: String,
 }
 
 /// All objects that carry our label, as the watches last showed them.
@@ -97,9 +103,9 @@ pub struct Seen {
 }
 
 impl Seen {
-    /// The resourceVersion last seen; nothing of what is not there.
-    pub fn version(&self, key: &ObjectKey) -> Option<&str> {
-        self.objects.get(key).map(|sighting| &*sighting.version)
+    /// Is there one?
+    pub fn shows(&self, key: &ObjectKey) -> bool {
+        self.objects.contains_key(key)
     }
 
     /// Names of the objects of this kind and namespace that begin as `first` does, in order.
@@ -130,8 +136,9 @@ impl Seen {
 
     /// Was this content applied last, and is the object untouched since? Never true of a Secret.
     pub fn is_applied(&self, key: &ObjectKey, hash: &str) -> bool {
-        let written = self.written.get(key);
-        written.is_some_and(|written| written.hash == hash && self.version(key) == Some(&written.version))
+        let is_same =
+            |written: &Written, seen: &Sighting| written.hash == hash && *written.mark == *seen.mark;
+        self.written.get(key).zip(self.objects.get(key)).is_some_and(|(written, seen)| is_same(written, seen))
     }
 
     /// Takes in one event of the watch of `O`, and says what it touched. A list that comes after an interruption
@@ -139,7 +146,7 @@ impl Seen {
     /// and to whom it belonged before.
     pub fn take<O>(&mut self, listing: &mut Listing, event: &Event<O>) -> Vec<Touch>
     where
-        O: Resource<DynamicType = ()>,
+        O: Resource<DynamicType = ()> + Serialize,
     {
         match event {
             Event::Init => {
@@ -198,6 +205,24 @@ fn touches(object: &ObjectKey, before: Option<Owner>, now: Option<Owner>) -> Vec
         labels: owner.iter().map(|(label, value)| ((*label).to_owned(), value.to_string())).collect(),
     };
     before.into_iter().chain(now).map(touch).collect()
+}
+
+/// Another one whenever anything changed that we may have written, and the same one when only its status moved, which
+/// of some kinds it does with every pod that starts. The API server counts changes of the spec in `generation`; of kinds
+/// without one it is the resourceVersion, but for quotas, whose status moves most.
+pub fn mark<O: Resource<DynamicType = ()> + Serialize>(object: &O) -> String {
+    let is_quota = O::kind(&()) == ResourceQuota::KIND;
+    if object.meta().generation.is_none() && !is_quota {
+        return object.resource_version().unwrap_or_default();
+    }
+    let spec = is_quota.then(|| serde_json::to_value(object).map(|mut quota| quota["spec"].take()).ok());
+    let mut metadata = ObjectMeta { resource_version: None, managed_fields: None, ..object.meta().clone() };
+    // The Deployment controller's own, written together with the status.
+    metadata
+        .annotations
+        .iter_mut()
+        .for_each(|all| all.retain(|key, _| !key.starts_with("deployment.kubernetes.io/")));
+    content_hash(&(metadata, spec))
 }
 
 fn owner<O: Resource>(object: &O) -> Owner {

@@ -98,7 +98,7 @@ impl<K: Object> Watched<K> {
             }
             writer.apply_watcher_event(&event);
             // Whoever wants to hear of all changes of the kind listens here; its labels tell where it no longer is ours.
-            cluster.take(&mut listing, &event, |seen, touch| seen.version(&touch.object).is_none());
+            cluster.take(&mut listing, &event, |seen, touch| !seen.shows(&touch.object));
             match event {
                 Event::Init | Event::InitApply(_) => {}
                 Event::InitDone => {
