@@ -70,15 +70,7 @@ pub async fn control<K, E, Fut>(
     let failures = Arc::new(Failures::<ObjectKey>::default());
     let policy_failures = failures.clone();
     let policy = move |object: Arc<K>, error: &Failed<E>, _: Arc<()>| {
-        let attempt = policy_failures.count(ObjectKey::of(&*object));
-        match error {
-            Failed::Told(error) => match error.retry() {
-                Retry::Never => Action::await_change(),
-                Retry::After(delay) => Action::requeue(delay),
-                Retry::Backoff => Action::requeue(backoff(attempt, jitter())),
-            },
-            Failed::Panicked => Action::requeue(backoff(attempt, jitter())),
-        }
+        again(error, || policy_failures.count(ObjectKey::of(&*object)), jitter())
     };
     let guarded = move |object: Arc<K>,
                         _: Arc<()>|
@@ -110,6 +102,19 @@ pub async fn control<K, E, Fut>(
         .await;
 }
 
+/// When the object that failed is tried again. `attempt` counts a failure: waiting is none.
+fn again<E: ReconcileError>(error: &Failed<E>, attempt: impl FnOnce() -> u32, jitter: f64) -> Action {
+    let retry = match error {
+        Failed::Told(error) => error.retry(),
+        Failed::Panicked => Retry::Backoff,
+    };
+    match retry {
+        Retry::Never => Action::await_change(),
+        Retry::After(delay) => Action::requeue(delay),
+        Retry::Backoff => Action::requeue(backoff(attempt(), jitter)),
+    }
+}
+
 /// Tells how a pass ended, and forgets the failures of what succeeded or is gone.
 fn ended<K: Object, E: std::error::Error + 'static>(
     controller: &'static str,
@@ -139,6 +144,16 @@ fn ended<K: Object, E: std::error::Error + 'static>(
 mod tests {
     use super::*;
     use crate::{api::IntegrationService, cluster::ApplyError};
+
+    #[test]
+    fn waiting_for_something_else_is_no_failure() {
+        let failures = Failures::default();
+        let after = |error: Failed<ApplyError>| again(&error, || failures.count("orders"), 1.0);
+        let foreign = after(Failed::Told(ApplyError::Foreign("Namespace acme-dev".into())));
+        assert_eq!(foreign, Action::requeue(Duration::from_mins(1)));
+        assert_eq!(after(Failed::Panicked), Action::requeue(Duration::from_secs(1)));
+        assert_eq!(after(Failed::Panicked), Action::requeue(Duration::from_secs(2)));
+    }
 
     #[test]
     fn failures_are_forgotten_when_the_object_succeeds_or_is_gone_and_not_before() {
