@@ -305,8 +305,7 @@ impl Cluster {
             .map_err(|error| failed("apply", key, kube::Error::BuildRequest(error)))?;
         match self.client().request::<K>(request).await {
             Ok(stored) => Ok(mark(&stored)),
-            Err(error) if is_code(&error, 409) && !force => Err(ApplyError::Foreign(key.to_string())),
-            Err(error) => Err(failed("apply", key, error)),
+            Err(error) => Err(refused(key, error)),
         }
     }
 }
@@ -319,6 +318,19 @@ fn is_code(error: &kube::Error, code: u16) -> bool {
     matches!(error, kube::Error::Api(status) if status.code == code)
 }
 
+/// Only a field that somebody else manages tells that the object is not ours. Another conflict passes by itself: a quota
+/// that counted something else at the same time refuses in this way too.
+fn refused(key: &ObjectKey, error: kube::Error) -> ApplyError {
+    let is_foreign = |status: &Status| {
+        let causes = status.details.iter().flat_map(|details| &details.causes);
+        status.code == 409 && causes.into_iter().any(|cause| cause.reason == "FieldManagerConflict")
+    };
+    match &error {
+        kube::Error::Api(status) if is_foreign(status) => ApplyError::Foreign(key.to_string()),
+        _ => failed("apply", key, error),
+    }
+}
+
 fn failed(verb: &'static str, key: &ObjectKey, source: kube::Error) -> ApplyError {
     ApplyError::Request { verb, object: key.to_string(), source: Box::new(source) }
 }
@@ -328,5 +340,28 @@ fn difference<K: Serialize>(wanted: &K, live: &K) -> Option<String> {
     match (serde_json::to_value(wanted), serde_json::to_value(live)) {
         (Ok(wanted), Ok(live)) => first_difference(wanted, &live),
         _ => Some("metadata".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn only_a_field_of_somebody_else_makes_an_object_foreign() {
+        let key = ObjectKey::named::<Namespace>(None, "acme-dev");
+        let refused = |status: Value| {
+            let status: Status = serde_json::from_value(status).unwrap();
+            refused(&key, kube::Error::Api(status.boxed()))
+        };
+        let conflict = json!({ "code": 409, "reason": "Conflict", "message": "conflict with \"kubectl\": .spec.replicas",
+            "details": { "causes": [{ "reason": "FieldManagerConflict", "field": ".spec.replicas" }] } });
+        assert!(matches!(refused(conflict), ApplyError::Foreign(_)));
+        let busy = "Operation cannot be fulfilled on resourcequotas \"imaas\": the object has been modified";
+        let error = refused(json!({ "code": 409, "reason": "Conflict", "message": busy }));
+        assert_eq!(error.retry(), Retry::Backoff, "{error}");
+        assert!(error.to_string().contains(busy), "{error}");
     }
 }
