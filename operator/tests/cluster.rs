@@ -1,5 +1,5 @@
 #![expect(clippy::disallowed_types, reason = "IO: a real API server")]
-#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a test: says what it waits for")]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "a test: says what it waits for")]
 //! What the operator knows of its own writes, on a real API server.
 
 use std::{collections::BTreeMap, time::Duration};
@@ -98,12 +98,12 @@ async fn a_status_that_moves_costs_no_request_and_an_edit_is_undone() {
     let template = json!({
         "metadata": { "labels": { "app": "orders" } }, "spec": { "containers": [{ "name": "orders", "image": "orders" }] }
     });
-    a_status_moves::<Deployment>(
+    Box::pin(a_status_moves::<Deployment>(
         &cluster,
         json!({ "replicas": 0, "selector": selector, "template": template }),
         json!({ "conditions": [{ "type": "Moved", "status": "True" }] }),
         json!({ "replicas": 3 }),
-    )
+    ))
     .await;
     watches.abort();
     lab.stop().await.unwrap();

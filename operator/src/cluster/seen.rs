@@ -161,11 +161,11 @@ impl Seen {
             Event::Apply(object) => {
                 let key = ObjectKey::of(object);
                 match Sighting::of(object) {
-                    Some(sighting) => self.saw(key, sighting),
-                    None => self.lost(key, None),
+                    Some(sighting) => self.saw(&key, sighting),
+                    None => self.lost(&key, None),
                 }
             }
-            Event::Delete(object) => self.lost(ObjectKey::of(object), Some(owner(object))),
+            Event::Delete(object) => self.lost(&ObjectKey::of(object), Some(owner(object))),
         }
     }
 
@@ -174,26 +174,26 @@ impl Seen {
         let gone: Vec<_> = self.objects.keys().filter(gone).cloned().collect();
         // Also what was written and went before any watch showed it.
         self.written.retain(|key, _| key.kind != kind || list.contains_key(key));
-        let mut touches: Vec<_> = gone.into_iter().flat_map(|key| self.lost(key, None)).collect();
+        let mut touches: Vec<_> = gone.into_iter().flat_map(|key| self.lost(&key, None)).collect();
         for (key, sighting) in list {
             if self.objects.get(&key) != Some(&sighting) {
-                touches.extend(self.saw(key, sighting));
+                touches.extend(self.saw(&key, sighting));
             }
         }
         touches
     }
 
-    fn saw(&mut self, key: ObjectKey, sighting: Sighting) -> Vec<Touch> {
+    fn saw(&mut self, key: &ObjectKey, sighting: Sighting) -> Vec<Touch> {
         let now = sighting.owner.clone();
         let before = self.objects.insert(key.clone(), sighting).map(|sighting| sighting.owner);
-        touches(&key, before, Some(now))
+        touches(key, before, Some(now))
     }
 
     /// `last`: whose it says it was when it went.
-    fn lost(&mut self, key: ObjectKey, last: Option<Owner>) -> Vec<Touch> {
-        self.forget(&key);
-        let before = self.objects.remove(&key).map(|sighting| sighting.owner);
-        touches(&key, before, last)
+    fn lost(&mut self, key: &ObjectKey, last: Option<Owner>) -> Vec<Touch> {
+        self.forget(key);
+        let before = self.objects.remove(key).map(|sighting| sighting.owner);
+        touches(key, before, last)
     }
 }
 

@@ -35,8 +35,8 @@ fn list<O: Resource<DynamicType = ()> + Serialize>(seen: &mut Seen, objects: Vec
     told(touches.flat_map(|event| seen.take(&mut listing, &event)).collect())
 }
 
-fn after<O: Resource<DynamicType = ()> + Serialize>(seen: &mut Seen, event: Event<O>) -> Vec<String> {
-    told(seen.take(&mut Listing::default(), &event))
+fn after<O: Resource<DynamicType = ()> + Serialize>(seen: &mut Seen, event: &Event<O>) -> Vec<String> {
+    told(seen.take(&mut Listing::default(), event))
 }
 
 /// `name tenant/service`, in order.
@@ -86,11 +86,11 @@ fn a_list_that_breaks_off_is_not_believed_and_the_next_tells_all() {
 fn one_that_is_relabelled_is_told_to_both_owners() {
     let mut seen = Seen::default();
     list(&mut seen, vec![config("one", "1", ORDERS)]);
-    assert_eq!(after(&mut seen, Event::Apply(config("one", "2", ORDERS))), ["one acme/orders"]);
+    assert_eq!(after(&mut seen, &Event::Apply(config("one", "2", ORDERS))), ["one acme/orders"]);
     let stolen = Event::Apply(config("one", "3", ("beta", "orders")));
-    assert_eq!(after(&mut seen, stolen), ["one acme/orders", "one beta/orders"]);
+    assert_eq!(after(&mut seen, &stolen), ["one acme/orders", "one beta/orders"]);
     let deleted = Event::Delete(config("one", "4", ("beta", "orders")));
-    assert_eq!(after(&mut seen, deleted), ["one beta/orders"]);
+    assert_eq!(after(&mut seen, &deleted), ["one beta/orders"]);
     assert!(!seen.shows(&key("one")));
 }
 
@@ -106,14 +106,14 @@ fn a_custom_object_that_lost_our_label_is_told_to_the_owner_it_had() {
     let mut seen = Seen::default();
     let key = ObjectKey::of(&service("1", true));
     list(&mut seen, vec![service("1", true)]);
-    assert_eq!(after(&mut seen, Event::Apply(service("2", false))), ["orders acme/orders"]);
+    assert_eq!(after(&mut seen, &Event::Apply(service("2", false))), ["orders acme/orders"]);
     assert!(!seen.shows(&key));
     // Meanwhile, so that only the next list shows it.
     list(&mut seen, vec![service("3", true)]);
     assert_eq!(list(&mut seen, vec![service("4", false)]), ["orders acme/orders"]);
     assert!(!seen.shows(&key));
     // One that somebody applied by hand was never ours.
-    assert_eq!(after(&mut seen, Event::Apply(service("5", false))), Vec::<String>::new());
+    assert_eq!(after(&mut seen, &Event::Apply(service("5", false))), Vec::<String>::new());
 }
 
 #[test]
@@ -130,7 +130,7 @@ fn nothing_is_remembered_of_what_is_gone() {
     let other_kind = ObjectKey::named::<LimitRange>(Some("acme-dev"), "imaas");
     seen.wrote(other_kind.clone(), written());
     seen.wrote(ObjectKey::named::<Secret>(Some("acme-dev"), "imaas-registry-pull"), written());
-    after(&mut seen, Event::Delete(config("deleted", "2", ORDERS)));
+    after(&mut seen, &Event::Delete(config("deleted", "2", ORDERS)));
     assert!(seen.written(&key("deleted")).is_none() && seen.is_applied(&key("gone"), "h"));
     list(&mut seen, vec![config("kept", "1", ORDERS)]);
     let mut left: Vec<_> = seen.written.keys().cloned().collect();
