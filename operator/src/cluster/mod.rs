@@ -19,7 +19,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::{apps::v1::Deployment, core::v1::Namespace};
 use kube::{
     ResourceExt,
     runtime::{events::Recorder, reflector::Store},
@@ -58,12 +58,23 @@ impl Cluster {
 
     /// Names of our objects of kind `K` in `namespace` that begin with `prefix`, as the watch shows them.
     pub fn names_of<K: Object>(&self, namespace: &str, prefix: &str) -> Vec<String> {
-        let first = ObjectKey::named::<K>(Some(namespace), prefix);
+        self.names_from(&ObjectKey::named::<K>(Some(namespace), prefix))
+    }
+
+    /// Names of the namespaces with our label that, by their names, are those of `tenant`, as the watch shows them.
+    pub fn namespaces_of(&self, tenant: &str) -> Vec<String> {
+        let mut names = self.names_from(&ObjectKey::named::<Namespace>(None, &format!("{tenant}-")));
+        names.retain(|name| name.rsplit_once('-').is_some_and(|(of, _)| of == tenant));
+        names
+    }
+
+    /// `first` and what follows it with a name that begins with its name.
+    fn names_from(&self, first: &ObjectKey) -> Vec<String> {
         let fits = |key: &&ObjectKey| {
-            key.kind == first.kind && key.namespace == first.namespace && key.name.starts_with(prefix)
+            key.kind == first.kind && key.namespace == first.namespace && key.name.starts_with(&first.name)
         };
         let seen = self.0.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        seen.range(&first..).map(|(key, _)| key).take_while(fits).map(|key| key.name.clone()).collect()
+        seen.range(first..).map(|(key, _)| key).take_while(fits).map(|key| key.name.clone()).collect()
     }
 
     /// A custom object that carries our label counts as seen, like any child.

@@ -86,14 +86,6 @@ pub struct ValidEnvironment {
     pub quota: Bounds,
     /// Names differ.
     pub networks: Vec<ValidNetwork>,
-    roles: BTreeMap<Role, Role>,
-}
-
-impl ValidEnvironment {
-    /// What a member with `role` in the tenant file is here.
-    pub fn effective(&self, role: Role) -> Role {
-        self.roles.get(&role).copied().unwrap_or(role)
-    }
 }
 
 /// All Environments of the cluster, each checked.
@@ -102,6 +94,7 @@ pub struct Checked {
     outcomes: BTreeMap<String, Result<ValidEnvironment, Problems>>,
     defaults: BTreeSet<String>,
     edges: BTreeMap<String, String>,
+    roles: BTreeMap<String, BTreeMap<Role, Role>>,
 }
 
 impl Checked {
@@ -118,6 +111,12 @@ impl Checked {
     /// Is every tenant in it unless its file says otherwise? Also known of an invalid one.
     pub fn is_default(&self, name: &str) -> bool {
         self.defaults.contains(name)
+    }
+
+    /// What a member with `role` in the tenant file is in `environment`. Also known of an invalid one; where no role
+    /// map can be told, nobody is more than a viewer.
+    pub fn role(&self, environment: &str, role: Role) -> Role {
+        self.roles.get(environment).map_or(Role::Viewer, |map| map.get(&role).copied().unwrap_or(role))
     }
 
     pub(super) fn contains(&self, name: &str) -> bool {
@@ -142,6 +141,9 @@ pub fn check<E: Borrow<Environment>>(environments: &[E]) -> Checked {
         }
         if environment.spec.default {
             checked.defaults.insert(valid.name.clone());
+        }
+        if role_problem(&environment.spec.roles).is_none() {
+            checked.roles.insert(valid.name.clone(), environment.spec.roles.clone());
         }
         // Known by name before edges are judged.
         checked.outcomes.insert(valid.name.clone(), Err(Problems(Vec::new())));
@@ -200,7 +202,6 @@ fn valid(environment: &Environment, problems: &mut Vec<Problem>) -> ValidEnviron
     ValidEnvironment {
         branch: spec.branch.clone().unwrap_or_else(|| name.clone()),
         quota: bounds(environment, problems),
-        roles: spec.roles.clone(),
         networks,
         name,
     }
@@ -322,7 +323,6 @@ mod tests {
         assert_eq!(valid.branch, "dev");
         assert_eq!(valid.quota.default, ValidQuota::fallback());
         assert_eq!(valid.quota.max, ValidQuota::fallback());
-        assert_eq!(valid.effective(Role::Developer), Role::Developer);
     }
 
     #[test]
@@ -413,9 +413,22 @@ mod tests {
     }
 
     #[test]
-    fn a_role_map_applies() {
-        let valid = one("{roles: {developer: viewer}}").unwrap();
-        assert_eq!(valid.effective(Role::Owner), Role::Owner);
-        assert_eq!(valid.effective(Role::Developer), Role::Viewer);
+    fn a_role_map_applies_and_where_none_can_be_told_nobody_is_more_than_a_viewer() {
+        let effective = |spec: &str, role: Role| {
+            let yaml = format!(
+                "[{{apiVersion: imaas.dev/v1alpha1, kind: Environment, metadata: {{name: dev}}, spec: {spec}}}]"
+            );
+            environments(&yaml).role("dev", role)
+        };
+        for (spec, owner, developer) in [
+            ("{roles: {developer: viewer}}", Role::Owner, Role::Viewer),
+            ("{roles: {developer: viewer}, promotesFrom: gone}", Role::Owner, Role::Viewer),
+            ("{promotesFrom: gone}", Role::Owner, Role::Developer),
+            ("{roles: {viewer: owner}}", Role::Viewer, Role::Viewer),
+        ] {
+            assert_eq!(effective(spec, Role::Owner), owner, "{spec}");
+            assert_eq!(effective(spec, Role::Developer), developer, "{spec}");
+        }
+        assert_eq!(environments("[]").role("dev", Role::Owner), Role::Viewer);
     }
 }

@@ -94,11 +94,11 @@ pub fn validate(tenant: &Tenant, environments: &Checked) -> Result<ValidTenant, 
     let mut problems = Vec::new();
     let name = tenant.name_any();
     problems.extend(name_problem(&name));
-    let members = members(&tenant.spec.members, &mut problems);
+    members_problems(&tenant.spec.members, &mut problems);
     let has = |environment: &str| is_in(tenant, environments, environment);
     let mut valid = ValidTenant {
         origin: origin(tenant).to_owned(),
-        members: effective(&members, None),
+        members: members(tenant, |role| role),
         environments: Vec::new(),
         held: Vec::new(),
         services: services(&tenant.spec.services, environments, &mut problems),
@@ -114,7 +114,7 @@ pub fn validate(tenant: &Tenant, environments: &Checked) -> Result<ValidTenant, 
                 namespace,
                 promotes_from: link.promotes_from,
                 quota: quota(tenant, environment, &mut problems),
-                members: effective(&members, Some(environment)),
+                members: members(tenant, |role| environments.role(&link.environment, role)),
                 networks: environment.networks.iter().filter(|network| network.default).cloned().collect(),
                 environment: link.environment,
             }),
@@ -127,6 +127,23 @@ pub fn validate(tenant: &Tenant, environments: &Checked) -> Result<ValidTenant, 
         }
     }
     if problems.is_empty() { Ok(valid) } else { Err(Problems(problems)) }
+}
+
+/// What is left of a tenant that is not valid: its name and members, where these are. They count all the same, since
+/// whoever is taken out of the file must not keep access by another mistake in it.
+pub fn access(tenant: &Tenant) -> Option<ValidTenant> {
+    let mut problems = Vec::new();
+    let name = tenant.name_any();
+    problems.extend(name_problem(&name));
+    members_problems(&tenant.spec.members, &mut problems);
+    problems.is_empty().then(|| ValidTenant {
+        origin: origin(tenant).to_owned(),
+        members: members(tenant, |role| role),
+        environments: Vec::new(),
+        held: Vec::new(),
+        services: Vec::new(),
+        name,
+    })
 }
 
 /// Where the Tenant comes from: a `TenantSource`'s name, or `manual`.
@@ -186,7 +203,7 @@ fn quota(tenant: &Tenant, environment: &ValidEnvironment, problems: &mut Vec<Pro
     quota
 }
 
-fn members<'a>(members: &'a [Member], problems: &mut Vec<Problem>) -> Vec<&'a Member> {
+fn members_problems(members: &[Member], problems: &mut Vec<Problem>) {
     let mut seen = BTreeSet::new();
     for (index, member) in members.iter().enumerate() {
         let Member { kind, name, namespace, role: _ } = member;
@@ -210,15 +227,16 @@ fn members<'a>(members: &'a [Member], problems: &mut Vec<Problem>) -> Vec<&'a Me
             ));
         }
     }
-    members.iter().collect()
 }
 
-/// Sorted and without repetition, so that the order in the file makes no difference.
-fn effective(members: &[&Member], environment: Option<&ValidEnvironment>) -> Vec<Subject> {
-    let subjects: BTreeSet<Subject> = members
+/// Sorted and without repetition, so that the order in the file makes no difference. `role`: what one of the file is.
+fn members(tenant: &Tenant, role: impl Fn(Role) -> Role) -> Vec<Subject> {
+    let subjects: BTreeSet<Subject> = tenant
+        .spec
+        .members
         .iter()
         .map(|member| Subject {
-            role: environment.map_or(member.role, |environment| environment.effective(member.role)),
+            role: role(member.role),
             kind: member.kind,
             name: member.name.clone(),
             namespace: member.namespace.clone(),
