@@ -29,7 +29,7 @@ fn files<'a>(texts: impl IntoIterator<Item = (&'a str, String)>) -> Files {
         let source = SourceFile { blob: format!("{file}{content}"), content: content.into_bytes() };
         (file.to_owned(), source)
     });
-    Files { regular: regular.collect(), unreadable: Vec::new() }
+    Files { regular: regular.collect(), ..Files::default() }
 }
 
 /// Dev with a bound, prod with a default only.
@@ -298,6 +298,17 @@ fn a_tenant_file_with_another_ending_or_kind_is_told_and_not_taken_for_absent() 
     );
     let existing = [live("acme", &[(ORIGIN, "central")]), live("delta", &[(ORIGIN, "central")])];
     assert!(plan("central", &checked, &existing).orphan.is_empty());
+}
+
+#[test]
+fn a_file_that_is_too_large_is_refused_alone() {
+    let mut files = files([("beta.yaml", text("beta"))]);
+    files.too_large = vec!["acme.yaml".into(), "logo.png".into()];
+    let checked = checked_files(&files);
+    assert_eq!(told(&checked), ["acme.yaml: is larger than a tenant file can be, 64 KiB: make it smaller"]);
+    let existing = [live("acme", &[(ORIGIN, "central")])];
+    let plan = plan("central", &checked, &existing);
+    assert_eq!((names(&plan.apply), plan.broken.len(), plan.orphan.len()), (vec!["beta".to_owned()], 1, 0));
 }
 
 #[test]

@@ -19,9 +19,14 @@ use crate::{
     platform::Platform,
 };
 
-/// Bounds of the directory of tenants. One file over its bound is a file that no tenant can have by accident.
-const LIMITS: DirectoryLimits =
-    DirectoryLimits { recursive: false, files: 10_000, file_bytes: 1 << 20, total_bytes: 128 << 20 };
+/// Bounds of the directory of tenants. A file over its bound is refused alone.
+const LIMITS: DirectoryLimits = DirectoryLimits {
+    recursive: false,
+    files: 10_000,
+    file_bytes: 1 << 20,
+    skip_large: true,
+    total_bytes: 128 << 20,
+};
 
 /// Why the repository could not be read. Nothing changes then.
 #[derive(Debug, thiserror::Error)]
@@ -145,6 +150,7 @@ pub(super) async fn read(
             .map(|(name, file)| (name, SourceFile { blob: file.blob, content: file.content }))
             .collect(),
         unreadable: directory.ignored,
+        too_large: directory.too_large,
     };
     let parsed = tokio::task::spawn_blocking(move || {
         let nothing = Parsed::default();
