@@ -148,7 +148,7 @@ impl<'repo> Reader<'repo> {
                     let mode = if entry.filemode_raw() & 0o100 == 0 { 0o100_644 } else { 0o100_755 };
                     let left = walk.limits.total_bytes - walk.bytes;
                     let cap = walk.limits.file_bytes.min(left);
-                    match self.blob(&joined(walk.path, &name), entry.id(), cap) {
+                    match self.blob(&names::joined(walk.path, &name), entry.id(), cap) {
                         Ok(content) => {
                             walk.bytes += content.len() as u64;
                             walk.found
@@ -320,10 +320,6 @@ fn printable(name: &str) -> String {
 fn parts(path: &str) -> Result<Vec<&str>, TreeError> {
     names::path_parts(path)
         .ok_or_else(|| unsafe_entry(path, "is not a plain path relative to the repository"))
-}
-
-fn joined(path: &str, name: &str) -> String {
-    if path.is_empty() || path == "." { name.to_owned() } else { format!("{path}/{name}") }
 }
 
 fn unsafe_entry(path: &str, what: &'static str) -> TreeError {

@@ -12,7 +12,7 @@ use crate::{
 /// A problem and the file that it is in. Ordered by file, then by place.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct FileProblem {
-    /// Name within the directory of tenants.
+    /// Name within the directory of tenants; after the check, its path from the root of the repository.
     pub file: String,
     /// What and where.
     pub problem: Problem,

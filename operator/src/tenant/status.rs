@@ -11,7 +11,7 @@ use kube::ResourceExt;
 
 use super::{
     reconcile::{Converged, Error},
-    validate::{ValidTenant, origin},
+    validate::ValidTenant,
 };
 use crate::{
     api::{IntegrationService, Tenant, TenantStatus, tenant::TenantEnvironment},
@@ -52,7 +52,7 @@ pub fn status(report: &Report<'_>, now: Timestamp) -> TenantStatus {
     let ready = services.iter().filter(|service| is_true(conditions(service), READY)).count();
     TenantStatus {
         observed_generation: Some(generation),
-        origin: Some(origin(tenant).to_owned()),
+        origin: Some(tenant.origin().to_owned()),
         environments: published(*valid, &converged.own, old.environments),
         services_ready: Some(format!("{ready}/{}", services.len())),
         problems: problems(services),

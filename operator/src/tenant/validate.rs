@@ -8,11 +8,8 @@ use kube::ResourceExt;
 
 use crate::{
     api::{IntegrationServiceSpec, Member, MemberKind, Role, ServiceEntry, Tenant},
-    environment::{
-        Checked, Problem, Problems, ValidEnvironment, ValidNetwork, ValidQuota,
-        check::{exceeded, resolved},
-    },
-    names::{self, environment_namespace, is_label},
+    environment::{Checked, Problem, Problems, ValidEnvironment, ValidNetwork, ValidQuota, check::granted},
+    names::{environment_namespace, is_label},
 };
 
 /// Longest name of a tenant: with `-`, an environment's twelve characters still fit a DNS label.
@@ -97,7 +94,7 @@ pub fn validate(tenant: &Tenant, environments: &Checked) -> Result<ValidTenant, 
     members_problems(&tenant.spec.members, &mut problems);
     let has = |environment: &str| is_in(tenant, environments, environment);
     let mut valid = ValidTenant {
-        origin: origin(tenant).to_owned(),
+        origin: tenant.origin().to_owned(),
         members: members(tenant, |role| role),
         environments: Vec::new(),
         held: Vec::new(),
@@ -137,18 +134,13 @@ pub fn access(tenant: &Tenant) -> Option<ValidTenant> {
     problems.extend(name_problem(&name));
     members_problems(&tenant.spec.members, &mut problems);
     problems.is_empty().then(|| ValidTenant {
-        origin: origin(tenant).to_owned(),
+        origin: tenant.origin().to_owned(),
         members: members(tenant, |role| role),
         environments: Vec::new(),
         held: Vec::new(),
         services: Vec::new(),
         name,
     })
-}
-
-/// Where the Tenant comes from: a `TenantSource`'s name, or `manual`.
-pub fn origin(tenant: &Tenant) -> &str {
-    tenant.annotations().get(names::ORIGIN).map_or(names::MANUAL, String::as_str)
 }
 
 /// Every tenant is in a default environment, and in another one that its file names; omission is said.
@@ -183,24 +175,10 @@ fn unknown(field: String, environment: &str) -> Problem {
 fn quota(tenant: &Tenant, environment: &ValidEnvironment, problems: &mut Vec<Problem>) -> ValidQuota {
     let field = format!("spec.environments.{}.quota", environment.name);
     let own = tenant.spec.environments.get(&environment.name).and_then(|own| own.quota.as_ref());
-    let Some(own) = own else { return environment.quota.default.clone() };
-    let quota = resolved(own, &environment.quota.default, &field, problems);
-    let max = &environment.quota.max;
-    for name in exceeded(&quota, max) {
-        let most = match name {
-            "cpu" => max.cpu.0.clone(),
-            "memory" => max.memory.0.clone(),
-            _ => max.pods.to_string(),
-        };
-        problems.push(Problem::new(
-            format!("{field}.{name}"),
-            format!(
-                "is above the most that {} gives, {most}: lower it or ask the platform team",
-                environment.name
-            ),
-        ));
+    match own {
+        Some(own) => granted(own, environment, &field, problems),
+        None => environment.quota.default.clone(),
     }
-    quota
 }
 
 fn members_problems(members: &[Member], problems: &mut Vec<Problem>) {
@@ -374,11 +352,11 @@ mod tests {
             ),
             (
                 "{environments: {prod: {quota: {cpu: \"17\"}}}}".to_owned(),
-                "spec.environments.prod.quota.cpu: is above the most that prod gives, 16: lower it or ask the platform team",
+                "spec.environments.prod.quota.cpu: 17 is more than 16, the most that Environment prod gives: ask for less, or ask the platform team",
             ),
             (
                 "{environments: {prod: {quota: {pods: 21}}}}".to_owned(),
-                "spec.environments.prod.quota.pods: is above the most that prod gives, 20: lower it or ask the platform team",
+                "spec.environments.prod.quota.pods: 21 is more than 20, the most that Environment prod gives: ask for less, or ask the platform team",
             ),
             (
                 "{environments: {dev: {quota: {memory: lots}}}}".to_owned(),
@@ -442,7 +420,7 @@ mod tests {
         let list = [Environment::new(environment, EnvironmentSpec { default: true, ..Default::default() })];
         let valid = validate(&Tenant::new(name, TenantSpec::default()), &check(&list)).ok()?;
         let spaces = valid.environments.iter().map(|space| space.namespace.clone());
-        Some(spaces.chain([names::home_namespace(&valid.name)]).collect())
+        Some(spaces.chain([crate::names::home_namespace(&valid.name)]).collect())
     }
 
     proptest! {
