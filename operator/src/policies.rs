@@ -118,7 +118,7 @@ impl Policies {
         loop {
             let outcome = enforced(&cluster, &settings).await;
             told.tell(&outcome, begun.elapsed());
-            self.learn(outcome);
+            self.learn(&outcome);
             let wait = if self.proven().is_ok() { PROVEN } else { UNPROVEN };
             tokio::select! {
                 () = &mut shutdown => return,
@@ -127,18 +127,18 @@ impl Policies {
         }
     }
 
-    fn learn(&self, outcome: Result<(), Missing>) {
+    fn learn(&self, outcome: &Result<(), Missing>) {
         // No answer takes back no proof.
         let keep = matches!(outcome, Err(Missing::Unknown { .. })) && self.proven().is_ok();
-        match &outcome {
+        match outcome {
             Err(_) if keep => {}
             Err(missing) => self.health.close(GATE, missing.to_string()),
             Ok(()) => self.health.open(GATE),
         }
         self.state.send_if_modified(|state| {
-            let changed = !keep && *state != outcome;
+            let changed = !keep && state != outcome;
             if changed {
-                state.clone_from(&outcome);
+                state.clone_from(outcome);
             }
             changed
         });
@@ -295,14 +295,14 @@ mod tests {
         let mut changes = Box::pin(policies.changes());
         assert!(policies.proven().is_err() && !health.is_open(GATE));
 
-        policies.learn(Ok(()));
+        policies.learn(&Ok(()));
         assert!(policies.proven().is_ok() && health.is_open(GATE));
         assert_eq!(changes.next().await, Some(()));
 
-        policies.learn(Err(Missing::Unknown { policy: NAMESPACES, message: "connection refused".into() }));
+        policies.learn(&Err(Missing::Unknown { policy: NAMESPACES, message: "connection refused".into() }));
         assert!(policies.proven().is_ok() && health.is_open(GATE));
 
-        policies.learn(Err(Missing::NotEnforced(NAMESPACES)));
+        policies.learn(&Err(Missing::NotEnforced(NAMESPACES)));
         assert!(policies.proven().is_err() && !health.is_open(GATE));
         assert_eq!(changes.next().await, Some(()));
     }
