@@ -166,6 +166,21 @@ fn what_the_platform_does_not_have_is_told_with_its_place() {
 }
 
 #[test]
+fn what_the_tenants_own_stage_would_refuse_is_told_with_its_place() {
+    let members =
+        "  members:\n    - {kind: User, name: jo, role: owner}\n    - {kind: User, name: jo, role: viewer}\n";
+    let file = text("acme") + members;
+    let checked = checked([("acme.yaml", file), ("kube-x.yaml", text("kube-x"))]);
+    let told = told(&checked);
+    assert_eq!(told.len(), 2, "{told:?}");
+    assert_eq!(
+        told[0],
+        "in/tenants/acme.yaml:11:26: spec.members[1].name: \"jo\" is listed twice: keep the line with the role that is meant"
+    );
+    assert!(told[1].starts_with("in/tenants/kube-x.yaml:3:18: metadata.name: "), "{}", told[1]);
+}
+
+#[test]
 fn a_quota_up_to_the_bound_is_accepted_however_it_is_written() {
     let text = format!(
         "{}  environments:\n    dev: {{quota: {{cpu: 8000m, memory: 16384Mi, pods: 50}}}}\n",

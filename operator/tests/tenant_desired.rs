@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use imaas_operator::{
-    api::{Environment, IntegrationService, Tenant},
+    api::{Environment, IntegrationService, Tenant, tenant::EnvironmentOverride},
     environment::{Checked, check},
     names,
     registry::accounts::AccountKey,
@@ -253,10 +253,22 @@ fn who_gets_into_what_is_left_follows_the_file_and_the_role_map_there() {
 #[test]
 fn another_mistake_in_the_file_keeps_nobodys_access() {
     let mut tenant: Tenant = serde_saphyr::from_str(TENANT).unwrap();
-    tenant.spec.environments.insert("gone".into(), Default::default());
+    tenant.spec.environments.insert("gone".into(), EnvironmentOverride::default());
     assert!(validate(&tenant, &environments()).is_err());
     let known = access(&tenant).unwrap();
     assert_eq!((known.members.clone(), known.environments.len()), (acme().members, 0));
-    tenant.spec.members[0].name = "system:masters".into();
-    assert!(access(&tenant).is_none(), "who gets in is not known");
+
+    let mut twice = tenant.spec.members[0].clone();
+    twice.role = imaas_operator::api::Role::Viewer;
+    tenant.spec.members[1].name = "system:masters".into();
+    tenant.spec.members.push(twice);
+    let told: Vec<_> = access(&tenant)
+        .unwrap()
+        .members
+        .into_iter()
+        .map(|m| format!("{} {}", m.name, m.role.as_str()))
+        .collect();
+    assert_eq!(told, ["ci developer", "acme-leads viewer"], "a wrong line gives nothing, and two the lesser");
+    tenant.metadata.name = Some("kube-system".into());
+    assert!(access(&tenant).is_none());
 }

@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use super::parse::{FileProblem, Parsed, ParsedFile, file_name};
 use crate::{
     api::Tenant,
-    environment::{self, check::granted},
+    environment,
     git::{
         GitUrl, UrlPolicy,
         names::{is_plain_branch, joined},
     },
+    tenant::validate::{unknown, validate},
     yaml::{self, Problem},
 };
 
@@ -72,22 +73,10 @@ pub fn check(parsed: &Parsed, surroundings: &Surroundings<'_>) -> Checked {
 }
 
 fn tenant_problems(tenant: &Tenant, file: &ParsedFile, surroundings: &Surroundings<'_>) -> Vec<Problem> {
-    let mut found = Vec::new();
-    for (name, own) in &tenant.spec.environments {
-        let path = format!("spec.environments.{name}");
-        match surroundings.environments.named(name) {
-            None => found.push((path, unknown("Environment", name, surroundings.environments.names()))),
-            Some(Ok(environment)) => {
-                let mut problems = Vec::new();
-                if let Some(quota) = &own.quota {
-                    granted(quota, environment, &format!("{path}.quota"), &mut problems);
-                }
-                found.extend(problems.into_iter().map(|problem| (problem.field, problem.message)));
-            }
-            // What it gives is not known; the tenant is held there.
-            Some(Err(_)) => {}
-        }
-    }
+    // What the tenant's own stage would refuse later is told here, where it has a place.
+    let refused = validate(tenant, surroundings.environments).err().map(|problems| problems.0);
+    let refused = refused.into_iter().flatten().map(|problem| (problem.field, problem.message));
+    let mut found: Vec<_> = refused.collect();
     for (index, service) in tenant.spec.services.iter().enumerate() {
         let path = format!("spec.services[{index}]");
         if let Err(error) = GitUrl::parse(&service.spec.repository.url, surroundings.urls) {
@@ -105,10 +94,6 @@ fn tenant_problems(tenant: &Tenant, file: &ParsedFile, surroundings: &Surroundin
         }
         for (environment, branch) in &service.spec.branches {
             let path = format!("{path}.branches.{environment}");
-            if surroundings.environments.named(environment).is_none() {
-                let message = unknown("Environment", environment, surroundings.environments.names());
-                found.push((path.clone(), message));
-            }
             if !is_plain_branch(branch) {
                 found.push((path, "is not a plain branch name, such as `main` or `release/1.x`".to_owned()));
             }
@@ -123,13 +108,4 @@ fn tenant_problems(tenant: &Tenant, file: &ParsedFile, surroundings: &Surroundin
         .collect();
     problems.sort();
     problems
-}
-
-/// There is no such object; `known` are those that there are.
-fn unknown<'a>(kind: &str, name: &str, known: impl Iterator<Item = &'a str>) -> String {
-    let known: Vec<_> = known.take(20).collect();
-    if known.is_empty() {
-        return format!("there is no {kind} {name:?}, nor any other: the platform team defines them");
-    }
-    format!("there is no {kind} {name:?}, only {}", known.join(", "))
 }
