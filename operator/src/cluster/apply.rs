@@ -227,6 +227,11 @@ impl Cluster {
         Ok(())
     }
 
+    /// The namespace of this name as it is now.
+    pub async fn namespace(&self, name: &str) -> Result<Option<Namespace>, ApplyError> {
+        self.read(&ObjectKey::named::<Namespace>(None, name)).await
+    }
+
     /// Creates a namespace; one that exists is never touched here.
     pub async fn create_namespace(&self, mut wanted: Namespace) -> Result<CreatedNamespace, ApplyError> {
         let key = ObjectKey::of(&wanted);

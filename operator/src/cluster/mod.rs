@@ -18,7 +18,7 @@ pub use watched::Watched;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::{apps::v1::Deployment, core::v1::Namespace};
 use kube::{
     Resource,
     runtime::{events::Recorder, reflector::Store, watcher::Event},
@@ -53,6 +53,13 @@ impl Cluster {
     /// Names of our objects of kind `K` in `namespace` that begin with `prefix`, as the watch shows them.
     pub fn names_of<K: Object>(&self, namespace: &str, prefix: &str) -> Vec<String> {
         self.seen().names_from(&ObjectKey::named::<K>(Some(namespace), prefix))
+    }
+
+    /// Names of the namespaces with our label that, by their names, are those of `tenant`, as the watch shows them.
+    pub fn namespaces_of(&self, tenant: &str) -> Vec<String> {
+        let mut names = self.seen().names_from(&ObjectKey::named::<Namespace>(None, &format!("{tenant}-")));
+        names.retain(|name| name.rsplit_once('-').is_some_and(|(of, _)| of == tenant));
+        names
     }
 
     fn seen(&self) -> MutexGuard<'_, Seen> {
