@@ -181,6 +181,12 @@ impl Cluster {
         self.known(&key).is_some_and(|(hash, version)| Some(version) == seen && hash == content_hash(wanted))
     }
 
+    /// Does the watch not show our own last write yet? `shown`: what it shows of `key`.
+    pub fn is_behind<K: Object>(&self, key: &ObjectKey, shown: Option<&K>) -> bool {
+        let shown = shown.and_then(|shown| shown.annotations().get(APPLIED));
+        self.known(key).is_some_and(|(hash, _)| shown != Some(&hash))
+    }
+
     /// Does the watch show an object of ours of this name?
     pub fn shows<K: Object>(&self, namespace: Option<&str>, name: &str) -> bool {
         self.seen_version(&ObjectKey::named::<K>(namespace, name)).is_some()
@@ -274,7 +280,8 @@ impl Cluster {
         }
     }
 
-    async fn read<K: Object>(&self, key: &ObjectKey) -> Result<Option<K>, ApplyError> {
+    /// The object as it is now; for decisions that what a watch shows may be too old for.
+    pub async fn read<K: Object>(&self, key: &ObjectKey) -> Result<Option<K>, ApplyError> {
         let request = request::<K>(key)
             .get(&key.name, &kube::api::GetParams::default())
             .map_err(|error| failed("read", key, kube::Error::BuildRequest(error)))?;
