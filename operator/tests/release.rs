@@ -10,7 +10,9 @@ use imaas_operator::{
         environment::Network,
     },
     names,
-    release::{Children, ConfigFile, ConfigFiles, Input, RenderError, Rendered, Target, desired, render},
+    release::{
+        Children, ConfigFile, ConfigFiles, Footprint, Input, RenderError, Rendered, Target, desired, render,
+    },
     runtime::check,
 };
 use k8s_openapi::api::core::v1::{ConfigMap, PodTemplateSpec};
@@ -106,7 +108,7 @@ impl Case {
 }
 
 fn children(release: &Release, config: Option<&ConfigMap>, networks: &[Network]) -> Children {
-    desired(&Target { tenant: "acme", release, config, networks })
+    desired(&Target { tenant: "acme", release, config, networks }, &[Footprint::of(release)])
 }
 
 const CONTAINER_API: &str = "

@@ -185,6 +185,12 @@ impl Cluster {
         self.seen().is_applied(&ObjectKey::of(wanted), &content_hash(wanted))
     }
 
+    /// Does the watch not show our own last write yet? `shown`: what it shows of `key`.
+    pub fn is_behind<K: Object>(&self, key: &ObjectKey, shown: Option<&K>) -> bool {
+        let shown = shown.and_then(|shown| shown.annotations().get(APPLIED));
+        self.seen().written(key).is_some_and(|written| shown != Some(&written.hash))
+    }
+
     /// Does the watch show an object of ours of this name?
     pub fn shows<K: Object>(&self, namespace: Option<&str>, name: &str) -> bool {
         self.sees(&ObjectKey::named::<K>(namespace, name))
@@ -287,7 +293,8 @@ impl Cluster {
         self.seen().shows(key)
     }
 
-    async fn read<K: Object>(&self, key: &ObjectKey) -> Result<Option<K>, ApplyError> {
+    /// The object as it is now; for decisions that what a watch shows may be too old for.
+    pub async fn read<K: Object>(&self, key: &ObjectKey) -> Result<Option<K>, ApplyError> {
         let request = request::<K>(key)
             .get(&key.name, &kube::api::GetParams::default())
             .map_err(|error| failed("read", key, kube::Error::BuildRequest(error)))?;

@@ -111,6 +111,7 @@ pub async fn reconcile(service: Arc<IntegrationService>, ctx: Arc<Context>) -> R
             if work.awaits_secret {
                 next = ctx.platform.settings.interval;
             }
+            next = work.again.map_or(next, |again| again.min(next));
             errors = work.errors;
             Ok(pass)
         }
@@ -210,6 +211,8 @@ struct Work<'a> {
     errors: Vec<ApplyError>,
     /// No watch will tell when it is there.
     awaits_secret: bool,
+    /// No watch will tell when pods that were told to end have ended.
+    again: Option<Duration>,
 }
 
 /// What is to run in one environment.
@@ -247,6 +250,7 @@ impl<'a> Work<'a> {
             history,
             errors: Vec::new(),
             awaits_secret: false,
+            again: None,
         }
     }
 
@@ -264,7 +268,7 @@ impl<'a> Work<'a> {
         };
         let mut stages = Vec::with_capacity(self.service.environments.len());
         for environment in &self.service.environments {
-            stages.push(self.stage(environment, snapshot.as_deref()).await);
+            stages.push(Box::pin(self.stage(environment, snapshot.as_deref())).await);
         }
         self.forget_the_old(&stages).await;
         let current: Vec<_> =
@@ -317,8 +321,11 @@ impl<'a> Work<'a> {
                 config: config.as_ref(),
                 networks: &networks,
             };
-            match release::roll_out(&self.platform.cluster, &rollout).await {
-                Ok(seen) => observed = Some(self.seen(environment, release, seen).await),
+            match release::roll_out(&self.platform.cluster, &rollout, (self.platform.now)()).await {
+                Ok((seen, again)) => {
+                    self.again = self.again.into_iter().chain(again).min();
+                    observed = Some(self.seen(environment, release, seen).await);
+                }
                 Err(error) => problems.push(self.failed(error)),
             }
         }
