@@ -132,10 +132,15 @@ pub async fn reconcile(service: Arc<IntegrationService>, ctx: Arc<Context>) -> R
     if let Err(problem) = valid {
         return Err(Error::Unready(problem));
     }
-    match errors.into_iter().next() {
+    match most_urgent(errors) {
         Some(error) => Err(Error::Apply(error)),
         None => Ok(Action::requeue(spread(next, (ctx.platform.jitter)()))),
     }
+}
+
+/// One environment that a person must mend holds back no other's next attempt.
+fn most_urgent(errors: Vec<ApplyError>) -> Option<ApplyError> {
+    errors.into_iter().min_by_key(|error| error.retry().urgency())
 }
 
 fn valid(
@@ -511,4 +516,24 @@ fn observation(seen: Observed, deployment: Option<&Deployment>) -> Observation {
     };
     let all = deployment.and_then(|deployment| deployment.status.as_ref()?.ready_replicas);
     Observation { ready: all.unwrap_or(ready), desired, well, problems: problem.into_iter().collect() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_foreign_object_in_one_environment_delays_no_other() {
+        let foreign = || ApplyError::Foreign("Service acme-dev/orders".to_owned());
+        let refused = || ApplyError::Request {
+            verb: "apply",
+            object: "Deployment acme-test/orders".to_owned(),
+            source: Box::new(kube::Error::LinesCodecMaxLineLengthExceeded),
+        };
+        for errors in [vec![foreign(), refused()], vec![refused(), foreign()]] {
+            assert_eq!(most_urgent(errors).map(|error| error.retry()), Some(Retry::Backoff));
+        }
+        assert_eq!(most_urgent(vec![foreign()]).map(|error| error.retry()), Some(foreign().retry()));
+        assert!(most_urgent(vec![]).is_none());
+    }
 }
