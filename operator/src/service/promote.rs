@@ -1,7 +1,7 @@
 //! Which image an environment gets. Pure.
 //!
-//! The digest is the descriptor's, else that of a release of this service with the same build id, else, only where
-//! nothing promotes to, what the registry has under the commit's hash. An environment that promotes from another accepts
+//! The digest is the descriptor's, else that of a release of this service with the same build id (the one that runs here,
+//! else the newest), else, only where nothing promotes to, what the registry has under the commit's hash. An environment that promotes from another accepts
 //! nothing that was not healthy there.
 
 use std::{collections::BTreeMap, sync::Arc};
@@ -120,7 +120,10 @@ pub fn wanted(
     };
     let digest = match &environment.promotes_from {
         Some(source) => promoted(service, (environment, source), &resolved, before),
-        None => built(service, &resolved, snapshot.and_then(|s| s.tags.get(commit)), before.0),
+        None => {
+            let tag = snapshot.and_then(|s| s.tags.get(commit));
+            built(service, (environment, &resolved), tag, before.0)
+        }
     };
     match digest {
         Ok(digest) => Wanted::Target(Box::new(Target { resolved, digest })),
@@ -131,14 +134,14 @@ pub fn wanted(
 /// The image of an environment that nothing promotes to.
 fn built(
     service: &ValidService,
-    resolved: &Resolved,
+    (environment, resolved): (&ValidEnvironment, &Resolved),
     tag: Option<&Tag>,
     history: &History,
 ) -> Result<String, Problem> {
     if let Some(image) = &resolved.settings.image {
         return Ok(image.digest.clone());
     }
-    if let Some(known) = history.digest_of(&resolved.build_id) {
+    if let Some(known) = history.digest_of(&resolved.build_id, &environment.name) {
         return Ok(known.to_owned());
     }
     match tag {
@@ -186,10 +189,10 @@ fn promoted(
         let healthy = history.was_healthy_in(source, &asked.digest);
         return if healthy { Ok(asked.digest.clone()) } else { Err(not(image(&asked.digest))) };
     }
-    if let Some(digest) = history.healthy_digest_of(&resolved.build_id, source) {
+    if let Some(digest) = history.healthy_digest_of(&resolved.build_id, source, &environment.name) {
         return Ok(digest.to_owned());
     }
-    Err(not(match history.digest_of(&resolved.build_id) {
+    Err(not(match history.newest_digest_of(&resolved.build_id) {
         Some(digest) => image(digest),
         None => format!("an image of commit {}", resolved.commit),
     }))
@@ -302,6 +305,7 @@ mod tests {
             build_id: build.to_owned(),
             digest: digest.to_owned(),
             healthy,
+            runs: false,
             made: Some(Timestamp::from_second(second).unwrap()),
         }
     }
@@ -397,6 +401,40 @@ mod tests {
         let history = History(vec![made(1, "dev", "A", IMAGE_OF_A, false)]);
         let dev = &three().environments[0];
         assert_eq!(one(&three(), dev, &seen, (&history, &Settled::default())), Ok(IMAGE_OF_A.to_owned()));
+    }
+
+    #[test]
+    fn without_its_digest_in_the_descriptor_a_build_stays_what_it_is() {
+        let seen = snapshot([("dev", head('3', "A", ""))], &[]);
+        let dev = &three().environments[0];
+        let mut history =
+            History(vec![made(1, "dev", "A", IMAGE_OF_A, true), made(2, "dev", "A", IMAGE_OF_B, true)]);
+        let decision = |history: &History| one(&three(), dev, &seen, (history, &Settled::default())).unwrap();
+        assert_eq!(decision(&history), IMAGE_OF_B, "the newest");
+        history.runs("orders-dev-1");
+        assert_eq!(decision(&history), IMAGE_OF_A, "it had gone back to it");
+    }
+
+    #[test]
+    fn another_image_of_the_build_elsewhere_moves_nothing_here() {
+        let service =
+            orders([("dev", "dev", None), ("test", "test", Some("dev")), ("sandbox", "sandbox", None)]);
+        let own = format!("image: {{digest: \"{IMAGE_OF_B}\"}}\n");
+        let seen = snapshot(
+            [("dev", head('2', "A", &own)), ("test", head('1', "A", "")), ("sandbox", head('1', "A", ""))],
+            &[],
+        );
+        let mut history = History(vec![
+            made(1, "dev", "A", IMAGE_OF_A, true),
+            made(2, "test", "A", IMAGE_OF_A, true),
+            made(3, "sandbox", "A", IMAGE_OF_A, true),
+            made(4, "dev", "A", IMAGE_OF_B, true),
+        ]);
+        for name in ["orders-test-2", "orders-sandbox-3", "orders-dev-4"] {
+            history.runs(name);
+        }
+        let [b, a, also_a] = [IMAGE_OF_B, IMAGE_OF_A, IMAGE_OF_A].map(|digest| Ok(digest.to_owned()));
+        assert_eq!(decided(&service, &seen, &history), [b, a, also_a]);
     }
 
     #[test]
@@ -543,17 +581,25 @@ mod tests {
                 made(i64::try_from(at).unwrap(), name, BUILDS[*build], digest, *healthy)
             };
             let mut history = History(made_.iter().enumerate().map(past).collect());
+            // What runs is the newest of each environment.
+            let newest = |history: &History, name: &str| {
+                history.0.iter().rev().find(|past| past.environment == name).cloned()
+            };
+            for environment in &service.environments {
+                if let Some(past) = newest(&history, &environment.name) {
+                    history.runs(&past.name);
+                }
+            }
             let [dev, test, prod] = heads.map(|build| head('1', BUILDS[build], ""));
             let seen = snapshot([("dev", dev), ("test", test), ("prod", prod)], &[]);
             let before = decided(&service, &seen, &history);
-            // What runs is the newest of each environment.
             let stage = |environment: &ValidEnvironment| {
-                let newest = history.0.iter().rev().find(|past| past.environment == environment.name);
+                let newest = newest(&history, &environment.name);
                 Stage {
                     environment: environment.clone(),
                     wanted: wanted(&service, environment, Some(&seen), (&history, &Settled::default())),
                     target: None,
-                    running: newest.map(|past| Running { release: past.name.clone(), digest: past.digest.clone() }),
+                    running: newest.map(|past| Running { release: past.name, digest: past.digest }),
                     observed: Some(Observation { well, ..Observation::default() }),
                     problems: vec![],
                 }
@@ -604,11 +650,7 @@ mod tests {
             .collect();
         let gone: Vec<_> = surplus(&history, &needs).into_iter().map(ToOwned::to_owned).collect();
         history.0.retain(|past| !gone.contains(&past.name));
-        assert_eq!(
-            history.0.len(),
-            3 + 10 + 1,
-            "ten of dev, the first of its build, and what runs elsewhere"
-        );
+        assert_eq!(history.0.len(), 3 + 10, "ten of dev, and what runs elsewhere");
         let after = decided(&three(), &seen, &history);
         assert_eq!(after, [Ok(IMAGE_OF_B.to_owned()), Ok(IMAGE_OF_A.to_owned()), Ok(IMAGE_OF_A.to_owned())]);
     }

@@ -242,7 +242,7 @@ impl<'a> Work<'a> {
         for name in &last.healthy {
             history.became_healthy(name);
         }
-        Self {
+        let mut work = Self {
             platform: &ctx.platform,
             poller: &ctx.poller,
             service,
@@ -252,7 +252,13 @@ impl<'a> Work<'a> {
             history,
             errors: Vec::new(),
             awaits_secret: false,
+        };
+        for environment in &service.environments {
+            if let Some(current) = work.current(environment) {
+                work.history.runs(&current.name_any());
+            }
         }
+        work
     }
 
     /// All environments, each after those that it promotes from.
@@ -312,7 +318,7 @@ impl<'a> Work<'a> {
         let networks = self.networks(environment);
         let Choice { target, release, config, mut problems } = match &wanted {
             Wanted::Target(asked) => self.made(environment, asked, (&networks, before)).await,
-            Wanted::Unknown | Wanted::Nothing { .. } => self.kept(environment, before, vec![]),
+            Wanted::Unknown | Wanted::Nothing { .. } => self.kept(environment, vec![]),
         };
         let mut observed = None;
         if let Some(release) = &release {
@@ -351,13 +357,13 @@ impl<'a> Work<'a> {
     ) -> Choice {
         let Rendered { release, config_map } = match self.rendered(environment, asked, (networks, before)) {
             Ok(rendered) => rendered,
-            Err(problem) => return self.kept(environment, before, vec![problem]),
+            Err(problem) => return self.kept(environment, vec![problem]),
         };
         let name = release.name_any();
         let is_current = before.is_some_and(|state| state.current.as_ref() == Some(&name));
         // What runs has found its Secrets: a pass over it asks for nothing.
         if !is_current && let Err(problem) = self.secrets(environment, asked).await {
-            return self.kept(environment, before, vec![problem]);
+            return self.kept(environment, vec![problem]);
         }
         let release = match self.known(&name) {
             Some(known) => known,
@@ -365,7 +371,7 @@ impl<'a> Work<'a> {
                 Ok(_) => Arc::new(release),
                 Err(error) => {
                     let problem = self.failed(error);
-                    return self.kept(environment, before, vec![problem]);
+                    return self.kept(environment, vec![problem]);
                 }
             },
         };
@@ -423,22 +429,22 @@ impl<'a> Work<'a> {
         release::render(&input).map_err(|error| Problem::new(error.reason(), error.to_string()))
     }
 
-    /// What runs already: as we last wrote it; after a start, as the Deployment says, which a crash may have left ahead
-    /// of the status.
-    fn kept(
-        &mut self,
-        environment: &ValidEnvironment,
-        before: Option<&EnvironmentState>,
-        problems: Vec<Problem>,
-    ) -> Choice {
-        let told = before.and_then(|state| state.current.clone());
-        let live = self.live(environment).filter(|_| self.last.status.is_none());
-        let of_here = |release: &Arc<Release>| release.spec.environment == environment.name;
-        let release = live.into_iter().chain(told).find_map(|name| self.known(&name).filter(of_here));
+    /// What runs already.
+    fn kept(&mut self, environment: &ValidEnvironment, problems: Vec<Problem>) -> Choice {
+        let release = self.current(environment);
         if let Some(release) = &release {
             self.remember(release);
         }
         Choice { target: None, release, config: None, problems }
+    }
+
+    /// What runs before this pass: as we last wrote it; after a start, as the Deployment says, which a crash may have
+    /// left ahead of the status.
+    fn current(&self, environment: &ValidEnvironment) -> Option<Arc<Release>> {
+        let told = self.state_before(environment).and_then(|state| state.current.clone());
+        let live = self.live(environment).filter(|_| self.last.status.is_none());
+        let of_here = |release: &Arc<Release>| release.spec.environment == environment.name;
+        live.into_iter().chain(told).find_map(|name| self.known(&name).filter(of_here))
     }
 
     fn known(&self, name: &str) -> Option<Arc<Release>> {
