@@ -70,6 +70,8 @@ reasons! {
     NotPromoted,
     /// A Secret that the service names is missing.
     SecretMissing,
+    /// The configuration of what runs is gone, and Git does not ask for it.
+    ConfigMissing,
     /// No such `IntegrationRuntime`, or no profile for the version.
     RuntimeMissing,
     /// No such `Environment`, or it is not valid.

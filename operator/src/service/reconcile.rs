@@ -8,7 +8,10 @@ use std::{
     time::Duration,
 };
 
-use k8s_openapi::api::{apps::v1::Deployment, core::v1::ConfigMap};
+use k8s_openapi::api::{
+    apps::v1::Deployment,
+    core::v1::{ConfigMap, Secret},
+};
 use kube::{
     ResourceExt,
     runtime::{controller::Action, reflector::ObjectRef},
@@ -61,7 +64,9 @@ struct Last {
     /// resourceVersion of the service that the status was written over.
     over: Option<String>,
     status: Option<IntegrationServiceStatus>,
-    /// The current releases.
+    /// Environment → name of the release that was applied there.
+    applied: BTreeMap<String, String>,
+    /// The releases that run or are to run.
     releases: Vec<Arc<Release>>,
     /// Names of releases that were told to be healthy.
     healthy: Vec<String>,
@@ -108,7 +113,7 @@ pub async fn reconcile(service: Arc<IntegrationService>, ctx: Arc<Context>) -> R
         Ok(valid) => {
             let mut work = Work::new(&ctx, valid, before.as_ref(), &mut last);
             let pass = Box::pin(work.pass(&key, &service)).await;
-            if work.awaits_secret {
+            if work.awaits_unwatched {
                 next = ctx.platform.settings.interval;
             }
             errors = work.errors;
@@ -214,7 +219,7 @@ struct Work<'a> {
     history: History,
     errors: Vec<ApplyError>,
     /// No watch will tell when it is there.
-    awaits_secret: bool,
+    awaits_unwatched: bool,
 }
 
 /// What is to run in one environment.
@@ -251,7 +256,7 @@ impl<'a> Work<'a> {
             stored,
             history,
             errors: Vec::new(),
-            awaits_secret: false,
+            awaits_unwatched: false,
         };
         for environment in &service.environments {
             if let Some(current) = work.current(environment) {
@@ -278,10 +283,11 @@ impl<'a> Work<'a> {
             stages.push(self.stage(environment, snapshot.as_deref()).await);
         }
         self.forget_the_old(&stages).await;
-        let current: Vec<_> =
-            stages.iter().filter_map(|s| s.running.as_ref().map(|r| r.release.clone())).collect();
-        self.last.releases.retain(|release| current.contains(&release.name_any()));
-        self.last.healthy.retain(|name| current.contains(name));
+        let running =
+            stages.iter().filter_map(|stage| stage.running.as_ref().map(|running| &running.release));
+        let named: Vec<_> = running.chain(stages.iter().filter_map(|stage| stage.target.as_ref())).collect();
+        self.last.releases.retain(|release| named.contains(&&release.name_any()));
+        self.last.healthy.retain(|name| named.contains(&name));
         let failure = snapshot.and_then(|snapshot| snapshot.failure.clone());
         Pass { stages, failure, orphaned: self.service.orphaned.clone() }
     }
@@ -320,25 +326,20 @@ impl<'a> Work<'a> {
             Wanted::Target(asked) => self.made(environment, asked, (&networks, before)).await,
             Wanted::Unknown | Wanted::Nothing { .. } => self.kept(environment, vec![]),
         };
-        let mut observed = None;
-        if let Some(release) = &release {
+        let (mut observed, mut running) = (None, self.current(environment));
+        if let Some(release) = release {
             let rollout = release::Target {
                 tenant: &self.service.tenant,
-                release,
+                release: &release,
                 config: config.as_ref(),
                 networks: &networks,
             };
-            match release::roll_out(&self.platform.cluster, &rollout).await {
-                Ok(seen) => observed = Some(self.seen(environment, release, seen).await),
-                Err(error) => problems.push(self.failed(error)),
+            match self.rolled_out(environment, &rollout).await {
+                Ok(seen) => (observed, running) = (Some(seen), Some(release)),
+                Err(problem) => problems.push(problem),
             }
         }
-        let running = match release {
-            Some(release) => {
-                Some(Running { release: release.name_any(), digest: release.spec.digest.clone() })
-            }
-            None => lost(before),
-        };
+        let running = running.as_deref().map(Running::of).or_else(|| lost(before));
         if let (Wanted::Target(asked), Some(target)) = (&wanted, &target)
             && self.history.is_healthy(target)
             && let Some(snapshot) = snapshot
@@ -346,6 +347,37 @@ impl<'a> Work<'a> {
             self.last.settled.add(self.service, &environment.name, &asked.resolved.commit, snapshot);
         }
         Stage { environment: environment.clone(), wanted, target, running, observed, problems }
+    }
+
+    /// Applies what runs a release. It runs from then on, and what ran before until then.
+    async fn rolled_out(
+        &mut self,
+        environment: &ValidEnvironment,
+        target: &release::Target<'_>,
+    ) -> Result<Observation, Problem> {
+        self.configured(target).await?;
+        let cluster = &self.platform.cluster;
+        let seen = release::roll_out(cluster, target).await.map_err(|error| self.failed(error))?;
+        self.last.applied.insert(environment.name.clone(), target.release.name_any());
+        Ok(self.seen(environment, target.release, seen).await)
+    }
+
+    /// Pods without their configuration would not start. What of it is not known from Git must be in the cluster.
+    async fn configured(&mut self, target: &release::Target<'_>) -> Result<(), Problem> {
+        let (Some(config), None) = (&target.release.spec.config, target.config) else { return Ok(()) };
+        let (cluster, namespace) = (&self.platform.cluster, target.namespace());
+        // The watch may not show yet what was written a moment ago.
+        if cluster.shows::<ConfigMap>(Some(&namespace), &config.name)
+            || cluster.has::<ConfigMap>(&namespace, &config.name).await.map_err(|error| self.failed(error))?
+        {
+            return Ok(());
+        }
+        self.awaits_unwatched = true;
+        let message = format!(
+            "the ConfigMap {} in {namespace}, which what runs there needs, is gone: restore it, or clear what the newer version waits for",
+            config.name
+        );
+        Err(Problem::new(Reason::ConfigMissing, message))
     }
 
     /// The release that `asked` is, made if there is none. Where it cannot be made, what runs stays.
@@ -360,7 +392,7 @@ impl<'a> Work<'a> {
             Err(problem) => return self.kept(environment, vec![problem]),
         };
         let name = release.name_any();
-        let is_current = before.is_some_and(|state| state.current.as_ref() == Some(&name));
+        let is_current = self.current(environment).is_some_and(|current| current.name_any() == name);
         // What runs has found its Secrets: a pass over it asks for nothing.
         if !is_current && let Err(problem) = self.secrets(environment, asked).await {
             return self.kept(environment, vec![problem]);
@@ -384,10 +416,10 @@ impl<'a> Work<'a> {
     async fn secrets(&mut self, environment: &ValidEnvironment, asked: &Target) -> Result<(), Problem> {
         let namespace = &environment.namespace;
         for name in &asked.resolved.settings.secrets {
-            match self.platform.cluster.has_secret(namespace, name).await {
+            match self.platform.cluster.has::<Secret>(namespace, name).await {
                 Ok(true) => {}
                 Ok(false) => {
-                    self.awaits_secret = true;
+                    self.awaits_unwatched = true;
                     let message = format!(
                         "there is no Secret {name} in {namespace}, which `secrets` names: create it; what runs stays until then"
                     );
@@ -438,13 +470,14 @@ impl<'a> Work<'a> {
         Choice { target: None, release, config: None, problems }
     }
 
-    /// What runs before this pass: as we last wrote it; after a start, as the Deployment says, which a crash may have
-    /// left ahead of the status.
+    /// What runs: as we last applied it; after a start, as the Deployment says, which a crash may have left ahead of the
+    /// status.
     fn current(&self, environment: &ValidEnvironment) -> Option<Arc<Release>> {
+        let applied = self.last.applied.get(&environment.name).cloned();
         let told = self.state_before(environment).and_then(|state| state.current.clone());
-        let live = self.live(environment).filter(|_| self.last.status.is_none());
         let of_here = |release: &Arc<Release>| release.spec.environment == environment.name;
-        live.into_iter().chain(told).find_map(|name| self.known(&name).filter(of_here))
+        let mut names = applied.into_iter().chain(self.live(environment)).chain(told);
+        names.find_map(|name| self.known(&name).filter(of_here))
     }
 
     fn known(&self, name: &str) -> Option<Arc<Release>> {
@@ -507,6 +540,12 @@ impl<'a> Work<'a> {
 fn lost(before: Option<&EnvironmentState>) -> Option<Running> {
     let state = before?;
     Some(Running { release: state.current.clone()?, digest: state.digest.clone().unwrap_or_default() })
+}
+
+impl Running {
+    fn of(release: &Release) -> Self {
+        Self { release: release.name_any(), digest: release.spec.digest.clone() }
+    }
 }
 
 fn observation(seen: Observed, deployment: Option<&Deployment>) -> Observation {

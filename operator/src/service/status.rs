@@ -29,7 +29,7 @@ pub struct Observation {
     pub problems: Vec<Problem>,
 }
 
-/// The release that is applied.
+/// The release that was applied last.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Running {
     /// Its name.
@@ -153,7 +153,8 @@ fn state(stage: &Stage, before: Option<&EnvironmentState>) -> EnvironmentState {
 
 /// Without what every pass sees anew.
 fn lasting(waiting: Vec<Waiting>) -> Vec<Waiting> {
-    const SEEN: [Reason; 7] = [
+    const SEEN: [Reason; 8] = [
+        Reason::ConfigMissing,
         Reason::RollingOut,
         Reason::Unhealthy,
         Reason::QuotaExceeded,
@@ -290,6 +291,7 @@ fn stalls(reason: Reason) -> bool {
             | Reason::InvalidConfig
             | Reason::RegistryRefused
             | Reason::SecretMissing
+            | Reason::ConfigMissing
             | Reason::RuntimeMissing
             | Reason::EnvironmentMissing
             | Reason::NamespaceForeign
