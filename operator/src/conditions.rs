@@ -66,7 +66,7 @@ reasons! {
     RegistryUnreachable,
     /// The registry refused the operator.
     RegistryRefused,
-    /// The image was not yet healthy in the environment before.
+    /// The image, or a changed runtime, was not yet healthy in the environment before.
     NotPromoted,
     /// A Secret that the service names is missing.
     SecretMissing,

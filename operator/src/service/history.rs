@@ -330,7 +330,8 @@ mod tests {
             branch: "dev".to_owned(),
             promotes_from: None,
         };
-        let running = Running { release: "orders-dev-09".to_owned(), digest: "Y".to_owned() };
+        let running =
+            Running { release: "orders-dev-09".to_owned(), digest: "Y".to_owned(), runtime_revision: None };
         let observed = Observation { well, ..Observation::default() };
         Stage {
             environment,

@@ -1,9 +1,9 @@
 //! One service: the heads of its branches become Releases, and its status is the board.
 //!
 //! ```text
-//! validate -> (poll: heads, descriptor, build id, image) -> resolve -> promote -> release::render -> release::roll_out -> status
+//! validate -> (poll: heads, descriptor, build id, image) -> resolve -> promote -> release::render -> wave -> release::roll_out -> status
 //! ```
-//! Pure: [`validate`], [`resolve`], [`promote`], [`history`], [`status`], [`schedule`]. IO: [`poll`] with [`read`]
+//! Pure: [`validate`], [`resolve`], [`promote`], [`wave`], [`history`], [`status`], [`schedule`]. IO: [`poll`] with [`read`]
 //! looks at Git and the registry and writes nothing; [`reconcile`] writes the cluster and never waits for Git; [`run`]
 //! wakes it.
 
@@ -18,6 +18,7 @@ pub mod run;
 pub mod schedule;
 pub mod status;
 pub mod validate;
+pub mod wave;
 
 use crate::{api::integration_service::Waiting, conditions::Reason};
 

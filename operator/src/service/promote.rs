@@ -12,10 +12,7 @@ use super::{
     resolve::{Branch, Content, Resolved, Snapshot, Tag, resolve},
     validate::{ValidEnvironment, ValidService},
 };
-use crate::{
-    api::{Cause, integration_service::EnvironmentState},
-    conditions::Reason,
-};
+use crate::conditions::Reason;
 
 /// What an environment is to run.
 #[derive(Clone, Debug, PartialEq)]
@@ -215,20 +212,6 @@ pub fn untagged(service: &ValidService, snapshot: &Snapshot) -> BTreeMap<String,
         }
     }
     open
-}
-
-/// Why a release is made that does not exist yet. `state`: the environment before.
-pub fn cause(environment: &ValidEnvironment, target: &Target, state: Option<&EnvironmentState>) -> Cause {
-    let same_commit = state.is_some_and(|state| {
-        state.current.is_some()
-            && state.commit.as_deref() == Some(&target.resolved.commit)
-            && state.digest.as_deref() == Some(&target.digest)
-    });
-    match (same_commit, &environment.promotes_from) {
-        (true, _) => Cause::Runtime,
-        (false, Some(_)) => Cause::Promotion,
-        (false, None) => Cause::Commit,
-    }
 }
 
 #[cfg(test)]
@@ -599,7 +582,7 @@ mod tests {
                     environment: environment.clone(),
                     wanted: wanted(&service, environment, Some(&seen), (&history, &Settled::default())),
                     target: None,
-                    running: newest.map(|past| Running { release: past.name, digest: past.digest }),
+                    running: newest.map(|past| Running { release: past.name, digest: past.digest, runtime_revision: None }),
                     observed: Some(Observation { well, ..Observation::default() }),
                     problems: vec![],
                 }
@@ -670,28 +653,5 @@ mod tests {
             wanted(&service, &service.environments[0], None, (&history, &Settled::default())),
             Wanted::Unknown
         );
-    }
-
-    #[test]
-    fn the_cause_tells_a_commit_a_merge_and_a_runtime_apart() {
-        let service = three();
-        let (dev, test) = (&service.environments[0], &service.environments[1]);
-        let seen = snapshot([("dev", head('1', "A", ""))], &[('1', Tag::Found(IMAGE_OF_A.to_owned()))]);
-        let Wanted::Target(target) =
-            wanted(&service, dev, Some(&seen), (&History::default(), &Settled::default()))
-        else {
-            panic!("the image is known")
-        };
-        let before = EnvironmentState {
-            commit: Some(commit('1')),
-            current: Some("orders-dev-1".to_owned()),
-            digest: Some(IMAGE_OF_A.to_owned()),
-            ..EnvironmentState::default()
-        };
-        assert_eq!(cause(dev, &target, None), Cause::Commit);
-        assert_eq!(cause(test, &target, None), Cause::Promotion);
-        assert_eq!(cause(dev, &target, Some(&before)), Cause::Runtime);
-        let older = EnvironmentState { commit: Some(commit('0')), ..before };
-        assert_eq!(cause(dev, &target, Some(&older)), Cause::Commit);
     }
 }

@@ -26,10 +26,11 @@ use super::{
     resolve::Snapshot,
     status::{self, Observation, Pass, Running, Stage},
     validate::{Surroundings, ValidEnvironment, ValidService, validate},
+    wave,
 };
 use crate::{
     api::{
-        IntegrationService, IntegrationServiceStatus, Release, ReleaseStatus, environment::Network,
+        Cause, IntegrationService, IntegrationServiceStatus, Release, ReleaseStatus, environment::Network,
         integration_service::EnvironmentState,
     },
     cluster::{ApplyError, ReconcileError},
@@ -280,7 +281,8 @@ impl<'a> Work<'a> {
         };
         let mut stages = Vec::with_capacity(self.service.environments.len());
         for environment in &self.service.environments {
-            stages.push(self.stage(environment, snapshot.as_deref()).await);
+            let stage = self.stage(environment, &stages, snapshot.as_deref()).await;
+            stages.push(stage);
         }
         self.forget_the_old(&stages).await;
         let running =
@@ -317,13 +319,18 @@ impl<'a> Work<'a> {
         deployment.annotations().get(RELEASE).cloned()
     }
 
-    async fn stage(&mut self, environment: &ValidEnvironment, snapshot: Option<&Snapshot>) -> Stage {
+    async fn stage(
+        &mut self,
+        environment: &ValidEnvironment,
+        earlier: &[Stage],
+        snapshot: Option<&Snapshot>,
+    ) -> Stage {
         let before = self.state_before(environment);
         let wanted =
             promote::wanted(self.service, environment, snapshot, (&self.history, &self.last.settled));
         let networks = self.networks(environment);
         let Choice { target, release, config, mut problems } = match &wanted {
-            Wanted::Target(asked) => self.made(environment, asked, (&networks, before)).await,
+            Wanted::Target(asked) => self.made(environment, asked, (&networks, earlier)).await,
             Wanted::Unknown | Wanted::Nothing { .. } => self.kept(environment, vec![]),
         };
         let (mut observed, mut running) = (None, self.current(environment));
@@ -385,17 +392,25 @@ impl<'a> Work<'a> {
         &mut self,
         environment: &ValidEnvironment,
         asked: &Target,
-        (networks, before): (&[Network], Option<&EnvironmentState>),
+        (networks, earlier): (&[Network], &[Stage]),
     ) -> Choice {
-        let Rendered { release, config_map } = match self.rendered(environment, asked, (networks, before)) {
+        let Rendered { mut release, config_map } = match self.rendered(environment, asked, networks) {
             Ok(rendered) => rendered,
             Err(problem) => return self.kept(environment, vec![problem]),
         };
         let name = release.name_any();
-        let is_current = self.current(environment).is_some_and(|current| current.name_any() == name);
-        // What runs has found its Secrets: a pass over it asks for nothing.
-        if !is_current && let Err(problem) = self.secrets(environment, asked).await {
-            return self.kept(environment, vec![problem]);
+        let current = self.current(environment);
+        // What runs has had its turn and found its Secrets: a pass over it asks for nothing.
+        if current.as_ref().is_none_or(|current| current.name_any() != name) {
+            if current.is_some_and(|current| wave::is_of_runtime(&release.spec, &current.spec)) {
+                release.spec.cause = Cause::Runtime;
+            }
+            if let Some(problem) = wave::awaited(environment, &release.spec, earlier, &self.history) {
+                return self.kept(environment, vec![problem]);
+            }
+            if let Err(problem) = self.secrets(environment, asked).await {
+                return self.kept(environment, vec![problem]);
+            }
         }
         let release = match self.known(&name) {
             Some(known) => known,
@@ -435,7 +450,7 @@ impl<'a> Work<'a> {
         &self,
         environment: &ValidEnvironment,
         asked: &Target,
-        (networks, before): (&[Network], Option<&EnvironmentState>),
+        networks: &[Network],
     ) -> Result<Rendered, Problem> {
         let service = self.service;
         let runtime = self.platform.runtimes.named(&service.runtime).ok_or_else(|| {
@@ -456,7 +471,7 @@ impl<'a> Work<'a> {
             config: asked.resolved.config.as_ref(),
             commit: &asked.resolved.commit,
             build_id: &asked.resolved.build_id,
-            cause: promote::cause(environment, asked, before),
+            cause: wave::cause(environment),
         };
         release::render(&input).map_err(|error| Problem::new(error.reason(), error.to_string()))
     }
@@ -539,13 +554,8 @@ impl<'a> Work<'a> {
 /// What the board told of a release that is stored no more.
 fn lost(before: Option<&EnvironmentState>) -> Option<Running> {
     let state = before?;
-    Some(Running { release: state.current.clone()?, digest: state.digest.clone().unwrap_or_default() })
-}
-
-impl Running {
-    fn of(release: &Release) -> Self {
-        Self { release: release.name_any(), digest: release.spec.digest.clone() }
-    }
+    let digest = state.digest.clone().unwrap_or_default();
+    Some(Running { release: state.current.clone()?, digest, runtime_revision: None })
 }
 
 fn observation(seen: Observed, deployment: Option<&Deployment>) -> Observation {

@@ -1,11 +1,12 @@
 //! How a pass went, in the board that people read. Pure: the caller writes it. Equal input gives an equal status.
 
 use jiff::Timestamp;
+use kube::ResourceExt;
 
 use super::{Problem, promote::Wanted, validate::ValidEnvironment};
 use crate::{
     api::{
-        IntegrationServiceStatus,
+        IntegrationServiceStatus, Release, ReleaseSpec,
         integration_service::{EnvironmentState, Waiting},
     },
     conditions::{Reason, Wellness, merge},
@@ -36,6 +37,20 @@ pub struct Running {
     pub release: String,
     /// Its image.
     pub digest: String,
+    /// Which revision of its runtime it was rendered with, if that is known.
+    pub runtime_revision: Option<String>,
+}
+
+impl Running {
+    /// `release`, applied.
+    pub fn of(release: &Release) -> Self {
+        let ReleaseSpec { digest, runtime_revision, .. } = &release.spec;
+        Self {
+            release: release.name_any(),
+            digest: digest.clone(),
+            runtime_revision: runtime_revision.clone(),
+        }
+    }
 }
 
 /// One environment after a pass.
@@ -343,8 +358,11 @@ mod tests {
     /// `name` is asked to run `wanted`, and runs `release` as `observed`.
     fn stage(name: &str, wanted: Wanted, release: Option<&str>, observed: Option<Observation>) -> Stage {
         let target = if matches!(wanted, Wanted::Target(_)) { release.map(ToOwned::to_owned) } else { None };
-        let running =
-            release.map(|release| Running { release: release.to_owned(), digest: DIGEST.to_owned() });
+        let running = release.map(|release| Running {
+            release: release.to_owned(),
+            digest: DIGEST.to_owned(),
+            runtime_revision: None,
+        });
         Stage { environment: environment(name), wanted, target, running, observed, problems: vec![] }
     }
 

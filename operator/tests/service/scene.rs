@@ -20,7 +20,10 @@ use imaas_operator::{
 };
 use jiff::Timestamp;
 use k8s_openapi::{
-    api::{apps::v1::Deployment, core::v1::ConfigMap},
+    api::{
+        apps::v1::Deployment,
+        core::v1::{ConfigMap, Pod},
+    },
     apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
 };
 use kube::{
@@ -325,6 +328,18 @@ impl Scene {
         let Self { lab, git, .. } = self;
         git.stop();
         lab.stop().await.unwrap();
+    }
+
+    /// Says of every instance in `environment` what a kubelet would say of one that answers.
+    pub async fn instances_are_ready(&self, environment: &str) {
+        let pods = Api::<Pod>::namespaced(self.client.clone(), &format!("acme-{environment}"));
+        let ready =
+            json!({ "type": "Ready", "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z" });
+        let status = Patch::Merge(json!({ "status": { "phase": "Running", "conditions": [ready] } }));
+        for pod in pods.list(&kube::api::ListParams::default()).await.unwrap() {
+            // One that its controller removed meanwhile needs nothing.
+            let _ = pods.patch_status(&pod.name_any(), &PatchParams::default(), &status).await;
+        }
     }
 
     /// As somebody at a terminal.
