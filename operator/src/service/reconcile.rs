@@ -454,8 +454,10 @@ impl<'a> Work<'a> {
     ) -> Result<Rendered, Problem> {
         let service = self.service;
         let runtime = self.platform.runtimes.named(&service.runtime).ok_or_else(|| {
-            let message =
-                format!("there is no IntegrationRuntime {:?}: correct spec.runtime", service.runtime);
+            let message = format!(
+                "there is no IntegrationRuntime {:?}: correct `runtime` of the service",
+                service.runtime
+            );
             Problem::new(Reason::RuntimeMissing, message)
         })?;
         let repository = format!("{}/{}", self.platform.settings.registry_host, service.repository());
