@@ -1,3 +1,5 @@
+//! prod promotes from test, which promotes from dev.
+
 use super::*;
 use crate::{
     api::Release,
