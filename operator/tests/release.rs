@@ -259,6 +259,38 @@ fn what_says_nothing_about_the_pods_does_not_change_the_name() {
 }
 
 #[test]
+fn what_git_asks_for_and_the_runtime_have_a_revision_each() {
+    let revisions = |change: fn(&mut Case)| {
+        let mut case = case("camel", CAMEL_API);
+        case.config = Some(files());
+        change(&mut case);
+        let spec = case.render().unwrap().release.spec;
+        (spec.content_revision.unwrap(), spec.runtime_revision.unwrap())
+    };
+    let (content, runtime) = revisions(|_| {});
+    let of_runtime: [fn(&mut Case); 3] = [
+        |case| drop(case.runtime.spec.profiles[0].env.insert("ENGINE".into(), "changed".into())),
+        |case| case.runtime.spec.profiles[0].ports[0].port += 1,
+        |case| case.runtime.metadata.name = Some("camel-next".into()),
+    ];
+    for change in of_runtime {
+        let changed = revisions(change);
+        assert!(changed.0 == content && changed.1 != runtime, "{changed:?}");
+    }
+    let of_git: [fn(&mut Case); 5] = [
+        |case| drop(case.settings.env.insert("MODE".into(), "try".into())),
+        |case| case.digest = DIGEST.replace('f', "e"),
+        |case| case.build_id = "other",
+        |case| drop(case.config.as_mut().unwrap().insert("more.properties".into(), ConfigFile::default())),
+        |case| case.config.as_mut().unwrap().get_mut("check.sh").unwrap().executable = false,
+    ];
+    for change in of_git {
+        let changed = revisions(change);
+        assert!(changed.0 != content && changed.1 == runtime, "{changed:?}");
+    }
+}
+
+#[test]
 fn each_setting_changes_the_name() {
     type Change = fn(&mut Case);
     let changes: Vec<(&str, Change)> = vec![

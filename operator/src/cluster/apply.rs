@@ -7,7 +7,7 @@
 
 use std::{fmt::Debug, time::Duration};
 
-use k8s_openapi::api::core::v1::{Namespace, Secret};
+use k8s_openapi::{NamespaceResourceScope, api::core::v1::Namespace};
 use kube::{
     Client, Resource, ResourceExt,
     api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions, ValidationDirective},
@@ -196,12 +196,14 @@ impl Cluster {
         self.sees(&ObjectKey::named::<K>(namespace, name))
     }
 
-    /// Is there a Secret of this name? Only its metadata is read, never what it holds.
-    pub async fn has_secret(&self, namespace: &str, name: &str) -> Result<bool, ApplyError> {
-        let secrets = kube::Api::<Secret>::namespaced(self.client(), namespace);
-        let found = secrets.get_metadata_opt(name).await;
-        let found = found
-            .map_err(|error| failed("read", &ObjectKey::named::<Secret>(Some(namespace), name), error))?;
+    /// Is there an object of this name? Only its metadata is read, never what it holds.
+    pub async fn has<K>(&self, namespace: &str, name: &str) -> Result<bool, ApplyError>
+    where
+        K: Object + Resource<Scope = NamespaceResourceScope>,
+    {
+        let found = kube::Api::<K>::namespaced(self.client(), namespace).get_metadata_opt(name).await;
+        let found =
+            found.map_err(|error| failed("read", &ObjectKey::named::<K>(Some(namespace), name), error))?;
         Ok(found.is_some())
     }
 
