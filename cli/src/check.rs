@@ -1,17 +1,17 @@
-//! Tenant files and the platform in, valid tenants and every problem of the others out. Pure. The rules are the operator's: those
-//! by which it reads a commit, and those by which it makes a tenant's space.
+//! Tenant files and the platform in, valid tenants and every problem of the others out. Pure. The rules are the operator's.
 
 use std::collections::BTreeMap;
 
 use imaas_operator::{
+    api::Tenant,
     environment,
     git::UrlPolicy,
     source::{
         check::{Checked, Surroundings, check},
-        parse::{ENDING, FileProblem, Files, Parsed, file_name, parse},
+        parse::{ENDING, FileProblem, Files, Parsed, parse},
     },
     tenant::validate::{ValidTenant, validate},
-    yaml::{self, Problem},
+    yaml::Problem,
 };
 use kube::ResourceExt;
 use serde::Serialize;
@@ -107,35 +107,11 @@ pub fn examine(files: &Files, platform: &Platform, urls: &UrlPolicy, before: &Ex
     let parsed = parse(files, &before.parsed);
     let readable = || parsed.tenants.values().filter_map(|file| file.outcome.as_ref().ok());
     let platform = platform.assuming(readable());
-    let surroundings = Surroundings {
-        environments: platform.environments.iter().map(|one| (one.name_any(), one)).collect(),
-        runtimes: platform.runtimes.iter().map(ResourceExt::name_any).collect(),
-        urls,
-    };
-    let mut checked = check(&parsed, &surroundings);
     let stages = environment::check(&platform.environments);
-    let mut valid = BTreeMap::new();
-    for (name, file) in &parsed.tenants {
-        let Ok(tenant) = &file.outcome else { continue };
-        match validate(tenant, &stages) {
-            Ok(space) if checked.valid.contains_key(name) => drop(valid.insert(name.clone(), space)),
-            Ok(_) => {}
-            Err(problems) => {
-                checked.valid.remove(name);
-                let told = checked.broken.entry(name.clone()).or_default();
-                for environment::Problem { field, message } in problems.0 {
-                    // The same field in other words helps nobody.
-                    if told.iter().any(|known| known.problem.path == field) {
-                        continue;
-                    }
-                    let (line, column) = yaml::place(&file.content, &field);
-                    let problem = Problem { line, column, path: field, message };
-                    told.push(FileProblem { file: file_name(name), problem });
-                }
-                told.sort();
-            }
-        }
-    }
+    let runtimes = platform.runtimes.iter().map(ResourceExt::name_any).collect();
+    let checked = check(&parsed, &Surroundings { directory: "", environments: &stages, runtimes, urls });
+    let space = |(name, tenant): (&String, &Tenant)| Some((name.clone(), validate(tenant, &stages).ok()?));
+    let valid = checked.valid.iter().filter_map(space).collect();
     let services = readable().map(|tenant| tenant.spec.services.len()).sum();
     Examined { checked, valid, services, parsed }
 }
@@ -157,7 +133,7 @@ mod tests {
         let text =
             format!("apiVersion: imaas.dev/v1alpha1\nkind: Tenant\nmetadata: {{name: acme}}\nspec:\n{spec}");
         let file = SourceFile { blob: String::new(), content: text.into_bytes() };
-        let files = Files { regular: [("acme.yaml".to_owned(), file)].into(), unreadable: Vec::new() };
+        let files = Files { regular: [("acme.yaml".to_owned(), file)].into(), ..Files::default() };
         let examined = examine(&files, &known, &UrlPolicy::default(), &Examined::default());
         assert_eq!(examined.valid.len(), examined.checked.valid.len());
         examined
@@ -173,11 +149,11 @@ mod tests {
 ";
 
     #[test]
-    fn problems_of_both_sets_of_rules_are_told_together_and_each_field_once() {
+    fn every_problem_is_told_at_once_with_its_place() {
         assert_eq!(
             told(TWO_RULES, PLATFORM),
             [
-                "tenants/acme.yaml:5:37: spec.environments.dev.quota.cpu: 9 is more than 8, the most that Environment dev gives; ask for less, or ask the platform team",
+                "tenants/acme.yaml:5:37: spec.environments.dev.quota.cpu: 9 is more than 8, the most that Environment dev gives: ask for less, or ask the platform team",
                 "tenants/acme.yaml:5:48: spec.environments.dev.quota.memory: \"0\" is no amount above zero: write it like 16Gi or 512Mi",
                 "tenants/acme.yaml:6:69: spec.members[1].name: \"jo\" is listed twice: keep the line with the role that is meant",
                 "tenants/acme.yaml:7:81: spec.services[0].runtime: there is no IntegrationRuntime \"mule\", only camel",

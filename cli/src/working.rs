@@ -1,7 +1,6 @@
 //! IO: files of the working tree, read by the rules by which the operator reads a commit: regular files with plain names only.
 
 use std::{
-    collections::BTreeMap,
     fs::{self, File},
     io::{self, Read},
     path::Path,
@@ -78,7 +77,7 @@ pub fn config_files(service: &Path, directory: &str) -> Result<ConfigFiles, Stri
             "config: there is no directory {directory:?} beside imaas.yaml; Git keeps no empty one, so put a file into it"
         ));
     }
-    let mut read = Directory { files: BTreeMap::new(), ignored: Vec::new() };
+    let mut read = Directory::default();
     walk(&root, "", &mut read).map_err(|error| format!("config: cannot read {directory}: {error}"))?;
     if read.files.len() > CONFIG_FILES {
         return Err(format!("config: {directory} has more than {CONFIG_FILES} files"));

@@ -66,10 +66,12 @@ reasons! {
     RegistryUnreachable,
     /// The registry refused the operator.
     RegistryRefused,
-    /// The image was not yet healthy in the environment before.
+    /// The image, or a changed runtime, was not yet healthy in the environment before.
     NotPromoted,
     /// A Secret that the service names is missing.
     SecretMissing,
+    /// The configuration of what runs is gone, and Git does not ask for it.
+    ConfigMissing,
     /// No such `IntegrationRuntime`, or no profile for the version.
     RuntimeMissing,
     /// No such `Environment`, or it is not valid.

@@ -6,6 +6,7 @@
 //! ```
 pub mod api;
 pub mod args;
+pub mod checked;
 pub mod cluster;
 pub mod conditions;
 pub mod environment;

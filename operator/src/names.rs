@@ -26,6 +26,8 @@ pub const ORPHANED: &str = "imaas.dev/orphaned-since";
 pub const SOURCE_PROBLEM: &str = "imaas.dev/source-problem";
 /// Annotation of a Deployment, not of its pods: name of the Release that it runs.
 pub const RELEASE: &str = "imaas.dev/release";
+/// Annotation of a Deployment while pods of several releases may run: what those count on, as JSON.
+pub const RUNNING: &str = "imaas.dev/running";
 /// Annotation with any new value: look at this object now.
 pub const RECONCILE_REQUESTED: &str = "imaas.dev/reconcile-requested";
 /// Origin of a Tenant that was applied by hand.

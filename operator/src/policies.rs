@@ -14,8 +14,10 @@ use k8s_openapi::api::{
 use kube::{
     Api,
     api::{ObjectMeta, Patch, PatchParams, PostParams},
+    core::Status,
 };
-use tokio::sync::watch;
+use tokio::{sync::watch, time::Instant};
+use tracing::Level;
 
 use crate::{
     cluster::Cluster,
@@ -36,6 +38,10 @@ const ROLE_BINDINGS: &str = "imaas-rolebindings";
 const PROVEN: Duration = Duration::from_mins(3);
 /// How often it is tried while it is not; a policy is active a moment after its binding is stored.
 const UNPROVEN: Duration = Duration::from_secs(2);
+
+/// For how long after the start it is no defect that they do not enforce: the API server loads a policy some time after
+/// it is stored, and an installation stores both at once.
+const PATIENCE: Duration = Duration::from_mins(2);
 
 /// The policies do not protect, as far as can be told.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -108,8 +114,11 @@ impl Policies {
     /// Proves at once, then again and again until `shutdown` resolves.
     pub async fn run(self, cluster: Cluster, settings: Settings, shutdown: impl Future<Output = ()> + Send) {
         let mut shutdown = std::pin::pin!(shutdown);
+        let (begun, mut told) = (Instant::now(), Told::default());
         loop {
-            self.learn(enforced(&cluster, &settings).await);
+            let outcome = enforced(&cluster, &settings).await;
+            told.tell(&outcome, begun.elapsed());
+            self.learn(&outcome);
             let wait = if self.proven().is_ok() { PROVEN } else { UNPROVEN };
             tokio::select! {
                 () = &mut shutdown => return,
@@ -118,30 +127,59 @@ impl Policies {
         }
     }
 
-    fn learn(&self, outcome: Result<(), Missing>) {
+    fn learn(&self, outcome: &Result<(), Missing>) {
         // No answer takes back no proof.
         let keep = matches!(outcome, Err(Missing::Unknown { .. })) && self.proven().is_ok();
-        match &outcome {
-            Err(missing) if keep => {
-                tracing::warn!(error = missing as &dyn std::error::Error, "policies not proven again");
-            }
+        match outcome {
+            Err(_) if keep => {}
             Err(missing) => self.health.close(GATE, missing.to_string()),
             Ok(()) => self.health.open(GATE),
         }
-        let changed = self.state.send_if_modified(|state| {
-            let changed = !keep && *state != outcome;
+        self.state.send_if_modified(|state| {
+            let changed = !keep && state != outcome;
             if changed {
-                state.clone_from(&outcome);
+                state.clone_from(outcome);
             }
             changed
         });
-        match outcome {
-            Ok(()) if changed => tracing::info!("admission policies enforce"),
-            Err(missing) if changed => {
-                tracing::error!(error = &missing as &dyn std::error::Error, "nothing is made for tenants");
-            }
-            _ => {}
+    }
+}
+
+/// What was logged last, so that the same is not said every time.
+#[derive(Debug, Default)]
+struct Told {
+    last: Option<(Level, Option<Missing>)>,
+    was_proven: bool,
+}
+
+impl Told {
+    fn tell(&mut self, outcome: &Result<(), Missing>, since_start: Duration) {
+        let error = outcome.as_ref().err().map(|missing| missing as &dyn std::error::Error);
+        match self.level(outcome, since_start) {
+            Some(Level::ERROR) => tracing::error!(error, "admission policies do not enforce"),
+            Some(Level::WARN) => tracing::warn!(error, "admission policies are not proven yet"),
+            Some(_) => tracing::info!("admission policies enforce"),
+            None => {}
         }
+    }
+
+    /// A person is needed where policies went, or do not come; an answer that did not come says nothing of them.
+    fn level(&mut self, outcome: &Result<(), Missing>, since_start: Duration) -> Option<Level> {
+        let level = match outcome {
+            Ok(()) => Level::INFO,
+            Err(Missing::NotEnforced(_) | Missing::Shadowed { .. })
+                if self.was_proven || since_start >= PATIENCE =>
+            {
+                Level::ERROR
+            }
+            Err(_) => Level::WARN,
+        };
+        self.was_proven |= outcome.is_ok();
+        let now = Some((level, outcome.clone().err()));
+        (self.last != now).then(|| {
+            self.last = now;
+            level
+        })
     }
 }
 
@@ -187,17 +225,23 @@ fn refused_by(policy: &'static str, error: Option<&kube::Error>) -> Result<(), M
         {
             Ok(())
         }
-        Some(kube::Error::Api(status)) if status.code < 500 && status.code != 429 => {
+        Some(kube::Error::Api(status)) if is_verdict(status) => {
             Err(Missing::Shadowed { policy, message: status.message.clone() })
         }
         Some(other) => Err(Missing::Unknown { policy, message: other.to_string() }),
     }
 }
 
+/// Did the request come as far as admission? An API server that is starting knows nobody (401), or no rights yet (403 of
+/// RBAC).
+fn is_verdict(status: &Status) -> bool {
+    let is_by_rights = status.code == 403 && status.message.contains(": User \"");
+    status.code < 500 && !matches!(status.code, 401 | 429) && !is_by_rights
+}
+
 #[cfg(test)]
 mod tests {
     use futures::StreamExt;
-    use kube::core::Status;
 
     use super::*;
 
@@ -214,9 +258,34 @@ mod tests {
         let by_rbac = api(403, "namespaces \"kube-system\" is forbidden: User \"x\" cannot patch resource");
         assert_eq!(refused_by(NAMESPACES, Some(&by_policy)), Ok(()));
         assert!(matches!(refused_by(ROLE_BINDINGS, Some(&by_policy)), Err(Missing::Shadowed { .. })));
-        assert!(matches!(refused_by(NAMESPACES, Some(&by_rbac)), Err(Missing::Shadowed { .. })));
+        let by_another =
+            api(403, "namespaces \"kube-system\" is forbidden: admission webhook \"x\" denied the request");
+        assert!(matches!(refused_by(NAMESPACES, Some(&by_another)), Err(Missing::Shadowed { .. })));
+        for starting in [by_rbac, api(401, "Unauthorized"), api(429, "busy")] {
+            let outcome = refused_by(NAMESPACES, Some(&starting));
+            assert!(matches!(outcome, Err(Missing::Unknown { .. })), "{starting}");
+        }
         assert_eq!(refused_by(NAMESPACES, None), Err(Missing::NotEnforced(NAMESPACES)));
         assert!(matches!(refused_by(NAMESPACES, Some(&api(503, "busy"))), Err(Missing::Unknown { .. })));
+    }
+
+    #[test]
+    fn an_alarm_is_raised_once_and_not_for_a_policy_that_is_only_being_loaded() {
+        let missing = || Err(Missing::NotEnforced(NAMESPACES));
+        let unknown = || Err(Missing::Unknown { policy: NAMESPACES, message: "refused".into() });
+        let (early, late) = (Duration::from_secs(3), PATIENCE);
+
+        let mut installed = Told::default();
+        assert_eq!(installed.level(&missing(), early), Some(Level::WARN));
+        assert_eq!(installed.level(&missing(), early), None);
+        assert_eq!(installed.level(&Ok(()), early), Some(Level::INFO));
+        assert_eq!(installed.level(&unknown(), early), Some(Level::WARN));
+        assert_eq!(installed.level(&missing(), early), Some(Level::ERROR), "it was there before");
+
+        let mut never = Told::default();
+        assert_eq!(never.level(&unknown(), late), Some(Level::WARN));
+        assert_eq!(never.level(&missing(), late), Some(Level::ERROR));
+        assert_eq!(never.level(&missing(), late), None);
     }
 
     #[tokio::test]
@@ -226,14 +295,14 @@ mod tests {
         let mut changes = Box::pin(policies.changes());
         assert!(policies.proven().is_err() && !health.is_open(GATE));
 
-        policies.learn(Ok(()));
+        policies.learn(&Ok(()));
         assert!(policies.proven().is_ok() && health.is_open(GATE));
         assert_eq!(changes.next().await, Some(()));
 
-        policies.learn(Err(Missing::Unknown { policy: NAMESPACES, message: "connection refused".into() }));
+        policies.learn(&Err(Missing::Unknown { policy: NAMESPACES, message: "connection refused".into() }));
         assert!(policies.proven().is_ok() && health.is_open(GATE));
 
-        policies.learn(Err(Missing::NotEnforced(NAMESPACES)));
+        policies.learn(&Err(Missing::NotEnforced(NAMESPACES)));
         assert!(policies.proven().is_err() && !health.is_open(GATE));
         assert_eq!(changes.next().await, Some(()));
     }

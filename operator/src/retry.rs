@@ -18,6 +18,18 @@ pub enum Retry {
     Backoff,
 }
 
+impl Retry {
+    /// The longest that the first attempt after the error waits: of several errors, the one with the least is the most
+    /// urgent.
+    pub fn urgency(self) -> Duration {
+        match self {
+            Self::Never => Duration::MAX,
+            Self::After(delay) => delay,
+            Self::Backoff => backoff(0, 1.0),
+        }
+    }
+}
+
 /// Delay before attempt `failures + 1`: 1 s, 2 s, 4 s .. 5 min, spread by `jitter` in `0.0..=1.0`
 /// over the upper half so that objects which failed together do not retry together.
 pub fn backoff(failures: u32, jitter: f64) -> Duration {
@@ -66,6 +78,15 @@ mod tests {
         assert_eq!(backoff(3, 1.0), Duration::from_secs(8));
         assert_eq!(backoff(30, 1.0), Duration::from_mins(5));
         assert_eq!(backoff(30, 0.0), Duration::from_secs(150));
+    }
+
+    #[test]
+    fn what_may_pass_at_once_is_more_urgent_than_what_waits_for_a_person() {
+        let foreign = Retry::After(Duration::from_mins(1));
+        let uncounted = Retry::After(Duration::from_millis(500));
+        let mut retries = [Retry::Never, foreign, Retry::Backoff, uncounted];
+        retries.sort_by_key(|retry| retry.urgency());
+        assert_eq!(retries, [uncounted, Retry::Backoff, foreign, Retry::Never]);
     }
 
     #[test]

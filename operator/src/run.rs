@@ -153,7 +153,7 @@ async fn work(options: Run, health: Health, stopped: watch::Receiver<bool>) -> R
         let proof = policies::Policies::new(health.clone());
         let sources = Arc::new(source::Sources::new(platform.clone(), git.clone(), urls.clone()));
         let tenants = Arc::new(tenant::Context::new(platform.clone(), proof.clone(), Arc::new(accounts)));
-        let origins = service::poll::Origins { git, registry, urls };
+        let origins = service::poll::Origins { git: git.clone(), registry, urls };
         // Push notifications of Git hosts will come this way.
         let wake = futures::stream::pending().boxed();
         futures::join!(
@@ -163,6 +163,7 @@ async fn work(options: Run, health: Health, stopped: watch::Receiver<bool>) -> R
             source::run(sources, wake, told(stopped.clone())),
             tenant::run(tenants, told(stopped.clone())),
             service::run::run(platform.clone(), origins, told(stopped.clone())),
+            git.tidy(told(stopped.clone())),
         );
     };
     futures::join!(watches, stages);

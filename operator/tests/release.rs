@@ -10,7 +10,9 @@ use imaas_operator::{
         environment::Network,
     },
     names,
-    release::{Children, ConfigFile, ConfigFiles, Input, RenderError, Rendered, Target, desired, render},
+    release::{
+        Children, ConfigFile, ConfigFiles, Footprint, Input, RenderError, Rendered, Target, desired, render,
+    },
     runtime::check,
 };
 use k8s_openapi::api::core::v1::{ConfigMap, PodTemplateSpec};
@@ -106,7 +108,7 @@ impl Case {
 }
 
 fn children(release: &Release, config: Option<&ConfigMap>, networks: &[Network]) -> Children {
-    desired(&Target { tenant: "acme", release, config, networks })
+    desired(&Target { tenant: "acme", release, config, networks }, &[Footprint::of(release)])
 }
 
 const CONTAINER_API: &str = "
@@ -254,6 +256,38 @@ fn what_says_nothing_about_the_pods_does_not_change_the_name() {
     case.settings.ports = case.runtime.spec.profiles[0].ports.clone();
     case.networks.clear();
     assert_eq!(case.name(), before);
+}
+
+#[test]
+fn what_git_asks_for_and_the_runtime_have_a_revision_each() {
+    let revisions = |change: fn(&mut Case)| {
+        let mut case = case("camel", CAMEL_API);
+        case.config = Some(files());
+        change(&mut case);
+        let spec = case.render().unwrap().release.spec;
+        (spec.content_revision.unwrap(), spec.runtime_revision.unwrap())
+    };
+    let (content, runtime) = revisions(|_| {});
+    let of_runtime: [fn(&mut Case); 3] = [
+        |case| drop(case.runtime.spec.profiles[0].env.insert("ENGINE".into(), "changed".into())),
+        |case| case.runtime.spec.profiles[0].ports[0].port += 1,
+        |case| case.runtime.metadata.name = Some("camel-next".into()),
+    ];
+    for change in of_runtime {
+        let changed = revisions(change);
+        assert!(changed.0 == content && changed.1 != runtime, "{changed:?}");
+    }
+    let of_git: [fn(&mut Case); 5] = [
+        |case| drop(case.settings.env.insert("MODE".into(), "try".into())),
+        |case| case.digest = DIGEST.replace('f', "e"),
+        |case| case.build_id = "other",
+        |case| drop(case.config.as_mut().unwrap().insert("more.properties".into(), ConfigFile::default())),
+        |case| case.config.as_mut().unwrap().get_mut("check.sh").unwrap().executable = false,
+    ];
+    for change in of_git {
+        let changed = revisions(change);
+        assert!(changed.0 != content && changed.1 == runtime, "{changed:?}");
+    }
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, fs, path::Path, sync::Arc};
 
 use imaas_operator::{
     api::{Environment, Tenant},
+    environment,
     git::UrlPolicy,
     names::{MANAGED_BY, ORIGIN, ORPHANED, SOURCE_PROBLEM},
     source::{
@@ -16,6 +17,8 @@ use imaas_operator::{
 use kube::ResourceExt;
 use proptest::prelude::*;
 
+/// Not the root, so that a path without it shows.
+const DIRECTORY: &str = "in/tenants";
 const COMMIT: &str = "4f2a0b1c4f2a0b1c4f2a0b1c4f2a0b1c4f2a0b1c";
 
 fn text(name: &str) -> String {
@@ -29,7 +32,7 @@ fn files<'a>(texts: impl IntoIterator<Item = (&'a str, String)>) -> Files {
         let source = SourceFile { blob: format!("{file}{content}"), content: content.into_bytes() };
         (file.to_owned(), source)
     });
-    Files { regular: regular.collect(), unreadable: Vec::new() }
+    Files { regular: regular.collect(), ..Files::default() }
 }
 
 /// Dev with a bound, prod with a default only.
@@ -48,7 +51,8 @@ fn environments() -> Vec<Environment> {
 fn checked_files(files: &Files) -> Checked {
     let environments = environments();
     let surroundings = Surroundings {
-        environments: environments.iter().map(|one| (one.name_any(), one)).collect(),
+        directory: DIRECTORY,
+        environments: &environment::check(&environments),
         runtimes: vec!["camel".to_owned(), "container".to_owned()],
         urls: &UrlPolicy::default(),
     };
@@ -109,46 +113,47 @@ fn what_the_platform_does_not_have_is_told_with_its_place() {
         (
             "  environments:\n    stage: {omit: true}\n".to_owned(),
             vec![
-                "acme.yaml:6:12: spec.environments.stage: there is no Environment \"stage\", only dev, prod",
+                "in/tenants/acme.yaml:6:12: spec.environments.stage: there is no Environment \"stage\", only dev, prod",
             ],
         ),
         (
             "  environments:\n    dev: {quota: {cpu: 8001m, memory: 17Gi, pods: 51}}\n".to_owned(),
             vec![
-                "acme.yaml:6:24: spec.environments.dev.quota.cpu: 8001m is more than 8, the most that Environment dev gives; ask for less, or ask the platform team",
-                "acme.yaml:6:39: spec.environments.dev.quota.memory: 17Gi is more than 16Gi, the most that Environment dev gives; ask for less, or ask the platform team",
-                "acme.yaml:6:51: spec.environments.dev.quota.pods: 51 is more than 50, the most that Environment dev gives; ask for less, or ask the platform team",
+                "in/tenants/acme.yaml:6:24: spec.environments.dev.quota.cpu: 8001m is more than 8, the most that Environment dev gives: ask for less, or ask the platform team",
+                "in/tenants/acme.yaml:6:39: spec.environments.dev.quota.memory: 17Gi is more than 16Gi, the most that Environment dev gives: ask for less, or ask the platform team",
+                "in/tenants/acme.yaml:6:51: spec.environments.dev.quota.pods: 51 is more than 50, the most that Environment dev gives: ask for less, or ask the platform team",
             ],
         ),
         (
             "  environments:\n    prod: {quota: {cpu: 5, pods: 9999}}\n".to_owned(),
             vec![
-                "acme.yaml:6:25: spec.environments.prod.quota.cpu: 5 is more than 4, the most that Environment prod gives; ask for less, or ask the platform team",
+                "in/tenants/acme.yaml:6:25: spec.environments.prod.quota.cpu: 5 is more than 4, the most that Environment prod gives: ask for less, or ask the platform team",
+                "in/tenants/acme.yaml:6:34: spec.environments.prod.quota.pods: 9999 is more than 50, the most that Environment prod gives: ask for less, or ask the platform team",
             ],
         ),
         (
             service.replace("camel", "mule"),
             vec![
-                "acme.yaml:8:16: spec.services[0].runtime: there is no IntegrationRuntime \"mule\", only camel, container",
+                "in/tenants/acme.yaml:8:16: spec.services[0].runtime: there is no IntegrationRuntime \"mule\", only camel, container",
             ],
         ),
         (
             format!("{service}      branches: {{stage: main, prod: \"-x\"}}\n"),
             vec![
-                "acme.yaml:9:25: spec.services[0].branches.stage: there is no Environment \"stage\", only dev, prod",
-                "acme.yaml:9:37: spec.services[0].branches.prod: is not a plain branch name, such as `main` or `release/1.x`",
+                "in/tenants/acme.yaml:9:25: spec.services[0].branches.stage: there is no Environment \"stage\", only dev, prod",
+                "in/tenants/acme.yaml:9:37: spec.services[0].branches.prod: is not a plain branch name, such as `main` or `release/1.x`",
             ],
         ),
         (
             service.replace("https://git.example.com", "https://10.0.0.1"),
             vec![
-                "acme.yaml:7:25: spec.services[0].repository.url: the host 10.0.0.1 is inside the cluster or a private network; the platform team can allow it by name",
+                "in/tenants/acme.yaml:7:25: spec.services[0].repository.url: the host 10.0.0.1 is inside the cluster or a private network; the platform team can allow it by name",
             ],
         ),
         (
             service.replace("https://git", "http://git"),
             vec![
-                "acme.yaml:7:25: spec.services[0].repository.url: http is refused because it is not encrypted; use https",
+                "in/tenants/acme.yaml:7:25: spec.services[0].repository.url: http is refused because it is not encrypted; use https",
             ],
         ),
     ] {
@@ -158,6 +163,21 @@ fn what_the_platform_does_not_have_is_told_with_its_place() {
         assert_eq!(told(&checked), expected);
         assert_eq!(names(checked.valid.values()), ["beta"], "the others go on");
     }
+}
+
+#[test]
+fn what_the_tenants_own_stage_would_refuse_is_told_with_its_place() {
+    let members =
+        "  members:\n    - {kind: User, name: jo, role: owner}\n    - {kind: User, name: jo, role: viewer}\n";
+    let file = text("acme") + members;
+    let checked = checked([("acme.yaml", file), ("kube-x.yaml", text("kube-x"))]);
+    let told = told(&checked);
+    assert_eq!(told.len(), 2, "{told:?}");
+    assert_eq!(
+        told[0],
+        "in/tenants/acme.yaml:11:26: spec.members[1].name: \"jo\" is listed twice: keep the line with the role that is meant"
+    );
+    assert!(told[1].starts_with("in/tenants/kube-x.yaml:3:18: metadata.name: "), "{}", told[1]);
 }
 
 #[test]
@@ -180,7 +200,11 @@ fn a_broken_file_keeps_its_tenant_as_it_is_and_says_why() {
     assert_eq!(wanted[0].spec, existing[0].spec);
     let annotations = annotations(&wanted, "acme");
     assert_eq!(annotations.keys().collect::<Vec<_>>(), [ORIGIN, SOURCE_PROBLEM]);
-    assert!(annotations[SOURCE_PROBLEM].starts_with("acme.yaml:1:7:"), "{}", annotations[SOURCE_PROBLEM]);
+    assert!(
+        annotations[SOURCE_PROBLEM].starts_with("in/tenants/acme.yaml:1:7:"),
+        "{}",
+        annotations[SOURCE_PROBLEM]
+    );
 }
 
 #[test]
@@ -267,8 +291,8 @@ fn a_file_that_names_another_tenant_holds_both() {
     assert_eq!(
         told(&checked),
         [
-            "acme.yaml: names tenant beta, whose file must be beta.yaml",
-            "acme.yaml:3:18: metadata.name: \"beta\" is not the file's name: this file is acme.yaml",
+            "in/tenants/acme.yaml: names tenant beta, whose file must be beta.yaml",
+            "in/tenants/acme.yaml:3:18: metadata.name: \"beta\" is not the file's name: this file is acme.yaml",
         ]
     );
     let existing = [live("acme", &[(ORIGIN, "central")]), live("beta", &[(ORIGIN, "central")])];
@@ -291,13 +315,27 @@ fn a_tenant_file_with_another_ending_or_kind_is_told_and_not_taken_for_absent() 
     assert_eq!(
         told(&checked),
         [
-            "acme.yml: this ending is not read: the file of tenant acme must be a regular file named acme.yaml",
-            "beta.json: this ending is not read: the file of tenant beta must be a regular file named beta.yaml",
-            "delta.yaml: it is a symbolic link: the file of tenant delta must be a regular file named delta.yaml",
+            "in/tenants/acme.yml: this ending is not read: the file of tenant acme must be a regular file named acme.yaml",
+            "in/tenants/beta.json: this ending is not read: the file of tenant beta must be a regular file named beta.yaml",
+            "in/tenants/delta.yaml: it is a symbolic link: the file of tenant delta must be a regular file named delta.yaml",
         ]
     );
     let existing = [live("acme", &[(ORIGIN, "central")]), live("delta", &[(ORIGIN, "central")])];
     assert!(plan("central", &checked, &existing).orphan.is_empty());
+}
+
+#[test]
+fn a_file_that_is_too_large_is_refused_alone() {
+    let mut files = files([("beta.yaml", text("beta"))]);
+    files.too_large = vec!["acme.yaml".into(), "logo.png".into()];
+    let checked = checked_files(&files);
+    assert_eq!(
+        told(&checked),
+        ["in/tenants/acme.yaml: is larger than a tenant file can be, 64 KiB: make it smaller"]
+    );
+    let existing = [live("acme", &[(ORIGIN, "central")])];
+    let plan = plan("central", &checked, &existing);
+    assert_eq!((names(&plan.apply), plan.broken.len(), plan.orphan.len()), (vec!["beta".to_owned()], 1, 0));
 }
 
 #[test]
@@ -326,7 +364,8 @@ fn the_sample_repository_is_valid() {
         ..environments[1].clone()
     });
     let surroundings = Surroundings {
-        environments: environments.iter().map(|one| (one.name_any(), one)).collect(),
+        directory: DIRECTORY,
+        environments: &environment::check(&environments),
         runtimes: vec!["camel".to_owned(), "container".to_owned()],
         urls: &UrlPolicy::default(),
     };
@@ -340,6 +379,19 @@ fn the_sample_repository_is_valid() {
         .map(|s| (s.name.as_str(), s.spec.runtime.as_str()))
         .collect();
     assert_eq!(services, [("orders", "camel"), ("inventory", "container")]);
+}
+
+/// Who starts from a sample copies it into a repository of its own.
+#[test]
+fn no_page_of_a_sample_repository_links_out_of_it() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let mut pages = vec![root.join("tenants/README.md")];
+    let services = fs::read_dir(root.join("examples/services")).unwrap();
+    pages.extend(services.map(|service| service.unwrap().path().join("README.md")));
+    assert!(pages.len() >= 3);
+    for page in pages {
+        assert!(!fs::read_to_string(&page).unwrap().contains("](../"), "{}", page.display());
+    }
 }
 
 /// A tenant of the cluster, by origin, and its file, if any.

@@ -157,6 +157,40 @@ async fn versions(lab: &Lab) -> Vec<String> {
     versions
 }
 
+/// Also where the tenant left, where the Environment is not valid, and where the tenant itself is not.
+async fn members_follow_the_file_everywhere(lab: &Lab) {
+    let kubectl = lab.kubectl();
+    let owner_is = async |name: &str, namespaces: &[&str]| {
+        for namespace in namespaces {
+            until(lab, &["rolebinding", "imaas-owner", "-n", namespace], |binding| {
+                binding["subjects"].as_array().is_some_and(|all| all.len() == 1 && all[0]["name"] == name)
+            })
+            .await;
+        }
+    };
+    let with = |owner: &str, environments: &str| {
+        ACME.replace("name: jo", &format!("name: {owner}"))
+            .replace("spec:", &format!("spec:\n  environments: {environments}"))
+    };
+    owner_is("jo", &["acme-home", "acme-dev", "acme-prod"]).await;
+    kubectl.apply(&with("kim", "{prod: {omit: true}}")).await.unwrap();
+    owner_is("kim", &["acme-home", "acme-dev", "acme-prod"]).await;
+
+    kubectl.apply(&PLATFORM.replacen("default: true", "default: true, promotesFrom: gone", 1)).await.unwrap();
+    until(lab, &["environments.imaas.dev", "dev"], |object| reason(object) == "Invalid").await;
+    kubectl.apply(&with("lee", "{prod: {omit: true}}")).await.unwrap();
+    owner_is("lee", &["acme-dev", "acme-prod"]).await;
+
+    kubectl.apply(PLATFORM).await.unwrap();
+    kubectl.apply(&with("max", "{nowhere: {}}")).await.unwrap();
+    owner_is("max", &["acme-home", "acme-dev", "acme-prod"]).await;
+    until(lab, &["tenants.imaas.dev", "acme"], |tenant| reason(tenant) == "Invalid").await;
+
+    kubectl.apply(ACME).await.unwrap();
+    owner_is("jo", &["acme-home", "acme-dev", "acme-prod"]).await;
+    until(lab, &["tenants.imaas.dev", "acme"], |tenant| reason(tenant) == "Succeeded").await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_tenant_gets_its_space_by_the_charts_rights_alone() {
     let progress = Progress::new(|line| println!("{line}"));
@@ -185,11 +219,16 @@ async fn a_tenant_gets_its_space_by_the_charts_rights_alone() {
     // A foreign namespace is not touched, and the rest of that tenant is made.
     let foreign = kubectl.get(&["namespace", "beta-dev"]).await.unwrap();
     kubectl.apply(BETA).await.unwrap();
-    until(&lab, &["tenants.imaas.dev", "beta"], |tenant| reason(tenant) == "NamespaceForeign").await;
+    let beta =
+        until(&lab, &["tenants.imaas.dev", "beta"], |tenant| reason(tenant) == "NamespaceForeign").await;
+    let published = beta["status"]["environments"].as_array().unwrap();
+    assert_eq!(published.iter().map(|e| &e["namespace"]).collect::<Vec<_>>(), ["beta-prod"]);
     kubectl.get(&["resourcequota", "imaas", "-n", "beta-prod"]).await.unwrap();
     let after = kubectl.get(&["namespace", "beta-dev"]).await.unwrap();
     assert_eq!(after["metadata"]["resourceVersion"], foreign["metadata"]["resourceVersion"]);
     assert!(kubectl.get(&["resourcequota", "imaas", "-n", "beta-dev"]).await.is_err());
+
+    members_follow_the_file_everywhere(&lab).await;
 
     // What somebody removes or edits comes back.
     kubectl.run(&["delete", "networkpolicy", "imaas-default-deny", "-n", "acme-dev"], None).await.unwrap();

@@ -4,16 +4,19 @@
 use std::sync::Arc;
 
 use imaas_operator::{
-    api::{Environment, IntegrationService, Tenant},
+    api::{Environment, IntegrationService, Tenant, tenant::EnvironmentOverride},
     environment::{Checked, check},
     names,
     registry::accounts::AccountKey,
     tenant::{
-        desired::{Children, DockerConfigs, Operator, desired, orphans},
-        validate::{ValidTenant, validate},
+        desired::{Access, Children, DockerConfigs, Operator, desired, kept, orphans},
+        validate::{ValidTenant, access, validate},
     },
 };
-use k8s_openapi::{api::networking::v1::NetworkPolicy, apimachinery::pkg::apis::meta::v1::LabelSelector};
+use k8s_openapi::{
+    api::{networking::v1::NetworkPolicy, rbac::v1::RoleBinding},
+    apimachinery::pkg::apis::meta::v1::LabelSelector,
+};
 use kube::ResourceExt;
 use serde_json::Value;
 
@@ -82,8 +85,8 @@ fn children(tenant: &ValidTenant) -> Vec<Children> {
 
 /// Every object, as YAML would be sent.
 fn objects(children: Children) -> Vec<Value> {
-    let Children { namespace, operator, limits, quota, networks, secrets, members, no_members: _, services } =
-        children;
+    let Children { access, limits, quota, networks, secrets, services } = children;
+    let Access { namespace, operator, members, no_members: _ } = access;
     let mut all = vec![value(namespace), value(operator), value(quota)];
     all.extend(limits.map(value));
     all.extend(networks.into_iter().map(value));
@@ -100,7 +103,7 @@ fn value(object: impl serde::Serialize) -> Value {
 #[test]
 fn the_objects_are_what_was_reviewed() {
     for space in children(&acme()) {
-        let name = space.namespace.name_any();
+        let name = space.access.namespace.name_any();
         insta::assert_yaml_snapshot!(name, objects(space));
     }
 }
@@ -122,15 +125,15 @@ fn the_order_of_members_and_services_in_the_file_makes_no_difference() {
 fn a_role_that_nobody_has_is_named_for_removal() {
     let all = children(&acme());
     let [home, _, prod] = &all[..] else { panic!("home, dev, prod") };
-    assert_eq!(home.no_members, ["imaas-viewer"]);
-    assert_eq!(prod.no_members, ["imaas-developer"], "a developer is a viewer there");
+    assert_eq!(home.access.no_members, ["imaas-viewer"]);
+    assert_eq!(prod.access.no_members, ["imaas-developer"], "a developer is a viewer there");
 }
 
 #[test]
 fn every_environment_is_closed_and_no_policy_opens_to_all_namespaces() {
     for space in children(&acme()) {
         let policies = &space.networks;
-        assert!(policies.iter().any(closes), "{}", space.namespace.name_any());
+        assert!(policies.iter().any(closes), "{}", space.access.namespace.name_any());
         let text = serde_json::to_string(policies).unwrap();
         assert!(!text.contains(r#""namespaceSelector":{}"#), "{text}");
         for policy in policies {
@@ -154,7 +157,7 @@ fn closes(policy: &NetworkPolicy) -> bool {
 #[test]
 fn no_object_has_an_owner_and_every_object_says_whose_it_is() {
     for space in children(&acme()) {
-        let namespace = space.namespace.name_any();
+        let namespace = space.access.namespace.name_any();
         for object in objects(space) {
             let metadata = &object["metadata"];
             assert_eq!(metadata["ownerReferences"], Value::Null);
@@ -169,13 +172,13 @@ fn no_object_has_an_owner_and_every_object_says_whose_it_is() {
 #[test]
 fn only_the_operator_itself_is_bound_to_its_role() {
     for space in children(&acme()) {
-        assert_eq!(space.operator.role_ref.name, names::OPERATOR_ROLE);
-        let subjects = value(&space.operator.subjects);
+        assert_eq!(space.access.operator.role_ref.name, names::OPERATOR_ROLE);
+        let subjects = value(&space.access.operator.subjects);
         assert_eq!(
             subjects,
             serde_json::json!([{ "kind": "ServiceAccount", "name": "imaas-operator", "namespace": "imaas-system" }])
         );
-        for binding in &space.members {
+        for binding in &space.access.members {
             assert!(binding.role_ref.name.starts_with("imaas-tenant-"), "{}", binding.role_ref.name);
         }
     }
@@ -213,4 +216,59 @@ fn only_a_service_of_ours_that_is_no_longer_listed_is_marked_and_once() {
             ("long-gone".to_owned(), "3".to_owned(), "camel".to_owned())
         ]
     );
+}
+
+#[test]
+fn who_gets_into_what_is_left_follows_the_file_and_the_role_map_there() {
+    let operator = Operator { namespace: "imaas-system", service_account: "imaas-operator" };
+    let list: Vec<Environment> =
+        serde_saphyr::from_str(&ENVIRONMENTS.replace("cidrs: [10.20.0.0/16]", "cidrs: [wrong]")).unwrap();
+    let environments = check(&list);
+    assert!(environments.named("prod").unwrap().is_err());
+    let namespaces = ["acme-gone", "acme-home", "acme-prod"].map(str::to_owned);
+    let told: Vec<_> = kept(&acme(), &environments, &operator, &namespaces)
+        .into_iter()
+        .map(|access| {
+            let subjects = |binding: &RoleBinding| binding.subjects.as_ref().map_or(0, Vec::len);
+            let members = access.members.iter().map(|b| format!("{}: {}", b.name_any(), subjects(b)));
+            (
+                access.namespace.name_any(),
+                members.collect::<Vec<_>>().join(", "),
+                access.no_members.join(", "),
+            )
+        })
+        .collect();
+    let told: Vec<_> =
+        told.iter().map(|(n, some, none)| (n.as_str(), some.as_str(), none.as_str())).collect();
+    assert_eq!(
+        told,
+        [
+            ("acme-gone", "imaas-viewer: 3", "imaas-owner, imaas-developer"),
+            ("acme-home", "imaas-owner: 1, imaas-developer: 2", "imaas-viewer"),
+            ("acme-prod", "imaas-owner: 1, imaas-viewer: 2", "imaas-developer"),
+        ]
+    );
+}
+
+#[test]
+fn another_mistake_in_the_file_keeps_nobodys_access() {
+    let mut tenant: Tenant = serde_saphyr::from_str(TENANT).unwrap();
+    tenant.spec.environments.insert("gone".into(), EnvironmentOverride::default());
+    assert!(validate(&tenant, &environments()).is_err());
+    let known = access(&tenant).unwrap();
+    assert_eq!((known.members.clone(), known.environments.len()), (acme().members, 0));
+
+    let mut twice = tenant.spec.members[0].clone();
+    twice.role = imaas_operator::api::Role::Viewer;
+    tenant.spec.members[1].name = "system:masters".into();
+    tenant.spec.members.push(twice);
+    let told: Vec<_> = access(&tenant)
+        .unwrap()
+        .members
+        .into_iter()
+        .map(|m| format!("{} {}", m.name, m.role.as_str()))
+        .collect();
+    assert_eq!(told, ["ci developer", "acme-leads viewer"], "a wrong line gives nothing, and two the lesser");
+    tenant.metadata.name = Some("kube-system".into());
+    assert!(access(&tenant).is_none());
 }

@@ -108,8 +108,7 @@ fn tenant(options: &TenantNew, email: Option<String>) -> Tenant {
 
 fn examined(options: &TenantNew, text: &str, platform: &Platform) -> Examined {
     let source = SourceFile { blob: String::new(), content: text.as_bytes().to_vec() };
-    let files =
-        Files { regular: [(format!("{}{ENDING}", options.name), source)].into(), unreadable: Vec::new() };
+    let files = Files { regular: [(format!("{}{ENDING}", options.name), source)].into(), ..Files::default() };
     examine(&files, platform, &around::urls(&options.around), &Examined::default())
 }
 

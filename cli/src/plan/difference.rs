@@ -10,7 +10,7 @@ use imaas_operator::{
     api::Tenant,
     environment,
     names::{MANUAL, ORPHANED},
-    source::plan::{self as operators, allowed_to_vanish, origin},
+    source::plan::{self as operators, allowed_to_vanish},
     tenant::validate::{ValidTenant, validate},
 };
 use kube::ResourceExt;
@@ -156,7 +156,7 @@ pub fn difference(
     let Before { existing, source } = before;
     let own: BTreeMap<String, &Tenant> = existing
         .iter()
-        .filter(|tenant| origin(tenant) == *source)
+        .filter(|tenant| tenant.origin() == *source)
         .map(|tenant| (tenant.name_any(), tenant.as_ref()))
         .collect();
     let sides = Sides {

@@ -49,7 +49,7 @@ fn service(name: &str, repository: &str) -> String {
 }
 
 fn examined(files: &[(String, SourceFile)], platform: &Platform) -> Examined {
-    let files = Files { regular: files.iter().cloned().collect(), unreadable: Vec::new() };
+    let files = Files { regular: files.iter().cloned().collect(), ..Files::default() };
     examine(&files, platform, &UrlPolicy::default(), &Examined::default())
 }
 

@@ -54,6 +54,12 @@ pub struct ReleaseSpec {
     /// Version that the descriptor asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub runtime_version: Option<String>,
+    /// Hash of the runtime's name and of the profile that it was rendered with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub runtime_revision: Option<String>,
+    /// Hash of what Git asked for: image, build, settings and configuration, without the runtime.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub content_revision: Option<String>,
     /// Why it was made.
     pub cause: Cause,
     /// `api` has a Service, `worker` has none.
@@ -98,7 +104,7 @@ pub enum Cause {
     Commit,
     /// A merge of what was healthy in the environment before.
     Promotion,
-    /// The runtime's profile changed.
+    /// The runtime, and nothing else.
     Runtime,
 }
 

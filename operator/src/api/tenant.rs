@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
-use kube::{CustomResource, KubeSchema};
+use kube::{CustomResource, KubeSchema, ResourceExt};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Quantity;
+use crate::names;
 
 /// A business unit: its members, environments and services.
 #[derive(CustomResource, KubeSchema, Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
@@ -49,6 +50,13 @@ pub struct TenantSpec {
     #[schemars(length(max = 300))]
     #[x_kube(merge_strategy = kube::core::ListMerge::Map(vec!["name".into()]))]
     pub services: Vec<ServiceEntry>,
+}
+
+impl Tenant {
+    /// Where it comes from: a `TenantSource`'s name, or `manual`.
+    pub fn origin(&self) -> &str {
+        self.annotations().get(names::ORIGIN).map_or(names::MANUAL, String::as_str)
+    }
 }
 
 /// A person, group or machine account with a role.

@@ -1,13 +1,13 @@
 #![expect(clippy::disallowed_types, reason = "IO: the only place that writes objects")]
 //! The operator's writes. Nothing is sent when nothing differs; one request creates an object.
 //!
-//! What is known of an object is the hash of what we applied and the resourceVersion it then had. As long as the
-//! watch shows that version, nothing can have changed. Otherwise (a restart, or somebody's hand) it is read and
-//! compared; it is written only when it differs.
+//! What is known of an object is the hash of what we applied and the mark it then had (`seen.rs`): its resourceVersion,
+//! or where its status moves often, what else tells a change. As long as the watch shows that mark, nothing of ours can
+//! have changed. Otherwise (a restart, or somebody's hand) it is read and compared; it is written only when it differs.
 
 use std::{fmt::Debug, time::Duration};
 
-use k8s_openapi::api::core::v1::{Namespace, Secret};
+use k8s_openapi::{NamespaceResourceScope, api::core::v1::Namespace};
 use kube::{
     Client, Resource, ResourceExt,
     api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions, ValidationDirective},
@@ -16,7 +16,11 @@ use kube::{
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
-use super::{Cluster, ObjectKey, ReconcileError, difference::first_difference};
+use super::{
+    Cluster, ObjectKey, ReconcileError,
+    difference::first_difference,
+    seen::{Written, mark},
+};
 use crate::{
     conditions::Reason,
     names::{APPLIED, MANAGED_BY, MANAGER, content_hash},
@@ -94,6 +98,7 @@ impl ApplyError {
     fn is_uncounted(&self) -> bool {
         self.status().is_some_and(|status| status.message.contains("status unknown for quota"))
     }
+
     /// When to try again.
     pub fn retry(&self) -> Retry {
         match self {
@@ -146,22 +151,23 @@ impl Cluster {
     pub async fn apply<K: Object>(&self, mut wanted: K) -> Result<Applied, ApplyError> {
         let key = ObjectKey::of(&wanted);
         let hash = content_hash(&wanted);
-        let known = self.known(&key);
-        let seen = self.seen_version(&key);
-        if known.as_ref().is_some_and(|(h, version)| *h == hash && Some(version) == seen.as_ref()) {
-            return Ok(Applied::Unchanged);
-        }
+        let may_exist = {
+            let seen = self.seen();
+            if seen.is_applied(&key, &hash) {
+                return Ok(Applied::Unchanged);
+            }
+            // Secrets are never watched, so that nothing is seen says nothing of them.
+            seen.written(&key).is_some() || seen.shows(&key) || key.kind == "Secret"
+        };
         wanted.annotations_mut().insert(APPLIED.to_owned(), hash.clone());
-        // Secrets are never watched, so that nothing is seen says nothing of them.
-        let may_exist = known.is_some() || seen.is_some() || key.kind == "Secret";
         let live = if may_exist { self.read::<K>(&key).await? } else { None };
-        let (applied, version) = match live {
+        let (applied, mark) = match live {
             None => (Applied::Created, self.patch(&key, &wanted, false).await?),
             Some(live) if live.labels().get(MANAGED_BY).map(String::as_str) != Some(MANAGER) => {
                 return Err(ApplyError::Foreign(key.to_string()));
             }
             Some(live) => match difference(&wanted, &live) {
-                None => (Applied::Unchanged, live.resource_version()),
+                None => (Applied::Unchanged, mark(&live)),
                 Some(path) => (Applied::Changed(path), self.patch(&key, &wanted, true).await?),
             },
         };
@@ -170,35 +176,41 @@ impl Cluster {
             Applied::Created => tracing::info!(object = %key, "created"),
             Applied::Changed(path) => tracing::info!(object = %key, path, "changed"),
         }
-        self.remember(key, hash, version.unwrap_or_default());
+        self.seen().wrote(key, Written { hash, mark });
         Ok(applied)
     }
 
     /// Is `wanted` what was applied last, and untouched since? Costs no request; never true of a Secret.
     pub fn is_applied<K: Object>(&self, wanted: &K) -> bool {
-        let key = ObjectKey::of(wanted);
-        let seen = self.seen_version(&key);
-        self.known(&key).is_some_and(|(hash, version)| Some(version) == seen && hash == content_hash(wanted))
+        self.seen().is_applied(&ObjectKey::of(wanted), &content_hash(wanted))
+    }
+
+    /// Does the watch not show our own last write yet? `shown`: what it shows of `key`.
+    pub fn is_behind<K: Object>(&self, key: &ObjectKey, shown: Option<&K>) -> bool {
+        let shown = shown.and_then(|shown| shown.annotations().get(APPLIED));
+        self.seen().written(key).is_some_and(|written| shown != Some(&written.hash))
     }
 
     /// Does the watch show an object of ours of this name?
     pub fn shows<K: Object>(&self, namespace: Option<&str>, name: &str) -> bool {
-        self.seen_version(&ObjectKey::named::<K>(namespace, name)).is_some()
+        self.sees(&ObjectKey::named::<K>(namespace, name))
     }
 
-    /// Is there a Secret of this name? Only its metadata is read, never what it holds.
-    pub async fn has_secret(&self, namespace: &str, name: &str) -> Result<bool, ApplyError> {
-        let secrets = kube::Api::<Secret>::namespaced(self.client(), namespace);
-        let found = secrets.get_metadata_opt(name).await;
-        let found = found
-            .map_err(|error| failed("read", &ObjectKey::named::<Secret>(Some(namespace), name), error))?;
+    /// Is there an object of this name? Only its metadata is read, never what it holds.
+    pub async fn has<K>(&self, namespace: &str, name: &str) -> Result<bool, ApplyError>
+    where
+        K: Object + Resource<Scope = NamespaceResourceScope>,
+    {
+        let found = kube::Api::<K>::namespaced(self.client(), namespace).get_metadata_opt(name).await;
+        let found =
+            found.map_err(|error| failed("read", &ObjectKey::named::<K>(Some(namespace), name), error))?;
         Ok(found.is_some())
     }
 
     /// Removes an object of ours, if the watch shows one; as it was read, not as somebody recreated it.
     pub async fn delete<K: Object>(&self, namespace: &str, name: &str) -> Result<(), ApplyError> {
         let key = ObjectKey::named::<K>(Some(namespace), name);
-        if self.seen_version(&key).is_none() {
+        if !self.sees(&key) {
             return Ok(());
         }
         let Some(live) = self.read::<K>(&key).await? else { return Ok(()) };
@@ -219,15 +231,20 @@ impl Cluster {
             Err(error) => return Err(failed("delete", &key, error)),
             Ok(()) => tracing::info!(object = %key, "deleted"),
         }
-        self.forget(&key);
+        self.seen().forget(&key);
         Ok(())
+    }
+
+    /// The namespace of this name as it is now.
+    pub async fn namespace(&self, name: &str) -> Result<Option<Namespace>, ApplyError> {
+        self.read(&ObjectKey::named::<Namespace>(None, name)).await
     }
 
     /// Creates a namespace; one that exists is never touched here.
     pub async fn create_namespace(&self, mut wanted: Namespace) -> Result<CreatedNamespace, ApplyError> {
         let key = ObjectKey::of(&wanted);
         // One that is there after a restart is read, not posted to be refused.
-        if self.seen_version(&key).is_some()
+        if self.sees(&key)
             && let Some(live) = self.read::<Namespace>(&key).await?
         {
             return Ok(CreatedNamespace::Exists(Box::new(live)));
@@ -274,7 +291,12 @@ impl Cluster {
         }
     }
 
-    async fn read<K: Object>(&self, key: &ObjectKey) -> Result<Option<K>, ApplyError> {
+    fn sees(&self, key: &ObjectKey) -> bool {
+        self.seen().shows(key)
+    }
+
+    /// The object as it is now; for decisions that what a watch shows may be too old for.
+    pub async fn read<K: Object>(&self, key: &ObjectKey) -> Result<Option<K>, ApplyError> {
         let request = request::<K>(key)
             .get(&key.name, &kube::api::GetParams::default())
             .map_err(|error| failed("read", key, kube::Error::BuildRequest(error)))?;
@@ -286,12 +308,7 @@ impl Cluster {
         }
     }
 
-    async fn patch<K: Object>(
-        &self,
-        key: &ObjectKey,
-        wanted: &K,
-        force: bool,
-    ) -> Result<Option<String>, ApplyError> {
+    async fn patch<K: Object>(&self, key: &ObjectKey, wanted: &K, force: bool) -> Result<String, ApplyError> {
         let params = PatchParams {
             field_validation: Some(ValidationDirective::Strict),
             force,
@@ -301,9 +318,8 @@ impl Cluster {
             .patch(&key.name, &params, &Patch::Apply(wanted))
             .map_err(|error| failed("apply", key, kube::Error::BuildRequest(error)))?;
         match self.client().request::<K>(request).await {
-            Ok(stored) => Ok(stored.resource_version()),
-            Err(error) if is_code(&error, 409) && !force => Err(ApplyError::Foreign(key.to_string())),
-            Err(error) => Err(failed("apply", key, error)),
+            Ok(stored) => Ok(mark(&stored)),
+            Err(error) => Err(refused(key, error)),
         }
     }
 }
@@ -316,6 +332,19 @@ fn is_code(error: &kube::Error, code: u16) -> bool {
     matches!(error, kube::Error::Api(status) if status.code == code)
 }
 
+/// Only a field that somebody else manages tells that the object is not ours. Another conflict passes by itself: a quota
+/// that counted something else at the same time refuses in this way too.
+fn refused(key: &ObjectKey, error: kube::Error) -> ApplyError {
+    let is_foreign = |status: &Status| {
+        let causes = status.details.iter().flat_map(|details| &details.causes);
+        status.code == 409 && causes.into_iter().any(|cause| cause.reason == "FieldManagerConflict")
+    };
+    match &error {
+        kube::Error::Api(status) if is_foreign(status) => ApplyError::Foreign(key.to_string()),
+        _ => failed("apply", key, error),
+    }
+}
+
 fn failed(verb: &'static str, key: &ObjectKey, source: kube::Error) -> ApplyError {
     ApplyError::Request { verb, object: key.to_string(), source: Box::new(source) }
 }
@@ -325,5 +354,28 @@ fn difference<K: Serialize>(wanted: &K, live: &K) -> Option<String> {
     match (serde_json::to_value(wanted), serde_json::to_value(live)) {
         (Ok(wanted), Ok(live)) => first_difference(wanted, &live),
         _ => Some("metadata".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn only_a_field_of_somebody_else_makes_an_object_foreign() {
+        let key = ObjectKey::named::<Namespace>(None, "acme-dev");
+        let refused = |status: Value| {
+            let status: Status = serde_json::from_value(status).unwrap();
+            refused(&key, kube::Error::Api(status.boxed()))
+        };
+        let conflict = json!({ "code": 409, "reason": "Conflict", "message": "conflict with \"kubectl\": .spec.replicas",
+            "details": { "causes": [{ "reason": "FieldManagerConflict", "field": ".spec.replicas" }] } });
+        assert!(matches!(refused(conflict), ApplyError::Foreign(_)));
+        let busy = "Operation cannot be fulfilled on resourcequotas \"imaas\": the object has been modified";
+        let error = refused(json!({ "code": 409, "reason": "Conflict", "message": busy }));
+        assert_eq!(error.retry(), Retry::Backoff, "{error}");
+        assert!(error.to_string().contains(busy), "{error}");
     }
 }

@@ -16,7 +16,7 @@ use kube::runtime::{
     reflector::ObjectRef,
 };
 
-use super::{Watched, apply::Object};
+use super::{Watched, apply::Object, seen::ObjectKey};
 use crate::{
     conditions::Reason,
     metrics::{RECONCILE_SECONDS, RECONCILES},
@@ -67,18 +67,10 @@ pub async fn control<K, E, Fut>(
     let Control { name, watched, mut triggers, concurrency, jitter } = control;
     triggers.push(watched.changes().boxed());
     let queue = futures::stream::select_all(triggers).take_until(shutdown).map(Ok::<_, Infallible>);
-    let failures = Arc::new(Failures::<ObjectRef<K>>::default());
+    let failures = Arc::new(Failures::<ObjectKey>::default());
     let policy_failures = failures.clone();
     let policy = move |object: Arc<K>, error: &Failed<E>, _: Arc<()>| {
-        let attempt = policy_failures.count(ObjectRef::from_obj(&*object));
-        match error {
-            Failed::Told(error) => match error.retry() {
-                Retry::Never => Action::await_change(),
-                Retry::After(delay) => Action::requeue(delay),
-                Retry::Backoff => Action::requeue(backoff(attempt, jitter())),
-            },
-            Failed::Panicked => Action::requeue(backoff(attempt, jitter())),
-        }
+        again(error, || policy_failures.count(ObjectKey::of(&*object)), jitter())
     };
     let guarded = move |object: Arc<K>,
                         _: Arc<()>|
@@ -104,26 +96,78 @@ pub async fn control<K, E, Fut>(
     let config = Config::default().concurrency(concurrency).debounce(Duration::from_millis(20));
     applier(guarded, policy, Arc::new(()), watched.store(), queue, config)
         .for_each(|result| {
-            match result {
-                Ok((object, _)) => {
-                    failures.forget(&object);
-                    tracing::debug!(controller = name, %object, "reconciled");
-                }
-                Err(controller::Error::ObjectNotFound(object)) => {
-                    tracing::debug!(controller = name, %object, "gone before its turn");
-                }
-                Err(controller::Error::ReconcilerFailed(Failed::Panicked, object)) => {
-                    tracing::error!(controller = name, %object, "panicked; please report this");
-                }
-                Err(error) => {
-                    tracing::warn!(
-                        controller = name,
-                        error = &error as &dyn std::error::Error,
-                        "not reconciled"
-                    );
-                }
-            }
+            ended(name, &failures, result);
             std::future::ready(())
         })
         .await;
+}
+
+/// When the object that failed is tried again. `attempt` counts a failure: waiting is none.
+fn again<E: ReconcileError>(error: &Failed<E>, attempt: impl FnOnce() -> u32, jitter: f64) -> Action {
+    let retry = match error {
+        Failed::Told(error) => error.retry(),
+        Failed::Panicked => Retry::Backoff,
+    };
+    match retry {
+        Retry::Never => Action::await_change(),
+        Retry::After(delay) => Action::requeue(delay),
+        Retry::Backoff => Action::requeue(backoff(attempt(), jitter)),
+    }
+}
+
+/// Tells how a pass ended, and forgets the failures of what succeeded or is gone.
+fn ended<K: Object, E: std::error::Error + 'static>(
+    controller: &'static str,
+    failures: &Failures<ObjectKey>,
+    result: Result<(ObjectRef<K>, Action), controller::Error<Failed<E>, Infallible>>,
+) {
+    let key = |namespace: Option<&str>, name: &str| ObjectKey::named::<K>(namespace, name);
+    match result {
+        Ok((object, _)) => {
+            failures.forget(&key(object.namespace.as_deref(), &object.name));
+            tracing::debug!(controller, %object, "reconciled");
+        }
+        Err(controller::Error::ObjectNotFound(object)) => {
+            failures.forget(&key(object.namespace.as_deref(), &object.name));
+            tracing::debug!(controller, %object, "gone before its turn");
+        }
+        Err(controller::Error::ReconcilerFailed(Failed::Panicked, object)) => {
+            tracing::error!(controller, %object, "panicked; please report this");
+        }
+        Err(error) => {
+            tracing::warn!(controller, error = &error as &dyn std::error::Error, "not reconciled");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{api::IntegrationService, cluster::ApplyError};
+
+    #[test]
+    fn waiting_for_something_else_is_no_failure() {
+        let failures = Failures::default();
+        let after = |error: Failed<ApplyError>| again(&error, || failures.count("orders"), 1.0);
+        let foreign = after(Failed::Told(ApplyError::Foreign("Namespace acme-dev".into())));
+        assert_eq!(foreign, Action::requeue(Duration::from_mins(1)));
+        assert_eq!(after(Failed::Panicked), Action::requeue(Duration::from_secs(1)));
+        assert_eq!(after(Failed::Panicked), Action::requeue(Duration::from_secs(2)));
+    }
+
+    #[test]
+    fn failures_are_forgotten_when_the_object_succeeds_or_is_gone_and_not_before() {
+        let failures = Failures::default();
+        let orders = ObjectRef::<IntegrationService>::new("orders").within("acme-home");
+        let key = || ObjectKey::named::<IntegrationService>(Some("acme-home"), "orders");
+        let erased = || Box::new(orders.clone().erase());
+        let after = |result| {
+            failures.count(key());
+            ended::<IntegrationService, ApplyError>("service", &failures, result);
+            failures.count(key())
+        };
+        assert_eq!(after(Err(controller::Error::ReconcilerFailed(Failed::Panicked, erased()))), 1);
+        assert_eq!(after(Err(controller::Error::ObjectNotFound(erased()))), 0, "deleted");
+        assert_eq!(after(Ok((orders.clone(), Action::await_change()))), 0, "succeeded");
+    }
 }

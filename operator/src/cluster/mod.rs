@@ -6,27 +6,27 @@ mod control;
 mod difference;
 mod event;
 mod observe;
+mod seen;
 mod watched;
 
 pub use apply::{Applied, ApplyError, CreatedNamespace, Object};
 pub use client::{ConnectError, connect};
 pub use control::{Control, ReconcileError, control};
-pub use observe::{Background, ObjectKey, Touch};
+pub use observe::Background;
+pub use seen::{ObjectKey, Touch};
 pub use watched::Watched;
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::{apps::v1::Deployment, core::v1::Namespace};
 use kube::{
-    ResourceExt,
-    runtime::{events::Recorder, reflector::Store},
+    Resource,
+    runtime::{events::Recorder, reflector::Store, watcher::Event},
 };
+use serde::Serialize;
 use tokio::sync::mpsc;
 
-use crate::names;
+use self::seen::{Listing, Seen};
 
 /// One cluster: its client, and what is known of the operator's own objects in it. Cheap to clone.
 #[derive(Clone)]
@@ -35,10 +35,8 @@ pub struct Cluster(Arc<Inner>);
 struct Inner {
     #[expect(clippy::disallowed_types, reason = "IO: this is where the client lives")]
     client: kube::Client,
-    /// What the watches last saw of objects with our label.
-    seen: Mutex<BTreeMap<ObjectKey, String>>,
-    /// Hash and resourceVersion of our own last write, or of the last time we looked and found it right.
-    known: Mutex<HashMap<ObjectKey, (String, String)>>,
+    /// What the watches last saw of objects with our label, and what we wrote.
+    seen: Mutex<Seen>,
     /// Who wants to hear of changes of our objects.
     listeners: Mutex<Vec<mpsc::UnboundedSender<Touch>>>,
     deployments: Store<Deployment>,
@@ -52,41 +50,38 @@ impl Cluster {
         self.0.client.clone()
     }
 
-    fn seen_version(&self, key: &ObjectKey) -> Option<String> {
-        self.0.seen.lock().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
-    }
-
     /// Names of our objects of kind `K` in `namespace` that begin with `prefix`, as the watch shows them.
     pub fn names_of<K: Object>(&self, namespace: &str, prefix: &str) -> Vec<String> {
-        let first = ObjectKey::named::<K>(Some(namespace), prefix);
-        let fits = |key: &&ObjectKey| {
-            key.kind == first.kind && key.namespace == first.namespace && key.name.starts_with(prefix)
+        self.seen().names_from(&ObjectKey::named::<K>(Some(namespace), prefix))
+    }
+
+    /// Names of the namespaces with our label that, by their names, are those of `tenant`, as the watch shows them.
+    pub fn namespaces_of(&self, tenant: &str) -> Vec<String> {
+        let mut names = self.seen().names_from(&ObjectKey::named::<Namespace>(None, &format!("{tenant}-")));
+        names.retain(|name| name.rsplit_once('-').is_some_and(|(of, _)| of == tenant));
+        names
+    }
+
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.0.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes in an event of a watch and tells the listeners what it touched, as far as `concerns` them.
+    fn take<O: Resource<DynamicType = ()> + Serialize>(
+        &self,
+        listing: &mut Listing,
+        event: &Event<O>,
+        concerns: impl Fn(&Seen, &Touch) -> bool,
+    ) {
+        let touches = {
+            let mut seen = self.seen();
+            let mut touches = seen.take(listing, event);
+            touches.retain(|touch| concerns(&seen, touch));
+            touches
         };
-        let seen = self.0.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        seen.range(&first..).map(|(key, _)| key).take_while(fits).map(|key| key.name.clone()).collect()
-    }
-
-    /// A custom object that carries our label counts as seen, like any child.
-    fn saw_custom<K: Object>(&self, object: &K) {
-        if object.labels().get(names::MANAGED_BY).map(String::as_str) == Some(names::MANAGER) {
-            let version = object.resource_version().unwrap_or_default();
-            self.0.seen.lock().unwrap_or_else(PoisonError::into_inner).insert(ObjectKey::of(object), version);
+        let mut listeners = self.0.listeners.lock().unwrap_or_else(PoisonError::into_inner);
+        for touch in touches {
+            listeners.retain(|listener| listener.send(touch.clone()).is_ok());
         }
-    }
-
-    fn lost_custom<K: Object>(&self, object: &K) {
-        self.0.seen.lock().unwrap_or_else(PoisonError::into_inner).remove(&ObjectKey::of(object));
-    }
-
-    fn known(&self, key: &ObjectKey) -> Option<(String, String)> {
-        self.0.known.lock().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
-    }
-
-    fn remember(&self, key: ObjectKey, hash: String, version: String) {
-        self.0.known.lock().unwrap_or_else(PoisonError::into_inner).insert(key, (hash, version));
-    }
-
-    fn forget(&self, key: &ObjectKey) {
-        self.0.known.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
     }
 }

@@ -1,11 +1,13 @@
 #![expect(clippy::disallowed_types, reason = "IO: opens a watch")]
 //! One watch of one of our own kinds, with what it last showed. All controllers share it.
 //!
-//! An object that does not parse is counted, told and left out: the kind keeps working for everybody else.
+//! An object that does not parse is counted, told and left out, or stays as it last was: the kind keeps working for
+//! everybody else.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::{FutureExt, Stream, StreamExt, future::BoxFuture};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{
     Api, ResourceExt,
     core::DeserializeGuard,
@@ -17,7 +19,12 @@ use kube::{
 };
 use tokio::sync::{mpsc, watch};
 
-use super::{Cluster, apply::Object, observe::Background};
+use super::{
+    Cluster,
+    apply::Object,
+    observe::{Background, interrupted},
+    seen::Listing,
+};
 
 /// The objects of kind `K`. Cheap to clone.
 #[derive(Clone)]
@@ -78,38 +85,35 @@ impl<K: Object> Watched<K> {
     async fn follow(self, cluster: Cluster, mut writer: Writer<K>, done: watch::Sender<bool>) {
         let api = Api::<DeserializeGuard<K>>::all(cluster.client());
         let mut events = watcher::watcher(api, watcher::Config::default()).default_backoff().boxed();
-        let mut before = Vec::new();
+        let (mut before, mut listing) = (Vec::new(), Listing::default());
         while let Some(event) = events.next().await {
             let event = match event {
                 Ok(event) => event,
                 Err(error) => {
-                    crate::metrics::WATCH_ERRORS.with_label_values(&[K::kind(&()).as_ref()]).inc();
-                    tracing::warn!(kind = %K::kind(&()), error = &error as &dyn std::error::Error, "watch interrupted");
+                    interrupted::<K>(&error);
                     continue;
                 }
             };
-            let Some(event) = parsed(event) else { continue };
+            let last = |meta: &ObjectMeta| match (&meta.namespace, meta.name.as_deref()?) {
+                (Some(namespace), name) => self.named_in(namespace, name),
+                (None, name) => self.named(name),
+            };
+            let Some(event) = parsed(event, last) else { continue };
             if matches!(event, Event::Init) {
                 before = self.store.state();
             }
             writer.apply_watcher_event(&event);
+            // Whoever wants to hear of all changes of the kind listens here; its labels tell where it no longer is ours.
+            cluster.take(&mut listing, &event, |seen, touch| !seen.shows(&touch.object));
             match event {
-                Event::Init => {}
-                Event::InitApply(object) => cluster.saw_custom(&object),
+                Event::Init | Event::InitApply(_) => {}
                 Event::InitDone => {
                     let _ = done.send(true);
                     for object in before.drain(..).chain(self.store.state()) {
                         self.tell(&object);
                     }
                 }
-                Event::Apply(object) => {
-                    cluster.saw_custom(&object);
-                    self.tell(&object);
-                }
-                Event::Delete(object) => {
-                    cluster.lost_custom(&object);
-                    self.tell(&object);
-                }
+                Event::Apply(object) | Event::Delete(object) => self.tell(&object),
             }
         }
     }
@@ -123,8 +127,12 @@ impl<K: Object> Watched<K> {
     }
 }
 
-/// The event without the guard, and without managed fields, which are two thirds of an object's size.
-fn parsed<K: Object>(event: Event<DeserializeGuard<K>>) -> Option<Event<K>> {
+/// The event without the guard, and without managed fields, which are two thirds of an object's size. One that no longer
+/// parses stays as it was, which `last` tells, and goes as it was.
+fn parsed<K: Object>(
+    event: Event<DeserializeGuard<K>>,
+    last: impl Fn(&ObjectMeta) -> Option<Arc<K>>,
+) -> Option<Event<K>> {
     let opened = |guard: DeserializeGuard<K>| match guard.0 {
         Ok(mut object) => {
             object.meta_mut().managed_fields = None;
@@ -142,6 +150,40 @@ fn parsed<K: Object>(event: Event<DeserializeGuard<K>>) -> Option<Event<K>> {
         Event::InitDone => Some(Event::InitDone),
         Event::InitApply(object) => opened(object).map(Event::InitApply),
         Event::Apply(object) => opened(object).map(Event::Apply),
+        Event::Delete(DeserializeGuard(Err(invalid))) => {
+            last(&invalid.metadata).map(|last| Event::Delete((*last).clone()))
+        }
         Event::Delete(object) => opened(object).map(Event::Delete),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::IntegrationService;
+
+    #[test]
+    fn one_that_no_longer_parses_stays_as_it_was_and_goes_when_it_is_deleted() {
+        let guarded = |spec: serde_json::Value| -> DeserializeGuard<IntegrationService> {
+            let metadata = serde_json::json!({ "namespace": "acme-home", "name": "orders" });
+            let (api_version, kind) = ("imaas.dev/v1alpha1", "IntegrationService");
+            serde_json::from_value(serde_json::json!({
+                "apiVersion": api_version, "kind": kind, "metadata": metadata, "spec": spec
+            }))
+            .unwrap()
+        };
+        let good = serde_json::json!({ "repository": { "url": "https://git.example.com/a.git" }, "runtime": "camel" });
+        let stored = Arc::new(guarded(good).0.unwrap());
+        let last = |meta: &ObjectMeta| (meta.name.as_deref() == Some("orders")).then(|| stored.clone());
+        let broken = || guarded(serde_json::json!(3));
+        assert!(broken().0.is_err());
+        assert!(parsed(Event::Apply(broken()), last).is_none());
+        assert!(parsed(Event::InitApply(broken()), last).is_none());
+        let Some(Event::Delete(gone)) = parsed(Event::Delete(broken()), last) else { panic!("not told") };
+        assert_eq!(gone.name_any(), "orders");
+        assert!(
+            parsed::<IntegrationService>(Event::Delete(broken()), |_| None).is_none(),
+            "it was never shown"
+        );
     }
 }

@@ -86,14 +86,6 @@ pub struct ValidEnvironment {
     pub quota: Bounds,
     /// Names differ.
     pub networks: Vec<ValidNetwork>,
-    roles: BTreeMap<Role, Role>,
-}
-
-impl ValidEnvironment {
-    /// What a member with `role` in the tenant file is here.
-    pub fn effective(&self, role: Role) -> Role {
-        self.roles.get(&role).copied().unwrap_or(role)
-    }
 }
 
 /// All Environments of the cluster, each checked.
@@ -102,6 +94,7 @@ pub struct Checked {
     outcomes: BTreeMap<String, Result<ValidEnvironment, Problems>>,
     defaults: BTreeSet<String>,
     edges: BTreeMap<String, String>,
+    roles: BTreeMap<String, BTreeMap<Role, Role>>,
 }
 
 impl Checked {
@@ -118,6 +111,12 @@ impl Checked {
     /// Is every tenant in it unless its file says otherwise? Also known of an invalid one.
     pub fn is_default(&self, name: &str) -> bool {
         self.defaults.contains(name)
+    }
+
+    /// What a member with `role` in the tenant file is in `environment`. Also known of an invalid one; where no role
+    /// map can be told, nobody is more than a viewer.
+    pub fn role(&self, environment: &str, role: Role) -> Role {
+        self.roles.get(environment).map_or(Role::Viewer, |map| map.get(&role).copied().unwrap_or(role))
     }
 
     pub(super) fn contains(&self, name: &str) -> bool {
@@ -142,6 +141,9 @@ pub fn check<E: Borrow<Environment>>(environments: &[E]) -> Checked {
         }
         if environment.spec.default {
             checked.defaults.insert(valid.name.clone());
+        }
+        if role_problem(&environment.spec.roles).is_none() {
+            checked.roles.insert(valid.name.clone(), environment.spec.roles.clone());
         }
         // Known by name before edges are judged.
         checked.outcomes.insert(valid.name.clone(), Err(Problems(Vec::new())));
@@ -200,7 +202,6 @@ fn valid(environment: &Environment, problems: &mut Vec<Problem>) -> ValidEnviron
     ValidEnvironment {
         branch: spec.branch.clone().unwrap_or_else(|| name.clone()),
         quota: bounds(environment, problems),
-        roles: spec.roles.clone(),
         networks,
         name,
     }
@@ -243,12 +244,7 @@ fn bounds(environment: &Environment, problems: &mut Vec<Problem>) -> Bounds {
 }
 
 /// `quota` with what is missing taken from `default`; `field` is where it stands.
-pub(crate) fn resolved(
-    quota: &Quota,
-    default: &ValidQuota,
-    field: &str,
-    problems: &mut Vec<Problem>,
-) -> ValidQuota {
+fn resolved(quota: &Quota, default: &ValidQuota, field: &str, problems: &mut Vec<Problem>) -> ValidQuota {
     let mut amount = |given: &Option<Quantity>, default: &Quantity, name: &str, example: &str| match given {
         None => default.clone(),
         Some(given) if given.millis().is_some_and(|millis| millis > 0) => given.clone(),
@@ -273,8 +269,34 @@ pub(crate) fn resolved(
     ValidQuota { cpu, memory, pods }
 }
 
+/// What a tenant that asks for `quota` gets in `environment`; `field` is where it stands.
+pub(crate) fn granted(
+    quota: &Quota,
+    environment: &ValidEnvironment,
+    field: &str,
+    problems: &mut Vec<Problem>,
+) -> ValidQuota {
+    let Bounds { default, max } = &environment.quota;
+    let quota = resolved(quota, default, field, problems);
+    for name in exceeded(&quota, max) {
+        let of = |quota: &ValidQuota| match name {
+            "cpu" => quota.cpu.0.clone(),
+            "memory" => quota.memory.0.clone(),
+            _ => quota.pods.to_string(),
+        };
+        let message = format!(
+            "{} is more than {}, the most that Environment {} gives: ask for less, or ask the platform team",
+            of(&quota),
+            of(max),
+            environment.name
+        );
+        problems.push(Problem::new(format!("{field}.{name}"), message));
+    }
+    quota
+}
+
 /// Names of the fields of `quota` that are above `max`.
-pub(crate) fn exceeded(quota: &ValidQuota, max: &ValidQuota) -> Vec<&'static str> {
+fn exceeded(quota: &ValidQuota, max: &ValidQuota) -> Vec<&'static str> {
     let ValidQuota { cpu, memory, pods } = quota;
     [
         ("cpu", cpu.millis() > max.cpu.millis()),
@@ -322,7 +344,6 @@ mod tests {
         assert_eq!(valid.branch, "dev");
         assert_eq!(valid.quota.default, ValidQuota::fallback());
         assert_eq!(valid.quota.max, ValidQuota::fallback());
-        assert_eq!(valid.effective(Role::Developer), Role::Developer);
     }
 
     #[test]
@@ -413,9 +434,22 @@ mod tests {
     }
 
     #[test]
-    fn a_role_map_applies() {
-        let valid = one("{roles: {developer: viewer}}").unwrap();
-        assert_eq!(valid.effective(Role::Owner), Role::Owner);
-        assert_eq!(valid.effective(Role::Developer), Role::Viewer);
+    fn a_role_map_applies_and_where_none_can_be_told_nobody_is_more_than_a_viewer() {
+        let effective = |spec: &str, role: Role| {
+            let yaml = format!(
+                "[{{apiVersion: imaas.dev/v1alpha1, kind: Environment, metadata: {{name: dev}}, spec: {spec}}}]"
+            );
+            environments(&yaml).role("dev", role)
+        };
+        for (spec, owner, developer) in [
+            ("{roles: {developer: viewer}}", Role::Owner, Role::Viewer),
+            ("{roles: {developer: viewer}, promotesFrom: gone}", Role::Owner, Role::Viewer),
+            ("{promotesFrom: gone}", Role::Owner, Role::Developer),
+            ("{roles: {viewer: owner}}", Role::Viewer, Role::Viewer),
+        ] {
+            assert_eq!(effective(spec, Role::Owner), owner, "{spec}");
+            assert_eq!(effective(spec, Role::Developer), developer, "{spec}");
+        }
+        assert_eq!(environments("[]").role("dev", Role::Owner), Role::Viewer);
     }
 }

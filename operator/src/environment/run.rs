@@ -10,9 +10,10 @@ use kube::{
 
 use super::check::{Checked, check};
 use crate::{
-    api::{CheckedStatus, Environment},
+    api::Environment,
+    checked,
     cluster::{ApplyError, Control, Watched, control},
-    conditions::{Reason, Wellness, merge},
+    conditions::{Reason, Wellness},
     platform::Platform,
 };
 
@@ -39,25 +40,14 @@ pub async fn run(platform: Platform, shutdown: impl Future<Output = ()> + Send +
 }
 
 async fn reconcile(environment: Arc<Environment>, platform: Platform) -> Result<Action, ApplyError> {
-    let checked = checked(&platform.environments);
-    let status = status(&environment, &checked, (platform.now)());
-    if environment.status.as_ref() != Some(&status) {
-        platform.cluster.write_status(&*environment, &status).await?;
-        let old = environment.status.as_ref().map_or(&[][..], |status| &status.conditions);
-        platform.cluster.tell_change(&*environment, old, &status.conditions).await;
-    }
+    let wellness = wellness(&environment, &checked(&platform.environments));
+    checked::tell(&platform, &*environment, &wellness).await?;
     Ok(Action::requeue(Duration::from_hours(1)))
 }
 
-fn status(environment: &Environment, checked: &Checked, now: jiff::Timestamp) -> CheckedStatus {
-    let wellness = match checked.named(&environment.name_any()) {
+fn wellness(environment: &Environment, checked: &Checked) -> Wellness {
+    match checked.named(&environment.name_any()) {
         Some(Err(problems)) => Wellness::Stalled(Reason::Invalid, problems.to_string()),
         Some(Ok(_)) | None => Wellness::Ready("usable".to_owned()),
-    };
-    let generation = environment.metadata.generation.unwrap_or_default();
-    let old = environment.status.as_ref().map_or(&[][..], |status| &status.conditions);
-    CheckedStatus {
-        observed_generation: Some(generation),
-        conditions: merge(old, &wellness.claims(), generation, now),
     }
 }

@@ -32,7 +32,7 @@ pub enum GitError {
     NotGit(GitUrl, &'static str),
     /// More bytes or objects than allowed.
     #[error(
-        "{url}: more than {cap} {what}; make the repository smaller, or ask the platform team for a higher limit"
+        "{url}: more than {cap} {what}, and no setting raises that; take large files out of the repository and its history, or begin a new one with the files of today"
     )]
     RepositoryTooLarge {
         /// Where.

@@ -19,6 +19,7 @@ mod protocol;
 mod queue;
 mod transport;
 mod tree;
+mod unused;
 pub mod url;
 
 use std::collections::{BTreeMap, HashMap};
@@ -40,6 +41,7 @@ use self::packcheck::PackLimits;
 use self::protocol::{Advertisement, Capabilities, Heads, take_ref};
 use self::queue::Queue;
 use self::transport::{Ask, Bounds, Transport};
+use self::unused::Used;
 
 /// Bounds of every operation.
 #[derive(Clone, Debug)]
@@ -117,6 +119,7 @@ pub struct Git {
     transport: Arc<Transport>,
     /// What servers said that they can do, by URL: saves one request of two.
     known: Mutex<HashMap<String, Capabilities>>,
+    used: Used,
 }
 
 /// Most URLs in `Git::known`.
@@ -135,12 +138,15 @@ impl Git {
         std::fs::create_dir_all(&mirrors).map_err(GitError::Storage)?;
         let queue = Queue::new(limits.operations, limits.operations_per_host);
         let transport = Arc::new(Transport::new(policy.clone(), limits.connect));
-        Ok(Self { mirrors, policy, limits, queue, transport, known: Mutex::default() })
+        let used = Used::new(Instant::now());
+        Ok(Self { mirrors, policy, limits, queue, transport, known: Mutex::default(), used })
     }
 
     /// All branches and their commits, in one answer. Names that are not plain are left out.
     pub async fn heads(&self, remote: &Remote) -> Result<BTreeMap<String, CommitId>, GitError> {
         self.admit(remote)?;
+        // Whoever asks for heads may want to read: as long as nothing changes, nothing else is asked for.
+        self.mirror(remote);
         let _turn = self.queue.turn(remote.url.host()).await?;
         Ok(self.listing(remote, self.deadline()).await?.heads)
     }
@@ -245,25 +251,6 @@ impl Git {
         self.read(remote, commit, "", move |reader| reader.is_ancestor(&old, &new)).await
     }
 
-    /// Removes every mirror that belongs to none of `remotes`.
-    pub async fn retain(&self, remotes: &[Remote]) -> Result<(), GitError> {
-        let kept: Vec<PathBuf> = remotes.iter().map(|remote| self.mirror(remote).path().to_owned()).collect();
-        let found = std::fs::read_dir(&self.mirrors).map_err(GitError::Storage)?;
-        for entry in found {
-            let path = entry.map_err(GitError::Storage)?.path().with_extension("");
-            if !kept.contains(&path) {
-                let mirror = Mirror::at(path);
-                let alone = self.queue.alone(mirror.path()).await;
-                let task = tokio::task::spawn_blocking(move || {
-                    let _alone = alone;
-                    mirror.spare().remove().and_then(|()| mirror.remove())
-                });
-                task.await.map_err(|_| GitError::Stopped)?.map_err(GitError::Storage)?;
-            }
-        }
-        Ok(())
-    }
-
     /// Runs `what` on the commit's tree. A mirror that turns out broken is removed, so that the next fetch heals it.
     async fn read<T: Send + 'static>(
         &self,
@@ -348,6 +335,7 @@ impl Git {
         Instant::now() + self.limits.deadline
     }
 
+    /// The mirror of `remote`, which counts as asked for.
     fn mirror(&self, remote: &Remote) -> Mirror {
         let mut hash = Sha256::new();
         let credentials = remote.credentials.as_ref();
@@ -359,7 +347,9 @@ impl Git {
             hash.update((part.len() as u64).to_be_bytes());
             hash.update(part);
         }
-        Mirror::at(self.mirrors.join(crate::names::hex(&hash.finalize())))
+        let path = self.mirrors.join(crate::names::hex(&hash.finalize()));
+        self.used.now(&path, Instant::now());
+        Mirror::at(path)
     }
 }
 

@@ -44,6 +44,11 @@ pub fn path_parts(path: &str) -> Option<Vec<&str>> {
     plain.then_some(parts)
 }
 
+/// `directory/name`, where `""` and `"."` are the root.
+pub fn joined(directory: &str, name: &str) -> String {
+    if directory.is_empty() || directory == "." { name.to_owned() } else { format!("{directory}/{name}") }
+}
+
 /// Directories deeper than this are refused; nobody's configuration needs them.
 pub const MAX_DEPTH: usize = 32;
 

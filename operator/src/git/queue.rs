@@ -43,7 +43,16 @@ impl Queue {
 
     /// Waits until nobody else works on this mirror.
     pub async fn alone(&self, mirror: &Path) -> OwnedMutexGuard<()> {
-        entry(&self.mirrors, mirror.to_owned(), || AsyncMutex::new(())).lock_owned().await
+        self.mirror(mirror).lock_owned().await
+    }
+
+    /// The same, unless somebody works on it.
+    pub fn alone_now(&self, mirror: &Path) -> Option<OwnedMutexGuard<()>> {
+        self.mirror(mirror).try_lock_owned().ok()
+    }
+
+    fn mirror(&self, mirror: &Path) -> Arc<AsyncMutex<()>> {
+        entry(&self.mirrors, mirror.to_owned(), || AsyncMutex::new(()))
     }
 }
 

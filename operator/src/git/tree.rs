@@ -19,6 +19,8 @@ pub struct DirectoryLimits {
     pub files: usize,
     /// Largest file, in bytes.
     pub file_bytes: u64,
+    /// A larger one is left out and told in [`Directory::too_large`]; otherwise it fails the whole.
+    pub skip_large: bool,
     /// All files together, in bytes.
     pub total_bytes: u64,
 }
@@ -30,6 +32,8 @@ pub struct Directory {
     pub files: BTreeMap<String, File>,
     /// Entries that are not used, and why. Names are made printable.
     pub ignored: Vec<(String, &'static str)>,
+    /// Files that were left out for their size; all of them, at most as many as files.
+    pub too_large: Vec<String>,
 }
 
 /// A regular file.
@@ -142,10 +146,23 @@ impl<'repo> Reader<'repo> {
                 MODE_FILE => {
                     walk.count()?;
                     let mode = if entry.filemode_raw() & 0o100 == 0 { 0o100_644 } else { 0o100_755 };
-                    let cap = walk.limits.file_bytes.min(walk.limits.total_bytes - walk.bytes);
-                    let content = self.blob(&joined(walk.path, &name), entry.id(), cap)?;
-                    walk.bytes += content.len() as u64;
-                    walk.found.files.insert(name, File { mode, blob: entry.id().to_string(), content });
+                    let left = walk.limits.total_bytes - walk.bytes;
+                    let cap = walk.limits.file_bytes.min(left);
+                    match self.blob(&names::joined(walk.path, &name), entry.id(), cap) {
+                        Ok(content) => {
+                            walk.bytes += content.len() as u64;
+                            walk.found
+                                .files
+                                .insert(name, File { mode, blob: entry.id().to_string(), content });
+                        }
+                        // Also one that was left out of the fetch: its size is not known, but at least this.
+                        Err(TreeError::Told(GitError::TooLarge { size, .. }))
+                            if walk.limits.skip_large && size >= walk.limits.file_bytes =>
+                        {
+                            walk.found.too_large.push(name);
+                        }
+                        Err(error) => return Err(error),
+                    }
                 }
                 MODE_TREE if !walk.limits.recursive => {}
                 MODE_TREE if place.depth >= names::MAX_DEPTH => walk.ignore(&name, "it lies too deep"),
@@ -303,10 +320,6 @@ fn printable(name: &str) -> String {
 fn parts(path: &str) -> Result<Vec<&str>, TreeError> {
     names::path_parts(path)
         .ok_or_else(|| unsafe_entry(path, "is not a plain path relative to the repository"))
-}
-
-fn joined(path: &str, name: &str) -> String {
-    if path.is_empty() || path == "." { name.to_owned() } else { format!("{path}/{name}") }
 }
 
 fn unsafe_entry(path: &str, what: &'static str) -> TreeError {

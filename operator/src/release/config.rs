@@ -46,6 +46,12 @@ impl Config {
     }
 }
 
+/// Changes with any byte, path or mode of the service's own files.
+pub(super) fn files_hash(files: &ConfigFiles) -> String {
+    let of_file = |file: &ConfigFile| (hex(&Sha256::digest(&file.bytes)), file.executable);
+    content_hash(&files.iter().map(|(path, file)| (path, of_file(file))).collect::<BTreeMap<_, _>>())
+}
+
 /// The runtime's files and the service's in one; `None` when there are none.
 pub(super) fn config(
     profile: &RuntimeProfile,

@@ -8,7 +8,7 @@ pub mod render;
 mod template;
 
 pub use config::{ConfigFile, ConfigFiles};
-pub use desired::{Children, Target, desired};
+pub use desired::{Children, Footprint, Target, desired};
 pub use observe::{Observed, Phase, observed};
 pub use reconcile::roll_out;
 pub use render::{Input, RenderError, Rendered, render};

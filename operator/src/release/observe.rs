@@ -1,5 +1,6 @@
 //! What became of a release, as its Deployment tells. Pure.
 
+use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::{Deployment, DeploymentCondition, DeploymentStatus};
 use kube::ResourceExt;
 
@@ -20,6 +21,16 @@ pub struct Observed {
     pub updated: i32,
     /// What that means.
     pub phase: Phase,
+}
+
+impl Observed {
+    /// Is no pod of another release left?
+    pub fn is_alone(&self) -> bool {
+        match self.phase {
+            Phase::Healthy | Phase::Stopped => true,
+            Phase::RollingOut | Phase::Blocked { .. } | Phase::Failed { .. } => false,
+        }
+    }
 }
 
 /// Where a rollout stands.
@@ -43,6 +54,12 @@ pub enum Phase {
         /// Where to look.
         message: String,
     },
+}
+
+/// Since when a Deployment whose release is all that it counts is so. A pod that was told to end is counted no more.
+pub fn alone_since(deployment: &Deployment) -> Option<Timestamp> {
+    let done = condition(deployment.status.as_ref()?, "Progressing", "True")?;
+    done.last_update_time.as_ref().map(|time| time.0)
 }
 
 /// Reads `deployment` as far as it is about `release`.

@@ -1,21 +1,43 @@
-//! Makes a release so. IO through the cluster's apply and delete only; called by the service's reconcile, which owns the
-//! status.
+//! Makes a release so. IO through the cluster's read, apply and delete only; called by the service's reconcile, which owns
+//! the status.
 
-use k8s_openapi::api::{core::v1::Service, policy::v1::PodDisruptionBudget};
+use std::{sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+use k8s_openapi::api::{apps::v1::Deployment, core::v1::Service, policy::v1::PodDisruptionBudget};
+use kube::ResourceExt;
 
 use super::{
-    desired::{Children, Target, desired},
-    observe::{Observed, observed},
+    desired::{Children, Footprint, Target, desired, ending, running},
+    observe::{Observed, alone_since, observed},
 };
-use crate::cluster::{ApplyError, Cluster};
+use crate::{
+    api::Release,
+    cluster::{ApplyError, Cluster, ObjectKey},
+    names::RELEASE,
+};
 
-/// Applies what runs the release, removes what it no longer has, and tells how far it is. Sends nothing when nothing
-/// differs. The observation is what the watch last showed: a change of the Deployment wakes the service again.
-pub async fn roll_out(cluster: &Cluster, target: &Target<'_>) -> Result<Observed, ApplyError> {
+/// Applies what runs the release, removes what neither it nor a pod of an earlier one needs, and tells how far it was
+/// before that: a change of the Deployment wakes the service again; what changes nothing there, pods that were told to
+/// end and still work, is to be looked at after the time that is returned. Sends nothing when nothing differs.
+pub async fn roll_out(
+    cluster: &Cluster,
+    target: &Target<'_>,
+    now: Timestamp,
+) -> Result<(Observed, Option<Duration>), ApplyError> {
     let namespace = target.namespace();
     let name = &target.release.spec.service;
+    let live = live(cluster, target).await?;
+    let seen = observed(live.as_deref(), target.release);
+    let mut running = beside(cluster, live.as_deref(), target.release).await?;
+    let since = live.as_deref().filter(|_| seen.is_alone()).and_then(alone_since);
+    let again = ending(&running, since, now);
+    if seen.is_alone() && again.is_none() {
+        running = vec![Footprint::of(target.release)];
+    }
     // No `..`: a new kind of child does not compile until it is applied here.
-    let Children { config_map, network_policies, service, disruption_budget, deployment } = desired(target);
+    let Children { config_map, network_policies, service, disruption_budget, deployment } =
+        desired(target, &running);
     // Before the pods that mount it, which would otherwise wait in the kubelet's backoff.
     if let Some(config_map) = config_map {
         cluster.apply(config_map).await?;
@@ -33,6 +55,43 @@ pub async fn roll_out(cluster: &Cluster, target: &Target<'_>) -> Result<Observed
         Some(budget) => drop(cluster.apply(budget).await?),
         None => cluster.delete::<PodDisruptionBudget>(&namespace, name).await?,
     }
+    // Last: it says what else may run, and forgets that only when nothing is left to narrow.
     cluster.apply(deployment).await?;
-    Ok(observed(cluster.deployment(&namespace, name).as_deref(), target.release))
+    Ok((seen, again))
+}
+
+/// The Deployment, not older than our own last write; read where a release gives way to another, since then it is
+/// decided by what was last written, also by a request of which the answer was lost.
+async fn live(cluster: &Cluster, target: &Target<'_>) -> Result<Option<Arc<Deployment>>, ApplyError> {
+    let namespace = target.namespace();
+    let key = ObjectKey::named::<Deployment>(Some(&namespace), &target.release.spec.service);
+    let shown = cluster.deployment(&namespace, &key.name);
+    let gives_way = shown.as_deref().is_some_and(|live| before(live, target.release).is_some());
+    if gives_way || cluster.is_behind(&key, shown.as_deref()) {
+        return Ok(cluster.read(&key).await?.map(Arc::new));
+    }
+    Ok(shown)
+}
+
+/// What pods count on that may run in `live`, beside those of `release`.
+async fn beside(
+    cluster: &Cluster,
+    live: Option<&Deployment>,
+    release: &Release,
+) -> Result<Vec<Footprint>, ApplyError> {
+    let Some(live) = live else { return Ok(vec![Footprint::of(release)]) };
+    let stored = match before(live, release) {
+        None => None,
+        Some(name) => {
+            let key = ObjectKey::named::<Release>(release.namespace().as_deref(), name);
+            cluster.read::<Release>(&key).await?
+        }
+    };
+    Ok(running(live, stored.as_ref(), release))
+}
+
+/// Name of the release that `live` runs, where it is not `release`.
+fn before<'a>(live: &'a Deployment, release: &Release) -> Option<&'a str> {
+    let name = live.annotations().get(RELEASE)?;
+    (*name != release.name_any()).then_some(name.as_str())
 }

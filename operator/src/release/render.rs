@@ -9,7 +9,7 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 
 use super::{
-    config::{Config, ConfigFiles, LARGEST_CONFIG, config},
+    config::{Config, ConfigFiles, LARGEST_CONFIG, config, files_hash},
     template,
 };
 use crate::{
@@ -51,7 +51,7 @@ pub struct Input<'a> {
     pub commit: &'a str,
     /// Build id of that commit.
     pub build_id: &'a str,
-    /// Why it is made.
+    /// Why it is made. Like the commit, it says nothing of what the release is.
     pub cause: Cause,
 }
 
@@ -183,6 +183,24 @@ struct Content<'a> {
     config: Option<&'a str>,
 }
 
+/// What Git asks for, whatever runs it: equal in two releases that differ in their runtime only.
+#[derive(Serialize)]
+struct Asked<'a> {
+    settings: &'a DescriptorSpec,
+    image: &'a str,
+    build_id: &'a str,
+    config: Option<String>,
+}
+
+impl Asked<'_> {
+    fn revision(input: &Input, image: &str, resolved: &DescriptorSpec) -> String {
+        // The only default that comes from the runtime.
+        let settings = DescriptorSpec { ports: input.settings.ports.clone(), ..resolved.clone() };
+        let config = input.config.map(files_hash);
+        names::content_hash(&Asked { settings: &settings, image, build_id: input.build_id, config })
+    }
+}
+
 /// Renders the release.
 pub fn render(input: &Input) -> Result<Rendered, RenderError> {
     let profile = profile(input.runtime, input.settings.runtime_version.as_deref())?;
@@ -201,6 +219,7 @@ pub fn render(input: &Input) -> Result<Rendered, RenderError> {
         profile,
         config: config_name.as_deref(),
     });
+    let runtime_revision = names::content_hash(&(&runtime, profile));
     let template = template::template(&template::Parts {
         labels: &labels,
         image: &image,
@@ -208,6 +227,7 @@ pub fn render(input: &Input) -> Result<Rendered, RenderError> {
         profile,
         config: config.as_ref().zip(config_name.as_deref()),
     })?;
+    let content_revision = Asked::revision(input, &image, &settings);
     let spec = ReleaseSpec {
         service: input.service.to_owned(),
         environment: input.environment.to_owned(),
@@ -216,6 +236,8 @@ pub fn render(input: &Input) -> Result<Rendered, RenderError> {
         image,
         digest: input.digest.to_owned(),
         runtime,
+        runtime_revision: Some(runtime_revision),
+        content_revision: Some(content_revision),
         runtime_version: settings.runtime_version.clone(),
         cause: input.cause,
         type_: settings.type_,

@@ -6,9 +6,10 @@ use kube::runtime::controller::Action;
 
 use super::check;
 use crate::{
-    api::{CheckedStatus, IntegrationRuntime},
+    api::IntegrationRuntime,
+    checked,
     cluster::{ApplyError, Control, control},
-    conditions::{Reason, Wellness, merge},
+    conditions::{Reason, Wellness},
     platform::Platform,
 };
 
@@ -28,19 +29,14 @@ pub async fn run(platform: Platform, shutdown: impl Future<Output = ()> + Send +
 }
 
 async fn reconcile(runtime: Arc<IntegrationRuntime>, platform: Platform) -> Result<Action, ApplyError> {
-    let wanted = status(&runtime, (platform.now)());
-    if runtime.status.as_ref() != Some(&wanted) {
-        platform.cluster.write_status(&*runtime, &wanted).await?;
-        let old = runtime.status.as_ref().map_or(&[][..], |status| &status.conditions);
-        platform.cluster.tell_change(&*runtime, old, &wanted.conditions).await;
-    }
+    checked::tell(&platform, &*runtime, &wellness(&runtime)).await?;
     Ok(Action::await_change())
 }
 
-/// Ready, or what is wrong; equal input gives an equal status.
-fn status(runtime: &IntegrationRuntime, now: jiff::Timestamp) -> CheckedStatus {
+/// Ready, or what is wrong.
+fn wellness(runtime: &IntegrationRuntime) -> Wellness {
     let problems = check::problems(&runtime.spec);
-    let wellness = match problems.len() {
+    match problems.len() {
         0 => Wellness::Ready(format!("{} profiles", runtime.spec.profiles.len())),
         count => {
             let mut told: Vec<String> = problems.into_iter().take(TOLD).collect();
@@ -49,12 +45,6 @@ fn status(runtime: &IntegrationRuntime, now: jiff::Timestamp) -> CheckedStatus {
             }
             Wellness::Stalled(Reason::Invalid, told.join("; "))
         }
-    };
-    let old = runtime.status.as_ref().map_or(&[][..], |status| &status.conditions);
-    let generation = runtime.metadata.generation.unwrap_or_default();
-    CheckedStatus {
-        observed_generation: Some(generation),
-        conditions: merge(old, &wellness.claims(), generation, now),
     }
 }
 
@@ -62,7 +52,7 @@ fn status(runtime: &IntegrationRuntime, now: jiff::Timestamp) -> CheckedStatus {
 mod tests {
     use super::*;
     use crate::{
-        api::{IntegrationRuntimeSpec, RuntimeProfile},
+        api::{CheckedStatus, IntegrationRuntimeSpec, RuntimeProfile},
         conditions::{READY, STALLED, is_true},
     };
 
@@ -71,18 +61,22 @@ mod tests {
         IntegrationRuntime::new("x", IntegrationRuntimeSpec { profiles: vec![profile] })
     }
 
+    fn status(runtime: &IntegrationRuntime, now: &str) -> CheckedStatus {
+        checked::status(runtime, &wellness(runtime), now.parse().unwrap())
+    }
+
     #[test]
     fn a_second_look_changes_nothing() {
         let mut runtime = runtime("*");
-        let first = status(&runtime, "2026-01-01T00:00:00Z".parse().unwrap());
+        let first = status(&runtime, "2026-01-01T00:00:00Z");
         assert!(is_true(&first.conditions, READY));
         runtime.status = Some(first.clone());
-        assert_eq!(status(&runtime, "2026-01-02T00:00:00Z".parse().unwrap()), first);
+        assert_eq!(status(&runtime, "2026-01-02T00:00:00Z"), first);
     }
 
     #[test]
     fn a_mistake_stalls_it_and_is_named() {
-        let told = status(&runtime("four"), "2026-01-01T00:00:00Z".parse().unwrap());
+        let told = status(&runtime("four"), "2026-01-01T00:00:00Z");
         assert!(is_true(&told.conditions, STALLED) && !is_true(&told.conditions, READY));
         assert!(told.conditions[0].message.starts_with("spec.profiles[0].versions"), "{told:?}");
     }

@@ -1,6 +1,6 @@
 //! The releases of one service that were made, and which of them nothing needs any more. Pure.
 //!
-//! Removing one must change no decision: the first image of a build stays its image, and what was healthy in the
+//! Removing one must change no decision: the newest image of a build stays its image, and what was healthy in the
 //! environment before stays so for whoever runs it, or asks for it, after.
 
 use std::collections::BTreeSet;
@@ -30,6 +30,8 @@ pub struct Past {
     pub digest: String,
     /// It was healthy once.
     pub healthy: bool,
+    /// Its environment runs it.
+    pub runs: bool,
     /// When it was made; nothing for one that the API server has not yet shown.
     pub made: Option<Timestamp>,
 }
@@ -61,14 +63,27 @@ impl History {
         }
     }
 
+    /// The environment of the release of this name runs it.
+    pub fn runs(&mut self, name: &str) {
+        for past in self.0.iter_mut().filter(|past| past.name == name) {
+            past.runs = true;
+        }
+    }
+
     /// Was this release ever healthy?
     pub fn is_healthy(&self, name: &str) -> bool {
         self.0.iter().any(|past| past.name == name && past.healthy)
     }
 
-    /// The first image made of this build.
-    pub fn digest_of(&self, build_id: &str) -> Option<&str> {
-        self.first_of(build_id).map(|past| past.digest.as_str())
+    /// The image of this build: the one that `environment` runs, so that nothing made for another moves it, else the
+    /// newest.
+    pub fn digest_of(&self, build_id: &str, environment: &str) -> Option<&str> {
+        self.newest_for(environment, |past| past.build_id == build_id).map(|past| past.digest.as_str())
+    }
+
+    /// The newest image of this build.
+    pub fn newest_digest_of(&self, build_id: &str) -> Option<&str> {
+        self.newest(|past| past.build_id == build_id).map(|past| past.digest.as_str())
     }
 
     /// Was a release ever made for `environment`?
@@ -81,18 +96,23 @@ impl History {
         self.0.iter().any(|past| past.environment == environment && past.digest == digest && past.healthy)
     }
 
-    /// The first image of this build that was healthy in `environment`.
-    pub fn healthy_digest_of(&self, build_id: &str, environment: &str) -> Option<&str> {
-        self.first_healthy(build_id, environment).map(|past| past.digest.as_str())
+    /// As [`Self::digest_of`], of those images only that were healthy in `source`.
+    pub fn healthy_digest_of(&self, build_id: &str, source: &str, environment: &str) -> Option<&str> {
+        self.newest_for(environment, |past| self.is_healthy_build(past, build_id, source))
+            .map(|past| past.digest.as_str())
     }
 
-    fn first_healthy(&self, build_id: &str, environment: &str) -> Option<&Past> {
-        let fits = |past: &&Past| past.build_id == build_id && self.was_healthy_in(environment, &past.digest);
-        self.0.iter().find(fits)
+    fn is_healthy_build(&self, past: &Past, build_id: &str, source: &str) -> bool {
+        past.build_id == build_id && self.was_healthy_in(source, &past.digest)
     }
 
-    fn first_of(&self, build_id: &str) -> Option<&Past> {
-        self.0.iter().find(|past| past.build_id == build_id)
+    fn newest(&self, fits: impl Fn(&Past) -> bool) -> Option<&Past> {
+        self.0.iter().rev().find(|past| fits(past))
+    }
+
+    fn newest_for(&self, environment: &str, fits: impl Fn(&Past) -> bool) -> Option<&Past> {
+        let running = self.newest(|past| past.runs && past.environment == environment && fits(past));
+        running.or_else(|| self.newest(&fits))
     }
 }
 
@@ -104,6 +124,7 @@ fn past(release: &Release) -> Past {
         build_id: release.spec.build_id.clone(),
         digest: release.spec.digest.clone(),
         healthy: is_true(conditions, HEALTHY),
+        runs: false,
         made: release.metadata.creation_timestamp.as_ref().map(|time| time.0),
     }
 }
@@ -168,18 +189,16 @@ impl History {
         kept.extend(self.0.iter().filter(|past| needs.names.contains(&past.name)));
         let mut digests: BTreeSet<_> = needs.digests.iter().map(String::as_str).collect();
         if let Some(build_id) = &needs.build_id {
-            kept.extend(self.first_of(build_id));
+            kept.extend(self.newest(|past| past.build_id == *build_id));
             if let Some(source) = &needs.promotes_from {
-                let first = self.first_healthy(build_id, source);
-                digests.extend(first.map(|past| past.digest.as_str()));
-                kept.extend(first);
+                let newest = self.newest(|past| self.is_healthy_build(past, build_id, source));
+                digests.extend(newest.map(|past| past.digest.as_str()));
+                kept.extend(newest);
             }
         }
         if let Some(source) = &needs.promotes_from {
             let healthy = |digest: &&str| {
-                let mut newest_first = self.0.iter().rev();
-                newest_first
-                    .find(|past| past.healthy && past.environment == *source && past.digest == *digest)
+                self.newest(|past| past.healthy && past.environment == *source && past.digest == *digest)
             };
             kept.extend(digests.iter().filter_map(healthy));
         }
@@ -216,6 +235,7 @@ mod tests {
             build_id: (*build).to_owned(),
             digest: (*digest).to_owned(),
             healthy: *healthy,
+            runs: false,
             made: Timestamp::from_second(i64::try_from(at).unwrap()).ok(),
         };
         History(releases.iter().enumerate().map(past).collect())
@@ -290,17 +310,17 @@ mod tests {
         let gone = gone_of(&made, &[needs("dev", None, 1), prod]);
         assert!(
             !gone.contains(&"orders-dev-02".to_owned()),
-            "the first image of a build stays its image: {gone:?}"
+            "the newest image of a build stays its image: {gone:?}"
         );
     }
 
     #[test]
-    fn the_first_image_of_a_build_outlives_later_ones() {
-        let made = [("dev", "A", "X", true), ("dev", "A", "Y", true), ("dev", "A", "X", true)];
+    fn the_newest_image_of_a_build_outlives_later_builds() {
+        let made = [("dev", "A", "X", true), ("dev", "A", "Y", false), ("dev", "B", "Z", true)];
         let mut dev = needs("dev", None, 1);
         dev.build_id = Some("A".to_owned());
         let gone = gone_of(&made, &[dev]);
-        assert_eq!(gone, ["orders-dev-01"], "else A would be Y of a sudden");
+        assert_eq!(gone, ["orders-dev-00"], "else A would be X of a sudden");
     }
 
     fn stage(wanted: Wanted, well: bool) -> Stage {
@@ -310,7 +330,8 @@ mod tests {
             branch: "dev".to_owned(),
             promotes_from: None,
         };
-        let running = Running { release: "orders-dev-09".to_owned(), digest: "Y".to_owned() };
+        let running =
+            Running { release: "orders-dev-09".to_owned(), digest: "Y".to_owned(), runtime_revision: None };
         let observed = Observation { well, ..Observation::default() };
         Stage {
             environment,

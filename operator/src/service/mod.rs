@@ -1,13 +1,15 @@
 //! One service: the heads of its branches become Releases, and its status is the board.
 //!
 //! ```text
-//! validate -> (poll: heads, descriptor, build id, image) -> resolve -> promote -> release::render -> release::roll_out -> status
+//! validate -> (poll: heads, descriptor, build id, image) -> resolve -> promote -> release::render -> wave -> release::roll_out -> status
 //! ```
-//! Pure: [`validate`], [`resolve`], [`promote`], [`history`], [`status`], [`schedule`]. IO: [`poll`] with [`read`]
-//! looks at Git and the registry and writes nothing; [`reconcile`] writes the cluster and never waits for Git; [`run`]
-//! wakes it.
+//! Pure: [`validate`], [`resolve`], [`promote`], [`wave`], [`history`], [`status`], [`schedule`]. IO: [`poll`] with [`read`]
+//! looks at Git and the registry and writes nothing; [`reconcile`] writes the cluster and never waits for
+//! Git (`pass` goes over the environments, `choice` finds each one's release, `written` remembers); [`run`] wakes it.
 
+mod choice;
 pub mod history;
+mod pass;
 pub mod poll;
 pub mod promote;
 mod prune;
@@ -18,6 +20,8 @@ pub mod run;
 pub mod schedule;
 pub mod status;
 pub mod validate;
+pub mod wave;
+mod written;
 
 use crate::{api::integration_service::Waiting, conditions::Reason};
 

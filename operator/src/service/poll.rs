@@ -264,7 +264,7 @@ impl Poller {
         let own = releases.iter().filter(|release| release.spec.service == service.name);
         let history = History::of(own.map(AsRef::as_ref));
         for (commit, build_id) in open {
-            let tag = match history.digest_of(&build_id) {
+            let tag = match history.newest_digest_of(&build_id) {
                 Some(digest) => Tag::Found(digest.to_owned()),
                 None => self.tag(service, &commit).await,
             };

@@ -14,8 +14,13 @@ use crate::{
 };
 
 /// What fits into one `ConfigMap`.
-const CONFIG: DirectoryLimits =
-    DirectoryLimits { recursive: true, files: 500, file_bytes: 1 << 20, total_bytes: 1 << 20 };
+const CONFIG: DirectoryLimits = DirectoryLimits {
+    recursive: true,
+    files: 500,
+    file_bytes: 1 << 20,
+    skip_large: false,
+    total_bytes: 1 << 20,
+};
 
 /// A look that brought nothing, or not all.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -2,13 +2,8 @@
 //! -> the board. Writes in this order, so that a crash between any two leads to the same end: Release,
 //! `ConfigMap`, Deployment, the Release's health, removal of what is too old, status.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use k8s_openapi::api::{apps::v1::Deployment, core::v1::ConfigMap};
 use kube::{
     ResourceExt,
     runtime::{controller::Action, reflector::ObjectRef},
@@ -16,24 +11,18 @@ use kube::{
 
 use super::{
     Problem,
-    history::{History, Needs},
-    poll::{Key, Poller},
-    promote::{self, Settled, Target, Wanted},
-    prune::prune,
-    resolve::Snapshot,
-    status::{self, Observation, Pass, Running, Stage},
-    validate::{Surroundings, ValidEnvironment, ValidService, validate},
+    pass::Work,
+    poll::Poller,
+    status,
+    validate::{Surroundings, ValidService, validate},
+    written::{Last, Written},
 };
 use crate::{
-    api::{
-        IntegrationService, IntegrationServiceStatus, Release, ReleaseStatus, environment::Network,
-        integration_service::EnvironmentState,
-    },
+    api::{IntegrationService, IntegrationServiceStatus},
     cluster::{ApplyError, ReconcileError},
-    conditions::{Claim, HEALTHY, Reason, merge},
-    names::{RECONCILE_REQUESTED, RELEASE, tenant_of_home},
+    conditions::Reason,
+    names::tenant_of_home,
     platform::Platform,
-    release::{self, Observed, Phase, Rendered},
     retry::{Retry, spread},
 };
 
@@ -48,25 +37,6 @@ pub struct Context {
     pub poller: Poller,
     /// What this run of the operator wrote; the watches may not show it yet.
     pub written: Written,
-}
-
-/// Our own last writes, and what was last seen healthy, by service.
-#[derive(Default)]
-pub struct Written(Mutex<HashMap<Key, Last>>);
-
-#[derive(Clone, Default)]
-struct Last {
-    /// Of the service: what was written for another of the same name does not count.
-    uid: Option<String>,
-    /// resourceVersion of the service that the status was written over.
-    over: Option<String>,
-    status: Option<IntegrationServiceStatus>,
-    /// The current releases.
-    releases: Vec<Arc<Release>>,
-    /// Names of releases that were told to be healthy.
-    healthy: Vec<String>,
-    /// Of environments from whose branch another is promoted.
-    settled: Settled,
 }
 
 /// Why a pass did not reach its end.
@@ -108,9 +78,10 @@ pub async fn reconcile(service: Arc<IntegrationService>, ctx: Arc<Context>) -> R
         Ok(valid) => {
             let mut work = Work::new(&ctx, valid, before.as_ref(), &mut last);
             let pass = Box::pin(work.pass(&key, &service)).await;
-            if work.awaits_secret {
+            if work.awaits_unwatched {
                 next = ctx.platform.settings.interval;
             }
+            next = work.again.map_or(next, |again| again.min(next));
             errors = work.errors;
             Ok(pass)
         }
@@ -132,10 +103,15 @@ pub async fn reconcile(service: Arc<IntegrationService>, ctx: Arc<Context>) -> R
     if let Err(problem) = valid {
         return Err(Error::Unready(problem));
     }
-    match errors.into_iter().next() {
+    match most_urgent(errors) {
         Some(error) => Err(Error::Apply(error)),
         None => Ok(Action::requeue(spread(next, (ctx.platform.jitter)()))),
     }
+}
+
+/// One environment that a person must mend holds back no other's next attempt.
+fn most_urgent(errors: Vec<ApplyError>) -> Option<ApplyError> {
+    errors.into_iter().min_by_key(|error| error.retry().urgency())
 }
 
 fn valid(
@@ -178,337 +154,22 @@ async fn tell(
     Ok(())
 }
 
-impl Written {
-    fn of(&self, key: &Key, service: &IntegrationService) -> Last {
-        let last = self.lock().get(key).filter(|last| last.uid == service.uid()).cloned();
-        last.unwrap_or_else(|| Last { uid: service.uid(), ..Last::default() })
-    }
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-    fn keep(&self, key: Key, last: Last) {
-        self.lock().insert(key, last);
-    }
-
-    /// Drops what was written for services that are gone.
-    pub fn forget(&self, key: &Key) {
-        self.lock().remove(key);
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<Key, Last>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// One pass under way.
-struct Work<'a> {
-    platform: &'a Platform,
-    poller: &'a Poller,
-    service: &'a ValidService,
-    before: Option<&'a IntegrationServiceStatus>,
-    last: &'a mut Last,
-    stored: Vec<Arc<Release>>,
-    history: History,
-    errors: Vec<ApplyError>,
-    /// No watch will tell when it is there.
-    awaits_secret: bool,
-}
-
-/// What is to run in one environment.
-struct Choice {
-    /// Made of what Git asks for.
-    target: Option<String>,
-    release: Option<Arc<Release>>,
-    config: Option<ConfigMap>,
-    problems: Vec<Problem>,
-}
-
-impl<'a> Work<'a> {
-    fn new(
-        ctx: &'a Context,
-        service: &'a ValidService,
-        before: Option<&'a IntegrationServiceStatus>,
-        last: &'a mut Last,
-    ) -> Self {
-        let mut stored = ctx.platform.releases.all_in(&service.home());
-        stored.retain(|release| release.spec.service == service.name);
-        let mut history = History::of(stored.iter().map(AsRef::as_ref));
-        for release in &last.releases {
-            history.add(release);
-        }
-        for name in &last.healthy {
-            history.became_healthy(name);
-        }
-        Self {
-            platform: &ctx.platform,
-            poller: &ctx.poller,
-            service,
-            before,
-            last,
-            stored,
-            history,
-            errors: Vec::new(),
-            awaits_secret: false,
-        }
-    }
-
-    /// All environments, each after those that it promotes from.
-    async fn pass(&mut self, key: &Key, object: &IntegrationService) -> Pass {
-        let snapshot = if self.service.orphaned.is_some() {
-            self.poller.forget(key);
-            None
-        } else {
-            let looked_before =
-                self.before.is_some_and(|s| s.environments.iter().any(|e| e.commit.is_some()));
-            let requested = object.annotations().get(RECONCILE_REQUESTED);
-            self.poller.watch(key, self.service, requested, looked_before);
-            self.poller.snapshot(key)
+    #[test]
+    fn a_foreign_object_in_one_environment_delays_no_other() {
+        let foreign = || ApplyError::Foreign("Service acme-dev/orders".to_owned());
+        let refused = || ApplyError::Request {
+            verb: "apply",
+            object: "Deployment acme-test/orders".to_owned(),
+            source: Box::new(kube::Error::LinesCodecMaxLineLengthExceeded),
         };
-        let mut stages = Vec::with_capacity(self.service.environments.len());
-        for environment in &self.service.environments {
-            stages.push(self.stage(environment, snapshot.as_deref()).await);
+        for errors in [vec![foreign(), refused()], vec![refused(), foreign()]] {
+            assert_eq!(most_urgent(errors).map(|error| error.retry()), Some(Retry::Backoff));
         }
-        self.forget_the_old(&stages).await;
-        let current: Vec<_> =
-            stages.iter().filter_map(|s| s.running.as_ref().map(|r| r.release.clone())).collect();
-        self.last.releases.retain(|release| current.contains(&release.name_any()));
-        self.last.healthy.retain(|name| current.contains(name));
-        let failure = snapshot.and_then(|snapshot| snapshot.failure.clone());
-        Pass { stages, failure, orphaned: self.service.orphaned.clone() }
+        assert_eq!(most_urgent(vec![foreign()]).map(|error| error.retry()), Some(foreign().retry()));
+        assert!(most_urgent(vec![]).is_none());
     }
-
-    /// Keeps the history within its limits, once it is known what every environment needs of it.
-    async fn forget_the_old(&mut self, stages: &[Stage]) {
-        let needs = |stage: &Stage| {
-            let environment = self.platform.environments.named(&stage.environment.name);
-            let limit = environment.and_then(|environment| environment.spec.history_limit);
-            let mut needs = Needs::of(stage, self.state_before(&stage.environment), limit)?;
-            needs.names.extend(self.live(&stage.environment));
-            Some(needs)
-        };
-        let Some(needs) = stages.iter().map(needs).collect::<Option<Vec<_>>>() else { return };
-        let known: Vec<_> = self.stored.iter().chain(&self.last.releases).cloned().collect();
-        let outcome = prune(&self.platform.cluster, self.service, (&self.history, &known), &needs).await;
-        self.errors.extend(outcome.err());
-    }
-
-    fn state_before(&self, environment: &ValidEnvironment) -> Option<&'a EnvironmentState> {
-        self.before?.environments.iter().find(|state| state.name == environment.name)
-    }
-
-    /// The release that the Deployment says it runs.
-    fn live(&self, environment: &ValidEnvironment) -> Option<String> {
-        let deployment = self.platform.cluster.deployment(&environment.namespace, &self.service.name)?;
-        deployment.annotations().get(RELEASE).cloned()
-    }
-
-    async fn stage(&mut self, environment: &ValidEnvironment, snapshot: Option<&Snapshot>) -> Stage {
-        let before = self.state_before(environment);
-        let wanted =
-            promote::wanted(self.service, environment, snapshot, (&self.history, &self.last.settled));
-        let networks = self.networks(environment);
-        let Choice { target, release, config, mut problems } = match &wanted {
-            Wanted::Target(asked) => self.made(environment, asked, (&networks, before)).await,
-            Wanted::Unknown | Wanted::Nothing { .. } => self.kept(environment, before, vec![]),
-        };
-        let mut observed = None;
-        if let Some(release) = &release {
-            let rollout = release::Target {
-                tenant: &self.service.tenant,
-                release,
-                config: config.as_ref(),
-                networks: &networks,
-            };
-            match release::roll_out(&self.platform.cluster, &rollout).await {
-                Ok(seen) => observed = Some(self.seen(environment, release, seen).await),
-                Err(error) => problems.push(self.failed(error)),
-            }
-        }
-        let running = match release {
-            Some(release) => {
-                Some(Running { release: release.name_any(), digest: release.spec.digest.clone() })
-            }
-            None => lost(before),
-        };
-        if let (Wanted::Target(asked), Some(target)) = (&wanted, &target)
-            && self.history.is_healthy(target)
-            && let Some(snapshot) = snapshot
-        {
-            self.last.settled.add(self.service, &environment.name, &asked.resolved.commit, snapshot);
-        }
-        Stage { environment: environment.clone(), wanted, target, running, observed, problems }
-    }
-
-    /// The release that `asked` is, made if there is none. Where it cannot be made, what runs stays.
-    async fn made(
-        &mut self,
-        environment: &ValidEnvironment,
-        asked: &Target,
-        (networks, before): (&[Network], Option<&EnvironmentState>),
-    ) -> Choice {
-        let Rendered { release, config_map } = match self.rendered(environment, asked, (networks, before)) {
-            Ok(rendered) => rendered,
-            Err(problem) => return self.kept(environment, before, vec![problem]),
-        };
-        let name = release.name_any();
-        let is_current = before.is_some_and(|state| state.current.as_ref() == Some(&name));
-        // What runs has found its Secrets: a pass over it asks for nothing.
-        if !is_current && let Err(problem) = self.secrets(environment, asked).await {
-            return self.kept(environment, before, vec![problem]);
-        }
-        let release = match self.known(&name) {
-            Some(known) => known,
-            None => match self.platform.cluster.apply(release.clone()).await {
-                Ok(_) => Arc::new(release),
-                Err(error) => {
-                    let problem = self.failed(error);
-                    return self.kept(environment, before, vec![problem]);
-                }
-            },
-        };
-        self.history.add(&release);
-        self.remember(&release);
-        Choice { target: Some(name), release: Some(release), config: config_map, problems: vec![] }
-    }
-
-    /// Pods that name a Secret which is not there would not start, and not say so here.
-    async fn secrets(&mut self, environment: &ValidEnvironment, asked: &Target) -> Result<(), Problem> {
-        let namespace = &environment.namespace;
-        for name in &asked.resolved.settings.secrets {
-            match self.platform.cluster.has_secret(namespace, name).await {
-                Ok(true) => {}
-                Ok(false) => {
-                    self.awaits_secret = true;
-                    let message = format!(
-                        "there is no Secret {name} in {namespace}, which `secrets` names: create it; what runs stays until then"
-                    );
-                    return Err(Problem::new(Reason::SecretMissing, message));
-                }
-                Err(error) => return Err(self.failed(error)),
-            }
-        }
-        Ok(())
-    }
-
-    fn rendered(
-        &self,
-        environment: &ValidEnvironment,
-        asked: &Target,
-        (networks, before): (&[Network], Option<&EnvironmentState>),
-    ) -> Result<Rendered, Problem> {
-        let service = self.service;
-        let runtime = self.platform.runtimes.named(&service.runtime).ok_or_else(|| {
-            let message =
-                format!("there is no IntegrationRuntime {:?}: correct spec.runtime", service.runtime);
-            Problem::new(Reason::RuntimeMissing, message)
-        })?;
-        let repository = format!("{}/{}", self.platform.settings.registry_host, service.repository());
-        let input = release::Input {
-            tenant: &service.tenant,
-            service: &service.name,
-            environment: &environment.name,
-            settings: &asked.resolved.settings,
-            runtime: &runtime,
-            networks,
-            image_repository: &repository,
-            digest: &asked.digest,
-            config: asked.resolved.config.as_ref(),
-            commit: &asked.resolved.commit,
-            build_id: &asked.resolved.build_id,
-            cause: promote::cause(environment, asked, before),
-        };
-        release::render(&input).map_err(|error| Problem::new(error.reason(), error.to_string()))
-    }
-
-    /// What runs already: as we last wrote it; after a start, as the Deployment says, which a crash may have left ahead
-    /// of the status.
-    fn kept(
-        &mut self,
-        environment: &ValidEnvironment,
-        before: Option<&EnvironmentState>,
-        problems: Vec<Problem>,
-    ) -> Choice {
-        let told = before.and_then(|state| state.current.clone());
-        let live = self.live(environment).filter(|_| self.last.status.is_none());
-        let of_here = |release: &Arc<Release>| release.spec.environment == environment.name;
-        let release = live.into_iter().chain(told).find_map(|name| self.known(&name).filter(of_here));
-        if let Some(release) = &release {
-            self.remember(release);
-        }
-        Choice { target: None, release, config: None, problems }
-    }
-
-    fn known(&self, name: &str) -> Option<Arc<Release>> {
-        let mut known = self.stored.iter().chain(&self.last.releases);
-        known.find(|release| release.name_any() == name).cloned()
-    }
-
-    fn remember(&mut self, release: &Arc<Release>) {
-        if !self.last.releases.iter().any(|known| known.name_any() == release.name_any()) {
-            self.last.releases.push(release.clone());
-        }
-    }
-
-    fn networks(&self, environment: &ValidEnvironment) -> Vec<Network> {
-        self.platform
-            .environments
-            .named(&environment.name)
-            .map(|e| e.spec.networks.clone())
-            .unwrap_or_default()
-    }
-
-    fn failed(&mut self, error: ApplyError) -> Problem {
-        let problem = Problem::new(error.reason(), error.to_string());
-        self.errors.push(error);
-        problem
-    }
-
-    /// Tells a release's first health on itself, once and for ever.
-    async fn seen(
-        &mut self,
-        environment: &ValidEnvironment,
-        release: &Release,
-        seen: Observed,
-    ) -> Observation {
-        let name = release.name_any();
-        if seen.phase == Phase::Healthy && !self.history.is_healthy(&name) {
-            match self.platform.cluster.write_status(release, &self.healthy(release)).await {
-                Ok(()) => {
-                    tracing::info!(release = %name, tenant = self.service.tenant, "healthy");
-                    self.history.became_healthy(&name);
-                    self.last.healthy.push(name);
-                }
-                Err(error) => self.errors.push(error),
-            }
-        }
-        let deployment = self.platform.cluster.deployment(&environment.namespace, &self.service.name);
-        observation(seen, deployment.as_deref())
-    }
-
-    fn healthy(&self, release: &Release) -> ReleaseStatus {
-        let old = release.status.as_ref().map_or(&[][..], |status| &status.conditions);
-        let message = "all instances were ready".to_owned();
-        let claim = Claim { type_: HEALTHY, status: true, reason: Reason::Succeeded, message };
-        let generation = release.metadata.generation.unwrap_or(1);
-        ReleaseStatus { conditions: merge(old, &[claim], generation, (self.platform.now)()) }
-    }
-}
-
-/// What the board told of a release that is stored no more.
-fn lost(before: Option<&EnvironmentState>) -> Option<Running> {
-    let state = before?;
-    Some(Running { release: state.current.clone()?, digest: state.digest.clone().unwrap_or_default() })
-}
-
-fn observation(seen: Observed, deployment: Option<&Deployment>) -> Observation {
-    let Observed { ready, desired, updated: _, phase } = seen;
-    let (well, problem) = match phase {
-        Phase::Healthy | Phase::Stopped => (true, None),
-        Phase::RollingOut => (
-            false,
-            Some(Problem::new(Reason::RollingOut, format!("{ready} of {desired} new instances are ready"))),
-        ),
-        Phase::Blocked { reason, message } => (false, Some(Problem::new(reason, message))),
-        Phase::Failed { message } => (false, Some(Problem::new(Reason::Unhealthy, message))),
-    };
-    let all = deployment.and_then(|deployment| deployment.status.as_ref()?.ready_replicas);
-    Observation { ready: all.unwrap_or(ready), desired, well, problems: problem.into_iter().collect() }
 }

@@ -260,7 +260,7 @@ environments:
     fn a_link_among_the_configuration_is_a_problem_and_not_a_gap() {
         let file = File { mode: 0o100_644, blob: String::new(), content: b"a=1".to_vec() };
         let mut read =
-            Directory { files: BTreeMap::from([("a.properties".to_owned(), file)]), ignored: vec![] };
+            Directory { files: BTreeMap::from([("a.properties".to_owned(), file)]), ..Directory::default() };
         assert_eq!(config("config", read.clone()).unwrap()["a.properties"].bytes, b"a=1");
         read.ignored.push(("passwd".to_owned(), "is a symbolic link"));
         let problem = config("config", read).unwrap_err();

@@ -10,7 +10,8 @@ use kube::{ResourceExt, runtime::reflector::ObjectRef};
 
 use super::{
     poll::{self, Key, Origins, Poller},
-    reconcile::{Context, Written, reconcile},
+    reconcile::{Context, reconcile},
+    written::Written,
 };
 use crate::{
     api::{IntegrationService, Release},

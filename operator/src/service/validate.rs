@@ -87,7 +87,7 @@ pub fn validate(service: &IntegrationService, around: Surroundings<'_>) -> Resul
     let url = GitUrl::parse(&service.spec.repository.url, around.urls).map_err(|error| {
         let reason =
             if matches!(error, UrlError::HostRefused(_)) { Reason::HostRefused } else { Reason::Invalid };
-        Problem::new(reason, format!("spec.repository.{error}"))
+        Problem::new(reason, format!("{}repository.{error}", place(service)))
     })?;
     Ok(ValidService {
         tenant: tenant_name.to_owned(),
@@ -99,6 +99,16 @@ pub fn validate(service: &IntegrationService, around: Surroundings<'_>) -> Resul
         environments: environments(service, tenant, around.environments)?,
         orphaned: orphaned(service, tenant),
     })
+}
+
+/// What stands before a field where its author finds it: a service is an entry of the tenant file, or was applied by
+/// hand.
+fn place(service: &IntegrationService) -> String {
+    if service.labels().get(names::MANAGED_BY).map(String::as_str) == Some(names::MANAGER) {
+        format!("service {} in the tenant file: ", service.name_any())
+    } else {
+        "spec.".to_owned()
+    }
 }
 
 /// Those of the tenant's status: its namespaces are there.
@@ -115,7 +125,8 @@ fn environments(
     for name in service.spec.branches.keys() {
         if !known.contains_key(name) {
             let message = format!(
-                "spec.branches: there is no Environment {name:?}: remove the line or correct the name"
+                "{}branches.{name}: there is no Environment {name:?}: correct the name or remove the line",
+                place(service)
             );
             return Err(Problem::new(Reason::EnvironmentMissing, message));
         }
@@ -227,7 +238,7 @@ spec:
                 SERVICE.replace("prod: release", "prd: release"),
                 TENANT.to_owned(),
                 Reason::EnvironmentMissing,
-                "prd",
+                "spec.branches.prd: ",
             ),
             (SERVICE.replace("https:", "file:"), TENANT.to_owned(), Reason::Invalid, "spec.repository.url"),
             (
@@ -241,6 +252,19 @@ spec:
             assert_eq!(problem.reason, reason, "{problem:?}");
             assert!(problem.message.contains(words), "{problem:?}");
         }
+    }
+
+    #[test]
+    fn a_service_of_a_tenant_file_names_its_fields_as_that_does() {
+        let labels = "{name: orders, labels: {app.kubernetes.io/managed-by: imaas-operator}";
+        let service = SERVICE.replace("{name: orders", labels);
+        let message = |service: &str| checked(service, TENANT).unwrap_err().message;
+        assert_eq!(
+            message(&service.replace("prod: release", "prd: release")),
+            "service orders in the tenant file: branches.prd: there is no Environment \"prd\": correct the name or remove the line"
+        );
+        let url = message(&service.replace("https:", "file:"));
+        assert!(url.starts_with("service orders in the tenant file: repository.url"), "{url}");
     }
 
     #[test]

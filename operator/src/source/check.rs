@@ -2,19 +2,24 @@
 
 use std::collections::BTreeMap;
 
-use kube::ResourceExt;
-
 use super::parse::{FileProblem, Parsed, ParsedFile, file_name};
 use crate::{
-    api::{Environment, Quantity, Quota, Tenant},
-    git::{GitUrl, UrlPolicy, names::is_plain_branch},
+    api::Tenant,
+    environment,
+    git::{
+        GitUrl, UrlPolicy,
+        names::{is_plain_branch, joined},
+    },
+    tenant::validate::{unknown, validate},
     yaml::{self, Problem},
 };
 
 /// What the platform defines, as far as a tenant file speaks of it.
 pub struct Surroundings<'a> {
-    /// By name.
-    pub environments: BTreeMap<String, &'a Environment>,
+    /// Where the tenant files are, from the root of the repository.
+    pub directory: &'a str,
+    /// All of them.
+    pub environments: &'a environment::Checked,
     /// Names of the runtimes.
     pub runtimes: Vec<String>,
     /// Where repositories may be.
@@ -61,22 +66,17 @@ pub fn check(parsed: &Parsed, surroundings: &Surroundings<'_>) -> Checked {
     for (name, problem) in &parsed.misplaced {
         checked.broken.entry(name.clone()).or_default().push(problem.clone());
     }
+    for problem in checked.broken.values_mut().flatten() {
+        problem.file = joined(surroundings.directory, &problem.file);
+    }
     checked
 }
 
 fn tenant_problems(tenant: &Tenant, file: &ParsedFile, surroundings: &Surroundings<'_>) -> Vec<Problem> {
-    let mut found = Vec::new();
-    for (name, own) in &tenant.spec.environments {
-        let path = format!("spec.environments.{name}");
-        match surroundings.environments.get(name) {
-            None => found.push((path, unknown("Environment", name, surroundings.environments.keys()))),
-            Some(environment) => {
-                if let Some(quota) = &own.quota {
-                    found.extend(quota_problems(&format!("{path}.quota"), quota, environment));
-                }
-            }
-        }
-    }
+    // What the tenant's own stage would refuse later is told here, where it has a place.
+    let refused = validate(tenant, surroundings.environments).err().map(|problems| problems.0);
+    let refused = refused.into_iter().flatten().map(|problem| (problem.field, problem.message));
+    let mut found: Vec<_> = refused.collect();
     for (index, service) in tenant.spec.services.iter().enumerate() {
         let path = format!("spec.services[{index}]");
         if let Err(error) = GitUrl::parse(&service.spec.repository.url, surroundings.urls) {
@@ -85,15 +85,15 @@ fn tenant_problems(tenant: &Tenant, file: &ParsedFile, surroundings: &Surroundin
             found.push((format!("{path}.repository.url"), message));
         }
         if !surroundings.runtimes.contains(&service.spec.runtime) {
-            let message = unknown("IntegrationRuntime", &service.spec.runtime, surroundings.runtimes.iter());
+            let message = unknown(
+                "IntegrationRuntime",
+                &service.spec.runtime,
+                surroundings.runtimes.iter().map(String::as_str),
+            );
             found.push((format!("{path}.runtime"), message));
         }
         for (environment, branch) in &service.spec.branches {
             let path = format!("{path}.branches.{environment}");
-            if !surroundings.environments.contains_key(environment) {
-                let message = unknown("Environment", environment, surroundings.environments.keys());
-                found.push((path.clone(), message));
-            }
             if !is_plain_branch(branch) {
                 found.push((path, "is not a plain branch name, such as `main` or `release/1.x`".to_owned()));
             }
@@ -108,46 +108,4 @@ fn tenant_problems(tenant: &Tenant, file: &ParsedFile, surroundings: &Surroundin
         .collect();
     problems.sort();
     problems
-}
-
-/// `quota` beside the most that `environment` gives; what it does not say of a maximum is the default.
-fn quota_problems(path: &str, quota: &Quota, environment: &Environment) -> Vec<(String, String)> {
-    let Quota { cpu, memory, pods } = quota;
-    let default = &environment.spec.quota.default;
-    let most = environment.spec.quota.max.clone().unwrap_or_default();
-    let name = environment.name_any();
-    let too_much = |field: &str, asked: &str, most: &str| {
-        let message = format!(
-            "{asked} is more than {most}, the most that Environment {name} gives; ask for less, or ask the platform team"
-        );
-        (format!("{path}.{field}"), message)
-    };
-    let mut problems = Vec::new();
-    let quantities = [
-        ("cpu", cpu, most.cpu.as_ref().or(default.cpu.as_ref())),
-        ("memory", memory, most.memory.as_ref().or(default.memory.as_ref())),
-    ];
-    for (field, asked, most) in quantities {
-        if let (Some(asked), Some(most)) = (asked, most)
-            && asked.millis() > most.millis()
-        {
-            let (Quantity(asked), Quantity(most)) = (asked, most);
-            problems.push(too_much(field, asked, most));
-        }
-    }
-    if let (Some(asked), Some(most)) = (pods, most.pods.or(default.pods))
-        && *asked > most
-    {
-        problems.push(too_much("pods", &asked.to_string(), &most.to_string()));
-    }
-    problems
-}
-
-/// There is no such object; `known` are those that there are.
-fn unknown<'a>(kind: &str, name: &str, known: impl Iterator<Item = &'a String>) -> String {
-    let known: Vec<_> = known.map(String::as_str).take(20).collect();
-    if known.is_empty() {
-        return format!("there is no {kind} {name:?}, nor any other: the platform team defines them");
-    }
-    format!("there is no {kind} {name:?}, only {}", known.join(", "))
 }

@@ -7,13 +7,13 @@ use kube::ResourceExt;
 use crate::{
     api::Tenant,
     git::Directory,
-    yaml::{self, Problem},
+    yaml::{self, MAX_BYTES, Problem},
 };
 
 /// A problem and the file that it is in. Ordered by file, then by place.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct FileProblem {
-    /// Name within the directory of tenants.
+    /// Name within the directory of tenants; after the check, its path from the root of the repository.
     pub file: String,
     /// What and where.
     pub problem: Problem,
@@ -50,16 +50,18 @@ pub struct Files {
     pub regular: BTreeMap<String, SourceFile>,
     /// Links, submodules and names that are not plain, and what they are.
     pub unreadable: Vec<(String, &'static str)>,
+    /// Files that are too large to be read.
+    pub too_large: Vec<String>,
 }
 
 impl From<Directory> for Files {
     fn from(directory: Directory) -> Self {
-        let regular = directory
-            .files
+        let Directory { files, ignored, too_large } = directory;
+        let regular = files
             .into_iter()
             .map(|(name, file)| (name, SourceFile { blob: file.blob, content: file.content }))
             .collect();
-        Self { regular, unreadable: directory.ignored }
+        Self { regular, unreadable: ignored, too_large }
     }
 }
 
@@ -110,6 +112,13 @@ pub fn parse(files: &Files, before: &Parsed) -> Parsed {
         if let Some(name) = tenant_of(file).filter(|name| !parsed.tenants.contains_key(*name)) {
             let wanted = file_name(name);
             let message = format!("{why}: the file of tenant {name} must be a regular file named {wanted}");
+            parsed.misplaced.insert(name.to_owned(), FileProblem::whole(file, message));
+        }
+    }
+    for file in &files.too_large {
+        if let Some(name) = tenant_of(file).filter(|name| !parsed.tenants.contains_key(*name)) {
+            let message =
+                format!("is larger than a tenant file can be, {} KiB: make it smaller", MAX_BYTES >> 10);
             parsed.misplaced.insert(name.to_owned(), FileProblem::whole(file, message));
         }
     }

@@ -13,7 +13,7 @@ use kube::ResourceExt;
 use super::check::Checked;
 use crate::{
     api::Tenant,
-    names::{MANAGED_BY, MANAGER, MANUAL, ORIGIN, ORPHANED, SOURCE_PROBLEM},
+    names::{MANAGED_BY, MANAGER, ORIGIN, ORPHANED, SOURCE_PROBLEM},
 };
 
 /// The longest message in an annotation, in characters.
@@ -34,11 +34,6 @@ pub struct Plan {
     pub too_many_gone: bool,
 }
 
-/// The source that a Tenant comes from, or `manual`.
-pub fn origin(tenant: &Tenant) -> &str {
-    tenant.annotations().get(ORIGIN).map_or(MANUAL, String::as_str)
-}
-
 /// Of `owned` tenants, how many may be missing without a doubt: five, or a tenth.
 pub fn allowed_to_vanish(owned: usize) -> usize {
     (owned / 10).max(5)
@@ -49,7 +44,7 @@ pub fn plan(source: &str, checked: &Checked, existing: &[Arc<Tenant>]) -> Plan {
     let existing: BTreeMap<String, &Tenant> =
         existing.iter().map(|tenant| (tenant.name_any(), tenant.as_ref())).collect();
     let foreign =
-        |name: &String| existing.get(name).map(|live| origin(live)).filter(|origin| *origin != source);
+        |name: &String| existing.get(name).map(|live| live.origin()).filter(|origin| *origin != source);
     let mut plan = Plan::default();
     for (name, tenant) in &checked.valid {
         match foreign(name) {
@@ -71,11 +66,11 @@ pub fn plan(source: &str, checked: &Checked, existing: &[Arc<Tenant>]) -> Plan {
     let said: BTreeSet<_> = checked.valid.keys().chain(checked.broken.keys()).collect();
     plan.orphan = existing
         .iter()
-        .filter(|(name, live)| origin(live) == source && !said.contains(name))
+        .filter(|(name, live)| live.origin() == source && !said.contains(name))
         .map(|(name, _)| name.clone())
         .collect();
     plan.conflict.sort();
-    let owned = existing.values().filter(|live| origin(live) == source).count();
+    let owned = existing.values().filter(|live| live.origin() == source).count();
     let all_gone = said.is_empty() && !plan.orphan.is_empty();
     plan.too_many_gone = all_gone || plan.orphan.len() > allowed_to_vanish(owned);
     plan

@@ -12,16 +12,21 @@ use crate::{
     api::{TenantSource, TenantSourceSpec},
     conditions::Reason,
     git::{
-        Access, CommitId, CredentialsError, Depth, DirectoryLimits, Git, GitError, GitUrl, Remote, UrlError,
-        UrlPolicy,
+        Access, CommitId, CredentialsError, Depth, Directory, DirectoryLimits, Git, GitError, GitUrl, Remote,
+        UrlError, UrlPolicy,
     },
     metrics::counted,
     platform::Platform,
 };
 
-/// Bounds of the directory of tenants. One file over its bound is a file that no tenant can have by accident.
-pub const LIMITS: DirectoryLimits =
-    DirectoryLimits { recursive: false, files: 10_000, file_bytes: 1 << 20, total_bytes: 128 << 20 };
+/// Bounds of the directory of tenants. A file over its bound is refused alone.
+pub const LIMITS: DirectoryLimits = DirectoryLimits {
+    recursive: false,
+    files: 10_000,
+    file_bytes: 1 << 20,
+    skip_large: true,
+    total_bytes: 128 << 20,
+};
 
 /// Why the repository could not be read. Nothing changes then.
 #[derive(Debug, thiserror::Error)]
@@ -121,13 +126,18 @@ async fn secret(platform: &Platform, name: &str) -> Result<BTreeMap<String, Vec<
     }
 }
 
+/// At what is looked.
+pub(super) struct Look<'a> {
+    pub git: &'a Git,
+    pub remote: &'a Remote,
+    pub spec: &'a TenantSourceSpec,
+    /// Does the cluster have tenants that came from here?
+    pub has_tenants: bool,
+}
+
 /// The head's tenant files. All of them or an error: a part is never taken for the whole.
-pub(super) async fn read(
-    git: &Git,
-    remote: &Remote,
-    spec: &TenantSourceSpec,
-    last: Option<Arc<Read>>,
-) -> Result<Arc<Read>, ReadError> {
+pub(super) async fn read(look: &Look<'_>, last: Option<Arc<Read>>) -> Result<Arc<Read>, ReadError> {
+    let Look { git, remote, spec, has_tenants } = *look;
     let heads = counted("heads", git.heads(remote).await)?;
     if let Some(last) = &last
         && heads.get(&spec.branch) == Some(&last.commit)
@@ -137,8 +147,8 @@ pub(super) async fn read(
         return Ok(last.clone());
     }
     let commit = counted("fetch", git.fetch(remote, &spec.branch, Depth::Full).await)?;
-    let directory = counted("read", git.directory(remote, &commit, &spec.path, LIMITS).await)?;
-    let files = Files::from(directory);
+    let directory = counted("read", git.directory(remote, &commit, &spec.path, LIMITS).await);
+    let files = files(directory, has_tenants)?;
     let parsed = tokio::task::spawn_blocking(move || {
         let nothing = Parsed::default();
         parse(&files, last.as_ref().map_or(&nothing, |last| &last.parsed))
@@ -146,4 +156,28 @@ pub(super) async fn read(
     .await
     .map_err(|_| ReadError::Stopped)?;
     Ok(Arc::new(Read { from: spec.clone(), commit, parsed }))
+}
+
+/// Git keeps no empty directory: with the last file of a tenant the directory goes, too. Where tenants came from it before,
+/// one that is missing holds none; where none ever did, its name is probably mistyped.
+fn files(directory: Result<Directory, GitError>, has_tenants: bool) -> Result<Files, GitError> {
+    match directory {
+        Err(GitError::PathMissing { .. }) if has_tenants => Ok(Files::default()),
+        found => found.map(Files::from),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_that_went_with_its_last_file_is_empty_and_one_that_never_was_is_an_error() {
+        let url = || GitUrl::parse("https://git.example.com/tenants.git", &UrlPolicy::default()).unwrap();
+        let missing =
+            || Err(GitError::PathMissing { url: url(), path: "tenants".into(), commit: "4f2a".into() });
+        assert!(files(missing(), true).unwrap().regular.is_empty());
+        assert!(matches!(files(missing(), false), Err(GitError::PathMissing { .. })));
+        assert!(matches!(files(Err(GitError::TimedOut(url())), true), Err(GitError::TimedOut(_))));
+    }
 }

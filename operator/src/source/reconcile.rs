@@ -12,14 +12,15 @@ use super::{
     check::{Surroundings, check},
     parse::Parsed,
     plan::plan,
-    publish::{PublishError, publish},
-    read::{Read, ReadError, read, remote},
+    publish::{PublishError, Refused, publish},
+    read::{Look, Read, ReadError, read, remote},
     status::{Synced, status},
 };
 use crate::{
     api::{TenantSource, TenantSourceStatus},
     cluster::{ApplyError, ReconcileError},
     conditions::Reason,
+    environment,
     git::{Git, UrlPolicy},
     platform::Platform,
     retry::{Retry, spread},
@@ -42,12 +43,14 @@ pub enum Error {
         source: ReadError,
     },
     /// Some Tenants.
-    #[error("{failed} tenants not written")]
+    #[error("{failed} tenants not written, such as {first}")]
     Publish {
+        /// When the repository is looked at again; what was refused waits for itself.
+        again: Duration,
         /// How many.
         failed: usize,
         /// The first.
-        source: PublishError,
+        first: Arc<PublishError>,
     },
     /// The status.
     #[error(transparent)]
@@ -58,7 +61,8 @@ impl ReconcileError for Error {
     fn retry(&self) -> Retry {
         match self {
             Self::Read { again, source } if source.is_permanent() => Retry::After(*again),
-            Self::Read { .. } | Self::Publish { .. } => Retry::Backoff,
+            Self::Publish { again, .. } => Retry::After(*again),
+            Self::Read { .. } => Retry::Backoff,
             Self::Status(error) => error.retry(),
         }
     }
@@ -66,7 +70,7 @@ impl ReconcileError for Error {
     fn reason(&self) -> Reason {
         match self {
             Self::Read { source, .. } => source.reason(),
-            Self::Publish { source, .. } => source.reason(),
+            Self::Publish { first, .. } => first.reason(),
             Self::Status(error) => error.reason(),
         }
     }
@@ -82,12 +86,14 @@ pub struct Sources {
     pub urls: UrlPolicy,
     /// What was read last, by source. Lost with the process, then read again.
     last: Mutex<HashMap<String, Arc<Read>>>,
+    /// What was refused, by source.
+    refused: Mutex<HashMap<String, Refused>>,
 }
 
 impl Sources {
     /// Nothing read yet.
     pub fn new(platform: Platform, git: Arc<Git>, urls: UrlPolicy) -> Self {
-        Self { platform, git, urls, last: Mutex::default() }
+        Self { platform, git, urls, last: Mutex::default(), refused: Mutex::default() }
     }
 
     /// Makes the cluster what the head of the branch says.
@@ -96,10 +102,9 @@ impl Sources {
         let status = status(&source, outcome.as_ref(), (self.platform.now)());
         self.write_status(&source, status).await?;
         let again = spread(interval(&source.spec.interval), (self.platform.jitter)());
-        let mut synced = outcome.map_err(|source| Error::Read { again, source })?;
-        let failed = synced.failed.len();
-        match synced.failed.drain(..).next() {
-            Some(source) => Err(Error::Publish { failed, source }),
+        let failed = outcome.map_err(|source| Error::Read { again, source })?.failed;
+        match failed.first() {
+            Some(first) => Err(Error::Publish { again, failed: failed.len(), first: first.clone() }),
             None => Ok(Action::requeue(again)),
         }
     }
@@ -108,16 +113,18 @@ impl Sources {
         let name = source.name_any();
         let remote = remote(source, &self.platform, &self.urls).await?;
         let last = self.last.lock().unwrap_or_else(PoisonError::into_inner).get(&name).cloned();
-        let now = read(&self.git, &remote, &source.spec, last).await?;
+        let has_tenants = self.platform.tenants.all().iter().any(|tenant| tenant.origin() == name);
+        let look = Look { git: &self.git, remote: &remote, spec: &source.spec, has_tenants };
+        let now = read(&look, last).await?;
         self.remember(&name, now.clone());
         Ok(self.publish(source, now.commit.as_str(), &now.parsed).await)
     }
 
     async fn publish(&self, source: &TenantSource, commit: &str, parsed: &Parsed) -> Synced {
         let name = source.name_any();
-        let environments = self.platform.environments.all();
         let surroundings = Surroundings {
-            environments: environments.iter().map(|one| (one.name_any(), one.as_ref())).collect(),
+            directory: &source.spec.path,
+            environments: &environment::run::checked(&self.platform.environments),
             runtimes: self.platform.runtimes.all().iter().map(|one| one.name_any()).collect(),
             urls: &self.urls,
         };
@@ -125,25 +132,30 @@ impl Sources {
         let existing = self.platform.tenants.all();
         let plan = plan(&name, &checked, &existing);
         let wanted = plan.desired(&name, commit, &existing);
+        let tenants = wanted.len();
+        // One source never runs twice at a time.
+        let mut refused =
+            self.refused.lock().unwrap_or_else(PoisonError::into_inner).remove(&name).unwrap_or_default();
+        publish(&self.platform, wanted, &mut refused).await;
+        let failed = refused.errors();
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner).insert(name, refused);
         Synced {
             commit: commit.to_owned(),
-            tenants: wanted.len(),
-            problems: checked
-                .problems()
-                .into_iter()
-                .map(|problem| format!("{}/{problem}", source.spec.path))
-                .collect(),
+            tenants,
+            problems: checked.problems().into_iter().map(ToString::to_string).collect(),
             conflicts: plan.conflict,
             orphaned: plan.orphan,
             too_many_gone: plan.too_many_gone,
-            failed: publish(&self.platform.cluster, wanted).await,
+            failed,
         }
     }
 
     /// Remembers what was read, and forgets what sources read that are gone.
     fn remember(&self, name: &str, read: Arc<Read>) {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        last.retain(|other, _| self.platform.sources.named(other).is_some());
+        let is_there = |other: &String| self.platform.sources.named(other).is_some();
+        last.retain(|other, _| is_there(other));
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner).retain(|other, _| is_there(other));
         last.insert(name.to_owned(), read);
     }
 
@@ -171,6 +183,14 @@ fn interval(text: &str) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_refused_tenant_does_not_slow_the_looks_at_the_repository() {
+        let first =
+            Arc::new(PublishError { tenant: "acme".into(), source: ApplyError::Foreign("acme".into()) });
+        let again = Duration::from_secs(7);
+        assert_eq!(Error::Publish { again, failed: 1, first }.retry(), Retry::After(again));
+    }
 
     #[test]
     fn an_interval_is_at_least_a_second_and_never_nonsense() {

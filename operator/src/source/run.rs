@@ -9,7 +9,7 @@ use std::{
 use futures::{StreamExt, stream::BoxStream};
 use kube::{Resource, runtime::reflector::ObjectRef};
 
-use super::{plan::origin, reconcile::Sources};
+use super::reconcile::Sources;
 use crate::{
     api::{Tenant, TenantSource},
     cluster::{Control, control},
@@ -65,7 +65,7 @@ fn strays(sources: &Sources) -> BoxStream<'static, ObjectRef<TenantSource>> {
         .filter_map(move |changed: ObjectRef<Tenant>| {
             let now = tenants
                 .named(&changed.name)
-                .map(|tenant| (origin(&tenant).to_owned(), tenant.meta().generation));
+                .map(|tenant| (tenant.origin().to_owned(), tenant.meta().generation));
             let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
             let before = match &now {
                 Some(now) => seen.insert(changed.name, now.clone()),

@@ -1,5 +1,7 @@
 //! What became of a look at the repository → the `TenantSource`'s status. Pure.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 
 use super::{publish::PublishError, read::ReadError};
@@ -30,7 +32,7 @@ pub(super) struct Synced {
     /// More than a person would take away at once.
     pub too_many_gone: bool,
     /// What could not be written.
-    pub failed: Vec<PublishError>,
+    pub failed: Vec<Arc<PublishError>>,
 }
 
 /// The status after `outcome`. After a failure it still tells of the last good look.

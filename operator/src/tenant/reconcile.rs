@@ -1,25 +1,25 @@
 //! Strings the steps together; all writes of this stage are here.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
-use futures::{StreamExt, stream};
+use futures::{FutureExt, StreamExt, stream};
 use jiff::Timestamp;
 use k8s_openapi::api::{core::v1::Namespace, rbac::v1::RoleBinding};
 use kube::{ResourceExt, runtime::controller::Action};
 
 use super::{
-    desired::{Children, DockerConfigs, Operator, desired, orphans},
+    desired::{Access, Children, DockerConfigs, Operator, desired, kept, orphans},
     ownership::{NotOurs, claim},
     status::{Report, status},
-    validate::{ValidTenant, validate},
+    validate::{ValidTenant, access, validate},
 };
 use crate::{
     api::{Tenant, TenantStatus},
-    cluster::{ApplyError, CreatedNamespace, ReconcileError},
+    cluster::{Applied, ApplyError, CreatedNamespace, ReconcileError},
     conditions::Reason,
     environment::{self, Checked, Problems},
     names,
@@ -82,9 +82,11 @@ impl Context {
     }
 }
 
-/// A pass that met no error.
+/// What a pass found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Converged {
+    /// Whether a namespace is this tenant's own, as far as that could be told.
+    pub own: BTreeMap<String, bool>,
     /// Namespaces whose rights or quota are not in force yet; they are tried again at once.
     pub settling: Vec<String>,
     /// Namespaces of environments that the tenant is no longer in.
@@ -94,9 +96,10 @@ pub struct Converged {
 /// Why a pass did not reach what is declared.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The tenant cannot be acted on; says what to change.
-    #[error(transparent)]
-    Invalid(#[from] Problems),
+    /// The tenant cannot be acted on; says what to change. Who gets in was brought up to date all the same, but where
+    /// that failed.
+    #[error("{0}")]
+    Invalid(Problems, Vec<SpaceError>),
     /// Nothing is made without them.
     #[error(transparent)]
     Policies(#[from] Missing),
@@ -133,7 +136,10 @@ pub enum SpaceError {
     /// A right or a count that is a moment old.
     #[error("namespace {0} is being set up")]
     Settling(String),
-    /// A write failed.
+    /// It could not be told whose it is.
+    #[error(transparent)]
+    Unclaimed(ApplyError),
+    /// A write in it failed.
     #[error(transparent)]
     Apply(#[from] ApplyError),
 }
@@ -144,7 +150,16 @@ impl SpaceError {
             Self::Foreign(_) | Self::OtherOrigin(_) => Retry::After(FOREIGN),
             Self::Terminating(_) => Retry::After(TERMINATING),
             Self::Settling(_) => Retry::After(RIGHTS),
-            Self::Apply(error) => error.retry(),
+            Self::Unclaimed(error) | Self::Apply(error) => error.retry(),
+        }
+    }
+
+    /// Whether the namespace is this tenant's own.
+    fn is_own(&self) -> Option<bool> {
+        match self {
+            Self::Foreign(_) | Self::OtherOrigin(_) => Some(false),
+            Self::Terminating(_) | Self::Settling(_) | Self::Apply(_) => Some(true),
+            Self::Unclaimed(_) => None,
         }
     }
 
@@ -153,7 +168,7 @@ impl SpaceError {
             Self::Foreign(_) | Self::OtherOrigin(_) => Reason::NamespaceForeign,
             Self::Terminating(_) => Reason::NamespaceTerminating,
             Self::Settling(_) => Reason::Progressing,
-            Self::Apply(error) => error.reason(),
+            Self::Unclaimed(error) | Self::Apply(error) => error.reason(),
         }
     }
 }
@@ -166,16 +181,16 @@ fn told(errors: &[SpaceError]) -> String {
 impl ReconcileError for Error {
     fn retry(&self) -> Retry {
         match self {
-            Self::Invalid(_) | Self::Account(_) | Self::Deleted => Retry::Never,
+            Self::Account(_) | Self::Deleted => Retry::Never,
             Self::Policies(missing) => missing.retry(),
-            Self::Spaces(errors) => soonest(errors.iter().map(SpaceError::retry)),
+            Self::Invalid(_, errors) | Self::Spaces(errors) => soonest(errors.iter().map(SpaceError::retry)),
             Self::Status(error) => error.retry(),
         }
     }
 
     fn reason(&self) -> Reason {
         match self {
-            Self::Invalid(_) | Self::Account(_) => Reason::Invalid,
+            Self::Invalid(..) | Self::Account(_) => Reason::Invalid,
             Self::Policies(missing) => missing.reason(),
             Self::Spaces(errors) => errors.first().map_or(Reason::ApplyFailed, SpaceError::reason),
             Self::Status(error) => error.reason(),
@@ -202,18 +217,29 @@ pub async fn reconcile(tenant: Arc<Tenant>, ctx: Arc<Context>) -> Result<Action,
         return Ok(Action::await_change());
     }
     let checked = environment::run::checked(&ctx.platform.environments);
-    let (valid, outcome) = match validate(&tenant, &checked) {
-        Ok(valid) => {
-            let outcome = converge(&tenant, &valid, &checked, &ctx).await;
-            (Some(valid), outcome)
-        }
-        Err(problems) => (None, Err(Error::Invalid(problems))),
+    let valid = validate(&tenant, &checked);
+    let (converged, outcome) = match converge(&tenant, &valid, &checked, &ctx).await {
+        Ok((converged, errors)) => (converged, verdict(&valid, errors)),
+        Err(error) => (Converged::default(), Err(error)),
     };
     let services = ctx.platform.services.all_in(&names::home_namespace(&tenant.name_any()));
-    let report =
-        Report { tenant: &tenant, valid: valid.as_ref(), outcome: outcome.as_ref(), services: &services };
+    let report = Report {
+        tenant: &tenant,
+        valid: valid.as_ref().ok(),
+        converged: &converged,
+        outcome: outcome.as_ref().copied(),
+        services: &services,
+    };
     write_status(&tenant, &ctx, &status(&report, (ctx.platform.now)())).await?;
-    outcome.map(|converged| Action::requeue(if converged.settling.is_empty() { IDLE } else { RIGHTS }))
+    outcome.map(|()| Action::requeue(if converged.settling.is_empty() { IDLE } else { RIGHTS }))
+}
+
+fn verdict(valid: &Result<ValidTenant, Problems>, errors: Vec<SpaceError>) -> Result<(), Error> {
+    match valid {
+        Err(problems) => Err(Error::Invalid(problems.clone(), errors)),
+        Ok(_) if errors.is_empty() => Ok(()),
+        Ok(_) => Err(Error::Spaces(errors)),
+    }
 }
 
 async fn write_status(tenant: &Tenant, ctx: &Context, status: &TenantStatus) -> Result<(), Error> {
@@ -227,65 +253,122 @@ async fn write_status(tenant: &Tenant, ctx: &Context, status: &TenantStatus) -> 
     Ok(())
 }
 
+/// Of a tenant that is not valid, only who gets in.
 async fn converge(
     tenant: &Tenant,
-    valid: &ValidTenant,
+    valid: &Result<ValidTenant, Problems>,
     checked: &Checked,
     ctx: &Context,
-) -> Result<Converged, Error> {
+) -> Result<(Converged, Vec<SpaceError>), Error> {
     ctx.policies.proven()?;
-    let Platform { cluster: _, settings, services, .. } = &ctx.platform;
+    let Platform { cluster, settings, .. } = &ctx.platform;
     let operator = Operator { namespace: &settings.namespace, service_account: &settings.service_account };
-    let logins =
-        DockerConfigs::new(&ctx.accounts, ctx.generations.current(), &settings.registry_host, &valid.name)?;
-    let mut all = desired(valid, &operator, &logins);
-    if let Some(home) = all.first_mut() {
-        let listed = services.all_in(&home.namespace.name_any());
-        home.services.extend(orphans(valid, tenant.metadata.generation.unwrap_or_default(), listed));
-    }
-    let outcomes: Vec<_> =
-        stream::iter(all).map(|children| settle(ctx, children)).buffered(AT_A_TIME).collect().await;
-    let mut converged = Converged { left: left(tenant, valid, checked, ctx), ..Converged::default() };
+    let (all, known) = match valid {
+        Ok(valid) => (children(tenant, valid, &operator, ctx)?, valid.clone()),
+        Err(_) => match access(tenant) {
+            Some(known) => (Vec::new(), known),
+            None => return Ok((Converged::default(), Vec::new())),
+        },
+    };
+    let mut others = cluster.namespaces_of(&known.name);
+    others.retain(|name| all.iter().all(|children| children.access.namespace.name_any() != *name));
+    let mut converged = Converged::default();
+    converged.own.extend(known.held.iter().map(|held| (held.namespace.clone(), false)));
+    let kept = kept(&known, checked, &operator, &others);
+    let made = all.into_iter().map(|children| settle(ctx, children).boxed());
+    let passes: Vec<_> = made.chain(kept.into_iter().map(|access| keep(ctx, access).boxed())).collect();
+    let outcomes: Vec<_> = stream::iter(passes).buffered(AT_A_TIME).collect().await;
     let mut errors = Vec::new();
-    for outcome in outcomes {
+    for (namespace, outcome) in outcomes {
+        if let Some(is_own) = outcome.as_ref().map_or_else(SpaceError::is_own, |()| Some(true)) {
+            converged.own.insert(namespace.clone(), is_own);
+        }
+        let is_other = others.contains(&namespace);
         match outcome {
+            Ok(()) if is_other && known.held.iter().all(|held| held.namespace != namespace) => {
+                converged.left.push(namespace);
+            }
             Ok(()) => {}
-            Err(SpaceError::Settling(namespace)) => converged.settling.push(namespace),
+            Err(SpaceError::Settling(_)) if valid.is_ok() => converged.settling.push(namespace),
+            // Nothing was to be made in it.
+            Err(SpaceError::Foreign(_) | SpaceError::OtherOrigin(_) | SpaceError::Terminating(_))
+                if is_other => {}
             Err(error) => errors.push(error),
         }
     }
-    if errors.is_empty() { Ok(converged) } else { Err(Error::Spaces(errors)) }
+    Ok((converged, errors))
 }
 
-/// Namespaces that stand although the tenant is not in their environment: omitted, or the Environment is gone.
-fn left(tenant: &Tenant, valid: &ValidTenant, checked: &Checked, ctx: &Context) -> Vec<String> {
-    let told = tenant.status.iter().flat_map(|status| status.environments.iter().map(|e| e.name.as_str()));
-    let mut names: Vec<_> = checked.names().chain(told).collect();
-    names.sort_unstable();
-    names.dedup();
-    names
-        .into_iter()
-        .map(|environment| names::environment_namespace(&valid.name, environment))
-        .filter(|namespace| {
-            !valid.environments.iter().any(|space| space.namespace == *namespace)
-                && !valid.held.iter().any(|held| held.namespace == *namespace)
-                && ctx.platform.cluster.shows::<Namespace>(None, namespace)
-        })
-        .collect()
+/// All that is to be, with the services that the file no longer lists.
+fn children(
+    tenant: &Tenant,
+    valid: &ValidTenant,
+    operator: &Operator<'_>,
+    ctx: &Context,
+) -> Result<Vec<Children>, NotAnAccount> {
+    let Platform { settings, services, .. } = &ctx.platform;
+    let logins =
+        DockerConfigs::new(&ctx.accounts, ctx.generations.current(), &settings.registry_host, &valid.name)?;
+    let mut all = desired(valid, operator, &logins);
+    if let Some(home) = all.first_mut() {
+        let listed = services.all_in(&home.access.namespace.name_any());
+        home.services.extend(orphans(valid, tenant.metadata.generation.unwrap_or_default(), listed));
+    }
+    Ok(all)
 }
 
-/// Makes one namespace and what is in it.
-async fn settle(ctx: &Context, children: Children) -> Result<(), SpaceError> {
-    let namespace = children.namespace.name_any();
-    own(ctx, &children.namespace).await?;
-    let Err(error) = fill(ctx, children).await else { return Ok(()) };
-    let is_settling =
-        (error.is_forbidden() && ctx.is_young(&namespace)) || error.reason() == Reason::Progressing;
-    if is_settling {
+/// Makes one namespace and what is in it. The name says which it was.
+async fn settle(ctx: &Context, children: Children) -> (String, Result<(), SpaceError>) {
+    let namespace = children.access.namespace.name_any();
+    let outcome = match own(ctx, &children.access.namespace).await {
+        Ok(()) => in_force(ctx, &namespace, fill(ctx, children).await),
+        Err(error) => Err(error),
+    };
+    (namespace, outcome)
+}
+
+/// Who gets into a namespace that is not made any more. It is left as it is otherwise.
+async fn keep(ctx: &Context, access: Access) -> (String, Result<(), SpaceError>) {
+    let namespace = access.namespace.name_any();
+    let outcome = match ctx.platform.cluster.namespace(&namespace).await {
+        Err(error) => Err(SpaceError::Unclaimed(error)),
+        // Gone, and the watch tells it in a moment.
+        Ok(None) => Err(SpaceError::Terminating(namespace.clone())),
+        Ok(Some(live)) => match claimed(&access.namespace, &live) {
+            Ok(()) => {
+                let admitted = async {
+                    bind(ctx, &access).await?;
+                    admit(ctx, access).await
+                };
+                in_force(ctx, &namespace, admitted.await)
+            }
+            Err(error) => Err(error),
+        },
+    };
+    (namespace, outcome)
+}
+
+/// A refusal that only says that a right or a quota is a moment old is no failure.
+fn in_force(ctx: &Context, namespace: &str, outcome: Result<(), ApplyError>) -> Result<(), SpaceError> {
+    let Err(error) = outcome else { return Ok(()) };
+    if is_early(ctx, namespace, &error) || error.reason() == Reason::Progressing {
         tracing::debug!(namespace, error = &error as &dyn std::error::Error, "not in force yet");
-        return Err(SpaceError::Settling(namespace));
+        return Err(SpaceError::Settling(namespace.to_owned()));
     }
     Err(error.into())
+}
+
+fn is_early(ctx: &Context, namespace: &str, error: &ApplyError) -> bool {
+    error.is_forbidden() && ctx.is_young(namespace)
+}
+
+fn claimed(wanted: &Namespace, live: &Namespace) -> Result<(), SpaceError> {
+    let name = || live.name_any();
+    claim(wanted, live).map_err(|why| match why {
+        NotOurs::Foreign => SpaceError::Foreign(name()),
+        NotOurs::OtherOrigin => SpaceError::OtherOrigin(name()),
+        NotOurs::Terminating => SpaceError::Terminating(name()),
+    })
 }
 
 /// Makes the namespace, or takes back one that was made for this tenant.
@@ -294,57 +377,65 @@ async fn own(ctx: &Context, wanted: &Namespace) -> Result<(), SpaceError> {
     if cluster.is_applied(wanted) {
         return Ok(());
     }
-    let live = match cluster.create_namespace(wanted.clone()).await? {
+    let live = match cluster.create_namespace(wanted.clone()).await.map_err(SpaceError::Unclaimed)? {
         CreatedNamespace::Created => return Ok(()),
         CreatedNamespace::Exists(live) => live,
     };
-    let name = || live.name_any();
-    match claim(wanted, &live) {
-        Ok(()) => {}
-        Err(NotOurs::Foreign) => return Err(SpaceError::Foreign(name())),
-        Err(NotOurs::OtherOrigin) => return Err(SpaceError::OtherOrigin(name())),
-        Err(NotOurs::Terminating) => return Err(SpaceError::Terminating(name())),
-    }
+    claimed(wanted, &live)?;
     cluster.apply(wanted.clone()).await?;
     Ok(())
 }
 
 /// No `..` in the pattern: a new kind of child does not compile until it is applied here.
 ///
-/// The operator's own right comes first; walls before whom they hold, so that whoever
-/// gets in finds them up. The quota comes early, since nothing can be made before its use is counted.
+/// Walls before whom they hold, so that whoever gets in finds them up. The quota comes early, since nothing can be made
+/// before its use is counted. One that cannot be written does not keep the others waiting, least of all the members'
+/// rights: what owners do to a Secret must not keep their own access from being changed.
 async fn fill(ctx: &Context, children: Children) -> Result<(), ApplyError> {
-    let Children { namespace, operator, limits, quota, networks, secrets, members, no_members, services } =
-        children;
+    let Children { access, limits, quota, networks, secrets, services } = children;
+    let namespace = access.namespace.name_any();
     let cluster = &ctx.platform.cluster;
-    if cluster.apply(operator).await? != crate::cluster::Applied::Unchanged {
-        ctx.bound_now(&namespace.name_any());
-    }
-    cluster.apply(quota).await?;
-    if let Some(limits) = limits {
-        cluster.apply(limits).await?;
-    }
-    for policy in networks {
-        cluster.apply(policy).await?;
-    }
-    // Owners may write Secrets: what they do to one must not keep their own access from being changed.
-    for binding in members {
-        cluster.apply(binding).await?;
-    }
-    for name in no_members {
-        cluster.delete::<RoleBinding>(&namespace.name_any(), &name).await?;
-    }
-    let mut first_error = None;
-    // One that cannot be written does not keep the others waiting.
-    for secret in secrets {
-        if let Err(error) = cluster.apply(secret).await {
-            first_error.get_or_insert(error);
+    bind(ctx, &access).await?;
+    let mut steps = vec![cluster.apply(quota).boxed()];
+    steps.extend(limits.map(|limits| cluster.apply(limits).boxed()));
+    steps.extend(networks.into_iter().map(|policy| cluster.apply(policy).boxed()));
+    let mut first = Ok(());
+    for step in steps {
+        if let Err(error) = step.await {
+            if is_early(ctx, &namespace, &error) {
+                return Err(error);
+            }
+            first = first.and(Err(error));
         }
+    }
+    first = first.and(admit(ctx, access).await);
+    for secret in secrets {
+        first = first.and(cluster.apply(secret).await.map(drop));
     }
     for service in services {
-        if let Err(error) = cluster.apply(service).await {
-            first_error.get_or_insert(error);
-        }
+        first = first.and(cluster.apply(service).await.map(drop));
     }
-    first_error.map_or(Ok(()), Err)
+    first
+}
+
+/// The operator's own right, which comes first.
+async fn bind(ctx: &Context, access: &Access) -> Result<(), ApplyError> {
+    if ctx.platform.cluster.apply(access.operator.clone()).await? != Applied::Unchanged {
+        ctx.bound_now(&access.namespace.name_any());
+    }
+    Ok(())
+}
+
+/// Members' rights, and what was theirs that nobody has any more.
+async fn admit(ctx: &Context, access: Access) -> Result<(), ApplyError> {
+    let Access { namespace, operator: _, members, no_members } = access;
+    let cluster = &ctx.platform.cluster;
+    let mut first = Ok(());
+    for binding in members {
+        first = first.and(cluster.apply(binding).await.map(drop));
+    }
+    for name in no_members {
+        first = first.and(cluster.delete::<RoleBinding>(&namespace.name_any(), &name).await);
+    }
+    first
 }

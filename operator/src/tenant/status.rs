@@ -1,6 +1,9 @@
 //! How it went → what the tenant is told. Pure: the caller writes it.
 
-use std::sync::Arc;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
@@ -8,7 +11,7 @@ use kube::ResourceExt;
 
 use super::{
     reconcile::{Converged, Error},
-    validate::{ValidTenant, origin},
+    validate::ValidTenant,
 };
 use crate::{
     api::{IntegrationService, Tenant, TenantStatus, tenant::TenantEnvironment},
@@ -27,18 +30,20 @@ pub struct Report<'a> {
     pub tenant: &'a Tenant,
     /// None where it is not valid.
     pub valid: Option<&'a ValidTenant>,
+    /// What was found, also on the way to a failure.
+    pub converged: &'a Converged,
     /// How it went.
-    pub outcome: Result<&'a Converged, &'a Error>,
+    pub outcome: Result<(), &'a Error>,
     /// Everything in its home namespace, the hand-made ones too.
     pub services: &'a [Arc<IntegrationService>],
 }
 
 /// The status that follows; equal input gives an equal status, at any time.
 pub fn status(report: &Report<'_>, now: Timestamp) -> TenantStatus {
-    let Report { tenant, valid, outcome, services } = report;
+    let Report { tenant, valid, converged, outcome, services } = report;
     let old = tenant.status.clone().unwrap_or_default();
     let mut claims = match outcome {
-        Ok(converged) => wellness(*valid, converged),
+        Ok(()) => wellness(*valid, converged),
         Err(error) => failure(error),
     }
     .claims();
@@ -47,8 +52,8 @@ pub fn status(report: &Report<'_>, now: Timestamp) -> TenantStatus {
     let ready = services.iter().filter(|service| is_true(conditions(service), READY)).count();
     TenantStatus {
         observed_generation: Some(generation),
-        origin: Some(origin(tenant).to_owned()),
-        environments: valid.map_or(old.environments, environments),
+        origin: Some(tenant.origin().to_owned()),
+        environments: published(*valid, &converged.own, old.environments),
         services_ready: Some(format!("{ready}/{}", services.len())),
         problems: problems(services),
         conditions: merge(&old.conditions, &claims, generation, now),
@@ -56,7 +61,7 @@ pub fn status(report: &Report<'_>, now: Timestamp) -> TenantStatus {
 }
 
 fn wellness(valid: Option<&ValidTenant>, converged: &Converged) -> Wellness {
-    let Converged { settling, left } = converged;
+    let Converged { own: _, settling, left } = converged;
     let spaces = valid.map_or(0, |tenant| tenant.environments.len() + 1);
     if let Some(namespace) = settling.first() {
         let message =
@@ -101,6 +106,19 @@ fn in_sync(tenant: &Tenant) -> Claim {
         (true, Reason::Succeeded, String::new())
     };
     Claim { type_: IN_SYNC, status, reason, message }
+}
+
+/// Services are run in what stands here, so only what is known to be this tenant's own; what could not be told this
+/// time is as it was.
+fn published(
+    valid: Option<&ValidTenant>,
+    own: &BTreeMap<String, bool>,
+    old: Vec<TenantEnvironment>,
+) -> Vec<TenantEnvironment> {
+    let was_own: BTreeSet<_> = old.iter().map(|environment| environment.namespace.clone()).collect();
+    let mut published = valid.map_or(old, environments);
+    published.retain(|e| own.get(&e.namespace).copied().unwrap_or(was_own.contains(&e.namespace)));
+    published
 }
 
 /// In promotion order, those that are held at the end.
@@ -170,8 +188,28 @@ mod tests {
         )
         .unwrap();
         let valid = validate(tenant, &check(&[environment])).unwrap();
-        let report = Report { tenant, valid: Some(&valid), outcome: Ok(converged), services };
+        let report = Report { tenant, valid: Some(&valid), converged, outcome: Ok(()), services };
         status(&report, at("2026-01-01T00:00:00Z"))
+    }
+
+    fn converged() -> Converged {
+        Converged { own: BTreeMap::from([("acme-dev".to_owned(), true)]), ..Converged::default() }
+    }
+
+    #[test]
+    fn only_a_namespace_that_is_the_tenants_own_is_published() {
+        let published = |tenant: &Tenant, own: &[(&str, bool)]| {
+            let own = own.iter().map(|(namespace, is_own)| ((*namespace).to_owned(), *is_own)).collect();
+            told(tenant, &Converged { own, ..Converged::default() }, &[]).environments
+        };
+        let mut tenant = acme("");
+        assert_eq!(published(&tenant, &[("acme-dev", false)]), [], "somebody else's");
+        assert_eq!(published(&tenant, &[]), [], "not known yet");
+        let known = published(&tenant, &[("acme-dev", true)]);
+        assert_eq!(known.len(), 1);
+        tenant.status = Some(TenantStatus { environments: known.clone(), ..TenantStatus::default() });
+        assert_eq!(published(&tenant, &[]), known, "could not be told this time");
+        assert_eq!(published(&tenant, &[("acme-dev", false)]), [], "somebody else's since");
     }
 
     fn claim<'a>(status: &'a TenantStatus, type_: &str) -> (&'a str, &'a str, &'a str) {
@@ -184,7 +222,7 @@ mod tests {
         let mut services: Vec<_> =
             (0..12).map(|n| service(&format!("s{n:02}"), "False", "image missing")).collect();
         services.push(service("well", "True", "fine"));
-        let status = told(&acme(""), &Converged::default(), &services);
+        let status = told(&acme(""), &converged(), &services);
         assert_eq!(status.services_ready.as_deref(), Some("1/13"));
         assert_eq!(status.problems.len(), 10);
         assert_eq!(status.problems[0], "s00: image missing");
@@ -226,14 +264,20 @@ mod tests {
     #[test]
     fn the_same_pass_gives_the_same_status_later() {
         let mut tenant = acme("");
-        let first = told(&tenant, &Converged::default(), &[]);
+        let first = told(&tenant, &converged(), &[]);
         tenant.status = Some(first.clone());
         let valid = None;
         let later = status(
-            &Report { tenant: &tenant, valid, outcome: Err(&Error::Deleted), services: &[] },
+            &Report {
+                tenant: &tenant,
+                valid,
+                converged: &Converged::default(),
+                outcome: Err(&Error::Deleted),
+                services: &[],
+            },
             at("2026-02-01T00:00:00Z"),
         );
         assert_eq!(later.environments, first.environments, "what was known stays told");
-        assert_eq!(told(&tenant, &Converged::default(), &[]), first);
+        assert_eq!(told(&tenant, &converged(), &[]), first);
     }
 }

@@ -8,11 +8,8 @@ use kube::ResourceExt;
 
 use crate::{
     api::{IntegrationServiceSpec, Member, MemberKind, Role, ServiceEntry, Tenant},
-    environment::{
-        Checked, Problem, Problems, ValidEnvironment, ValidNetwork, ValidQuota,
-        check::{exceeded, resolved},
-    },
-    names::{self, environment_namespace, is_label},
+    environment::{Checked, Problem, Problems, ValidEnvironment, ValidNetwork, ValidQuota, check::granted},
+    names::{environment_namespace, is_label},
 };
 
 /// Longest name of a tenant: with `-`, an environment's twelve characters still fit a DNS label.
@@ -94,18 +91,19 @@ pub fn validate(tenant: &Tenant, environments: &Checked) -> Result<ValidTenant, 
     let mut problems = Vec::new();
     let name = tenant.name_any();
     problems.extend(name_problem(&name));
-    let members = members(&tenant.spec.members, &mut problems);
+    members_problems(&tenant.spec.members, &mut problems);
     let has = |environment: &str| is_in(tenant, environments, environment);
     let mut valid = ValidTenant {
-        origin: origin(tenant).to_owned(),
-        members: effective(&members, None),
+        origin: tenant.origin().to_owned(),
+        members: members(tenant, |role| role),
         environments: Vec::new(),
         held: Vec::new(),
         services: services(&tenant.spec.services, environments, &mut problems),
         name,
     };
     for environment in tenant.spec.environments.keys().filter(|name| environments.named(name).is_none()) {
-        problems.push(unknown(format!("spec.environments.{environment}"), environment));
+        let field = format!("spec.environments.{environment}");
+        problems.push(unknown_environment(field, environment, environments));
     }
     for link in environments.chain(has) {
         let namespace = environment_namespace(&valid.name, &link.environment);
@@ -114,7 +112,7 @@ pub fn validate(tenant: &Tenant, environments: &Checked) -> Result<ValidTenant, 
                 namespace,
                 promotes_from: link.promotes_from,
                 quota: quota(tenant, environment, &mut problems),
-                members: effective(&members, Some(environment)),
+                members: members(tenant, |role| environments.role(&link.environment, role)),
                 networks: environment.networks.iter().filter(|network| network.default).cloned().collect(),
                 environment: link.environment,
             }),
@@ -129,9 +127,27 @@ pub fn validate(tenant: &Tenant, environments: &Checked) -> Result<ValidTenant, 
     if problems.is_empty() { Ok(valid) } else { Err(Problems(problems)) }
 }
 
-/// Where the Tenant comes from: a `TenantSource`'s name, or `manual`.
-pub fn origin(tenant: &Tenant) -> &str {
-    tenant.annotations().get(names::ORIGIN).map_or(names::MANUAL, String::as_str)
+/// What is left of a tenant that is not valid: its members. They count all the same, since whoever is taken out of the
+/// file must not keep access by another mistake in it. A line that is wrong gives nobody anything, and of two lines for
+/// one member the lesser counts. None where the name itself is refused.
+pub fn access(tenant: &Tenant) -> Option<ValidTenant> {
+    let mut roles = BTreeMap::new();
+    for member in tenant.spec.members.iter().filter(|member| member_problem(member, "").is_none()) {
+        let Member { kind, name, namespace, role } = member;
+        // `Role` is ordered from the one that may most.
+        let least = roles.entry((*kind, name.clone(), namespace.clone())).or_insert(*role);
+        *least = (*least).max(*role);
+    }
+    let subject = |((kind, name, namespace), role)| Subject { role, kind, name, namespace };
+    let members: BTreeSet<_> = roles.into_iter().map(subject).collect();
+    name_problem(&tenant.name_any()).is_none().then(|| ValidTenant {
+        name: tenant.name_any(),
+        origin: tenant.origin().to_owned(),
+        members: members.into_iter().collect(),
+        environments: Vec::new(),
+        held: Vec::new(),
+        services: Vec::new(),
+    })
 }
 
 /// Every tenant is in a default environment, and in another one that its file names; omission is said.
@@ -156,69 +172,72 @@ fn name_problem(name: &str) -> Option<Problem> {
     Some(Problem::new("metadata.name", format!("{name:?} {message}")))
 }
 
-fn unknown(field: String, environment: &str) -> Problem {
-    Problem::new(
-        field,
-        format!("there is no Environment {environment:?}: correct the name or remove the line"),
-    )
+/// There is no such object; `known` are those that there are.
+pub fn unknown<'a>(kind: &str, name: &str, known: impl Iterator<Item = &'a str>) -> String {
+    let known: Vec<_> = known.take(20).collect();
+    if known.is_empty() {
+        return format!("there is no {kind} {name:?}, nor any other: the platform team defines them");
+    }
+    format!("there is no {kind} {name:?}, only {}", known.join(", "))
+}
+
+fn unknown_environment(field: String, name: &str, environments: &Checked) -> Problem {
+    Problem::new(field, unknown("Environment", name, environments.names()))
 }
 
 fn quota(tenant: &Tenant, environment: &ValidEnvironment, problems: &mut Vec<Problem>) -> ValidQuota {
     let field = format!("spec.environments.{}.quota", environment.name);
     let own = tenant.spec.environments.get(&environment.name).and_then(|own| own.quota.as_ref());
-    let Some(own) = own else { return environment.quota.default.clone() };
-    let quota = resolved(own, &environment.quota.default, &field, problems);
-    let max = &environment.quota.max;
-    for name in exceeded(&quota, max) {
-        let most = match name {
-            "cpu" => max.cpu.0.clone(),
-            "memory" => max.memory.0.clone(),
-            _ => max.pods.to_string(),
-        };
-        problems.push(Problem::new(
-            format!("{field}.{name}"),
-            format!(
-                "is above the most that {} gives, {most}: lower it or ask the platform team",
-                environment.name
-            ),
-        ));
+    match own {
+        Some(own) => granted(own, environment, &field, problems),
+        None => environment.quota.default.clone(),
     }
-    quota
 }
 
-fn members<'a>(members: &'a [Member], problems: &mut Vec<Problem>) -> Vec<&'a Member> {
+fn members_problems(members: &[Member], problems: &mut Vec<Problem>) {
     let mut seen = BTreeSet::new();
     for (index, member) in members.iter().enumerate() {
-        let Member { kind, name, namespace, role: _ } = member;
         let field = format!("spec.members[{index}]");
-        if !seen.insert((kind, name, namespace)) {
+        if !seen.insert((&member.kind, &member.name, &member.namespace)) {
             problems.push(Problem::new(
                 format!("{field}.name"),
-                format!("{name:?} is listed twice: keep the line with the role that is meant"),
+                format!("{:?} is listed twice: keep the line with the role that is meant", member.name),
             ));
         }
-        if name.is_empty() || name.starts_with("system:") {
-            problems.push(Problem::new(
-                format!("{field}.name"),
-                format!("{name:?} is a system identity or empty"),
-            ));
-        }
-        if (*kind == MemberKind::ServiceAccount) != namespace.is_some() {
-            problems.push(Problem::new(
-                format!("{field}.namespace"),
-                "goes with kind ServiceAccount, and only with it",
-            ));
-        }
+        problems.extend(member_problem(member, &field));
     }
-    members.iter().collect()
 }
 
-/// Sorted and without repetition, so that the order in the file makes no difference.
-fn effective(members: &[&Member], environment: Option<&ValidEnvironment>) -> Vec<Subject> {
-    let subjects: BTreeSet<Subject> = members
+fn member_problem(member: &Member, field: &str) -> Option<Problem> {
+    let Member { kind, name, namespace, role: _ } = member;
+    let is_account = *kind == MemberKind::ServiceAccount;
+    let is_alphanumeric = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    let is_plain = name.starts_with(is_alphanumeric)
+        && name.ends_with(is_alphanumeric)
+        && name.chars().all(|c| is_alphanumeric(c) || c == '-' || c == '.');
+    if name.is_empty() || name.starts_with("system:") {
+        Some(Problem::new(format!("{field}.name"), format!("{name:?} is a system identity or empty")))
+    } else if is_account != namespace.is_some() {
+        let message = "goes with kind ServiceAccount, and only with it";
+        Some(Problem::new(format!("{field}.namespace"), message))
+    } else if is_account && !is_plain {
+        // The API server would refuse the whole binding, with everybody else in it.
+        let message =
+            format!("{name:?} is no name of a ServiceAccount: write lower-case letters, digits, `-` and `.`");
+        Some(Problem::new(format!("{field}.name"), message))
+    } else {
+        None
+    }
+}
+
+/// Sorted and without repetition, so that the order in the file makes no difference. `role`: what one of the file is.
+fn members(tenant: &Tenant, role: impl Fn(Role) -> Role) -> Vec<Subject> {
+    let subjects: BTreeSet<Subject> = tenant
+        .spec
+        .members
         .iter()
         .map(|member| Subject {
-            role: environment.map_or(member.role, |environment| environment.effective(member.role)),
+            role: role(member.role),
             kind: member.kind,
             name: member.name.clone(),
             namespace: member.namespace.clone(),
@@ -240,7 +259,7 @@ fn services(
         let field = format!("spec.services[{index}]");
         problems.extend(service_name_problem(&entry.name, &field));
         for name in entry.spec.branches.keys().filter(|name| environments.named(name).is_none()) {
-            problems.push(unknown(format!("{field}.branches.{name}"), name));
+            problems.push(unknown_environment(format!("{field}.branches.{name}"), name, environments));
         }
         let service = ValidService { name: entry.name.clone(), spec: entry.spec.clone() };
         if services.insert(entry.name.clone(), service).is_some() {
@@ -352,15 +371,15 @@ mod tests {
         for (spec, wanted) in [
             (
                 "{environments: {tset: {omit: true}}}".to_owned(),
-                "spec.environments.tset: there is no Environment \"tset\": correct the name or remove the line",
+                "spec.environments.tset: there is no Environment \"tset\", only broken, dev, lab, prod, test",
             ),
             (
                 "{environments: {prod: {quota: {cpu: \"17\"}}}}".to_owned(),
-                "spec.environments.prod.quota.cpu: is above the most that prod gives, 16: lower it or ask the platform team",
+                "spec.environments.prod.quota.cpu: 17 is more than 16, the most that Environment prod gives: ask for less, or ask the platform team",
             ),
             (
                 "{environments: {prod: {quota: {pods: 21}}}}".to_owned(),
-                "spec.environments.prod.quota.pods: is above the most that prod gives, 20: lower it or ask the platform team",
+                "spec.environments.prod.quota.pods: 21 is more than 20, the most that Environment prod gives: ask for less, or ask the platform team",
             ),
             (
                 "{environments: {dev: {quota: {memory: lots}}}}".to_owned(),
@@ -380,6 +399,10 @@ mod tests {
                 "spec.members[0].namespace: goes with kind ServiceAccount, and only with it",
             ),
             (
+                "{members: [{kind: ServiceAccount, name: 'a b', namespace: ci, role: viewer}]}".to_owned(),
+                "spec.members[0].name: \"a b\" is no name of a ServiceAccount: write lower-case letters, digits, `-` and `.`",
+            ),
+            (
                 format!("{{services: [{{name: a, {repository}}}, {{name: a, {repository}}}]}}"),
                 "spec.services[1].name: \"a\" is listed twice",
             ),
@@ -389,7 +412,7 @@ mod tests {
             ),
             (
                 format!("{{services: [{{name: a, {repository}, branches: {{prd: main}}}}]}}"),
-                "spec.services[0].branches.prd: there is no Environment \"prd\": correct the name or remove the line",
+                "spec.services[0].branches.prd: there is no Environment \"prd\", only broken, dev, lab, prod, test",
             ),
         ] {
             assert_eq!(acme(&spec).unwrap_err().to_string(), wanted, "{spec}");
@@ -424,7 +447,7 @@ mod tests {
         let list = [Environment::new(environment, EnvironmentSpec { default: true, ..Default::default() })];
         let valid = validate(&Tenant::new(name, TenantSpec::default()), &check(&list)).ok()?;
         let spaces = valid.environments.iter().map(|space| space.namespace.clone());
-        Some(spaces.chain([names::home_namespace(&valid.name)]).collect())
+        Some(spaces.chain([crate::names::home_namespace(&valid.name)]).collect())
     }
 
     proptest! {

@@ -2,8 +2,13 @@
 
 use super::*;
 
-const LIMITS: DirectoryLimits =
-    DirectoryLimits { recursive: false, files: 1000, file_bytes: 64 * 1024, total_bytes: 1024 * 1024 };
+const LIMITS: DirectoryLimits = DirectoryLimits {
+    recursive: false,
+    files: 1000,
+    file_bytes: 64 * 1024,
+    skip_large: false,
+    total_bytes: 1024 * 1024,
+};
 
 #[tokio::test]
 async fn g12_a_link_or_submodule_in_place_of_a_file_is_refused() {
@@ -89,6 +94,28 @@ async fn g13_evil_names_are_ignored_and_told() {
         let error = lab.git.directory(&lab.remote, &head, "tenants", limits).await.unwrap_err();
         assert!(matches!(error, GitError::TooLarge { .. }), "{limits:?}");
     }
+}
+
+#[tokio::test]
+async fn one_file_that_is_too_large_is_left_out_and_told() {
+    let lab = lab().await;
+    // The first is here and over the bound; the second was left out of the fetch.
+    let (large, huge) = ("x".repeat(70 << 10), "x".repeat(2 << 20));
+    let files = [
+        ("tenants/a.yaml", "a"),
+        ("tenants/b.yaml", &large),
+        ("tenants/c.yaml", &huge),
+        ("tenants/d.yaml", "d"),
+    ];
+    let head = id(&lab.repository.commit("main", &files));
+    lab.git.fetch(&lab.remote, "main", Depth::Full).await.unwrap();
+    let limits = DirectoryLimits { skip_large: true, ..LIMITS };
+    let found = lab.git.directory(&lab.remote, &head, "tenants", limits).await.unwrap();
+    assert_eq!(found.files.keys().collect::<Vec<_>>(), ["a.yaml", "d.yaml"]);
+    assert_eq!(found.too_large, ["b.yaml", "c.yaml"]);
+    let little = DirectoryLimits { total_bytes: 1, ..limits };
+    let error = lab.git.directory(&lab.remote, &head, "tenants", little).await.unwrap_err();
+    assert!(matches!(error, GitError::TooLarge { .. }), "all together are never a part");
 }
 
 #[tokio::test]

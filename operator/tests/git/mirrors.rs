@@ -117,8 +117,6 @@ async fn an_owner_never_reads_another_owners_mirror() {
     assert!(!lab.git.has(&other, &head).await);
     let error = lab.git.file(&other, &head, "a", 9).await.unwrap_err();
     assert!(matches!(error, GitError::CommitMissing { .. }), "{error:?}");
-    lab.git.retain(&[other]).await.unwrap();
-    assert!(!lab.git.has(&lab.remote, &head).await, "a mirror that nobody needs is removed");
 }
 
 #[tokio::test]
@@ -159,4 +157,52 @@ async fn a_pack_that_rests_on_something_broken_here_is_fetched_whole() {
     lab.git.fetch(&lab.remote, "main", Depth::One).await.unwrap();
     let read = lab.git.file(&lab.remote, &head, "a", 1 << 20).await;
     assert_eq!(read.unwrap().unwrap(), changed.as_bytes());
+}
+
+#[tokio::test]
+async fn a_mirror_that_nobody_asked_for_is_removed_also_after_a_restart() {
+    let lab = lab().await;
+    let head = id(&lab.repository.commit("main", &[("a", "1")]));
+    let renewed = credentials("renewed");
+    let before = Remote { credentials: Some(credentials("old")), ..lab.remote.clone() };
+    let now = Remote { credentials: Some(renewed), ..lab.remote.clone() };
+    for remote in [&before, &now] {
+        lab.git.fetch(remote, "main", Depth::One).await.unwrap();
+    }
+    let since = tokio::time::Instant::now();
+    lab.git.heads(&now).await.unwrap();
+    lab.git.remove_unused(since).await.unwrap();
+    assert_eq!(mirrors(&lab), 1, "that of the old password is gone");
+    assert!(lab.git.has(&now, &head).await);
+
+    let git = Git::new(lab.data.path(), policy(), Limits::default()).unwrap();
+    git.remove_unused(since).await.unwrap();
+    assert_eq!(mirrors(&lab), 1, "it may still be asked for");
+    git.remove_unused(tokio::time::Instant::now()).await.unwrap();
+    assert_eq!(mirrors(&lab), 0);
+}
+
+#[tokio::test]
+async fn a_mirror_that_is_worked_on_is_not_removed() {
+    let lab = Arc::new(lab().await);
+    let head = id(&lab.repository.commit("main", &[("a", "1")]));
+    lab.git.fetch(&lab.remote, "main", Depth::One).await.unwrap();
+    lab.server.seen();
+    lab.server.fail(Fault::Hang);
+    let fetching = lab.clone();
+    let fetch = tokio::spawn(async move { fetching.git.fetch(&fetching.remote, "main", Depth::One).await });
+    while lab.server.seen().is_empty() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    lab.git.remove_unused(tokio::time::Instant::now()).await.unwrap();
+    fetch.abort();
+    assert!(lab.git.has(&lab.remote, &head).await);
+}
+
+fn credentials(password: &str) -> Credentials {
+    Credentials { username: "ci".into(), password: password.into() }
+}
+
+fn mirrors(lab: &Lab) -> usize {
+    std::fs::read_dir(lab.data.path().join("mirrors")).unwrap().count()
 }

@@ -1,14 +1,19 @@
 //! A release → the objects that run it. Pure, total, no clock, no cluster. The pods are those of the frozen template;
-//! what is around them may change with an operator upgrade without restarting one.
+//! what is around them may change with an operator upgrade without restarting one. Until the release is all that runs,
+//! what is around its pods is there for those of earlier releases too.
 
+mod footprint;
 mod network;
+mod service;
+
+pub use footprint::{Footprint, ending, running};
 
 use std::collections::BTreeMap;
 
 use k8s_openapi::{
     api::{
         apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment},
-        core::v1::{ConfigMap, PodTemplateSpec, Service, ServicePort, ServiceSpec},
+        core::v1::{ConfigMap, PodTemplateSpec, Service},
         networking::v1::NetworkPolicy,
         policy::v1::{PodDisruptionBudget, PodDisruptionBudgetSpec},
     },
@@ -21,8 +26,8 @@ use kube::ResourceExt;
 
 use super::render::selector;
 use crate::{
-    api::{Release, Strategy, WorkloadType, environment::Network},
-    names::{self, MANAGED_BY, MANAGER, RELEASE},
+    api::{Release, Strategy, environment::Network},
+    names::{self, MANAGED_BY, MANAGER, RELEASE, RUNNING},
 };
 
 /// Pods of earlier versions for which the `ReplicaSet` is kept; a rollback goes by Releases, so a few suffice to read.
@@ -77,7 +82,7 @@ pub struct Children {
     pub config_map: Option<ConfigMap>,
     /// Who may call the service, and whom it may call.
     pub network_policies: Vec<NetworkPolicy>,
-    /// Of an api only.
+    /// Of an api only, or while pods of one may run.
     pub service: Option<Service>,
     /// Of a service that may have many instances only: with one, it would block every drain of a node, or none.
     pub disruption_budget: Option<PodDisruptionBudget>,
@@ -85,28 +90,35 @@ pub struct Children {
     pub deployment: Deployment,
 }
 
-/// The objects for `target`.
-pub fn desired(target: &Target) -> Children {
+/// The objects for `target`, while pods with the footprints `running` may run, its own among them.
+pub fn desired(target: &Target, running: &[Footprint]) -> Children {
     Children {
         config_map: target.config.cloned(),
-        network_policies: vec![network::policy(target)],
-        service: (target.release.spec.type_ == WorkloadType::Api).then(|| service(target)),
-        disruption_budget: target.release.spec.many.then(|| disruption_budget(target)),
-        deployment: deployment(target),
+        network_policies: vec![network::policy(target, running)],
+        service: service::service(target, running),
+        disruption_budget: running.iter().any(|one| one.many).then(|| disruption_budget(target)),
+        deployment: deployment(target, running),
     }
 }
 
-fn deployment(target: &Target) -> Deployment {
+fn deployment(target: &Target, running: &[Footprint]) -> Deployment {
     let spec = &target.release.spec;
     let mut metadata = target.metadata();
     // Not on the template: a new release of the same content then restarts nothing.
-    metadata.annotations = Some(BTreeMap::from([(RELEASE.to_owned(), target.release.name_any())]));
+    let annotations = metadata.annotations.get_or_insert_default();
+    annotations.insert(RELEASE.to_owned(), target.release.name_any());
+    if running.len() > 1 {
+        annotations.insert(RUNNING.to_owned(), serde_json::to_string(running).unwrap_or_default());
+    }
+    // A single instance that runs meets no other, of whatever release.
+    let is_single = running.iter().any(|one| !one.many);
+    let strategy = strategy(if is_single { Strategy::Recreate } else { spec.strategy });
     Deployment {
         metadata,
         spec: Some(DeploymentSpec {
             replicas: Some(spec.replicas),
             selector: label_selector(target.selector()),
-            strategy: Some(strategy(spec.strategy)),
+            strategy: Some(strategy),
             min_ready_seconds: Some(settled(&spec.template)),
             progress_deadline_seconds: Some(DEADLINE + start_seconds(&spec.template)),
             revision_history_limit: Some(HISTORY),
@@ -148,26 +160,6 @@ fn start_seconds(template: &PodTemplateSpec) -> i32 {
 
 fn containers(template: &PodTemplateSpec) -> impl Iterator<Item = &k8s_openapi::api::core::v1::Container> {
     template.spec.iter().flat_map(|spec| &spec.containers)
-}
-
-fn service(target: &Target) -> Service {
-    let port = |port: &crate::api::Port| ServicePort {
-        name: Some(port.name.clone()),
-        port: i32::from(port.port),
-        protocol: Some("TCP".to_owned()),
-        target_port: Some(IntOrString::Int(i32::from(port.port))),
-        ..ServicePort::default()
-    };
-    Service {
-        metadata: target.metadata(),
-        spec: Some(ServiceSpec {
-            type_: Some("ClusterIP".to_owned()),
-            selector: Some(target.selector()),
-            ports: Some(target.release.spec.ports.iter().map(port).collect()),
-            ..ServiceSpec::default()
-        }),
-        status: None,
-    }
 }
 
 fn disruption_budget(target: &Target) -> PodDisruptionBudget {

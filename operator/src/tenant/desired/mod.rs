@@ -12,7 +12,7 @@ mod services;
 pub use registry::DockerConfigs;
 pub use services::orphans;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::{
     api::{
@@ -26,16 +26,28 @@ use k8s_openapi::{
 use super::validate::{Subject, ValidSpace, ValidTenant};
 use crate::{
     api::IntegrationService,
+    environment::Checked,
     names::{self, HOME, home_namespace},
 };
 
-/// One namespace and everything in it that the tenant's stage makes.
+/// Who gets into one namespace.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Children {
+pub struct Access {
     /// Created, never applied over.
     pub namespace: Namespace,
     /// The operator's own rights in it; nothing else can be written before.
     pub operator: RoleBinding,
+    /// Members by role.
+    pub members: Vec<RoleBinding>,
+    /// Names of bindings that must not be: nobody has that role any more.
+    pub no_members: Vec<String>,
+}
+
+/// One namespace and everything in it that the tenant's stage makes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Children {
+    /// The namespace, and who gets into it.
+    pub access: Access,
     /// Containers that say nothing of their size.
     pub limits: Option<LimitRange>,
     /// How much may be in it.
@@ -44,10 +56,6 @@ pub struct Children {
     pub networks: Vec<NetworkPolicy>,
     /// Registry login.
     pub secrets: Vec<Secret>,
-    /// Members by role.
-    pub members: Vec<RoleBinding>,
-    /// Names of bindings that must not be: nobody has that role any more.
-    pub no_members: Vec<String>,
     /// What the tenant file lists, in the home namespace.
     pub services: Vec<IntegrationService>,
 }
@@ -65,12 +73,12 @@ pub struct Operator<'a> {
 pub fn desired(tenant: &ValidTenant, operator: &Operator<'_>, logins: &DockerConfigs) -> Vec<Children> {
     let home = Place { tenant, environment: HOME, namespace: &home_namespace(&tenant.name) };
     let mut all = vec![Children {
+        access: access(&home, operator, &tenant.members),
         limits: None,
         quota: limits::home_quota(&home),
         networks: vec![network::closed(&home)],
         secrets: vec![registry::secret(&home, names::PUSH_SECRET, &logins.push)],
         services: services::services(&home, &tenant.services),
-        ..common(&home, operator, &tenant.members)
     }];
     all.extend(tenant.environments.iter().map(|space| in_environment(tenant, space, operator, logins)));
     all
@@ -84,29 +92,41 @@ fn in_environment(
 ) -> Children {
     let place = Place { tenant, environment: &space.environment, namespace: &space.namespace };
     Children {
+        access: access(&place, operator, &space.members),
         limits: Some(limits::limit_range(&place, &space.quota)),
         quota: limits::quota(&place, &space.quota),
         networks: network::policies(&place, &space.networks),
         secrets: vec![registry::secret(&place, names::PULL_SECRET, &logins.pull)],
         services: Vec::new(),
-        ..common(&place, operator, &space.members)
     }
 }
 
-/// What a home and an environment's namespace have alike; the rest is empty.
-fn common(place: &Place<'_>, operator: &Operator<'_>, members: &[Subject]) -> Children {
+/// Access to `namespaces` of the tenant that are not among what is [`desired`]: it is no longer in their environment,
+/// or that cannot be used. They stay as they are, but for who gets in.
+pub fn kept(
+    tenant: &ValidTenant,
+    environments: &Checked,
+    operator: &Operator<'_>,
+    namespaces: &[String],
+) -> Vec<Access> {
+    let of = |namespace: &String| {
+        let environment = namespace.rsplit_once('-')?.1;
+        let role = |role| if environment == HOME { role } else { environments.role(environment, role) };
+        let members: BTreeSet<_> = tenant
+            .members
+            .iter()
+            .map(|member| Subject { role: role(member.role), ..member.clone() })
+            .collect();
+        let place = Place { tenant, environment, namespace };
+        Some(access(&place, operator, &members.into_iter().collect::<Vec<_>>()))
+    };
+    namespaces.iter().filter_map(of).collect()
+}
+
+fn access(place: &Place<'_>, operator: &Operator<'_>, members: &[Subject]) -> Access {
     let (members, no_members) = access::members(place, members);
-    Children {
-        namespace: namespace::namespace(place),
-        operator: access::operator(place, operator),
-        members,
-        no_members,
-        limits: None,
-        quota: ResourceQuota::default(),
-        networks: Vec::new(),
-        secrets: Vec::new(),
-        services: Vec::new(),
-    }
+    let operator = access::operator(place, operator);
+    Access { namespace: namespace::namespace(place), operator, members, no_members }
 }
 
 /// Where an object goes.

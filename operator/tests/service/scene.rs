@@ -1,11 +1,4 @@
-#![expect(
-    clippy::disallowed_types,
-    clippy::disallowed_methods,
-    reason = "IO: a real API server and a real Git server"
-)]
-#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a test, which says what it measures")]
-//! A service from a push to a Deployment, on a real API server and a real Git server. No pod runs here: that a release
-//! is healthy is said by the test.
+//! The cluster, the Git host, a developer's clone, and the stage under test as a process would run it.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -27,7 +20,10 @@ use imaas_operator::{
 };
 use jiff::Timestamp;
 use k8s_openapi::{
-    api::{apps::v1::Deployment, core::v1::ConfigMap},
+    api::{
+        apps::v1::Deployment,
+        core::v1::{ConfigMap, Pod},
+    },
     apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
 };
 use kube::{
@@ -43,8 +39,8 @@ use serde_json::json;
 use tokio::{sync::watch, task::JoinHandle, time::Instant};
 
 const PATIENCE: Duration = Duration::from_mins(1);
-const IMAGE_OF_A: &str = "sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
-const IMAGE_OF_B: &str = "sha256:bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
+pub const IMAGE_OF_A: &str = "sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+pub const IMAGE_OF_B: &str = "sha256:bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
 
 /// What the platform and the tenant stage would have made.
 const PLATFORM: &str = r#"
@@ -65,23 +61,23 @@ items:
 - {apiVersion: imaas.dev/v1alpha1, kind: Tenant, metadata: {name: acme}, spec: {contact: integrations@acme.example}}
 "#;
 
-fn descriptor(digest: &str, more: &str) -> String {
+pub fn descriptor(digest: &str, more: &str) -> String {
     format!(
         "apiVersion: imaas.dev/v1alpha1\nkind: ServiceDescriptor\nimage: {{digest: \"{digest}\"}}\nconfig: config\n{more}"
     )
 }
 
 /// The cluster, the Git host and a developer's clone.
-struct Scene {
-    lab: Lab,
-    git: GitServer,
+pub struct Scene {
+    pub lab: Lab,
+    pub git: GitServer,
     clone: WorkTree,
     client: Client,
     scratch: tempfile::TempDir,
 }
 
 impl Scene {
-    async fn start() -> Self {
+    pub async fn start() -> Self {
         let progress = Progress::new(|line| println!("{line}"));
         let lab = Lab::start(LabOptions::default(), &progress).await.unwrap();
         let kubeconfig = Kubeconfig::read_from(lab.kubeconfig()).unwrap();
@@ -129,7 +125,7 @@ impl Scene {
         tenants.patch_status("acme", &PatchParams::default(), &status).await.unwrap();
     }
 
-    async fn onboard(&self, credentials: bool) {
+    pub async fn onboard(&self, credentials: bool) {
         let secret = "{apiVersion: v1, kind: Secret, metadata: {name: orders-git, namespace: acme-home}, stringData: {username: ci, password: orders-password}}";
         if credentials {
             self.lab.kubectl().run(&["apply", "-f", "-"], Some(secret)).await.unwrap();
@@ -147,31 +143,31 @@ impl Scene {
         self.services().create(&PostParams::default(), &service).await.unwrap();
     }
 
-    fn services(&self) -> Api<IntegrationService> {
+    pub fn services(&self) -> Api<IntegrationService> {
         Api::namespaced(self.client.clone(), "acme-home")
     }
 
-    fn releases(&self) -> Api<Release> {
+    pub fn releases(&self) -> Api<Release> {
         Api::namespaced(self.client.clone(), "acme-home")
     }
 
-    fn deployments(&self, environment: &str) -> Api<Deployment> {
+    pub fn deployments(&self, environment: &str) -> Api<Deployment> {
         Api::namespaced(self.client.clone(), &format!("acme-{environment}"))
     }
 
-    async fn board(&self) -> api::IntegrationServiceStatus {
+    pub async fn board(&self) -> api::IntegrationServiceStatus {
         self.services().get("orders").await.unwrap().status.unwrap_or_default()
     }
 
     /// Image of the Deployment, without the repository; nothing when there is none.
-    async fn image(&self, environment: &str) -> Option<String> {
+    pub async fn image(&self, environment: &str) -> Option<String> {
         let deployment = self.deployments(environment).get_opt("orders").await.unwrap()?;
         let image = deployment.spec?.template.spec?.containers.remove(0).image?;
         Some(image.rsplit_once('@')?.1.to_owned())
     }
 
     /// Writes files on `branch` and pushes; returns the commit.
-    fn push(&self, branch: &str, files: &[(&str, &str)]) -> String {
+    pub fn push(&self, branch: &str, files: &[(&str, &str)]) -> String {
         self.clone.checkout(branch).unwrap();
         for (path, text) in files {
             self.clone.write(path, text).unwrap();
@@ -182,7 +178,7 @@ impl Scene {
     }
 
     /// Says that every release of `environment` was healthy.
-    async fn healthy(&self, environment: &str) {
+    pub async fn healthy(&self, environment: &str) {
         let condition = json!({
             "type": "Healthy", "status": "True", "reason": "Succeeded", "message": "the test says so",
             "lastTransitionTime": "2026-01-01T00:00:00Z",
@@ -198,14 +194,14 @@ impl Scene {
         }
     }
 
-    async fn limit_history(&self, environment: &str, limit: u16) {
+    pub async fn limit_history(&self, environment: &str, limit: u16) {
         let environments = Api::<api::Environment>::all(self.client.clone());
         let patch = Patch::Merge(json!({ "spec": { "historyLimit": limit } }));
         environments.patch(environment, &PatchParams::default(), &patch).await.unwrap();
     }
 
     /// Names of the releases and of the configurations of an environment.
-    async fn history(&self, environment: &str) -> (BTreeSet<String>, BTreeSet<String>) {
+    pub async fn history(&self, environment: &str) -> (BTreeSet<String>, BTreeSet<String>) {
         let all = kube::api::ListParams::default();
         let ours = kube::api::ListParams::default().labels("app.kubernetes.io/managed-by=imaas-operator");
         let releases = self.releases().list(&all).await.unwrap().into_iter();
@@ -218,7 +214,7 @@ impl Scene {
 
     /// resourceVersion of everything that the operator wrote, and of the Deployments their generation: their status is
     /// another controller's.
-    async fn written(&self) -> BTreeMap<String, String> {
+    pub async fn written(&self) -> BTreeMap<String, String> {
         let all = kube::api::ListParams::default();
         let mut versions = BTreeMap::new();
         for release in self.releases().list(&all).await.unwrap() {
@@ -240,7 +236,7 @@ impl Scene {
     }
 
     /// The stage under test, as a process would run it.
-    async fn operator(&self) -> Operator {
+    pub async fn operator(&self) -> Operator {
         let (platform, watches) = platform(self.client.clone()).await;
         let origins = origins(&self.scratch.path().join("mirrors"));
         let (stop, mut stopped) = watch::channel(false);
@@ -250,21 +246,21 @@ impl Scene {
     }
 
     /// Lets the operator look at the repository at least twice.
-    async fn two_looks(&self) {
+    pub async fn two_looks(&self) {
         self.git.clear_requests();
         until("two looks", async || (self.git.requests().len() >= 3).then_some(())).await;
         tokio::time::sleep(Duration::from_millis(500)).await;
     }
 }
 
-struct Operator {
+pub struct Operator {
     stop: watch::Sender<bool>,
     stage: JoinHandle<()>,
     watches: JoinHandle<()>,
 }
 
 impl Operator {
-    async fn stop(self) {
+    pub async fn stop(self) {
         self.stop.send(true).unwrap();
         self.stage.await.unwrap();
         self.watches.abort();
@@ -309,7 +305,7 @@ fn origins(mirrors: &Path) -> Origins {
 }
 
 /// The first answer that is one, within the patience of a test.
-async fn until<T: Debug>(what: &str, mut probe: impl AsyncFnMut() -> Option<T>) -> T {
+pub async fn until<T: Debug>(what: &str, mut probe: impl AsyncFnMut() -> Option<T>) -> T {
     let end = Instant::now() + PATIENCE;
     loop {
         if let Some(answer) = probe().await {
@@ -320,183 +316,34 @@ async fn until<T: Debug>(what: &str, mut probe: impl AsyncFnMut() -> Option<T>) 
     }
 }
 
-fn reasons(board: &api::IntegrationServiceStatus, environment: &str) -> Vec<String> {
+/// Of what an environment waits for.
+pub fn reasons(board: &api::IntegrationServiceStatus, environment: &str) -> Vec<String> {
     let state = board.environments.iter().find(|state| state.name == environment);
     state.map(|state| state.waiting.iter().map(|w| w.reason.clone()).collect()).unwrap_or_default()
 }
 
-#[tokio::test(flavor = "multi_thread")]
-#[expect(
-    clippy::too_many_lines,
-    reason = "one story on one cluster, whose start takes longer than the story"
-)]
-async fn a_push_becomes_a_deployment_and_nothing_else_is_written() {
-    let scene = Scene::start().await;
-    let operator = scene.operator().await;
-
-    // Without its Secret nothing is read, and that is said; with it, the look comes by itself.
-    scene.onboard(false).await;
-    until("the missing Secret is told", async || {
-        let board = scene.board().await;
-        let ready = board.conditions.iter().find(|c| c.type_ == "Ready")?;
-        (ready.reason == "CredentialsMissing" && ready.message.contains("orders-git")).then_some(())
-    })
-    .await;
-    scene.onboard(true).await;
-    until("dev runs the first image", async || scene.image("dev").await.filter(|i| i == IMAGE_OF_A)).await;
-    let board = until("test waits for dev", async || {
-        let board = scene.board().await;
-        (reasons(&board, "test") == ["NotPromoted"]).then_some(board)
-    })
-    .await;
-    assert_eq!(board.summary.as_deref(), Some("dev=rolling test=waiting"));
-    assert_eq!(scene.image("test").await, None, "nothing passes before dev is healthy");
-
-    // Healthy in dev: the same digest in test.
-    scene.healthy("dev").await;
-    until("test runs what dev ran", async || scene.image("test").await.filter(|i| i == IMAGE_OF_A)).await;
-
-    // A commit that changes no image, no setting and no configuration rolls nothing.
-    scene.two_looks().await;
-    let before = scene.written().await;
-    let docs = scene.push("dev", &[("README.md", "# Orders")]);
-    until("the commit is seen", async || {
-        (scene.board().await.environments[0].commit.as_deref() == Some(&docs)).then_some(())
-    })
-    .await;
-    let mut after = scene.written().await;
-    after.insert("IntegrationService".to_owned(), before["IntegrationService"].clone());
-    assert_eq!(after, before);
-
-    // Settings of one environment alone: a new release of the same image there, nothing elsewhere.
-    let test_before = scene.deployments("test").get("orders").await.unwrap().metadata.generation;
-    let begun = Instant::now();
-    scene
-        .push("dev", &[("imaas.yaml", &descriptor(IMAGE_OF_A, "environments: {dev: {env: {MODE: try}}}\n"))]);
-    until("dev has the setting", async || {
-        let deployment = scene.deployments("dev").get("orders").await.unwrap();
-        let env = deployment.spec?.template.spec?.containers.remove(0).env.unwrap_or_default();
-        env.iter().any(|variable| variable.name == "MODE").then_some(())
-    })
-    .await;
-    println!("push to applied Deployment at an interval of 1 s: {:?}", begun.elapsed());
-    assert!(begun.elapsed() < Duration::from_secs(10));
-    assert_eq!(scene.image("dev").await.as_deref(), Some(IMAGE_OF_A));
-    assert_eq!(scene.deployments("test").get("orders").await.unwrap().metadata.generation, test_before);
-
-    // A restart and more looks write nothing.
-    scene.two_looks().await;
-    let before = scene.written().await;
-    operator.stop().await;
-    let operator = scene.operator().await;
-    scene.two_looks().await;
-    scene.two_looks().await;
-    assert_eq!(scene.written().await, before);
-
-    // A broken descriptor leaves what runs, and says where.
-    scene.push(
-        "dev",
-        &[("imaas.yaml", "apiVersion: imaas.dev/v1alpha1\nkind: ServiceDescriptor\ntyp: api\n")],
-    );
-    let board = until("the broken descriptor is told", async || {
-        let board = scene.board().await;
-        reasons(&board, "dev").contains(&"InvalidDescriptor".to_owned()).then_some(board)
-    })
-    .await;
-    assert!(board.environments[0].waiting[0].message.contains("imaas.yaml:3:1"), "{board:?}");
-    assert_eq!(scene.image("dev").await.as_deref(), Some(IMAGE_OF_A));
-
-    // There and back: the older release is current again, and none is made twice.
-    scene.push("dev", &[("imaas.yaml", &descriptor(IMAGE_OF_A, ""))]);
-    let first = until("the first release is back", async || {
-        let current = scene.board().await.environments[0].current.clone()?;
-        let release = scene.releases().get(&current).await.unwrap();
-        release
-            .spec
-            .template
-            .spec?
-            .containers
-            .remove(0)
-            .env
-            .unwrap_or_default()
-            .iter()
-            .all(|v| v.name != "MODE")
-            .then_some(current)
-    })
-    .await;
-    scene.push("dev", &[("imaas.yaml", &descriptor(IMAGE_OF_B, ""))]);
-    until("dev runs the second image", async || scene.image("dev").await.filter(|i| i == IMAGE_OF_B)).await;
-    scene.push("dev", &[("imaas.yaml", &descriptor(IMAGE_OF_A, ""))]);
-    until("dev is back", async || scene.image("dev").await.filter(|i| i == IMAGE_OF_A)).await;
-    until("the board says so", async || {
-        (scene.board().await.environments[0].current.as_ref() == Some(&first)).then_some(())
-    })
-    .await;
-    let names: Vec<_> = scene
-        .releases()
-        .list(&kube::api::ListParams::default())
-        .await
-        .unwrap()
-        .into_iter()
-        .map(|r| r.name_any())
-        .collect();
-    assert_eq!(names.iter().filter(|name| name.starts_with("orders-dev-")).count(), 3, "{names:?}");
-
-    // Beyond the limit only what is needed stays: what runs, the newest (twice as many while a roll-out is under way, as
-    // it is for ever here), and what was healthy, since test takes its image from it.
-    scene.limit_history("dev", 1).await;
-    let mut newest = Vec::new();
-    for greeting in ["a", "b", "c", "d"] {
-        let before = scene.board().await.environments[0].current.clone();
-        scene.push("dev", &[("config/app.properties", greeting)]);
-        let current = until("dev has the configuration", async || {
-            scene.board().await.environments[0].current.clone().filter(|now| Some(now) != before.as_ref())
-        })
-        .await;
-        newest.push(current);
+impl Scene {
+    /// Leaves nothing behind.
+    pub async fn end(self) {
+        let Self { lab, git, .. } = self;
+        git.stop();
+        lab.stop().await.unwrap();
     }
-    let [_, _, last, current] = &newest[..] else { panic!("four releases") };
-    let kept: BTreeSet<_> = [&first, last, current].into_iter().cloned().collect();
-    until("what is too old is gone", async || (scene.history("dev").await.0 == kept).then_some(())).await;
-    until("so are its configurations", async || (scene.history("dev").await.1.len() == 3).then_some(()))
-        .await;
-    // As after a crash between the two: the release is gone, its configuration is not.
-    scene.releases().delete(last, &kube::api::DeleteParams::default()).await.unwrap();
-    until("nobody refers to it", async || (scene.history("dev").await.1.len() == 2).then_some(())).await;
-    assert_eq!(scene.history("test").await.0.len(), 1);
-    assert_eq!(scene.image("test").await.as_deref(), Some(IMAGE_OF_A));
-    scene.two_looks().await;
-    let before = scene.written().await;
-    scene.two_looks().await;
-    assert_eq!(scene.written().await, before, "and then it is quiet");
 
-    // A Secret that is missing holds a version back; what runs stays, and the Secret alone sets it going.
-    let with_secret = descriptor(IMAGE_OF_A, "secrets: [orders-db]\n");
-    scene.push("dev", &[("imaas.yaml", &with_secret)]);
-    let board = until("the missing Secret is told", async || {
-        let board = scene.board().await;
-        reasons(&board, "dev").contains(&"SecretMissing".to_owned()).then_some(board)
-    })
-    .await;
-    assert_eq!(board.environments[0].current.as_ref(), Some(current), "{board:?}");
-    assert!(board.environments[0].waiting[0].message.contains("orders-db in acme-dev"), "{board:?}");
-    let secret = "{apiVersion: v1, kind: Secret, metadata: {name: orders-db, namespace: acme-dev}, stringData: {PASSWORD: orders-password}}";
-    scene.lab.kubectl().run(&["apply", "-f", "-"], Some(secret)).await.unwrap();
-    until("the version with the Secret is applied", async || {
-        let board = scene.board().await;
-        let state = &board.environments[0];
-        (state.current.as_ref() != Some(current)
-            && !reasons(&board, "dev").contains(&"SecretMissing".to_owned()))
-        .then_some(())
-    })
-    .await;
+    /// Says of every instance in `environment` what a kubelet would say of one that answers.
+    pub async fn instances_are_ready(&self, environment: &str) {
+        let pods = Api::<Pod>::namespaced(self.client.clone(), &format!("acme-{environment}"));
+        let ready =
+            json!({ "type": "Ready", "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z" });
+        let status = Patch::Merge(json!({ "status": { "phase": "Running", "conditions": [ready] } }));
+        for pod in pods.list(&kube::api::ListParams::default()).await.unwrap() {
+            // One that its controller removed meanwhile needs nothing.
+            let _ = pods.patch_status(&pod.name_any(), &PatchParams::default(), &status).await;
+        }
+    }
 
-    // Somebody removes the Deployment: it is back, without a look at Git.
-    scene.deployments("dev").delete("orders", &kube::api::DeleteParams::default()).await.unwrap();
-    until("the Deployment is repaired", async || scene.image("dev").await.filter(|i| i == IMAGE_OF_A)).await;
-
-    operator.stop().await;
-    let Scene { lab, git, .. } = scene;
-    git.stop();
-    lab.stop().await.unwrap();
+    /// As somebody at a terminal.
+    pub async fn kubectl(&self, arguments: &[&str]) {
+        self.lab.kubectl().run(arguments, None).await.unwrap();
+    }
 }

@@ -1,0 +1,235 @@
+//! What the pods of a release count on around them. While pods of several releases may run, what is around them is there
+//! for all of them. Pure.
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::apps::v1::Deployment;
+use kube::ResourceExt;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    api::{Port, Release, WorkloadType},
+    names::RUNNING,
+};
+
+/// So many that differ are kept of one roll-out that never ends: the first, which serves, and the newest.
+const MOST: usize = 8;
+/// Of a pod that does not say how long it may take to end.
+const DEFAULT_GRACE: i64 = 30;
+
+/// What is around the pods of one release.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Footprint {
+    /// Has it a Service?
+    #[serde(rename = "type")]
+    pub type_: WorkloadType,
+    /// Two instances may run at the same time.
+    pub many: bool,
+    /// Open to the namespace.
+    pub ports: Vec<Port>,
+    /// Names of networks that it calls.
+    pub connects: Vec<String>,
+    /// How long it may finish its work when it is told to end.
+    pub grace_seconds: i64,
+}
+
+impl Footprint {
+    /// Of `release`.
+    pub fn of(release: &Release) -> Self {
+        let spec = &release.spec;
+        let grace = spec.template.spec.as_ref().and_then(|pod| pod.termination_grace_period_seconds);
+        Self {
+            type_: spec.type_,
+            many: spec.many,
+            ports: spec.ports.clone(),
+            connects: spec.connects.clone(),
+            grace_seconds: grace.unwrap_or(DEFAULT_GRACE),
+        }
+    }
+}
+
+/// Of all releases of which pods may run in `live` now or soon, in the order in which they came. `before`: the release
+/// that `live` was last given, where that is not `release`. It is written with the Deployment, in the request that
+/// replaces the pods: no crash leaves pods of which nothing is known.
+pub fn running(live: &Deployment, before: Option<&Release>, release: &Release) -> Vec<Footprint> {
+    let own = Footprint::of(release);
+    let mut running = Vec::new();
+    for footprint in written(live).into_iter().chain(before.map(Footprint::of)).chain([own.clone()]) {
+        if !running.contains(&footprint) {
+            running.push(footprint);
+        }
+    }
+    // Never the own one, which may stand anywhere on the way back.
+    while running.len() > MOST {
+        running.remove(if running[1] == own { 2 } else { 1 });
+    }
+    running
+}
+
+/// How much longer pods of one of several releases may be at work that were told to end at `since`, which counts whole
+/// seconds.
+pub fn ending(running: &[Footprint], since: Option<Timestamp>, now: Timestamp) -> Option<Duration> {
+    if running.len() < 2 {
+        return None;
+    }
+    let grace = running.iter().map(|one| one.grace_seconds).max()?;
+    let end = since?.checked_add(SignedDuration::from_secs(grace + 1)).ok()?;
+    Duration::try_from(end.duration_since(now)).ok().filter(|left| !left.is_zero())
+}
+
+fn written(live: &Deployment) -> Vec<Footprint> {
+    let text = live.annotations().get(RUNNING);
+    text.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::{
+        api::environment::Network,
+        names::RELEASE,
+        release::desired::{Children, Target, desired},
+    };
+
+    /// Release `orders-dev-<name>`.
+    fn release(name: &str, settings: &str) -> Release {
+        serde_saphyr::from_str(&format!(
+            "
+            apiVersion: imaas.dev/v1alpha1
+            kind: Release
+            metadata: {{name: orders-dev-{name}, namespace: acme-home}}
+            spec:
+              {{service: orders, environment: dev, commit: c, buildId: b, image: i, digest: d, runtime: camel,
+               cause: Commit, strategy: rolling, replicas: 2, template: {{}}, {settings}}}
+            "
+        ))
+        .unwrap()
+    }
+
+    fn port(name: &str, number: u16) -> Release {
+        release(name, &format!("type: api, many: true, ports: [{{name: http, port: {number}}}]"))
+    }
+
+    fn networks() -> Vec<Network> {
+        serde_saphyr::from_str("[{name: erp, cidrs: [10.20.0.0/16]}, {name: crm, cidrs: [10.30.0.0/16]}]")
+            .unwrap()
+    }
+
+    fn children(release: &Release, running: &[Footprint]) -> Children {
+        desired(&Target { tenant: "acme", release, config: None, networks: &networks() }, running)
+    }
+
+    /// The Deployment after `releases`, none of which came to be all that runs.
+    fn after(releases: &[&Release]) -> Deployment {
+        let mut live = Deployment::default();
+        for release in releases {
+            let before = releases.iter().find(|r| Some(&r.name_any()) == live.annotations().get(RELEASE));
+            let running = running(&live, before.copied(), release);
+            live = children(release, &running).deployment;
+        }
+        live
+    }
+
+    fn ports(live: &Deployment, before: Option<&Release>, release: &Release) -> Vec<u16> {
+        running(live, before, release).iter().flat_map(|one| &one.ports).map(|port| port.port).collect()
+    }
+
+    /// Ports and blocks that the policy opens.
+    fn opened(children: &Children) -> (Vec<String>, Vec<String>) {
+        let spec = children.network_policies[0].spec.clone().unwrap();
+        let ports = spec.ingress.into_iter().flatten().flat_map(|rule| rule.ports.unwrap_or_default());
+        let peers = spec.egress.into_iter().flatten().flat_map(|rule| rule.to.unwrap_or_default());
+        (
+            ports.map(|port| serde_json::to_string(&port.port).unwrap()).collect(),
+            peers.filter_map(|peer| Some(peer.ip_block?.cidr)).collect(),
+        )
+    }
+
+    #[test]
+    fn what_pods_of_an_earlier_release_count_on_stays_as_long_as_they_may_run() {
+        let api = release("a", "type: api, many: true, ports: [{name: http, port: 8080}], connects: [erp]");
+        let worker = release("b", "type: worker, many: false, connects: [crm]");
+        let both = children(&worker, &[Footprint::of(&api), Footprint::of(&worker)]);
+        assert_eq!(
+            opened(&both),
+            (vec!["8080".to_owned()], vec!["10.20.0.0/16".into(), "10.30.0.0/16".into()])
+        );
+        assert!(both.service.is_some() && both.disruption_budget.is_some());
+        let alone = children(&worker, &[Footprint::of(&worker)]);
+        assert_eq!(opened(&alone), (vec![], vec!["10.30.0.0/16".to_owned()]));
+        assert!(alone.service.is_none() && alone.disruption_budget.is_none());
+        assert_eq!(alone.deployment.annotations().get(RUNNING), None);
+    }
+
+    #[test]
+    fn it_is_known_over_several_releases_and_on_the_way_back() {
+        let [a, b, c] = [port("a", 1), port("b", 2), port("c", 3)];
+        assert_eq!(ports(&after(&[&a]), None, &a), [1]);
+        assert_eq!(ports(&after(&[&a]), Some(&a), &b), [1, 2]);
+        let live = after(&[&a, &b]);
+        assert_eq!(ports(&live, None, &b), [1, 2], "the next pass over the same release");
+        assert_eq!(ports(&live, Some(&b), &c), [1, 2, 3]);
+        let back = after(&[&a, &b, &a]);
+        assert_eq!(
+            ports(&back, None, &a),
+            [1, 2],
+            "what serves keeps its place, and so the names of its ports"
+        );
+    }
+
+    #[test]
+    fn a_release_with_the_same_around_it_changes_nothing_there() {
+        let [a, b] = [port("a", 1), port("b", 1)];
+        let running = running(&after(&[&a]), Some(&a), &b);
+        assert_eq!(running, [Footprint::of(&b)]);
+        let strip = |mut children: Children| {
+            children.deployment.metadata.annotations = None;
+            children
+        };
+        assert_eq!(strip(children(&b, &running)), strip(children(&a, &[Footprint::of(&a)])));
+    }
+
+    #[test]
+    fn releases_without_end_keep_the_first_and_the_newest() {
+        let releases: Vec<_> = (1..=20).map(|number| port(&number.to_string(), number)).collect();
+        let live = after(&releases.iter().collect::<Vec<_>>());
+        assert_eq!(ports(&live, None, &releases[19]), [1, 14, 15, 16, 17, 18, 19, 20]);
+        assert_eq!(ports(&live, None, &releases[13]), [1, 14, 15, 16, 17, 18, 19, 20], "it is there");
+        assert_eq!(ports(&live, None, &releases[2]), [1, 15, 16, 17, 18, 19, 20, 3]);
+    }
+
+    #[test]
+    fn a_single_instance_meets_none_of_another_release() {
+        let single = release("a", "type: worker, many: false");
+        let many = release("b", "type: worker, many: true");
+        let strategy = |running: &[Footprint]| {
+            children(&many, running).deployment.spec.unwrap().strategy.unwrap().type_.unwrap()
+        };
+        assert_eq!(strategy(&[Footprint::of(&single), Footprint::of(&many)]), "Recreate");
+        assert_eq!(strategy(&[Footprint::of(&many)]), "RollingUpdate");
+    }
+
+    #[test]
+    fn what_cannot_be_read_counts_for_nothing() {
+        let mut live = after(&[&port("a", 1)]);
+        live.metadata.annotations = Some(BTreeMap::from([(RUNNING.to_owned(), "[{".to_owned())]));
+        assert_eq!(ports(&live, None, &port("b", 2)), [2]);
+    }
+
+    #[test]
+    fn a_pod_that_was_told_to_end_has_its_time() {
+        let mut one = Footprint::of(&port("a", 1));
+        one.grace_seconds = 90;
+        let running = [Footprint::of(&port("b", 2)), one];
+        let at = |second: i64| Timestamp::from_second(second).unwrap();
+        assert_eq!(ending(&running, Some(at(1000)), at(1000)), Some(Duration::from_secs(91)));
+        assert_eq!(ending(&running, Some(at(1000)), at(1090)), Some(Duration::from_secs(1)));
+        assert_eq!(ending(&running, Some(at(1000)), at(1091)), None);
+        assert_eq!(ending(&running, Some(at(1000)), at(5000)), None);
+        assert_eq!(ending(&running[1..], Some(at(1000)), at(1000)), None, "nobody is waited for");
+    }
+}

@@ -1,0 +1,160 @@
+//! IO: which release an environment is to run: the one that Git asks for, made if there is none, or the one that runs.
+
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::{ConfigMap, Secret};
+use kube::ResourceExt;
+
+use super::{Problem, pass::Work, promote::Target, status::Stage, validate::ValidEnvironment, wave};
+use crate::{
+    api::{Cause, Release, environment::Network},
+    cluster::ApplyError,
+    conditions::Reason,
+    release::{self, Rendered},
+};
+
+/// What is to run in one environment.
+pub(super) struct Choice {
+    /// Made of what Git asks for.
+    pub target: Option<String>,
+    pub release: Option<Arc<Release>>,
+    pub config: Option<ConfigMap>,
+    pub problems: Vec<Problem>,
+}
+
+impl Work<'_> {
+    /// The release that `asked` is, made if there is none. Where it cannot be made, what runs stays.
+    pub(super) async fn made(
+        &mut self,
+        environment: &ValidEnvironment,
+        asked: &Target,
+        (networks, earlier): (&[Network], &[Stage]),
+    ) -> Choice {
+        let Rendered { mut release, config_map } = match self.rendered(environment, asked, networks) {
+            Ok(rendered) => rendered,
+            Err(problem) => return self.kept(environment, vec![problem]),
+        };
+        let name = release.name_any();
+        let current = self.current(environment);
+        // What runs has had its turn and found its Secrets: a pass over it asks for nothing.
+        if current.as_ref().is_none_or(|current| current.name_any() != name) {
+            if current.is_some_and(|current| wave::is_of_runtime(&release.spec, &current.spec)) {
+                release.spec.cause = Cause::Runtime;
+            }
+            if let Some(problem) = wave::awaited(environment, &release.spec, earlier, &self.history) {
+                return self.kept(environment, vec![problem]);
+            }
+            if let Err(problem) = self.secrets(environment, asked).await {
+                return self.kept(environment, vec![problem]);
+            }
+        }
+        let release = match self.known(&name) {
+            Some(known) => known,
+            None => match self.platform.cluster.apply(release.clone()).await {
+                Ok(_) => Arc::new(release),
+                Err(error) => {
+                    let problem = self.failed(error);
+                    return self.kept(environment, vec![problem]);
+                }
+            },
+        };
+        self.history.add(&release);
+        self.remember(&release);
+        Choice { target: Some(name), release: Some(release), config: config_map, problems: vec![] }
+    }
+
+    /// Pods that name a Secret which is not there would not start, and not say so here.
+    async fn secrets(&mut self, environment: &ValidEnvironment, asked: &Target) -> Result<(), Problem> {
+        let namespace = &environment.namespace;
+        for name in &asked.resolved.settings.secrets {
+            match self.platform.cluster.has::<Secret>(namespace, name).await {
+                Ok(true) => {}
+                Ok(false) => {
+                    self.awaits_unwatched = true;
+                    let message = format!(
+                        "there is no Secret {name} in {namespace}, which `secrets` names: create it; what runs stays until then"
+                    );
+                    return Err(Problem::new(Reason::SecretMissing, message));
+                }
+                Err(error) => return Err(self.failed(error)),
+            }
+        }
+        Ok(())
+    }
+
+    fn rendered(
+        &self,
+        environment: &ValidEnvironment,
+        asked: &Target,
+        networks: &[Network],
+    ) -> Result<Rendered, Problem> {
+        let service = self.service;
+        let runtime = self.platform.runtimes.named(&service.runtime).ok_or_else(|| {
+            let message = format!(
+                "there is no IntegrationRuntime {:?}: correct `runtime` of the service",
+                service.runtime
+            );
+            Problem::new(Reason::RuntimeMissing, message)
+        })?;
+        let repository = format!("{}/{}", self.platform.settings.registry_host, service.repository());
+        let input = release::Input {
+            tenant: &service.tenant,
+            service: &service.name,
+            environment: &environment.name,
+            settings: &asked.resolved.settings,
+            runtime: &runtime,
+            networks,
+            image_repository: &repository,
+            digest: &asked.digest,
+            config: asked.resolved.config.as_ref(),
+            commit: &asked.resolved.commit,
+            build_id: &asked.resolved.build_id,
+            cause: wave::cause(environment),
+        };
+        release::render(&input).map_err(|error| Problem::new(error.reason(), error.to_string()))
+    }
+
+    /// What runs already.
+    pub(super) fn kept(&mut self, environment: &ValidEnvironment, problems: Vec<Problem>) -> Choice {
+        let release = self.current(environment);
+        if let Some(release) = &release {
+            self.remember(release);
+        }
+        Choice { target: None, release, config: None, problems }
+    }
+
+    /// What runs: as we last applied it; after a start, as the Deployment says, which a crash may have left ahead of the
+    /// status.
+    pub(super) fn current(&self, environment: &ValidEnvironment) -> Option<Arc<Release>> {
+        let applied = self.last.applied.get(&environment.name).cloned();
+        let told = self.state_before(environment).and_then(|state| state.current.clone());
+        let of_here = |release: &Arc<Release>| release.spec.environment == environment.name;
+        let mut names = applied.into_iter().chain(self.live(environment)).chain(told);
+        names.find_map(|name| self.known(&name).filter(of_here))
+    }
+
+    fn known(&self, name: &str) -> Option<Arc<Release>> {
+        let mut known = self.stored.iter().chain(&self.last.releases);
+        known.find(|release| release.name_any() == name).cloned()
+    }
+
+    fn remember(&mut self, release: &Arc<Release>) {
+        if !self.last.releases.iter().any(|known| known.name_any() == release.name_any()) {
+            self.last.releases.push(release.clone());
+        }
+    }
+
+    pub(super) fn networks(&self, environment: &ValidEnvironment) -> Vec<Network> {
+        self.platform
+            .environments
+            .named(&environment.name)
+            .map(|e| e.spec.networks.clone())
+            .unwrap_or_default()
+    }
+
+    pub(super) fn failed(&mut self, error: ApplyError) -> Problem {
+        let problem = Problem::new(error.reason(), error.to_string());
+        self.errors.push(error);
+        problem
+    }
+}

@@ -1,0 +1,261 @@
+//! IO: one pass over one service's environments, each after those that it promotes from: what is made, applied, seen
+//! and forgotten.
+
+use std::{sync::Arc, time::Duration};
+
+use k8s_openapi::api::{apps::v1::Deployment, core::v1::ConfigMap};
+use kube::ResourceExt;
+
+use super::{
+    Problem,
+    choice::Choice,
+    history::{History, Needs},
+    poll::{Key, Poller},
+    promote::{self, Wanted},
+    prune::prune,
+    reconcile::Context,
+    resolve::Snapshot,
+    status::{Observation, Pass, Running, Stage},
+    validate::{ValidEnvironment, ValidService},
+    written::Last,
+};
+use crate::{
+    api::{
+        IntegrationService, IntegrationServiceStatus, Release, ReleaseStatus,
+        integration_service::EnvironmentState,
+    },
+    cluster::ApplyError,
+    conditions::{Claim, HEALTHY, Reason, merge},
+    names::{RECONCILE_REQUESTED, RELEASE},
+    platform::Platform,
+    release::{self, Observed, Phase},
+};
+
+/// One pass under way.
+pub(super) struct Work<'a> {
+    pub platform: &'a Platform,
+    pub poller: &'a Poller,
+    pub service: &'a ValidService,
+    pub before: Option<&'a IntegrationServiceStatus>,
+    pub last: &'a mut Last,
+    pub stored: Vec<Arc<Release>>,
+    pub history: History,
+    pub errors: Vec<ApplyError>,
+    /// No watch will tell when it is there.
+    pub awaits_unwatched: bool,
+    /// No watch will tell when pods that were told to end have ended.
+    pub again: Option<Duration>,
+}
+
+impl<'a> Work<'a> {
+    /// `before`: the status as it was told last.
+    pub(super) fn new(
+        ctx: &'a Context,
+        service: &'a ValidService,
+        before: Option<&'a IntegrationServiceStatus>,
+        last: &'a mut Last,
+    ) -> Self {
+        let mut stored = ctx.platform.releases.all_in(&service.home());
+        stored.retain(|release| release.spec.service == service.name);
+        let mut history = History::of(stored.iter().map(AsRef::as_ref));
+        for release in &last.releases {
+            history.add(release);
+        }
+        for name in &last.healthy {
+            history.became_healthy(name);
+        }
+        let mut work = Self {
+            platform: &ctx.platform,
+            poller: &ctx.poller,
+            service,
+            before,
+            last,
+            stored,
+            history,
+            errors: Vec::new(),
+            awaits_unwatched: false,
+            again: None,
+        };
+        for environment in &service.environments {
+            if let Some(current) = work.current(environment) {
+                work.history.runs(&current.name_any());
+            }
+        }
+        work
+    }
+
+    /// All environments, each after those that it promotes from.
+    pub(super) async fn pass(&mut self, key: &Key, object: &IntegrationService) -> Pass {
+        let snapshot = if self.service.orphaned.is_some() {
+            self.poller.forget(key);
+            None
+        } else {
+            let looked_before =
+                self.before.is_some_and(|s| s.environments.iter().any(|e| e.commit.is_some()));
+            let requested = object.annotations().get(RECONCILE_REQUESTED);
+            self.poller.watch(key, self.service, requested, looked_before);
+            self.poller.snapshot(key)
+        };
+        let mut stages = Vec::with_capacity(self.service.environments.len());
+        for environment in &self.service.environments {
+            let stage = Box::pin(self.stage(environment, &stages, snapshot.as_deref())).await;
+            stages.push(stage);
+        }
+        self.forget_the_old(&stages).await;
+        let running =
+            stages.iter().filter_map(|stage| stage.running.as_ref().map(|running| &running.release));
+        let named: Vec<_> = running.chain(stages.iter().filter_map(|stage| stage.target.as_ref())).collect();
+        self.last.releases.retain(|release| named.contains(&&release.name_any()));
+        self.last.healthy.retain(|name| named.contains(&name));
+        let failure = snapshot.and_then(|snapshot| snapshot.failure.clone());
+        Pass { stages, failure, orphaned: self.service.orphaned.clone() }
+    }
+
+    /// Keeps the history within its limits, once it is known what every environment needs of it.
+    async fn forget_the_old(&mut self, stages: &[Stage]) {
+        let needs = |stage: &Stage| {
+            let environment = self.platform.environments.named(&stage.environment.name);
+            let limit = environment.and_then(|environment| environment.spec.history_limit);
+            let mut needs = Needs::of(stage, self.state_before(&stage.environment), limit)?;
+            needs.names.extend(self.live(&stage.environment));
+            Some(needs)
+        };
+        let Some(needs) = stages.iter().map(needs).collect::<Option<Vec<_>>>() else { return };
+        let known: Vec<_> = self.stored.iter().chain(&self.last.releases).cloned().collect();
+        let outcome = prune(&self.platform.cluster, self.service, (&self.history, &known), &needs).await;
+        self.errors.extend(outcome.err());
+    }
+
+    pub(super) fn state_before(&self, environment: &ValidEnvironment) -> Option<&'a EnvironmentState> {
+        self.before?.environments.iter().find(|state| state.name == environment.name)
+    }
+
+    /// The release that the Deployment says it runs.
+    pub(super) fn live(&self, environment: &ValidEnvironment) -> Option<String> {
+        let deployment = self.platform.cluster.deployment(&environment.namespace, &self.service.name)?;
+        deployment.annotations().get(RELEASE).cloned()
+    }
+
+    async fn stage(
+        &mut self,
+        environment: &ValidEnvironment,
+        earlier: &[Stage],
+        snapshot: Option<&Snapshot>,
+    ) -> Stage {
+        let before = self.state_before(environment);
+        let wanted =
+            promote::wanted(self.service, environment, snapshot, (&self.history, &self.last.settled));
+        let networks = self.networks(environment);
+        let Choice { target, release, config, mut problems } = match &wanted {
+            Wanted::Target(asked) => self.made(environment, asked, (&networks, earlier)).await,
+            Wanted::Unknown | Wanted::Nothing { .. } => self.kept(environment, vec![]),
+        };
+        let (mut observed, mut running) = (None, self.current(environment));
+        if let Some(release) = release {
+            let rollout = release::Target {
+                tenant: &self.service.tenant,
+                release: &release,
+                config: config.as_ref(),
+                networks: &networks,
+            };
+            match self.rolled_out(environment, &rollout).await {
+                Ok(seen) => (observed, running) = (Some(seen), Some(release)),
+                Err(problem) => problems.push(problem),
+            }
+        }
+        let running = running.as_deref().map(Running::of).or_else(|| lost(before));
+        if let (Wanted::Target(asked), Some(target)) = (&wanted, &target)
+            && self.history.is_healthy(target)
+            && let Some(snapshot) = snapshot
+        {
+            self.last.settled.add(self.service, &environment.name, &asked.resolved.commit, snapshot);
+        }
+        Stage { environment: environment.clone(), wanted, target, running, observed, problems }
+    }
+
+    /// Applies what runs a release. It runs from then on, and what ran before until then.
+    async fn rolled_out(
+        &mut self,
+        environment: &ValidEnvironment,
+        target: &release::Target<'_>,
+    ) -> Result<Observation, Problem> {
+        self.configured(target).await?;
+        let cluster = &self.platform.cluster;
+        let now = (self.platform.now)();
+        let (seen, again) =
+            release::roll_out(cluster, target, now).await.map_err(|error| self.failed(error))?;
+        self.again = self.again.into_iter().chain(again).min();
+        self.last.applied.insert(environment.name.clone(), target.release.name_any());
+        Ok(self.seen(environment, target.release, seen).await)
+    }
+
+    /// Pods without their configuration would not start. What of it is not known from Git must be in the cluster.
+    async fn configured(&mut self, target: &release::Target<'_>) -> Result<(), Problem> {
+        let (Some(config), None) = (&target.release.spec.config, target.config) else { return Ok(()) };
+        let (cluster, namespace) = (&self.platform.cluster, target.namespace());
+        // The watch may not show yet what was written a moment ago.
+        if cluster.shows::<ConfigMap>(Some(&namespace), &config.name)
+            || cluster.has::<ConfigMap>(&namespace, &config.name).await.map_err(|error| self.failed(error))?
+        {
+            return Ok(());
+        }
+        self.awaits_unwatched = true;
+        let message = format!(
+            "the ConfigMap {} in {namespace}, which what runs there needs, is gone: restore it, or clear what the newer version waits for",
+            config.name
+        );
+        Err(Problem::new(Reason::ConfigMissing, message))
+    }
+
+    /// Tells a release's first health on itself, once and for ever.
+    async fn seen(
+        &mut self,
+        environment: &ValidEnvironment,
+        release: &Release,
+        seen: Observed,
+    ) -> Observation {
+        let name = release.name_any();
+        if seen.phase == Phase::Healthy && !self.history.is_healthy(&name) {
+            match self.platform.cluster.write_status(release, &self.healthy(release)).await {
+                Ok(()) => {
+                    tracing::info!(release = %name, tenant = self.service.tenant, "healthy");
+                    self.history.became_healthy(&name);
+                    self.last.healthy.push(name);
+                }
+                Err(error) => self.errors.push(error),
+            }
+        }
+        let deployment = self.platform.cluster.deployment(&environment.namespace, &self.service.name);
+        observation(seen, deployment.as_deref())
+    }
+
+    fn healthy(&self, release: &Release) -> ReleaseStatus {
+        let old = release.status.as_ref().map_or(&[][..], |status| &status.conditions);
+        let message = "all instances were ready".to_owned();
+        let claim = Claim { type_: HEALTHY, status: true, reason: Reason::Succeeded, message };
+        let generation = release.metadata.generation.unwrap_or(1);
+        ReleaseStatus { conditions: merge(old, &[claim], generation, (self.platform.now)()) }
+    }
+}
+
+/// What the board told of a release that is stored no more.
+fn lost(before: Option<&EnvironmentState>) -> Option<Running> {
+    let state = before?;
+    let digest = state.digest.clone().unwrap_or_default();
+    Some(Running { release: state.current.clone()?, digest, runtime_revision: None })
+}
+
+fn observation(seen: Observed, deployment: Option<&Deployment>) -> Observation {
+    let Observed { ready, desired, updated: _, phase } = seen;
+    let (well, problem) = match phase {
+        Phase::Healthy | Phase::Stopped => (true, None),
+        Phase::RollingOut => (
+            false,
+            Some(Problem::new(Reason::RollingOut, format!("{ready} of {desired} new instances are ready"))),
+        ),
+        Phase::Blocked { reason, message } => (false, Some(Problem::new(reason, message))),
+        Phase::Failed { message } => (false, Some(Problem::new(Reason::Unhealthy, message))),
+    };
+    let all = deployment.and_then(|deployment| deployment.status.as_ref()?.ready_replicas);
+    Observation { ready: all.unwrap_or(ready), desired, well, problems: problem.into_iter().collect() }
+}

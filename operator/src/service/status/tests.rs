@@ -1,0 +1,297 @@
+//! The board after one pass and the next.
+
+use super::*;
+use crate::{
+    conditions::{READY, RECONCILING, STALLED, is_true},
+    service::{promote::Target, resolve::Resolved},
+};
+
+const DIGEST: &str = "sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+
+fn environment(name: &str) -> ValidEnvironment {
+    ValidEnvironment {
+        name: name.to_owned(),
+        namespace: format!("acme-{name}"),
+        branch: name.to_owned(),
+        promotes_from: None,
+    }
+}
+
+fn asked(commit: char) -> Wanted {
+    let resolved = Resolved {
+        commit: commit.to_string().repeat(40),
+        build_id: "A".to_owned(),
+        settings: crate::api::DescriptorSpec::default(),
+        config: None,
+    };
+    Wanted::Target(Box::new(Target { resolved, digest: DIGEST.to_owned() }))
+}
+
+fn nothing(commit: Option<char>, reason: Reason) -> Wanted {
+    let commit = commit.map(|letter| letter.to_string().repeat(40));
+    Wanted::Nothing { commit, build_id: None, waiting: vec![Problem::new(reason, "as it says")] }
+}
+
+fn seen(problem: Option<Reason>) -> Observation {
+    let ready = if problem.is_some() { 1 } else { 2 };
+    let problems = problem.map(|reason| Problem::new(reason, "1 of 2 new instances are ready"));
+    Observation { ready, desired: 2, well: problem.is_none(), problems: problems.into_iter().collect() }
+}
+
+/// `name` is asked to run `wanted`, and runs `release` as `observed`.
+fn stage(name: &str, wanted: Wanted, release: Option<&str>, observed: Option<Observation>) -> Stage {
+    let target = if matches!(wanted, Wanted::Target(_)) { release.map(ToOwned::to_owned) } else { None };
+    let running = release.map(|release| Running {
+        release: release.to_owned(),
+        digest: DIGEST.to_owned(),
+        runtime_revision: None,
+    });
+    Stage { environment: environment(name), wanted, target, running, observed, problems: vec![] }
+}
+
+fn well(name: &str, release: &str) -> Stage {
+    stage(name, asked('1'), Some(release), Some(seen(None)))
+}
+
+/// dev is well, test on its way, prod waits.
+fn under_way() -> Vec<Stage> {
+    let test = stage("test", asked('2'), Some("orders-test-2"), Some(seen(Some(Reason::RollingOut))));
+    let waits = nothing(Some('2'), Reason::NotPromoted);
+    vec![well("dev", "orders-dev-1"), test, stage("prod", waits, Some("orders-prod-0"), Some(seen(None)))]
+}
+
+fn passed(before: Option<&IntegrationServiceStatus>, stages: Vec<Stage>) -> IntegrationServiceStatus {
+    told(before, &Pass { stages, failure: None, orphaned: None })
+}
+
+fn told(before: Option<&IntegrationServiceStatus>, pass: &Pass) -> IntegrationServiceStatus {
+    status(before, 1, Ok(pass), "2026-01-01T00:00:00Z".parse().unwrap())
+}
+
+fn ready(status: &IntegrationServiceStatus) -> (bool, String) {
+    let condition = status.conditions.iter().find(|condition| condition.type_ == READY).unwrap();
+    (condition.status == "True", condition.reason.clone())
+}
+
+#[test]
+fn a_second_pass_says_the_same() {
+    let first = passed(None, under_way());
+    let pass = Pass { stages: under_way(), failure: None, orphaned: None };
+    assert_eq!(status(Some(&first), 1, Ok(&pass), "2026-06-01T00:00:00Z".parse().unwrap()), first);
+}
+
+#[test]
+fn the_board_tells_each_environment_in_a_word() {
+    let failing = stage("dr", asked('2'), Some("orders-dr-2"), Some(seen(Some(Reason::Unhealthy))));
+    let status = passed(None, under_way().into_iter().chain([failing]).collect());
+    assert_eq!(status.summary.as_deref(), Some("dev=ok test=rolling prod=waiting dr=failed"));
+    assert_eq!(ready(&status), (false, "Unhealthy".to_owned()), "what needs a person comes first");
+    assert!(is_true(&status.conditions, STALLED));
+    let [dev, test, prod, _] = &status.environments[..] else { panic!("four environments") };
+    assert_eq!((dev.candidate.as_deref(), dev.last_good.as_deref()), (None, Some("orders-dev-1")));
+    assert_eq!((test.candidate.as_deref(), test.last_good.as_deref()), (Some("orders-test-2"), None));
+    assert_eq!(
+        (prod.current.as_deref(), prod.last_good.as_deref()),
+        (Some("orders-prod-0"), Some("orders-prod-0"))
+    );
+    assert_eq!((prod.candidate.as_deref(), prod.waiting[0].reason.as_str()), (None, "NotPromoted"));
+}
+
+fn message(status: &IntegrationServiceStatus) -> &str {
+    &status.conditions.iter().find(|condition| condition.type_ == READY).unwrap().message
+}
+
+fn says(name: &str, reason: Reason, message: &str) -> Stage {
+    let waiting = vec![Problem::new(reason, message)];
+    stage(name, Wanted::Nothing { commit: Some("2".repeat(40)), build_id: None, waiting }, None, None)
+}
+
+#[test]
+fn the_first_thing_to_do_is_told_and_not_what_follows_from_it() {
+    let image = format!(
+        "image acme/orders:{} is not in the registry yet: let CI push it under the commit's hash, or commit its digest",
+        "4f2a".repeat(10)
+    );
+    let status = passed(
+        None,
+        vec![
+            says("dev", Reason::ImageMissing, &image),
+            says("test", Reason::NotPromoted, "images come here from dev"),
+            says("prod", Reason::NotPromoted, "images come here from test"),
+        ],
+    );
+    assert_eq!(
+        message(&status),
+        "dev: image acme/orders:4f2a4f2a4f2a… is not in the registry yet: let CI push it under the commit's hash, or commit its digest (+2 more)"
+    );
+    assert_eq!(status.environments[0].waiting[0].message, image, "the board has all of it");
+    assert_eq!(status.environments[2].waiting[0].message, "images come here from test");
+}
+
+#[test]
+fn no_message_is_longer_than_two_lines() {
+    let long = "röter ".repeat(60);
+    for (stages, ends) in [
+        (vec![says("dev", Reason::ImageMissing, &long)], "röter…"),
+        (
+            vec![says("dev", Reason::ImageMissing, &long), says("test", Reason::NotPromoted, "x")],
+            "… (+1 more)",
+        ),
+        (vec![says("dev", Reason::ImageMissing, &"x".repeat(400))], "xxx…"),
+    ] {
+        let status = passed(None, stages);
+        assert!(message(&status).ends_with(ends), "{}", message(&status));
+        assert!(message(&status).chars().count() <= LONGEST_TOLD, "{}", message(&status));
+    }
+}
+
+#[test]
+fn a_failing_version_comes_before_what_merely_waits_and_counts_once() {
+    let mut dev = stage(
+        "dev",
+        nothing(Some('2'), Reason::NotPromoted),
+        Some("orders-dev-1"),
+        Some(seen(Some(Reason::Unhealthy))),
+    );
+    dev.problems.push(Problem::new(Reason::ApplyFailed, "refused"));
+    let status = passed(None, vec![dev]);
+    assert_eq!(ready(&status), (false, "Unhealthy".to_owned()));
+    assert_eq!(message(&status), "dev: 1 of 2 new instances are ready");
+    assert_eq!(status.environments[0].waiting.len(), 3);
+}
+
+#[test]
+fn what_nobody_merged_yet_is_not_awaited() {
+    let status = passed(
+        None,
+        vec![
+            stage("dev", asked('2'), Some("orders-dev-2"), Some(seen(None))),
+            well("test", "orders-test-1"),
+            well("prod", "orders-prod-1"),
+        ],
+    );
+    assert_eq!(ready(&status), (true, "Succeeded".to_owned()), "Git asks for the older version there");
+    assert_eq!(message(&status), "healthy in dev, test, prod");
+    assert!(!is_true(&status.conditions, RECONCILING) && !is_true(&status.conditions, STALLED));
+    assert!(status.environments.iter().all(|state| state.waiting.is_empty() && state.candidate.is_none()));
+}
+
+#[test]
+fn a_missing_secret_leaves_what_runs_and_stays_told_over_a_restart() {
+    let mut waiting = stage("dev", asked('2'), Some("orders-dev-1"), Some(seen(None)));
+    waiting.target = None;
+    waiting.problems.push(Problem::new(Reason::SecretMissing, "there is no Secret orders-db in acme-dev"));
+    let before = passed(Some(&passed(None, vec![well("dev", "orders-dev-1")])), vec![waiting]);
+    let dev = &before.environments[0];
+    assert_eq!((dev.candidate.as_deref(), dev.current.as_deref()), (None, Some("orders-dev-1")));
+    assert_eq!(
+        (before.summary.as_deref(), ready(&before)),
+        (Some("dev=waiting"), (false, "SecretMissing".to_owned()))
+    );
+    let unread = stage("dev", Wanted::Unknown, Some("orders-dev-1"), Some(seen(None)));
+    assert_eq!(passed(Some(&before), vec![unread]), before);
+}
+
+#[test]
+fn a_branch_that_was_never_there_is_no_alarm() {
+    let only_dev =
+        vec![well("dev", "orders-dev-1"), stage("prod", nothing(None, Reason::BranchMissing), None, None)];
+    let status = passed(None, only_dev);
+    assert_eq!((ready(&status).0, status.summary.as_deref()), (true, Some("dev=ok prod=waiting")));
+    let none = passed(None, vec![stage("dev", nothing(None, Reason::BranchMissing), None, None)]);
+    assert_eq!(ready(&none), (false, "BranchMissing".to_owned()));
+    assert!(is_true(&none.conditions, RECONCILING), "somebody may push it any moment");
+}
+
+#[test]
+fn a_branch_that_is_gone_leaves_what_runs_and_is_an_alarm() {
+    let before = passed(None, vec![well("prod", "orders-prod-1")]);
+    let gone = stage("prod", nothing(None, Reason::BranchMissing), Some("orders-prod-1"), Some(seen(None)));
+    let after = passed(Some(&before), vec![gone]);
+    assert_eq!(ready(&after), (false, "BranchMissing".to_owned()));
+    assert_eq!(after.environments[0].commit, before.environments[0].commit);
+    assert_eq!(after.environments[0].current.as_deref(), Some("orders-prod-1"));
+}
+
+#[test]
+fn an_invalid_descriptor_leaves_the_running_version_and_says_so() {
+    let before = passed(None, vec![well("dev", "orders-dev-1")]);
+    let broken =
+        stage("dev", nothing(Some('2'), Reason::InvalidDescriptor), Some("orders-dev-1"), Some(seen(None)));
+    let after = passed(Some(&before), vec![broken]);
+    let dev = &after.environments[0];
+    assert_eq!(
+        (dev.current.as_deref(), dev.last_good.as_deref()),
+        (Some("orders-dev-1"), Some("orders-dev-1"))
+    );
+    assert_eq!((dev.commit.clone(), dev.ready), (Some("2".repeat(40)), 2));
+    assert_eq!(ready(&after), (false, "InvalidDescriptor".to_owned()));
+}
+
+#[test]
+fn going_back_makes_the_older_release_current_again() {
+    let on = |release: &str, observed| vec![stage("dev", asked('1'), Some(release), Some(observed))];
+    let a = passed(None, on("orders-dev-a", seen(None)));
+    let b = passed(Some(&a), on("orders-dev-b", seen(None)));
+    let back = passed(Some(&b), on("orders-dev-a", seen(Some(Reason::RollingOut))));
+    let dev = &back.environments[0];
+    assert_eq!(dev.candidate.as_deref(), Some("orders-dev-a"));
+    assert_eq!(
+        (dev.current.as_deref(), dev.last_good.as_deref()),
+        (Some("orders-dev-a"), Some("orders-dev-b"))
+    );
+    assert_eq!(passed(Some(&back), on("orders-dev-a", seen(None))).environments, a.environments);
+}
+
+#[test]
+fn a_restart_changes_nothing_before_git_was_read() {
+    let before = passed(None, under_way());
+    let unread = |name, release, problem| stage(name, Wanted::Unknown, Some(release), Some(seen(problem)));
+    let after = vec![
+        unread("dev", "orders-dev-1", None),
+        unread("test", "orders-test-2", Some(Reason::RollingOut)),
+        unread("prod", "orders-prod-0", None),
+    ];
+    let pass = Pass { stages: after, failure: None, orphaned: None };
+    assert_eq!(status(Some(&before), 2, Ok(&pass), "2026-06-01T00:00:00Z".parse().unwrap()), before);
+    let healed = vec![
+        unread("dev", "orders-dev-1", None),
+        unread("test", "orders-test-2", None),
+        unread("prod", "orders-prod-0", None),
+    ];
+    let test = &passed(Some(&before), healed).environments[1];
+    assert_eq!((test.candidate.as_deref(), test.last_good.as_deref()), (None, Some("orders-test-2")));
+    assert_eq!(test.waiting, vec![], "what is seen anew is told anew");
+}
+
+#[test]
+fn a_failed_look_is_told_and_leaves_the_board_as_it_is() {
+    let before = passed(None, vec![well("dev", "orders-dev-1")]);
+    let failure = Problem::new(Reason::AuthenticationFailed, "the server refuses the credentials");
+    let stages = vec![well("dev", "orders-dev-1")];
+    let after = told(Some(&before), &Pass { stages, failure: Some(failure), orphaned: None });
+    assert_eq!(after.environments, before.environments);
+    assert_eq!(ready(&after), (false, "AuthenticationFailed".to_owned()));
+    assert!(is_true(&after.conditions, STALLED));
+}
+
+#[test]
+fn what_git_no_longer_has_serves_on_and_is_told() {
+    let before = passed(None, vec![well("dev", "orders-dev-1"), well("prod", "orders-prod-1")]);
+    let unread = vec![stage("dev", Wanted::Unknown, Some("orders-dev-1"), Some(seen(None)))];
+    let orphaned = Some("the tenant file has no such service; it serves on as it is".to_owned());
+    let after = told(Some(&before), &Pass { stages: unread, failure: None, orphaned });
+    assert_eq!(ready(&after), (false, "Orphaned".to_owned()));
+    assert_eq!(after.environments[0], before.environments[0]);
+    assert_eq!(after.summary.as_deref(), Some("dev=ok prod=orphaned"), "the tenant left prod");
+    assert_eq!(after.environments[1].current.as_deref(), Some("orders-prod-1"));
+}
+
+#[test]
+fn a_service_that_cannot_be_acted_on_keeps_its_board() {
+    let before = passed(None, vec![well("dev", "orders-dev-1")]);
+    let problem = Problem::new(Reason::TenantNotReady, "there is no Tenant acme");
+    let after = status(Some(&before), 2, Err(&problem), "2026-06-01T00:00:00Z".parse().unwrap());
+    assert_eq!((after.environments, after.observed_generation), (before.environments, Some(2)));
+    assert!(is_true(&after.conditions, RECONCILING) && !is_true(&after.conditions, READY));
+}

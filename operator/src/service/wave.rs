@@ -1,0 +1,63 @@
+//! In which order a changed runtime reaches a service's environments. Pure.
+//!
+//! Nobody committed it, so nobody chose the moment: it goes where images go, one environment after the other. A new
+//! commit or merge takes the present runtime along and waits for its own promotion only.
+
+use super::{
+    Problem,
+    history::History,
+    status::{Running, Stage},
+    validate::ValidEnvironment,
+};
+use crate::{
+    api::{Cause, ReleaseSpec},
+    conditions::Reason,
+};
+
+/// Why a release is made, unless only its runtime is new.
+pub fn cause(environment: &ValidEnvironment) -> Cause {
+    if environment.promotes_from.is_some() { Cause::Promotion } else { Cause::Commit }
+}
+
+/// Does nothing but the runtime differ between `new` and what runs, whatever commits came between?
+pub fn is_of_runtime(new: &ReleaseSpec, current: &ReleaseSpec) -> bool {
+    current.content_revision.is_some() && current.content_revision == new.content_revision
+}
+
+/// What a changed runtime waits for in `environment`: that the environment before, one of `earlier`, runs with the same
+/// revision of it, and well. Nothing for any other release, and where nothing promotes to.
+pub fn awaited(
+    environment: &ValidEnvironment,
+    new: &ReleaseSpec,
+    earlier: &[Stage],
+    history: &History,
+) -> Option<Problem> {
+    let source = environment.promotes_from.as_deref().filter(|_| new.cause == Cause::Runtime)?;
+    let runtime = &new.runtime;
+    let stage = earlier.iter().find(|stage| stage.environment.name == source);
+    let has_it = |running: &&Running| running.runtime_revision == new.runtime_revision;
+    let message = match stage.zip(stage.and_then(|stage| stage.running.as_ref()).filter(has_it)) {
+        None => format!(
+            "the runtime {runtime} was changed, and {source} does not run with the change yet: see what {source} waits for, or merge what {source} runs into {}",
+            environment.branch
+        ),
+        Some((stage, running)) => match ailment(stage, running, history) {
+            None => return None,
+            Some(why) => format!(
+                "the runtime {runtime} was changed, and {source}, which runs with the change, is not healthy: {why}"
+            ),
+        },
+    };
+    Some(Problem::new(Reason::NotPromoted, message))
+}
+
+/// Why what runs there proves nothing.
+fn ailment<'a>(stage: &'a Stage, running: &Running, history: &History) -> Option<&'a str> {
+    let seen = stage.observed.as_ref();
+    let told = seen.iter().flat_map(|seen| &seen.problems).chain(&stage.problems).next();
+    let is_well = seen.is_some_and(|seen| seen.well) && history.is_healthy(&running.release);
+    if is_well { None } else { Some(told.map_or("it has no instance", |problem| &problem.message)) }
+}
+
+#[cfg(test)]
+mod tests;

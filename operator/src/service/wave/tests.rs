@@ -1,0 +1,119 @@
+//! prod promotes from test, which promotes from dev.
+
+use super::*;
+use crate::{
+    api::Release,
+    service::{promote::Wanted, status::Observation},
+};
+
+fn environment(name: &str, promotes_from: Option<&str>) -> ValidEnvironment {
+    ValidEnvironment {
+        name: name.to_owned(),
+        namespace: format!("acme-{name}"),
+        branch: format!("{name}-branch"),
+        promotes_from: promotes_from.map(ToOwned::to_owned),
+    }
+}
+
+/// A release of `environment` that asks for `content` and was rendered with `revision` of the runtime.
+fn release(environment: &str, content: &str, revision: &str) -> Release {
+    serde_saphyr::from_str(&format!(
+        "
+        apiVersion: imaas.dev/v1alpha1
+        kind: Release
+        metadata: {{name: orders-{environment}-{content}{revision}, namespace: acme-home}}
+        spec:
+          {{service: orders, environment: {environment}, commit: c, buildId: b, image: i, digest: d, runtime: camel,
+            runtimeRevision: {revision}, contentRevision: {content}, cause: Runtime, type: api, many: true,
+            strategy: rolling, replicas: 2, template: {{}}}}
+        "
+    ))
+    .unwrap()
+}
+
+/// test, which promotes from dev, runs `running`; `ailment` is what is seen of it.
+fn test(running: Option<&Release>, ailment: Option<(Reason, &str)>) -> Stage {
+    let problems: Vec<_> = ailment.into_iter().map(|(reason, why)| Problem::new(reason, why)).collect();
+    Stage {
+        environment: environment("test", Some("dev")),
+        wanted: Wanted::Unknown,
+        target: None,
+        running: running.map(Running::of),
+        observed: Some(Observation { well: problems.is_empty(), problems, ..Observation::default() }),
+        problems: vec![],
+    }
+}
+
+/// What the new runtime waits for in prod.
+fn in_prod(new: &Release, earlier: &[Stage], healthy: &[&Release]) -> Option<String> {
+    let mut history = History::of(healthy.iter().copied());
+    for release in healthy {
+        history.became_healthy(&Running::of(release).release);
+    }
+    let problem = awaited(&environment("prod", Some("test")), &new.spec, earlier, &history)?;
+    assert_eq!(problem.reason, Reason::NotPromoted);
+    Some(problem.message)
+}
+
+#[test]
+fn a_changed_runtime_waits_until_the_environment_before_runs_well_with_it() {
+    let (old, new) = (release("test", "a", "p1"), release("test", "b", "p2"));
+    let prod = release("prod", "a", "p2");
+    assert_eq!(
+        in_prod(&prod, &[test(Some(&old), None)], &[&old]).unwrap(),
+        "the runtime camel was changed, and test does not run with the change yet: see what test waits for, or merge what test runs into prod-branch"
+    );
+    assert_eq!(in_prod(&prod, &[test(Some(&new), None)], &[&old, &new]), None, "whatever commit test is at");
+}
+
+#[test]
+fn a_source_that_is_not_healthy_is_told_with_its_reason() {
+    let new = release("test", "a", "p2");
+    let prod = release("prod", "a", "p2");
+    let rolling = test(Some(&new), Some((Reason::RollingOut, "1 of 2 new instances are ready")));
+    let told = "the runtime camel was changed, and test, which runs with the change, is not healthy: ";
+    let waits = |stage: &Stage, healthy: &[&Release]| in_prod(&prod, std::slice::from_ref(stage), healthy);
+    assert_eq!(waits(&rolling, &[]).unwrap(), format!("{told}1 of 2 new instances are ready"));
+    assert_eq!(
+        waits(&rolling, &[&new]).unwrap(),
+        format!("{told}1 of 2 new instances are ready"),
+        "it was healthy, and is no longer"
+    );
+    assert_eq!(
+        waits(&test(Some(&new), None), &[]).unwrap(),
+        format!("{told}it has no instance"),
+        "a source with no instance proves nothing"
+    );
+    let mut unseen = Stage { observed: None, ..test(Some(&new), None) };
+    unseen.problems.push(Problem::new(Reason::ApplyFailed, "refused"));
+    assert_eq!(waits(&unseen, &[&new]).unwrap(), format!("{told}refused"));
+}
+
+#[test]
+fn a_source_that_runs_nothing_or_is_not_there_is_waited_for() {
+    let prod = release("prod", "a", "p2");
+    for earlier in [vec![test(None, None)], vec![]] {
+        assert!(in_prod(&prod, &earlier, &[]).unwrap().contains("test does not run with the change yet"));
+    }
+}
+
+#[test]
+fn where_nothing_promotes_to_and_for_a_commit_or_merge_nothing_is_awaited() {
+    let new = release("dev", "a", "p2").spec;
+    assert_eq!(awaited(&environment("dev", None), &new, &[], &History::default()), None);
+    let merged = ReleaseSpec { cause: Cause::Promotion, ..release("prod", "b", "p2").spec };
+    let prod = environment("prod", Some("test"));
+    assert_eq!(awaited(&prod, &merged, &[test(None, None)], &History::default()), None);
+}
+
+#[test]
+fn the_cause_tells_a_commit_a_merge_and_a_runtime_apart() {
+    assert_eq!(cause(&environment("dev", None)), Cause::Commit);
+    assert_eq!(cause(&environment("prod", Some("test"))), Cause::Promotion);
+    let of_runtime = |one: &str, other: &str| {
+        is_of_runtime(&release("prod", other, "p2").spec, &release("prod", one, "p1").spec)
+    };
+    assert!(of_runtime("a", "a") && !of_runtime("a", "b"));
+    let unknown = ReleaseSpec { content_revision: None, ..release("prod", "a", "p1").spec };
+    assert!(!is_of_runtime(&unknown, &unknown), "of a release that does not say what it was asked for");
+}

@@ -1,0 +1,52 @@
+//! What this run of the operator wrote and saw of each service; the watches may not show it yet.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use kube::ResourceExt;
+
+use super::{poll::Key, promote::Settled};
+use crate::api::{IntegrationService, IntegrationServiceStatus, Release};
+
+/// Our own last writes, and what was last seen healthy, by service.
+#[derive(Default)]
+pub struct Written(Mutex<HashMap<Key, Last>>);
+
+#[derive(Clone, Default)]
+pub(super) struct Last {
+    /// Of the service: what was written for another of the same name does not count.
+    pub uid: Option<String>,
+    /// resourceVersion of the service that the status was written over.
+    pub over: Option<String>,
+    pub status: Option<IntegrationServiceStatus>,
+    /// Environment → name of the release that was applied there.
+    pub applied: BTreeMap<String, String>,
+    /// The releases that run or are to run.
+    pub releases: Vec<Arc<Release>>,
+    /// Names of releases that were told to be healthy.
+    pub healthy: Vec<String>,
+    /// Of environments from whose branch another is promoted.
+    pub settled: Settled,
+}
+
+impl Written {
+    pub(super) fn of(&self, key: &Key, service: &IntegrationService) -> Last {
+        let last = self.lock().get(key).filter(|last| last.uid == service.uid()).cloned();
+        last.unwrap_or_else(|| Last { uid: service.uid(), ..Last::default() })
+    }
+
+    pub(super) fn keep(&self, key: Key, last: Last) {
+        self.lock().insert(key, last);
+    }
+
+    /// Drops what was written for services that are gone.
+    pub fn forget(&self, key: &Key) {
+        self.lock().remove(key);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Key, Last>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

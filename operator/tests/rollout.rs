@@ -1,0 +1,326 @@
+#![expect(
+    clippy::disallowed_types,
+    clippy::disallowed_methods,
+    reason = "IO: a real API server and its controllers"
+)]
+#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a test, which says what it waits for")]
+//! From one release to the next on a real API server with its real controllers: what pods count on is there as long as
+//! they run. The node has no kubelet: that a pod runs and is ready is said by the test, and one that is told to end stays.
+
+use std::{fmt::Debug, time::Duration};
+
+use imaas_operator::{
+    api::{self, Cause, Release, environment::Network},
+    cluster::Cluster,
+    names::{APPLIED, RUNNING},
+    release::{Input, Phase, Target, render, roll_out},
+};
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::{
+    api::{
+        apps::v1::Deployment,
+        core::v1::{Pod, Service},
+        discovery::v1::EndpointSlice,
+        networking::v1::NetworkPolicy,
+        policy::v1::PodDisruptionBudget,
+    },
+    apimachinery::pkg::util::intstr::IntOrString,
+};
+use kube::{
+    Api, Client, Config, Resource, ResourceExt,
+    api::{ListParams, Patch, PatchParams},
+    config::{KubeConfigOptions, Kubeconfig},
+};
+use lab::{Lab, LabOptions, Progress};
+use serde::de::DeserializeOwned;
+use serde_json::json;
+use tokio::{task::JoinHandle, time::Instant};
+
+const PATIENCE: Duration = Duration::from_mins(1);
+const PLACES: &str = r"
+{apiVersion: v1, kind: List, items: [
+  {apiVersion: v1, kind: Namespace, metadata: {name: acme-home}},
+  {apiVersion: v1, kind: Namespace, metadata: {name: acme-dev}},
+  {apiVersion: v1, kind: Node, metadata: {name: somewhere}}]}
+";
+
+/// The cluster, and the operator's part of it under test.
+struct Scene {
+    lab: Lab,
+    client: Client,
+    cluster: Cluster,
+    watches: JoinHandle<()>,
+}
+
+impl Scene {
+    async fn start() -> Self {
+        let lab = Lab::start(LabOptions::default(), &Progress::new(|line| println!("{line}"))).await.unwrap();
+        let kubeconfig = Kubeconfig::read_from(lab.kubeconfig()).unwrap();
+        let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.unwrap();
+        let client = Client::try_from(config).unwrap();
+        let kinds = json!({ "apiVersion": "v1", "kind": "List", "items": api::crds() });
+        lab.kubectl().apply(&kinds.to_string()).await.unwrap();
+        lab.kubectl().apply(PLACES).await.unwrap();
+        let wait = ["wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"];
+        lab.kubectl().run(&wait, None).await.unwrap();
+        let (cluster, watches) = observe(&client).await;
+        Self { lab, client, cluster, watches }
+    }
+
+    /// As after the operator's end at any moment.
+    async fn restart(&mut self) {
+        self.watches.abort();
+        (self.cluster, self.watches) = observe(&self.client).await;
+    }
+
+    /// Stores the release that a descriptor gives.
+    async fn release(&self, descriptor: &str) -> Release {
+        let runtime = include_str!("../../charts/imaas-operator/files/runtimes/container.yaml");
+        let rendered = render(&Input {
+            tenant: "acme",
+            service: "orders",
+            environment: "dev",
+            settings: &serde_saphyr::from_str(descriptor).unwrap(),
+            runtime: &serde_saphyr::from_str(runtime).unwrap(),
+            networks: &networks(),
+            image_repository: "registry.example.com/acme/orders",
+            digest: &format!("sha256:{}", "4f2a".repeat(16)),
+            config: None,
+            commit: "c0ffee00c0ffee00c0ffee00c0ffee00c0ffee00",
+            build_id: "b1d",
+            cause: Cause::Commit,
+        });
+        let release = rendered.unwrap().release;
+        self.cluster.apply(release.clone()).await.unwrap();
+        release
+    }
+
+    async fn roll_out(&self, release: &Release) -> Phase {
+        self.roll_out_at(release, Timestamp::now()).await.0
+    }
+
+    /// The phase, and whether pods may still be ending.
+    async fn roll_out_at(&self, release: &Release, now: Timestamp) -> (Phase, bool) {
+        let target = Target { tenant: "acme", release, config: None, networks: &networks() };
+        let (observed, again) = roll_out(&self.cluster, &target, now).await.unwrap();
+        (observed.phase, again.is_some())
+    }
+
+    /// Passes until the release is all that is counted; pods of the one before are told to end.
+    async fn healthy(&self, release: &Release) {
+        until("it is healthy", async || {
+            self.say_ready(release.spec.ports.first().map(|port| port.port)).await;
+            (self.roll_out(release).await == Phase::Healthy).then_some(())
+        })
+        .await;
+    }
+
+    /// Passes until nothing is kept for another release, long after its pods were told to end.
+    async fn settle(&self, release: &Release) {
+        self.healthy(release).await;
+        let later = Timestamp::now() + SignedDuration::from_hours(1);
+        assert_eq!(self.roll_out_at(release, later).await, (Phase::Healthy, false));
+        let deployment = self.get::<Deployment>("orders").await.unwrap();
+        assert_eq!(deployment.annotations().get(RUNNING), None);
+    }
+
+    /// Says that all pods with this first port are ready.
+    async fn say_ready(&self, port: Option<u16>) {
+        for pod in self.pods().list(&ListParams::default()).await.unwrap() {
+            let container = &pod.spec.as_ref().unwrap().containers[0];
+            let first = container.ports.iter().flatten().next().map(|port| port.container_port);
+            if first == port.map(i32::from) && pod.status.as_ref().is_none_or(|s| s.pod_ip.is_none()) {
+                let condition = json!({ "type": "Ready", "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z" });
+                let address = format!("10.0.0.{}", port.unwrap_or_default() % 200 + 1);
+                let status = json!({
+                    "phase": "Running", "conditions": [condition], "podIP": address, "podIPs": [{ "ip": address }],
+                });
+                let status = Patch::Merge(json!({ "status": status }));
+                self.bind(&pod.name_any()).await;
+                let said = self.pods().patch_status(&pod.name_any(), &PatchParams::default(), &status).await;
+                // It may be gone meanwhile, if its release is.
+                println!("{} is ready: {}", pod.name_any(), said.is_ok());
+            }
+        }
+    }
+
+    /// Only a pod on a node is found by a Service.
+    async fn bind(&self, pod: &str) {
+        let path = format!("/api/v1/namespaces/acme-dev/pods/{pod}/binding");
+        let binding = json!({
+            "apiVersion": "v1", "kind": "Binding", "metadata": { "name": pod },
+            "target": { "apiVersion": "v1", "kind": "Node", "name": "somewhere" },
+        });
+        let bound =
+            self.lab.kubectl().run(&["create", "--raw", &path, "-f", "-"], Some(&binding.to_string())).await;
+        println!("{pod} has a node: {}", bound.is_ok());
+    }
+
+    fn pods(&self) -> Api<Pod> {
+        Api::namespaced(self.client.clone(), "acme-dev")
+    }
+
+    async fn get<K>(&self, name: &str) -> Option<K>
+    where
+        K: Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>
+            + Clone
+            + Debug
+            + DeserializeOwned,
+    {
+        Api::namespaced(self.client.clone(), "acme-dev").get_opt(name).await.unwrap()
+    }
+
+    /// `port name target` of the Service; nothing when there is none.
+    async fn ports(&self) -> Vec<String> {
+        let service = self.get::<Service>("orders").await;
+        let ports = service.and_then(|service| service.spec?.ports).unwrap_or_default();
+        let told = |port: k8s_openapi::api::core::v1::ServicePort| {
+            let target = match port.target_port.unwrap() {
+                IntOrString::Int(number) => number.to_string(),
+                IntOrString::String(name) => name,
+            };
+            format!("{} {} {target}", port.port, port.name.unwrap())
+        };
+        ports.into_iter().map(told).collect()
+    }
+
+    /// Ports and address blocks that the policy opens.
+    async fn opened(&self) -> (Vec<i32>, Vec<String>) {
+        let spec = self.get::<NetworkPolicy>("orders").await.unwrap().spec.unwrap();
+        let ports = spec.ingress.into_iter().flatten().flat_map(|rule| rule.ports.unwrap_or_default());
+        let number = |port| if let Some(IntOrString::Int(number)) = port { number } else { -1 };
+        let peers = spec.egress.into_iter().flatten().flat_map(|rule| rule.to.unwrap_or_default());
+        (
+            ports.map(|port| number(port.port)).collect(),
+            peers.filter_map(|peer| Some(peer.ip_block?.cidr)).collect(),
+        )
+    }
+
+    /// `name number` of the ports at which the Service finds the pod with this address.
+    async fn found_at(&self, address: &str) -> Vec<String> {
+        let slices = Api::<EndpointSlice>::namespaced(self.client.clone(), "acme-dev");
+        let mut found = Vec::new();
+        for slice in slices.list(&ListParams::default()).await.unwrap() {
+            if slice.endpoints.iter().any(|endpoint| endpoint.addresses.iter().any(|a| a == address)) {
+                let told = |port: k8s_openapi::api::discovery::v1::EndpointPort| {
+                    format!("{} {}", port.name.unwrap(), port.port.unwrap())
+                };
+                found.extend(slice.ports.into_iter().flatten().map(told));
+            }
+        }
+        found.sort();
+        found
+    }
+
+    /// resourceVersion or, where another controller writes too, what we applied.
+    async fn written(&self) -> Vec<Option<String>> {
+        let applied = |object: Option<&Deployment>| object?.annotations().get(APPLIED).cloned();
+        vec![
+            self.get::<Service>("orders").await.and_then(|object| object.resource_version()),
+            self.get::<NetworkPolicy>("orders").await.and_then(|object| object.resource_version()),
+            self.get::<PodDisruptionBudget>("orders")
+                .await
+                .and_then(|o| o.annotations().get(APPLIED).cloned()),
+            applied(self.get::<Deployment>("orders").await.as_ref()),
+        ]
+    }
+}
+
+async fn observe(client: &Client) -> (Cluster, JoinHandle<()>) {
+    let (cluster, watches, listed) = Cluster::observe(client.clone());
+    let watches = tokio::spawn(watches);
+    listed.await;
+    (cluster, watches)
+}
+
+fn networks() -> Vec<Network> {
+    let yaml = "[{name: erp, cidrs: [10.20.0.0/16]}, {name: crm, cidrs: [10.30.0.0/16]}]";
+    serde_saphyr::from_str(yaml).unwrap()
+}
+
+async fn until<T: Debug>(what: &str, mut probe: impl AsyncFnMut() -> Option<T>) -> T {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        if let Some(answer) = probe().await {
+            return answer;
+        }
+        assert!(Instant::now() < end, "not within {PATIENCE:?}: {what}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+fn texts(texts: &[&str]) -> Vec<String> {
+    texts.iter().map(|text| (*text).to_owned()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pods_keep_what_they_count_on_until_their_successors_are_all_that_runs() {
+    let mut scene = Scene::start().await;
+    let a =
+        scene.release("{ports: [{name: http, port: 8000}, {name: grpc, port: 9000}], connects: [erp]}").await;
+    scene.settle(&a).await;
+    assert_eq!(scene.ports().await, ["8000 http 8000", "9000 grpc 9000"]);
+    assert_eq!(scene.opened().await, (vec![8000, 9000], texts(&["10.20.0.0/16"])));
+
+    // Other ports and networks: both sides have theirs, and both numbers lead to the pods that there are.
+    let b =
+        scene.release("{ports: [{name: grpc, port: 9000}, {name: http, port: 8001}], connects: [crm]}").await;
+    for _ in 0..3 {
+        assert_eq!(scene.roll_out(&b).await, Phase::RollingOut);
+        assert_eq!(scene.ports().await, ["8000 http http", "9000 grpc 9000", "8001 http--8001 http"]);
+        let both = (vec![8000, 9000, 8001], texts(&["10.20.0.0/16", "10.30.0.0/16"]));
+        assert_eq!(scene.opened().await, both);
+        scene.restart().await;
+    }
+    let old = texts(&["grpc 9000", "http 8000", "http--8001 8000"]);
+    until("the old pod is found by all", async || (scene.found_at("10.0.0.1").await == old).then_some(()))
+        .await;
+    let before = scene.written().await;
+    scene.roll_out(&b).await;
+    assert_eq!(scene.written().await, before, "a pass that learns nothing new writes nothing");
+    // Healthy, but the old pod may still finish its work, and does so by its old network.
+    scene.healthy(&b).await;
+    assert_eq!(scene.roll_out_at(&b, Timestamp::now()).await, (Phase::Healthy, true));
+    assert_eq!(scene.written().await, before);
+    scene.settle(&b).await;
+    assert_eq!(scene.ports().await, ["9000 grpc 9000", "8001 http 8001"]);
+    assert_eq!(scene.opened().await, (vec![9000, 8001], texts(&["10.30.0.0/16"])));
+    let settled = scene.written().await;
+    scene.restart().await;
+    scene.roll_out(&b).await;
+    assert_eq!(scene.written().await, settled, "nor does a restart");
+
+    // Faster than the watch, which stands still here: one comes, and the one that it still shows as healthy comes back.
+    let never = scene.release("{ports: [{name: http, port: 7000}]}").await;
+    scene.watches.abort();
+    scene.roll_out(&never).await;
+    for _ in 0..2 {
+        scene.roll_out(&b).await;
+        assert_eq!(scene.ports().await, ["9000 grpc grpc", "8001 http http", "7000 http--7000 http"]);
+    }
+    scene.restart().await;
+    scene.settle(&b).await;
+    assert_eq!(scene.ports().await, ["9000 grpc 9000", "8001 http 8001"]);
+
+    // One that never gets ready takes nothing away, nor does the next one after it.
+    scene.roll_out(&never).await;
+    let worker = scene.release("{type: worker, instances: many}").await;
+    until("the version that never gets ready has its pod", async || {
+        scene.roll_out(&never).await;
+        let pods = scene.pods().list(&ListParams::default()).await.unwrap();
+        (pods.iter().filter(|pod| pod.metadata.deletion_timestamp.is_none()).count() == 2).then_some(())
+    })
+    .await;
+    for release in [&never, &worker, &worker] {
+        scene.roll_out(release).await;
+        assert_eq!(scene.ports().await, ["9000 grpc grpc", "8001 http http", "7000 http--7000 http"]);
+        assert_eq!(scene.opened().await, (vec![9000, 8001, 7000], texts(&["10.30.0.0/16"])));
+        scene.restart().await;
+    }
+    scene.settle(&worker).await;
+    assert!(scene.get::<Service>("orders").await.is_none(), "a worker is called by nobody");
+    assert_eq!(scene.opened().await, (vec![], vec![]));
+
+    scene.watches.abort();
+    scene.lab.stop().await.unwrap();
+}

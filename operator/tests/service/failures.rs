@@ -1,0 +1,79 @@
+//! What the API server refuses, and what somebody removes.
+
+use crate::scene::{IMAGE_OF_A, IMAGE_OF_B, Scene, descriptor, reasons, until};
+
+const FOREIGN_SERVICE: [&str; 6] = ["create", "service", "clusterip", "orders", "--tcp=80", "-nacme-dev"];
+const LOOK: [&str; 6] =
+    ["annotate", "isvc", "orders", "-nacme-home", "--overwrite", "imaas.dev/reconcile-requested=1"];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_not_applied_is_not_told_to_run() {
+    let scene = Scene::start().await;
+    let operator = scene.operator().await;
+    scene.kubectl(&FOREIGN_SERVICE).await;
+    scene.onboard(true).await;
+    scene.onboard(false).await;
+    let dev = async || scene.board().await.environments.into_iter().find(|state| state.name == "dev");
+    let refused = async || {
+        let state = dev().await?;
+        let is_refused = reasons(&scene.board().await, "dev") == ["NamespaceForeign"];
+        (is_refused && state.candidate.is_some()).then_some(state)
+    };
+    let state = until("the Service of somebody else is told", refused).await;
+    assert_eq!((state.current, state.digest, scene.image("dev").await), (None, None, None));
+
+    scene.kubectl(&["delete", "service", "orders", "-nacme-dev"]).await;
+    scene.kubectl(&LOOK).await;
+    until("dev runs the first image", async || scene.image("dev").await.filter(|i| i == IMAGE_OF_A)).await;
+    let first = until("the board says so", async || dev().await?.current).await;
+
+    // The next version cannot be applied: the first one is current still.
+    let label = "app.kubernetes.io/managed-by";
+    scene.kubectl(&["label", "service", "orders", "-nacme-dev", &format!("{label}-")]).await;
+    scene.push("dev", &[("imaas.yaml", &descriptor(IMAGE_OF_B, ""))]);
+    let state = until("the second version is refused", async || {
+        refused().await.filter(|state| state.candidate.as_ref() != Some(&first))
+    })
+    .await;
+    assert_eq!((state.current.as_ref(), state.digest.as_deref()), (Some(&first), Some(IMAGE_OF_A)));
+    assert_eq!(scene.image("dev").await.as_deref(), Some(IMAGE_OF_A));
+    let restored = format!("{label}=imaas-operator");
+    scene.kubectl(&["label", "service", "orders", "-nacme-dev", &restored]).await;
+    until("dev runs the second image", async || scene.image("dev").await.filter(|i| i == IMAGE_OF_B)).await;
+    until("the board says so", async || dev().await?.digest.filter(|digest| digest == IMAGE_OF_B)).await;
+
+    operator.stop().await;
+    scene.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_pods_are_made_without_their_configuration() {
+    let scene = Scene::start().await;
+    let operator = scene.operator().await;
+    scene.onboard(true).await;
+    scene.onboard(false).await;
+    until("dev runs the first image", async || scene.image("dev").await.filter(|i| i == IMAGE_OF_A)).await;
+    // Git asks for nothing that could run, so the configuration of what runs is not known from there.
+    scene.push(
+        "dev",
+        &[("imaas.yaml", "apiVersion: imaas.dev/v1alpha1\nkind: ServiceDescriptor\ntyp: api\n")],
+    );
+    let told = async |reason: &str| {
+        reasons(&scene.board().await, "dev").iter().any(|told| told == reason).then_some(())
+    };
+    until("the broken descriptor is told", async || told("InvalidDescriptor").await).await;
+
+    let ours = "-lapp.kubernetes.io/managed-by=imaas-operator";
+    scene.kubectl(&["delete", "configmap", ours, "-nacme-dev"]).await;
+    until("the missing configuration is told", async || told("ConfigMissing").await).await;
+    scene.kubectl(&["delete", "deployment", "orders", "-nacme-dev"]).await;
+    scene.two_looks().await;
+    assert_eq!(scene.image("dev").await, None, "its pods would hang");
+
+    scene.push("dev", &[("imaas.yaml", &descriptor(IMAGE_OF_A, ""))]);
+    until("dev runs again", async || scene.image("dev").await.filter(|i| i == IMAGE_OF_A)).await;
+    assert_eq!(scene.history("dev").await.1.len(), 1, "its configuration is back");
+
+    operator.stop().await;
+    scene.end().await;
+}
