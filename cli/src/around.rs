@@ -12,11 +12,11 @@ use crate::{
     args::Around,
     cluster,
     platform::Platform,
-    subject::{shown, shown_path, tidy},
+    subject::{PLATFORM, shown, shown_path, tidy},
 };
 
 /// Where the platform's definitions are looked for in a tenants repository.
-const DEFAULTS: [&str; 2] = ["platform.yaml", "platform"];
+const DEFAULTS: [&str; 2] = [PLATFORM, "platform"];
 
 /// The platform, from where `options` say, else from `repository`, the directory in which `tenants` is.
 pub fn platform(options: &Around, repository: Option<&Path>) -> Result<Platform> {

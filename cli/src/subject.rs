@@ -10,6 +10,8 @@ use imaas_operator::{service::resolve::DESCRIPTOR, source::parse::ENDING};
 
 /// Directory of the tenant files in a tenants repository.
 pub const TENANTS: &str = "tenants";
+/// What the platform defines, beside it.
+pub const PLATFORM: &str = "platform.yaml";
 /// How deep below PATH descriptors are looked for.
 const DEPTH: usize = 8;
 
@@ -70,6 +72,10 @@ pub fn find(path: &Path) -> Result<Subject> {
     let mut descriptors = Vec::new();
     collect(path, DEPTH, &mut descriptors);
     descriptors.sort();
+    let is_empty_repository = || shown_path(&below).is_dir() || path.join(PLATFORM).exists();
+    if descriptors.is_empty() && is_empty_repository() {
+        return Ok(Subject::Tenants(Tenants { directory: below, only: None }));
+    }
     if descriptors.is_empty() {
         bail!(
             "{} holds neither tenant files (`tenants/<name>.yaml`) nor an imaas.yaml; begin with `kubectl imaas tenant new` or `kubectl imaas service new`",
@@ -194,6 +200,8 @@ mod tests {
         assert_eq!(found(&central, "tenants"), "tenants tenants ");
         assert_eq!(found(&central, "tenants/acme.yaml"), "tenants tenants acme.yaml");
         assert_eq!(found(&central, "platform.yaml"), "platform platform.yaml");
+        assert_eq!(found(&[("tenants/README.md", "")], "."), "tenants tenants ", "none yet");
+        assert_eq!(found(&[("platform.yaml", "")], "."), "tenants tenants ", "none any more");
         assert_eq!(found(&[("units/acme.yaml", broken)], "units"), "tenants units ");
         assert_eq!(found(&[("imaas.yaml", descriptor)], "."), "descriptors imaas.yaml");
         assert_eq!(found(&[("imaas.yaml", "nonsense")], "imaas.yaml"), "descriptors imaas.yaml");

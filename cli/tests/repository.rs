@@ -179,6 +179,7 @@ fn every_mistake_of_every_file_is_told_at_once() {
     );
     let json = repository.run(&["validate", ".", "--output", "json"]).expect_status(1);
     let report: Value = serde_json::from_str(&json.stdout).unwrap();
+    assert_eq!(report["checked"], serde_json::json!({ "tenants": 3, "services": 0 }));
     let of_globex: Vec<_> = report["problems"]
         .as_array()
         .unwrap()

@@ -2,6 +2,8 @@
 
 mod render;
 
+use std::fmt;
+
 use anyhow::{Context, Result, bail};
 use serde::Serialize;
 
@@ -21,14 +23,44 @@ use crate::{
 /// What was looked at, and what is wrong.
 #[derive(Debug, Default, Serialize)]
 pub struct Report {
-    /// Such as `12 tenants, 40 services`.
-    pub checked: String,
+    /// How much.
+    pub checked: Checked,
     /// Where the platform's definitions come from.
     pub platform: Option<String>,
     /// By file and place.
     pub problems: Vec<Told>,
     /// Checks that were left out, and why.
     pub notes: Vec<String>,
+}
+
+/// How much was looked at, of what there can be.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct Checked {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tenants: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    services: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    descriptors: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    environments: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    runtimes: Option<usize>,
+}
+
+impl fmt::Display for Checked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { tenants, services, descriptors, environments, runtimes } = self;
+        let parts = [
+            (tenants, "tenant"),
+            (services, "service"),
+            (descriptors, "service descriptor"),
+            (environments, "Environment"),
+            (runtimes, "IntegrationRuntime"),
+        ];
+        let told: Vec<_> = parts.iter().filter_map(|(number, one)| Some(count((**number)?, one))).collect();
+        f.write_str(&told.join(", "))
+    }
 }
 
 /// IO: looks, and tells.
@@ -55,7 +87,11 @@ fn report(options: &args::Validate) -> Result<Report> {
         Subject::Descriptors(files) => descriptors(options, &files),
         Subject::Platform(file) => {
             let platform = around::from_path(&file)?;
-            let checked = defined(&platform);
+            let checked = Checked {
+                environments: Some(platform.environments.len()),
+                runtimes: Some(platform.runtimes.len()),
+                ..Checked::default()
+            };
             Ok(Report { checked, problems: of_platform(&platform), ..Report::default() })
         }
     }
@@ -67,7 +103,11 @@ fn tenants(options: &args::Validate, tenants: &Tenants) -> Result<Report> {
     let examined = examine(&files, &platform, &around::urls(&options.around), &Examined::default());
     let mut problems = examined.told(|file| tenants.path(file));
     problems.extend(of_platform(&platform));
-    let checked = format!("{}, {}", count(examined.tenants(), "tenant"), count(examined.services, "service"));
+    let checked = Checked {
+        tenants: Some(examined.tenants()),
+        services: Some(examined.services),
+        ..Checked::default()
+    };
     Ok(Report { checked, problems, notes: platform.notes(), platform: platform.from })
 }
 
@@ -94,14 +134,9 @@ fn descriptors(options: &args::Validate, files: &[std::path::PathBuf]) -> Result
         let found = descriptor::problems(&question);
         problems.extend(found.iter().map(|problem| Told::new(shown(file), problem, &text)));
     }
+    let checked = Checked { descriptors: Some(files.len()), ..Checked::default() };
     let notes = descriptor::notes(&platform, options.runtime.as_deref());
-    Ok(Report { checked: count(files.len(), "service descriptor"), problems, notes, platform: platform.from })
-}
-
-/// What a platform defines, counted.
-fn defined(platform: &Platform) -> String {
-    let environments = count(platform.environments.len(), "Environment");
-    format!("{environments}, {}", count(platform.runtimes.len(), "IntegrationRuntime"))
+    Ok(Report { checked, problems, notes, platform: platform.from })
 }
 
 /// Problems of the definitions themselves; those of the cluster are the operator's to tell.

@@ -84,6 +84,7 @@ fn property(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::validate::Checked;
 
     fn report() -> Report {
         let told = |line, column, field: &str, message: &str, quote: Option<&str>| Told {
@@ -101,7 +102,7 @@ mod tests {
         ];
         let notes = vec!["nothing is known".to_owned()];
         Report {
-            checked: "2 tenants, 3 services".into(),
+            checked: Checked { tenants: Some(2), services: Some(3), ..Checked::default() },
             platform: Some("platform.yaml".into()),
             problems,
             notes,
