@@ -8,15 +8,15 @@ use imaas_operator::{
     git::UrlPolicy,
     source::{
         check::{Checked, Surroundings, check},
-        parse::{ENDING, FileProblem, Files, Parsed, parse},
+        parse::{ENDING, FileProblem, Files, Parsed, SourceFile, file_name, parse},
     },
     tenant::validate::{ValidTenant, validate},
-    yaml::Problem,
+    yaml::{self, Problem},
 };
 use kube::ResourceExt;
 use serde::Serialize;
 
-use crate::{output::plain, platform::Platform};
+use crate::{output::plain, platform::Platform, salvage};
 
 /// A problem as it is told.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -109,17 +109,41 @@ pub fn examine(files: &Files, platform: &Platform, urls: &UrlPolicy, before: &Ex
     let platform = platform.assuming(readable());
     let stages = environment::check(&platform.environments);
     let runtimes = platform.runtimes.iter().map(ResourceExt::name_any).collect();
-    let checked = check(&parsed, &Surroundings { directory: "", environments: &stages, runtimes, urls });
+    let surroundings = Surroundings { directory: "", environments: &stages, runtimes, urls };
+    let mut checked = check(&parsed, &surroundings);
+    for (name, file) in &parsed.tenants {
+        if let Err(problems) = &file.outcome {
+            let more = others(name, &file.content, problems, &surroundings);
+            let told = checked.broken.entry(name.clone()).or_default();
+            told.extend(more.into_iter().map(|problem| FileProblem { file: file_name(name), problem }));
+            told.sort();
+        }
+    }
     let space = |(name, tenant): (&String, &Tenant)| Some((name.clone(), validate(tenant, &stages).ok()?));
     let valid = checked.valid.iter().filter_map(space).collect();
     let services = readable().map(|tenant| tenant.spec.services.len()).sum();
     Examined { checked, valid, services, parsed }
 }
 
+/// What is wrong besides, in a file that is not even of its form.
+fn others(name: &str, text: &[u8], problems: &[Problem], surroundings: &Surroundings<'_>) -> Vec<Problem> {
+    let Some(sound) = salvage::tenant(name, text, problems) else { return Vec::new() };
+    let source = SourceFile { blob: String::new(), content: sound.text.clone() };
+    let files = Files { regular: [(file_name(name), source)].into(), ..Files::default() };
+    let checked = check(&parse(&files, &Parsed::default()), surroundings);
+    let found = checked.broken.into_values().flatten().map(|problem| problem.problem);
+    found
+        .filter_map(|Problem { path, message, .. }| {
+            let path = sound.path(&path)?;
+            let (line, column) = yaml::place(text, &path);
+            Some(Problem { line, column, path, message })
+        })
+        .collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use imaas_operator::source::parse::SourceFile;
 
     const PLATFORM: &str = "
 {apiVersion: imaas.dev/v1alpha1, kind: Environment, metadata: {name: dev}, spec: {default: true, quota: {max: {cpu: 8}}}}
@@ -158,6 +182,32 @@ mod tests {
                 "tenants/acme.yaml:6:69: spec.members[1].name: \"jo\" is listed twice: keep the line with the role that is meant",
                 "tenants/acme.yaml:7:81: spec.services[0].runtime: there is no IntegrationRuntime \"mule\", only camel",
             ]
+        );
+    }
+
+    #[test]
+    fn a_typing_error_hides_no_other_mistake() {
+        let with = TWO_RULES
+            .replace("members:", "membrs:")
+            .replace("services: [", "services: [{name: x, runtme: y}, ");
+        let told = told(&with, PLATFORM);
+        let fields: Vec<_> = told.iter().map(|problem| problem.split(": ").nth(1).unwrap()).collect();
+        let expected = [
+            "spec.environments.dev.quota.cpu",
+            "spec.environments.dev.quota.memory",
+            "spec.membrs",
+            "spec.services[0].repository",
+            "spec.services[0].runtime",
+            "spec.services[0].runtme",
+            "spec.services[1].runtime",
+        ];
+        let mut sorted = fields.clone();
+        sorted.sort_unstable();
+        assert_eq!(sorted, expected, "{told:?}");
+        assert!(
+            told.iter()
+                .any(|problem| problem.starts_with("tenants/acme.yaml:7:103: spec.services[1].runtime")),
+            "{told:?}"
         );
     }
 

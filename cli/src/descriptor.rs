@@ -16,7 +16,10 @@ use imaas_operator::{
 };
 use kube::ResourceExt;
 
-use crate::platform::{Platform, any_runtime};
+use crate::{
+    platform::{Platform, any_runtime},
+    salvage,
+};
 
 /// Stands for the image that CI will build.
 const DIGEST: &str = "sha256:0000000000000000000000000000000000000000000000000000000000000000";
@@ -39,15 +42,36 @@ pub struct Question<'a> {
 
 /// Everything that is wrong, in the order of the file.
 pub fn problems(question: &Question<'_>) -> Vec<Problem> {
-    let descriptor = match yaml::descriptor(question.text) {
-        Ok(descriptor) => descriptor,
-        Err(problems) => return problems,
-    };
-    let mut found: Vec<Problem> = unknown_environments(question, &descriptor);
-    let stages = stages(question, &descriptor);
+    match yaml::descriptor(question.text) {
+        Ok(descriptor) => beside(question, &descriptor),
+        Err(mut problems) => {
+            problems.extend(others(question, &problems));
+            problems.sort();
+            problems
+        }
+    }
+}
+
+/// What is wrong besides, in a file that is not even of its form.
+fn others(question: &Question<'_>, problems: &[Problem]) -> Vec<Problem> {
+    let Some(sound) = salvage::descriptor(question.text, problems) else { return Vec::new() };
+    let Ok(descriptor) = yaml::descriptor(&sound.text) else { return Vec::new() };
+    let found = beside(question, &descriptor).into_iter();
+    found
+        .filter_map(|Problem { path, message, .. }| {
+            let path = sound.path(&path)?;
+            Some(placed(question.text, path, message))
+        })
+        .collect()
+}
+
+/// Everything that is wrong with a descriptor of the right form beside the platform.
+fn beside(question: &Question<'_>, descriptor: &ServiceDescriptor) -> Vec<Problem> {
+    let mut found: Vec<Problem> = unknown_environments(question, descriptor);
+    let stages = stages(question, descriptor);
     let mut told: BTreeMap<(String, String), Vec<&str>> = BTreeMap::new();
     for stage in &stages {
-        for message in rendered(question, &descriptor, stage) {
+        for message in rendered(question, descriptor, stage) {
             let (field, message) = match message.split_once(": ") {
                 Some((field, rest)) if !field.contains(' ') => (field, rest),
                 _ => ("", message.as_str()),
@@ -289,6 +313,16 @@ mod tests {
         // In the order of the file; `connects` is another problem in each environment.
         let expected =
             ["ports", "env", "secrets", "resources.cpu", "connects", "connects", "config", "scaling.min"];
+        assert_eq!(fields, expected, "{told:?}");
+    }
+
+    #[test]
+    fn a_typing_error_hides_no_other_mistake() {
+        let text = "secretes: []\nports: [{name: x, port: 0}]\nenv: {A-B: x}\nenvironments: {prod: {scaling: {mim: 1}}, prd: {}}\n";
+        let told = told(text, PLATFORM, Some("bare"));
+        let fields: Vec<_> = told.iter().map(|problem| problem.split(": ").nth(1).unwrap()).collect();
+        let expected =
+            ["secretes", "ports[0].port", "env", "environments.prod.scaling.mim", "environments.prd"];
         assert_eq!(fields, expected, "{told:?}");
     }
 

@@ -1,7 +1,7 @@
 //! `kubectl imaas`: the front door for those who write tenant files and services.
 //!
 //! ```text
-//! PATH -> subject -> check | plan -> render       (rules: the operator's own, by its library)
+//! PATH -> subject -> check, descriptor (with salvage) -> validate | plan -> render       (rules: the operator's own)
 //! ```
 //! IO: [`subject`], [`working`], [`history`], [`around`], [`cluster`], [`output`], and the `run` of each command. The rest is
 //! pure. Statuses: 0 fine, 1 problems found, 2 usage or something cannot be read.
@@ -16,6 +16,7 @@ mod history;
 mod output;
 mod plan;
 mod platform;
+mod salvage;
 mod subject;
 mod validate;
 mod working;
