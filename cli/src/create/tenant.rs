@@ -8,7 +8,7 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 use imaas_operator::{
     api::{ServiceEntry, Tenant, TenantSpec, tenant::EnvironmentOverride},
-    names::home_namespace,
+    names::{PUSH_SECRET, home_namespace},
     source::parse::{ENDING, Files, SourceFile, file_name},
     yaml,
 };
@@ -149,7 +149,10 @@ fn next(tenant: &Tenant, written: &[String], platform: &Platform, examined: &Exa
             "  kubectl -n {name}-home create secret generic {secret} --from-literal=username=USER --from-file=password=FILE"
         );
     }
-    let _ = writeln!(out, "  kubectl -n {name}-home get isvc     # the board of your services");
+    let _ = write!(
+        out,
+        "  kubectl -n {name}-home get secret {PUSH_SECRET} -o jsonpath='{{.data.\\.dockerconfigjson}}' | base64 -d > config.json     # the registry login of your CI\n  kubectl -n {name}-home get isvc     # the board of your services\n"
+    );
     out
 }
 
