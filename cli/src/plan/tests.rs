@@ -273,7 +273,7 @@ fn a_mark_of_the_cluster_is_told() {
         &platform(),
         str::to_owned,
     );
-    assert!(back.tenants[0].told[0].contains("its retirement ends"), "{:?}", back.tenants[0].told);
+    assert!(back.tenants[0].told[0].contains("an orphan no more"), "{:?}", back.tenants[0].told);
 }
 
 #[test]
