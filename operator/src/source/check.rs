@@ -74,9 +74,11 @@ pub fn check(parsed: &Parsed, surroundings: &Surroundings<'_>) -> Checked {
 
 fn tenant_problems(tenant: &Tenant, file: &ParsedFile, surroundings: &Surroundings<'_>) -> Vec<Problem> {
     // What the tenant's own stage would refuse later is told here, where it has a place.
-    let refused = validate(tenant, surroundings.environments).err().map(|problems| problems.0);
-    let refused = refused.into_iter().flatten().map(|problem| (problem.field, problem.message));
-    let mut found: Vec<_> = refused.collect();
+    let refused = match validate(tenant, surroundings.environments) {
+        Ok(valid) => valid.unknown,
+        Err(problems) => problems.0,
+    };
+    let mut found: Vec<_> = refused.into_iter().map(|problem| (problem.field, problem.message)).collect();
     for (index, service) in tenant.spec.services.iter().enumerate() {
         let path = format!("spec.services[{index}]");
         if let Err(error) = GitUrl::parse(&service.spec.repository.url, surroundings.urls) {

@@ -17,6 +17,7 @@ use crate::{
     api::{IntegrationService, Tenant, TenantStatus, tenant::TenantEnvironment},
     cluster::ReconcileError,
     conditions::{Claim, IN_SYNC, READY, Reason, Wellness, is_true, merge},
+    environment::Problems,
     names,
     retry::Retry,
 };
@@ -67,6 +68,11 @@ fn wellness(valid: Option<&ValidTenant>, converged: &Converged) -> Wellness {
         let message =
             format!("{} of {spaces} namespaces are being set up, such as {namespace}", settling.len());
         return Wellness::Reconciling(Reason::Progressing, message);
+    }
+    let unknown = valid.map_or(&[][..], |tenant| &tenant.unknown);
+    if !unknown.is_empty() {
+        let message = format!("{}; everything else goes on", Problems(unknown.to_vec()));
+        return Wellness::Stalled(Reason::EnvironmentMissing, message);
     }
     let held = valid.map_or(&[][..], |tenant| &tenant.held);
     if let Some(first) = held.first() {
@@ -247,6 +253,19 @@ mod tests {
             assert_eq!(claim(&status, "InSync"), wanted);
             assert_eq!(claim(&status, "Ready").0, "True");
         }
+    }
+
+    #[test]
+    fn an_environment_that_is_gone_is_told_and_stays_published() {
+        let mut tenant = acme("");
+        tenant.spec = serde_saphyr::from_str("{environments: {old: {}}}").unwrap();
+        let own = ["acme-dev", "acme-old"].map(|namespace| (namespace.to_owned(), true)).into();
+        let status = told(&tenant, &Converged { own, ..Converged::default() }, &[]);
+        let message =
+            "spec.environments.old: there is no Environment \"old\", only dev; everything else goes on";
+        assert_eq!(claim(&status, "Ready"), ("False", "EnvironmentMissing", message));
+        let names: Vec<_> = status.environments.iter().map(|environment| environment.name.as_str()).collect();
+        assert_eq!(names, ["dev", "old"], "what runs there is not forgotten");
     }
 
     #[test]

@@ -32,6 +32,9 @@ pub struct ValidTenant {
     pub environments: Vec<ValidSpace>,
     /// Environments it is in that cannot be used now. What stands there stays as it is.
     pub held: Vec<Held>,
+    /// Where it names an Environment that there is none of. A file from Git is refused for it; a Tenant is not, since
+    /// the platform may have deleted the Environment, and the rest of the tenant must not wait for that.
+    pub unknown: Vec<Problem>,
     /// By name, unique.
     pub services: Vec<ValidService>,
 }
@@ -53,14 +56,14 @@ pub struct ValidSpace {
     pub networks: Vec<ValidNetwork>,
 }
 
-/// An environment that is not valid.
+/// An environment that is not valid, or that there is none of.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Held {
     /// Name of the Environment.
     pub environment: String,
     /// Its namespace, if there is one.
     pub namespace: String,
-    /// Omitted environments are passed over, this one is not.
+    /// Omitted environments are passed over, this one is not. Of one that is gone it is as it was known last.
     pub promotes_from: Option<String>,
 }
 
@@ -98,13 +101,10 @@ pub fn validate(tenant: &Tenant, environments: &Checked) -> Result<ValidTenant, 
         members: members(tenant, |role| role),
         environments: Vec::new(),
         held: Vec::new(),
-        services: services(&tenant.spec.services, environments, &mut problems),
+        unknown: unknown_environments(tenant, environments),
+        services: services(&tenant.spec.services, &mut problems),
         name,
     };
-    for environment in tenant.spec.environments.keys().filter(|name| environments.named(name).is_none()) {
-        let field = format!("spec.environments.{environment}");
-        problems.push(unknown_environment(field, environment, environments));
-    }
     for link in environments.chain(has) {
         let namespace = environment_namespace(&valid.name, &link.environment);
         match environments.named(&link.environment) {
@@ -124,7 +124,12 @@ pub fn validate(tenant: &Tenant, environments: &Checked) -> Result<ValidTenant, 
             None => {}
         }
     }
-    if problems.is_empty() { Ok(valid) } else { Err(Problems(problems)) }
+    valid.held.extend(gone(tenant, environments));
+    if problems.is_empty() {
+        return Ok(valid);
+    }
+    problems.append(&mut valid.unknown);
+    Err(Problems(problems))
 }
 
 /// What is left of a tenant that is not valid: its members. They count all the same, since whoever is taken out of the
@@ -146,6 +151,7 @@ pub fn access(tenant: &Tenant) -> Option<ValidTenant> {
         members: members.into_iter().collect(),
         environments: Vec::new(),
         held: Vec::new(),
+        unknown: Vec::new(),
         services: Vec::new(),
     })
 }
@@ -181,8 +187,28 @@ pub fn unknown<'a>(kind: &str, name: &str, known: impl Iterator<Item = &'a str>)
     format!("there is no {kind} {name:?}, only {}", known.join(", "))
 }
 
-fn unknown_environment(field: String, name: &str, environments: &Checked) -> Problem {
-    Problem::new(field, unknown("Environment", name, environments.names()))
+/// Every place that names an Environment which there is none of.
+fn unknown_environments(tenant: &Tenant, environments: &Checked) -> Vec<Problem> {
+    let overrides = tenant.spec.environments.keys().map(|name| (format!("spec.environments.{name}"), name));
+    let branches = tenant.spec.services.iter().enumerate().flat_map(|(index, entry)| {
+        entry.spec.branches.keys().map(move |name| (format!("spec.services[{index}].branches.{name}"), name))
+    });
+    overrides
+        .chain(branches)
+        .filter(|(_, name)| environments.named(name).is_none())
+        .map(|(field, name)| Problem::new(field, unknown("Environment", name, environments.names())))
+        .collect()
+}
+
+/// The environments that the tenant says it is in and that there are none of.
+fn gone(tenant: &Tenant, environments: &Checked) -> impl Iterator<Item = Held> {
+    let known = tenant.status.as_ref().map_or(&[][..], |status| &status.environments);
+    let named = tenant.spec.environments.iter().filter(|(_, own)| !own.omit).map(|(name, _)| name);
+    named.filter(|name| environments.named(name).is_none()).map(|name| Held {
+        environment: name.clone(),
+        namespace: environment_namespace(&tenant.name_any(), name),
+        promotes_from: known.iter().find(|one| one.name == *name).and_then(|one| one.promotes_from.clone()),
+    })
 }
 
 fn quota(tenant: &Tenant, environment: &ValidEnvironment, problems: &mut Vec<Problem>) -> ValidQuota {
@@ -246,11 +272,7 @@ fn members(tenant: &Tenant, role: impl Fn(Role) -> Role) -> Vec<Subject> {
     subjects.into_iter().collect()
 }
 
-fn services(
-    entries: &[ServiceEntry],
-    environments: &Checked,
-    problems: &mut Vec<Problem>,
-) -> Vec<ValidService> {
+fn services(entries: &[ServiceEntry], problems: &mut Vec<Problem>) -> Vec<ValidService> {
     if entries.len() > SERVICES {
         problems.push(Problem::new("spec.services", format!("{} are more than {SERVICES}", entries.len())));
     }
@@ -258,9 +280,6 @@ fn services(
     for (index, entry) in entries.iter().enumerate() {
         let field = format!("spec.services[{index}]");
         problems.extend(service_name_problem(&entry.name, &field));
-        for name in entry.spec.branches.keys().filter(|name| environments.named(name).is_none()) {
-            problems.push(unknown_environment(format!("{field}.branches.{name}"), name, environments));
-        }
         let service = ValidService { name: entry.name.clone(), spec: entry.spec.clone() };
         if services.insert(entry.name.clone(), service).is_some() {
             problems.push(Problem::new(format!("{field}.name"), format!("{:?} is listed twice", entry.name)));
@@ -366,13 +385,40 @@ mod tests {
     }
 
     #[test]
+    fn an_environment_that_is_gone_is_told_and_held_and_the_rest_goes_on() {
+        let spec = "{environments: {old: {}, tset: {omit: true}}, services: [{name: a, repository: {url: \
+                    https://git.example.com/a}, runtime: camel, branches: {prd: main}}]}";
+        let mut tenant = Tenant::new("acme", serde_saphyr::from_str(spec).unwrap());
+        tenant.status = serde_saphyr::from_str(
+            "{environments: [{name: old, namespace: acme-old, promotesFrom: test}], problems: [], conditions: []}",
+        )
+        .unwrap();
+        let valid = validate(&tenant, &environments()).unwrap();
+        assert_eq!((valid.environments.len(), valid.services.len()), (3, 1));
+        let old = Held {
+            environment: "old".into(),
+            namespace: "acme-old".into(),
+            promotes_from: Some("test".into()),
+        };
+        assert_eq!(valid.held, [old]);
+        let told: Vec<_> = valid.unknown.iter().map(ToString::to_string).collect();
+        let there = "only broken, dev, lab, prod, test";
+        assert_eq!(
+            told,
+            [
+                format!("spec.environments.old: there is no Environment \"old\", {there}"),
+                format!("spec.environments.tset: there is no Environment \"tset\", {there}"),
+                format!("spec.services[0].branches.prd: there is no Environment \"prd\", {there}"),
+            ]
+        );
+        tenant.spec.members = serde_saphyr::from_str("[{kind: User, name: '', role: owner}]").unwrap();
+        assert_eq!(validate(&tenant, &environments()).unwrap_err().0.len(), 4, "one answer with all of it");
+    }
+
+    #[test]
     fn every_problem_names_its_field_and_the_way_out() {
         let repository = "repository: {url: https://git.example.com/a}, runtime: camel";
         for (spec, wanted) in [
-            (
-                "{environments: {tset: {omit: true}}}".to_owned(),
-                "spec.environments.tset: there is no Environment \"tset\", only broken, dev, lab, prod, test",
-            ),
             (
                 "{environments: {prod: {quota: {cpu: \"17\"}}}}".to_owned(),
                 "spec.environments.prod.quota.cpu: 17 is more than 16, the most that Environment prod gives: ask for less, or ask the platform team",
@@ -409,10 +455,6 @@ mod tests {
             (
                 format!("{{services: [{{name: a-canary, {repository}}}]}}"),
                 "spec.services[0].name: \"a-canary\" must not end in -canary, -stable or -preview: these names are the operator's",
-            ),
-            (
-                format!("{{services: [{{name: a, {repository}, branches: {{prd: main}}}}]}}"),
-                "spec.services[0].branches.prd: there is no Environment \"prd\", only broken, dev, lab, prod, test",
             ),
         ] {
             assert_eq!(acme(&spec).unwrap_err().to_string(), wanted, "{spec}");
