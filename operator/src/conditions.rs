@@ -120,6 +120,24 @@ pub const HEALTHY: &str = "Healthy";
 /// `InSync`, of a Tenant: it is what its file says.
 pub const IN_SYNC: &str = "InSync";
 
+/// The longest message of `Ready`, in characters: it is printed in tables, where one long line widens all. The other
+/// conditions say it in full.
+pub const LONGEST_PRINTED: usize = 250;
+/// A failure of another system that may pass by itself is told when it came so often in a row.
+pub const TOLD_AFTER: u32 = 3;
+
+/// `text`, or as many whole words of it as fit into `room` characters, and `…`.
+pub fn cut(text: &str, room: usize) -> String {
+    if text.chars().count() <= room {
+        return text.to_owned();
+    }
+    let cut: String = text.chars().take(room.saturating_sub(1)).collect();
+    // Between two words, unless the last is as long as a line.
+    let words = cut.rsplit_once(' ').map(|(words, _)| words).filter(|words| words.len() * 2 > cut.len());
+    let words = words.unwrap_or(&cut);
+    format!("{}…", words.trim_end_matches([':', ';', ',']))
+}
+
 /// How an object is, in kstatus' three conditions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Wellness {

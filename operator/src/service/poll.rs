@@ -28,7 +28,7 @@ use super::{
 };
 use crate::{
     api::IntegrationService,
-    conditions::Reason,
+    conditions::{Reason, TOLD_AFTER},
     git::{Access, CommitId, Depth, Git, Remote, UrlPolicy},
     metrics,
     platform::Platform,
@@ -38,8 +38,6 @@ use crate::{
 /// Looks under way at a time. Waiting ones cost little, and what limits the network is the Git module's own queue, by
 /// host: a few slots here would let one host that hangs hold up everybody.
 const LOOKS: usize = 512;
-/// A failure that may pass by itself is told when it came so often in a row.
-const TOLD_AFTER: u32 = 3;
 /// After a panic, which is a defect of ours.
 const AFTER_PANIC: Duration = Duration::from_mins(1);
 
@@ -209,7 +207,8 @@ impl Poller {
     /// What there is now; what could not be read is as it was in `old`.
     async fn look(&self, service: &ValidService, old: Option<&Snapshot>) -> (Snapshot, Option<Failure>) {
         let mut seen = old.cloned().unwrap_or_default();
-        let failure = self.look_at_branches(service, &mut seen).await.err();
+        let failure =
+            self.look_at_branches(service, &mut seen).await.err();
         self.look_at_tags(service, &mut seen).await;
         (seen, failure)
     }
