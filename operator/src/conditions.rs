@@ -150,15 +150,16 @@ pub enum Wellness {
 }
 
 impl Wellness {
-    /// `Ready`, `Reconciling` and `Stalled`, each with its message.
+    /// `Ready`, `Reconciling` and `Stalled`, each with its message; that of `Ready` at most [`LONGEST_PRINTED`] long.
     pub fn claims(&self) -> Vec<Claim> {
         let (reason, message) = match self {
             Self::Ready(message) => (Reason::Succeeded, message),
             Self::Reconciling(reason, message) | Self::Stalled(reason, message) => (*reason, message),
         };
         let claim = |type_, status| Claim { type_, status, reason, message: message.clone() };
+        let printed = cut(message, LONGEST_PRINTED);
         vec![
-            claim(READY, matches!(self, Self::Ready(_))),
+            Claim { message: printed, ..claim(READY, matches!(self, Self::Ready(_))) },
             claim(RECONCILING, matches!(self, Self::Reconciling(..))),
             claim(STALLED, matches!(self, Self::Stalled(..))),
         ]
@@ -205,6 +206,19 @@ mod tests {
         let claims = Wellness::Ready("2 namespaces".into()).claims();
         let first = merge(&[], &claims, 1, at("2026-01-01T00:00:00Z"));
         assert_eq!(first, merge(&first, &claims, 1, at("2026-01-02T00:00:00Z")));
+    }
+
+    #[test]
+    fn what_is_printed_in_tables_is_short_and_the_rest_is_not_lost() {
+        let long = "spec.services[0].name: is listed twice; ".repeat(40);
+        let claims = Wellness::Stalled(Reason::Invalid, long.clone()).claims();
+        let length = claims[0].message.chars().count();
+        assert!(length <= LONGEST_PRINTED && length > LONGEST_PRINTED - 20, "{length}");
+        assert!(claims[0].message.ends_with('…'), "{}", claims[0].message);
+        assert_eq!((claims[2].type_, &claims[2].message), (STALLED, &long));
+        assert_eq!(cut("one two", 7), "one two");
+        assert_eq!(cut("one: two", 7), "one…");
+        assert_eq!(cut("äöüäöü", 4), "äöü…", "characters, not bytes");
     }
 
     #[test]
