@@ -350,6 +350,22 @@ fn bytes_that_an_editor_does_not_show_are_refused_with_their_place() {
 }
 
 #[test]
+fn what_an_escape_hides_is_refused_like_what_stands_there() {
+    let contact = "contact: integrations@acme.example";
+    for (escape, code) in
+        [("\\e[31m", "001B"), ("a\\0", "0000"), ("\\u202e", "202E"), ("\\x85", "0085"), ("\\L", "2028")]
+    {
+        let told = format!("the text holds the invisible character U+{code}: leave it out");
+        let value = tenant_with(contact, &format!("contact: \"{escape}\""));
+        assert_eq!(value, [format!("5:12: {told}")], "{escape}");
+        let key = tenant_with(contact, &format!("\"{escape}\": x"));
+        assert_eq!(key, [format!("5:3: {told}")], "a key, and nothing that repeats it");
+    }
+    let lines = TENANT.replace(contact, "contact: \"a\\tb\\nc\"");
+    assert_eq!(tenant(lines.as_bytes()).unwrap().spec.contact.as_deref(), Some("a\tb\nc"));
+}
+
+#[test]
 fn bombs_are_refused_at_once() {
     let aliases = (1..9).fold("a0: &a0 [x]\n".to_owned(), |text, level| {
         let below = format!("*a{}, ", level - 1).repeat(9);
