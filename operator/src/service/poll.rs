@@ -21,7 +21,7 @@ use super::{
     Problem,
     history::History,
     promote::untagged,
-    read::{Failure, content, from_git},
+    read::{Failure, content, from_git, refused_login},
     resolve::{Branch, Content, Snapshot, Tag},
     schedule::{Schedule, first_pause, pause},
     validate::ValidService,
@@ -207,8 +207,8 @@ impl Poller {
     /// What there is now; what could not be read is as it was in `old`.
     async fn look(&self, service: &ValidService, old: Option<&Snapshot>) -> (Snapshot, Option<Failure>) {
         let mut seen = old.cloned().unwrap_or_default();
-        let failure =
-            self.look_at_branches(service, &mut seen).await.err();
+        let failure = self.look_at_branches(service, &mut seen).await.err();
+        let failure = failure.map(|failure| told(service, failure));
         self.look_at_tags(service, &mut seen).await;
         (seen, failure)
     }
@@ -311,6 +311,15 @@ impl Poller {
         let values = secret.data.unwrap_or_default().into_iter().map(|(key, value)| (key, value.0)).collect();
         Access::from_secret(&values).map_err(|error| missing(format!("Secret {name} in {home}: {error}")))
     }
+}
+
+/// `failure`; a refused login in words for whoever can change it.
+fn told(service: &ValidService, mut failure: Failure) -> Failure {
+    if failure.problem.reason == Reason::AuthenticationFailed {
+        failure.problem.message =
+            refused_login(&service.url, service.credentials.as_deref(), &service.home());
+    }
+    failure
 }
 
 fn commit_of(branch: &Branch) -> Option<&String> {

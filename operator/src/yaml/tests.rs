@@ -350,6 +350,26 @@ fn bytes_that_an_editor_does_not_show_are_refused_with_their_place() {
 }
 
 #[test]
+fn a_directory_and_ports_that_cannot_be_are_told_where_they_stand() {
+    for config in ["cfg/", "a/../../x", "./cfg", ".."] {
+        let told = descriptor_with("type: worker\n", &format!("type: worker\nconfig: {config}\n"));
+        let wanted = "4:9: config: must be a plain path below the service's own directory, such as `config`";
+        assert_eq!(told, [wanted], "{config}");
+    }
+    let ports = descriptor_with(
+        "[{name: http, port: 8290}]",
+        "[{name: http, port: 8290}, {name: http, port: 8291}, {name: admin, port: 8290}]",
+    );
+    assert_eq!(
+        ports,
+        [
+            "5:8: ports: a port's number is there twice: give each its own",
+            "5:42: ports[1].name: \"http\" is listed twice, first in line 5",
+        ]
+    );
+}
+
+#[test]
 fn what_an_escape_hides_is_refused_like_what_stands_there() {
     let contact = "contact: integrations@acme.example";
     for (escape, code) in
