@@ -182,12 +182,31 @@ async fn members_follow_the_file_everywhere(lab: &Lab) {
     owner_is("lee", &["acme-dev", "acme-prod"]).await;
 
     kubectl.apply(PLATFORM).await.unwrap();
-    kubectl.apply(&with("max", "{nowhere: {}}")).await.unwrap();
+    kubectl.apply(&with("max", "{dev: {quota: {cpu: '999'}}}")).await.unwrap();
     owner_is("max", &["acme-home", "acme-dev", "acme-prod"]).await;
     until(lab, &["tenants.imaas.dev", "acme"], |tenant| reason(tenant) == "Invalid").await;
 
     kubectl.apply(ACME).await.unwrap();
     owner_is("jo", &["acme-home", "acme-dev", "acme-prod"]).await;
+    until(lab, &["tenants.imaas.dev", "acme"], |tenant| reason(tenant) == "Succeeded").await;
+}
+
+/// Told on the tenant; what does not need that Environment is repaired and changed as ever.
+async fn a_deleted_environment_holds_up_nothing_else(lab: &Lab) {
+    let kubectl = lab.kubectl();
+    kubectl.apply(&ACME.replace("spec:", "spec:\n  environments: {prod: {}}")).await.unwrap();
+    kubectl.run(&["delete", "environments.imaas.dev", "prod"], None).await.unwrap();
+    let acme =
+        until(lab, &["tenants.imaas.dev", "acme"], |tenant| reason(tenant) == "EnvironmentMissing").await;
+    let published = acme["status"]["environments"].as_array().unwrap();
+    assert_eq!(published.iter().map(|e| &e["name"]).collect::<Vec<_>>(), ["dev", "prod"]);
+
+    kubectl.run(&["delete", "networkpolicy", "imaas-default-deny", "-n", "acme-dev"], None).await.unwrap();
+    until(lab, &["networkpolicy", "imaas-default-deny", "-n", "acme-dev"], |_| true).await;
+    kubectl.get(&["resourcequota", "imaas", "-n", "acme-prod"]).await.unwrap();
+
+    kubectl.apply(PLATFORM).await.unwrap();
+    kubectl.apply(ACME).await.unwrap();
     until(lab, &["tenants.imaas.dev", "acme"], |tenant| reason(tenant) == "Succeeded").await;
 }
 
@@ -229,6 +248,7 @@ async fn a_tenant_gets_its_space_by_the_charts_rights_alone() {
     assert!(kubectl.get(&["resourcequota", "imaas", "-n", "beta-dev"]).await.is_err());
 
     members_follow_the_file_everywhere(&lab).await;
+    a_deleted_environment_holds_up_nothing_else(&lab).await;
 
     // What somebody removes or edits comes back.
     kubectl.run(&["delete", "networkpolicy", "imaas-default-deny", "-n", "acme-dev"], None).await.unwrap();

@@ -89,7 +89,9 @@ pub enum GitError {
         commit: String,
     },
     /// The path is a symbolic link, a submodule or a directory, or not a plain path.
-    #[error("{path:?} {what}; make it a regular file in the repository")]
+    #[error(
+        "{path:?} {what}; name a plain path, such as `config`, that leads to regular files of the repository"
+    )]
     UnsafeEntry {
         /// Relative to the repository.
         path: String,

@@ -101,7 +101,7 @@ fn phase(status: &DeploymentStatus, desired: i32, old: i32, release: &Release) -
         return if desired > 0 { Phase::Healthy } else { Phase::Stopped };
     }
     if let Some(refused) = condition(status, "ReplicaFailure", "True") {
-        return blocked(refused);
+        return blocked(refused, &release.spec.environment);
     }
     match condition(status, "Progressing", "False") {
         Some(stuck) if stuck.reason.as_deref() == Some("ProgressDeadlineExceeded") => {
@@ -115,13 +115,14 @@ fn condition<'a>(status: &'a DeploymentStatus, type_: &str, is: &str) -> Option<
     status.conditions.iter().flatten().find(|c| c.type_ == type_ && c.status == is)
 }
 
-fn blocked(refused: &DeploymentCondition) -> Phase {
+fn blocked(refused: &DeploymentCondition, environment: &str) -> Phase {
     let told = refused.message.as_deref().unwrap_or_default();
     // Before it stands the name of a pod that never was, another one at each attempt.
     let told = told.split_once(" is forbidden: ").map_or(told, |(_, why)| why);
     if told.contains("exceeded quota") {
-        let message =
-            format!("no room in the tenant's quota for a new instance, ask for more or scale down: {told}");
+        let message = format!(
+            "no room for a new instance: raise `spec.environments.{environment}.quota` in the tenant file, or scale down: {told}"
+        );
         Phase::Blocked { reason: Reason::QuotaExceeded, message }
     } else {
         Phase::Blocked { reason: Reason::ApplyFailed, message: format!("new instances are refused: {told}") }
@@ -239,6 +240,7 @@ mod tests {
             reason("pods \"orders-7f-x1\" is forbidden: exceeded quota: imaas, used: pods=6");
         assert_eq!(full, Reason::QuotaExceeded);
         assert!(message.ends_with("exceeded quota: imaas, used: pods=6"), "{message}");
+        assert!(message.contains("raise `spec.environments.dev.quota` in the tenant file"), "{message}");
         assert!(!message.contains("orders-7f"), "differs at each attempt: {message}");
         assert_eq!(reason("violates PodSecurity").0, Reason::ApplyFailed);
     }

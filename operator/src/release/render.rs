@@ -118,7 +118,9 @@ pub enum RenderError {
         known: String,
     },
     /// Nowhere to put files.
-    #[error("config: this runtime has no place for configuration files; remove `config`")]
+    #[error(
+        "config: the service's runtime has no place for configuration files: remove `config`, or ask the platform team for a `configMount` in the profile of the IntegrationRuntime"
+    )]
     NoConfigMount,
     /// Not below the directory.
     #[error("config: {0:?} is not a path that can be mounted")]

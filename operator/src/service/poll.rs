@@ -21,14 +21,14 @@ use super::{
     Problem,
     history::History,
     promote::untagged,
-    read::{Failure, content, from_git},
+    read::{Failure, content, from_git, refused_login},
     resolve::{Branch, Content, Snapshot, Tag},
     schedule::{Schedule, first_pause, pause},
     validate::ValidService,
 };
 use crate::{
     api::IntegrationService,
-    conditions::Reason,
+    conditions::{Reason, TOLD_AFTER},
     git::{Access, CommitId, Depth, Git, Remote, UrlPolicy},
     metrics,
     platform::Platform,
@@ -38,8 +38,6 @@ use crate::{
 /// Looks under way at a time. Waiting ones cost little, and what limits the network is the Git module's own queue, by
 /// host: a few slots here would let one host that hangs hold up everybody.
 const LOOKS: usize = 512;
-/// A failure that may pass by itself is told when it came so often in a row.
-const TOLD_AFTER: u32 = 3;
 /// After a panic, which is a defect of ours.
 const AFTER_PANIC: Duration = Duration::from_mins(1);
 
@@ -210,6 +208,7 @@ impl Poller {
     async fn look(&self, service: &ValidService, old: Option<&Snapshot>) -> (Snapshot, Option<Failure>) {
         let mut seen = old.cloned().unwrap_or_default();
         let failure = self.look_at_branches(service, &mut seen).await.err();
+        let failure = failure.map(|failure| told(service, failure));
         self.look_at_tags(service, &mut seen).await;
         (seen, failure)
     }
@@ -312,6 +311,15 @@ impl Poller {
         let values = secret.data.unwrap_or_default().into_iter().map(|(key, value)| (key, value.0)).collect();
         Access::from_secret(&values).map_err(|error| missing(format!("Secret {name} in {home}: {error}")))
     }
+}
+
+/// `failure`; a refused login in words for whoever can change it.
+fn told(service: &ValidService, mut failure: Failure) -> Failure {
+    if failure.problem.reason == Reason::AuthenticationFailed {
+        failure.problem.message =
+            refused_login(&service.url, service.credentials.as_deref(), &service.home());
+    }
+    failure
 }
 
 fn commit_of(branch: &Branch) -> Option<&String> {

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     conditions::Reason,
-    git::{CommitId, DirectoryLimits, Git, GitError, Remote},
+    git::{CommitId, DirectoryLimits, Git, GitError, GitUrl, Remote},
     release::ConfigFiles,
 };
 
@@ -96,4 +96,31 @@ fn of_commit<T>(reason: Reason, answer: Result<T, GitError>) -> Result<Result<T,
 pub fn from_git(error: &GitError) -> Failure {
     let problem = Problem::new(error.reason(), error.to_string());
     Failure { problem, is_permanent: error.is_permanent() }
+}
+
+/// What to tell where the server refused the login, which a `secret` in `home` holds.
+pub fn refused_login(url: &GitUrl, secret: Option<&str>, home: &str) -> String {
+    match secret {
+        Some(secret) => {
+            format!("{url}: the server refuses the login in Secret {secret} of {home}: renew it there")
+        }
+        None => format!(
+            "{url}: the server wants a login: make a Secret in {home} and name it in `repository.credentials` of the service in the tenant file"
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::git::UrlPolicy;
+
+    #[test]
+    fn a_refused_login_names_the_secret_that_holds_it() {
+        let url = GitUrl::parse("https://git.example.com/acme/orders.git", &UrlPolicy::default()).unwrap();
+        let message = |secret| refused_login(&url, secret, "acme-home");
+        let named = "the server refuses the login in Secret orders-git of acme-home: renew it there";
+        assert_eq!(message(Some("orders-git")), format!("{url}: {named}"));
+        assert!(message(None).contains("`repository.credentials` of the service in the tenant file"));
+    }
 }

@@ -107,8 +107,10 @@ pub fn resolve(content: &Content, environment: &str) -> Result<Resolved, Problem
 /// The descriptor from its bytes; `None` when the commit has no such file.
 pub fn descriptor(path: &str, bytes: Option<&[u8]>) -> Result<ServiceDescriptor, Problem> {
     let bytes = bytes.ok_or_else(|| {
-        let message =
-            format!("the commit has no {}: add it, see the guide for its fields", joined(path, DESCRIPTOR));
+        let message = format!(
+            "the commit has no {}: add it; docs/descriptor.md of the operator has its fields",
+            joined(path, DESCRIPTOR)
+        );
         Problem::new(Reason::DescriptorMissing, message)
     })?;
     yaml::descriptor(bytes).map_err(|problems| invalid(&problems))

@@ -9,7 +9,7 @@ use crate::{
         IntegrationServiceStatus, Release, ReleaseSpec,
         integration_service::{EnvironmentState, Waiting},
     },
-    conditions::{Reason, Wellness, merge},
+    conditions::{Reason, Wellness, cut, merge},
 };
 
 /// Longest message of a condition, in characters: two lines of a terminal. The board has everything.
@@ -278,14 +278,7 @@ fn brief(text: &str, room: usize) -> String {
             _ => {}
         }
     }
-    if short.chars().count() <= room {
-        return short;
-    }
-    let cut: String = short.chars().take(room.saturating_sub(1)).collect();
-    // Between two words, unless the last is as long as a line.
-    let words = cut.rsplit_once(' ').map(|(words, _)| words).filter(|words| words.len() * 2 > cut.len());
-    let words = words.unwrap_or(&cut);
-    format!("{}…", words.trim_end_matches([':', ';', ',']))
+    cut(&short, room)
 }
 
 /// Can only a change by a person help?

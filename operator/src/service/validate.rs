@@ -150,11 +150,13 @@ fn environments(
 
 fn orphaned(service: &IntegrationService, tenant: &Tenant) -> Option<String> {
     if let Some(since) = service.annotations().get(names::ORPHANED) {
-        return Some(format!("the tenant file has no such service since {since}; it serves on as it is"));
+        return Some(format!(
+            "the tenant file no longer lists this service (since generation {since} of the Tenant); what runs of it stays as it is"
+        ));
     }
     let since = tenant.annotations().get(names::ORPHANED)?;
     Some(format!(
-        "the tenants repository has no file of the tenant since {since}; the service serves on as it is"
+        "the tenants repository has no file of the tenant since commit {since}; what runs stays as it is"
     ))
 }
 
