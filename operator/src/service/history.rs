@@ -86,6 +86,11 @@ impl History {
         self.newest(|past| past.build_id == build_id).map(|past| past.digest.as_str())
     }
 
+    /// Was a release ever made of this image?
+    pub fn has_digest(&self, digest: &str) -> bool {
+        self.0.iter().any(|past| past.digest == digest)
+    }
+
     /// Was a release ever made for `environment`?
     pub fn has_any_in(&self, environment: &str) -> bool {
         self.0.iter().any(|past| past.environment == environment)

@@ -1,6 +1,6 @@
 //! What the API server refuses, and what somebody removes.
 
-use crate::scene::{IMAGE_OF_A, IMAGE_OF_B, Scene, descriptor, reasons, until};
+use crate::scene::{IMAGE_OF_A, IMAGE_OF_B, NO_IMAGE, Scene, descriptor, reasons, until};
 
 const FOREIGN_SERVICE: [&str; 6] = ["create", "service", "clusterip", "orders", "--tcp=80", "-nacme-dev"];
 const LOOK: [&str; 6] =
@@ -47,12 +47,19 @@ async fn what_was_not_applied_is_not_told_to_run() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_pods_are_made_without_their_configuration() {
+async fn no_pods_are_made_without_their_image_or_configuration() {
     let scene = Scene::start().await;
     let operator = scene.operator().await;
     scene.onboard(true).await;
     scene.onboard(false).await;
     until("dev runs the first image", async || scene.image("dev").await.filter(|i| i == IMAGE_OF_A)).await;
+    scene.push("dev", &[("imaas.yaml", &descriptor(NO_IMAGE, ""))]);
+    until("the missing image is told", async || {
+        (reasons(&scene.board().await, "dev").first()? == "ImageMissing").then_some(())
+    })
+    .await;
+    assert_eq!(scene.image("dev").await.as_deref(), Some(IMAGE_OF_A));
+    assert_eq!(scene.history("dev").await.0.len(), 1, "no release was made of it");
     // Git asks for nothing that could run, so the configuration of what runs is not known from there.
     scene.push(
         "dev",

@@ -147,6 +147,29 @@ fn a_missing_image_is_named_with_its_tag() {
 }
 
 #[test]
+fn a_digest_that_the_registry_does_not_have_is_no_image() {
+    let own = format!("image: {{digest: \"{IMAGE_OF_B}\"}}\n");
+    let mut seen = snapshot([("dev", head('2', "B", &own)), ("test", head('2', "B", &own))], &[]);
+    assert_eq!(named_digests(&three(), &seen), BTreeSet::from([IMAGE_OF_B.to_owned()]));
+    let dev = &three().environments[0];
+    let decision =
+        |seen: &Snapshot, history: &History| one(&three(), dev, seen, (history, &Settled::default()));
+    let before = History(vec![made(1, "dev", "A", IMAGE_OF_A, true)]);
+    for answer in [None, Some(Tag::Missing)] {
+        seen.tags = answer.map(|answer| (IMAGE_OF_B.to_owned(), answer)).into_iter().collect();
+        let problem = decision(&seen, &before).unwrap_err();
+        assert_eq!(problem.reason, Reason::ImageMissing);
+        let image = format!("image acme/orders@{IMAGE_OF_B} is not in the registry yet: ");
+        assert!(problem.message.starts_with(&image), "{}", problem.message);
+    }
+    let unreachable = Problem::new(Reason::RegistryUnreachable, "no answer");
+    seen.tags.insert(IMAGE_OF_B.to_owned(), Tag::Unknown(unreachable.clone()));
+    assert_eq!(decision(&seen, &before), Err(unreachable));
+    let known = History(vec![made(1, "test", "C", IMAGE_OF_B, false)]);
+    assert_eq!(decision(&seen, &known), Ok(IMAGE_OF_B.to_owned()), "a release of it was made before");
+}
+
+#[test]
 fn moving_a_tag_changes_nothing() {
     let seen = snapshot([("dev", head('1', "A", ""))], &[('1', Tag::Found(IMAGE_OF_B.to_owned()))]);
     let history = History(vec![made(1, "dev", "A", IMAGE_OF_A, false)]);
@@ -293,10 +316,11 @@ fn new_settings_alone_wait_for_their_turn_on_a_shared_branch() {
 #[test]
 fn a_committed_digest_wins_and_is_promoted_like_any_other() {
     let own = format!("image: {{digest: \"{IMAGE_OF_B}\"}}\n");
-    let seen = snapshot(
+    let mut seen = snapshot(
         [("dev", head('2', "A", &own)), ("test", head('2', "A", &own)), ("prod", Branch::Missing)],
         &[],
     );
+    seen.tags.insert(IMAGE_OF_B.to_owned(), Tag::Found(IMAGE_OF_B.to_owned()));
     let mut history = History(vec![made(1, "dev", "A", IMAGE_OF_A, true)]);
     let decisions = decided(&three(), &seen, &history);
     assert_eq!(decisions[0], Ok(IMAGE_OF_B.to_owned()));
