@@ -168,7 +168,9 @@ fn state(stage: &Stage, before: Option<&EnvironmentState>) -> EnvironmentState {
 
 /// Without what every pass sees anew.
 fn lasting(waiting: Vec<Waiting>) -> Vec<Waiting> {
-    const SEEN: [Reason; 8] = [
+    const SEEN: [Reason; 10] = [
+        Reason::ImageNotPulled,
+        Reason::Unschedulable,
         Reason::ConfigMissing,
         Reason::RollingOut,
         Reason::Unhealthy,
@@ -305,6 +307,8 @@ fn stalls(reason: Reason) -> bool {
             | Reason::InvalidDescriptor
             | Reason::InvalidConfig
             | Reason::RegistryRefused
+            | Reason::ImageNotPulled
+            | Reason::Unschedulable
             | Reason::SecretMissing
             | Reason::ConfigMissing
             | Reason::RuntimeMissing

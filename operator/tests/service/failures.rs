@@ -84,3 +84,47 @@ async fn no_pods_are_made_without_their_image_or_configuration() {
     operator.stop().await;
     scene.end().await;
 }
+
+const SECRET: &str = "{apiVersion: v1, kind: Secret, metadata: {name: orders-db, namespace: acme-dev}}";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_ran_well_and_went_down_is_told_with_the_secret_that_it_lacks() {
+    let scene = Scene::start().await;
+    let operator = scene.operator().await;
+    scene.lab.kubectl().run(&["apply", "-f", "-"], Some(SECRET)).await.unwrap();
+    scene.push("dev", &[("imaas.yaml", &descriptor(IMAGE_OF_A, "secrets: [orders-db]\n"))]);
+    scene.onboard(true).await;
+    scene.onboard(false).await;
+    let dev = async || scene.board().await.environments.into_iter().find(|state| state.name == "dev");
+    let good = until("it is healthy", async || {
+        scene.instances_are_ready("dev").await;
+        dev().await?.last_good
+    })
+    .await;
+    let generation = async || scene.deployments("dev").get("orders").await.unwrap().metadata.generation;
+    let before = generation().await;
+
+    scene.kubectl(&["delete", "secret", "orders-db", "-nacme-dev"]).await;
+    scene.kubectl(&["delete", "pods", "--all", "-nacme-dev", "--force", "--grace-period=0"]).await;
+    let state = until("both are told", async || {
+        dev().await.filter(|state| {
+            let reasons: Vec<_> = state.waiting.iter().map(|waiting| waiting.reason.as_str()).collect();
+            // Nor is there a node.
+            reasons == ["SecretMissing", "Unschedulable", "Unhealthy"]
+        })
+    })
+    .await;
+    assert!(state.waiting[2].message.starts_with("0 of 1 instances are ready"), "{state:?}");
+    assert_eq!((state.current.as_ref(), state.last_good.as_ref()), (Some(&good), Some(&good)));
+    assert_eq!(generation().await, before, "what runs is not touched");
+
+    scene.lab.kubectl().run(&["apply", "-f", "-"], Some(SECRET)).await.unwrap();
+    until("all is well", async || {
+        scene.instances_are_ready("dev").await;
+        dev().await?.waiting.is_empty().then_some(())
+    })
+    .await;
+
+    operator.stop().await;
+    scene.end().await;
+}
