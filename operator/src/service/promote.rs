@@ -119,7 +119,7 @@ pub fn wanted(
         Err(problem) => return nothing(Some(&content.build_id), problem),
     };
     let digest = match &environment.promotes_from {
-        Some(source) => promoted(service, (environment, source), &resolved, before),
+        Some(source) => promoted(service, (environment, source), (&resolved, snapshot), before),
         None => built(service, (environment, &resolved), snapshot, before.0),
     };
     match digest {
@@ -165,11 +165,15 @@ fn built(
 fn promoted(
     service: &ValidService,
     (environment, source): (&ValidEnvironment, &str),
-    resolved: &Resolved,
+    (resolved, snapshot): (&Resolved, Option<&Snapshot>),
     (history, settled): (&History, &Settled),
 ) -> Result<String, Problem> {
     let not = |what: String| {
-        let message = if history.has_any_in(source) {
+        let message = if runs_none(service, source, snapshot) {
+            format!(
+                "{what} was not healthy in {source} yet, where `scaling.min` is 0: what has no instance proves nothing, raise it there"
+            )
+        } else if history.has_any_in(source) {
             format!(
                 "{what} was not healthy in {source} yet: merge what {source} runs into {}, or wait until it is",
                 environment.branch
@@ -182,6 +186,9 @@ fn promoted(
     let image = |digest: &str| format!("the image {}@{digest}", service.repository());
     let is_shared = shared_source(service, environment).is_some();
     if is_shared && settled.of(source).is_none_or(|settled| settled.commit != resolved.commit) {
+        if runs_none(service, source, snapshot) {
+            return Err(not(format!("commit {} of {}", resolved.commit, environment.branch)));
+        }
         let message = format!(
             "commit {} of {} was not healthy in {source} yet, which reads the same branch: wait until it is",
             resolved.commit, environment.branch
@@ -199,6 +206,18 @@ fn promoted(
         Some(digest) => image(digest),
         None => format!("an image of commit {}", resolved.commit),
     }))
+}
+
+/// Does the head that `environment` reads ask for no instance there?
+fn runs_none(service: &ValidService, environment: &str, snapshot: Option<&Snapshot>) -> bool {
+    let branch = service.environments.iter().find(|one| one.name == environment).map(|one| &one.branch);
+    let head = branch.and_then(|branch| snapshot?.branches.get(branch));
+    match head {
+        Some(Branch::Head { content: Ok(content), .. }) => {
+            resolve(content, environment).is_ok_and(|resolved| resolved.settings.scaling.min == 0)
+        }
+        Some(Branch::Head { content: Err(_), .. } | Branch::Missing) | None => false,
+    }
 }
 
 /// Commits whose image is not known yet, each with its build id: heads of branches of environments that nothing promotes

@@ -135,6 +135,22 @@ fn what_comes_after_an_environment_that_runs_nothing_points_there() {
 }
 
 #[test]
+fn what_runs_no_instance_is_told_to_be_given_one() {
+    let asleep = "environments: {dev: {scaling: {min: 0}}}\n";
+    let seen = snapshot([("dev", head('1', "A", asleep)), ("test", head('1', "A", asleep))], &[]);
+    let history = History(vec![made(1, "dev", "A", IMAGE_OF_A, false)]);
+    let not = |service: &ValidService, seen: &Snapshot| {
+        one(service, &service.environments[1], seen, (&history, &Settled::default())).unwrap_err().message
+    };
+    let help = "was not healthy in dev yet, where `scaling.min` is 0: what has no instance proves nothing, raise it there";
+    assert_eq!(not(&three(), &seen), format!("the image acme/orders@{IMAGE_OF_A} {help}"));
+    let shared =
+        orders([("dev", "main", None), ("test", "main", Some("dev")), ("prod", "prod", Some("test"))]);
+    let seen = snapshot([("main", head('1', "A", asleep))], &[]);
+    assert_eq!(not(&shared, &seen), format!("commit {} of main {help}", commit('1')));
+}
+
+#[test]
 fn a_missing_image_is_named_with_its_tag() {
     let seen = snapshot([("dev", head('1', "A", ""))], &[('1', Tag::Missing)]);
     let dev = &three().environments[0];
