@@ -156,13 +156,21 @@ impl<'a> Work<'a> {
             Wanted::Unknown | Wanted::Nothing { .. } => self.kept(environment, vec![]),
         };
         let (mut observed, mut running) = (None, self.current(environment));
-        if let Some(release) = release {
+        let mut next = release.map(|release| (release, config));
+        while let Some((release, config)) = next.take() {
             let rollout = release::Target {
                 tenant: &self.service.tenant,
                 release: &release,
                 config: config.as_ref(),
                 networks: &networks,
             };
+            if let Err(problem) = self.configured(&rollout).await {
+                problems.push(problem);
+                // What runs is kept in shape meanwhile.
+                let runs = self.kept(environment, vec![]).release;
+                next = runs.filter(|runs| runs.name_any() != release.name_any()).map(|runs| (runs, None));
+                continue;
+            }
             match self.rolled_out(environment, &rollout).await {
                 Ok(seen) => (observed, running) = (Some(seen), Some(release)),
                 Err(problem) => problems.push(problem),
@@ -184,7 +192,6 @@ impl<'a> Work<'a> {
         environment: &ValidEnvironment,
         target: &release::Target<'_>,
     ) -> Result<Observation, Problem> {
-        self.configured(target).await?;
         let cluster = &self.platform.cluster;
         let now = (self.platform.now)();
         let (seen, again) =
@@ -242,10 +249,14 @@ impl<'a> Work<'a> {
         look.trouble
     }
 
-    /// Pods without their configuration would not start. What of it is not known from Git must be in the cluster.
+    /// Pods without their configuration would not start. It is stored; what of it is not known from Git must be in the
+    /// cluster.
     async fn configured(&mut self, target: &release::Target<'_>) -> Result<(), Problem> {
-        let (Some(config), None) = (&target.release.spec.config, target.config) else { return Ok(()) };
         let (cluster, namespace) = (&self.platform.cluster, target.namespace());
+        if let Some(config) = target.config {
+            return cluster.apply(config.clone()).await.map(drop).map_err(|error| self.failed(error));
+        }
+        let Some(config) = &target.release.spec.config else { return Ok(()) };
         // The watch may not show yet what was written a moment ago.
         if cluster.shows::<ConfigMap>(Some(&namespace), &config.name)
             || cluster.has::<ConfigMap>(&namespace, &config.name).await.map_err(|error| self.failed(error))?

@@ -60,6 +60,27 @@ async fn no_pods_are_made_without_their_image_or_configuration() {
     .await;
     assert_eq!(scene.image("dev").await.as_deref(), Some(IMAGE_OF_A));
     assert_eq!(scene.history("dev").await.0.len(), 1, "no release was made of it");
+
+    // A configuration that fits as it is fits the request; one that is refused lets what runs be repaired.
+    let noise = "\u{1}".repeat(900_000);
+    scene.push("dev", &[("imaas.yaml", &descriptor(IMAGE_OF_A, "")), ("config/noise", &noise)]);
+    until("it is stored", async || (scene.history("dev").await.1.len() == 2).then_some(())).await;
+    scene.kubectl(&["create", "quota", "full", "--hard=count/configmaps=1", "-nacme-dev"]).await;
+    scene.kubectl(&["wait", "--for=jsonpath={.status.hard}", "quota/full", "-nacme-dev"]).await;
+    scene.push("dev", &[("config/noise", "another")]);
+    until("the refusal is told", async || {
+        (reasons(&scene.board().await, "dev").iter().any(|told| told == "QuotaExceeded")).then_some(())
+    })
+    .await;
+    scene.kubectl(&["delete", "networkpolicy", "orders", "-nacme-dev"]).await;
+    until("what runs has its policy", async || {
+        let policy = ["get", "networkpolicy", "orders", "-nacme-dev"];
+        scene.lab.kubectl().run(&policy, None).await.ok()
+    })
+    .await;
+    scene.kubectl(&["delete", "quota", "full", "-nacme-dev"]).await;
+    scene.kubectl(&LOOK).await;
+    until("the third is stored", async || (scene.history("dev").await.1.len() == 3).then_some(())).await;
     // Git asks for nothing that could run, so the configuration of what runs is not known from there.
     scene.push(
         "dev",
