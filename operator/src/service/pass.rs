@@ -230,18 +230,15 @@ impl<'a> Work<'a> {
         }
         let (now, release) = ((self.platform.now)(), target.release.name_any());
         let before = self.last.looks.get(&environment.name);
-        let look = match before.filter(|look| look.release == release && now < look.next) {
-            Some(look) => look.clone(),
-            None => {
-                let trouble =
-                    release::troubled(&self.platform.cluster, target).await.unwrap_or_else(|error| {
-                        tracing::warn!(error = &error as &dyn std::error::Error, "pods not read");
-                        None
-                    });
-                let is_told = matches!(trouble, Some(Trouble::Fails(_) | Trouble::Blocked(..)));
-                let pause = if is_told { TOLD } else { UNTOLD };
-                Look { release, trouble, next: now + pause }
-            }
+        let look = if let Some(look) = before.filter(|look| look.release == release && now < look.next) {
+            look.clone()
+        } else {
+            let trouble = release::troubled(&self.platform.cluster, target).await.unwrap_or_else(|error| {
+                tracing::warn!(error = &error as &dyn std::error::Error, "pods not read");
+                None
+            });
+            let is_told = matches!(trouble, Some(Trouble::Fails(_) | Trouble::Blocked(..)));
+            Look { release, trouble, next: now + if is_told { TOLD } else { UNTOLD } }
         };
         let wait = Duration::try_from(look.next.duration_since(now)).unwrap_or(UNTOLD);
         self.again = self.again.into_iter().chain([wait]).min();

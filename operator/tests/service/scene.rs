@@ -246,7 +246,7 @@ impl Scene {
     /// The stage under test, as a process would run it.
     pub async fn operator(&self) -> Operator {
         let (platform, watches) = platform(self.client.clone()).await;
-        let origins = origins(&self.scratch.path().join("mirrors"), registry().await);
+        let origins = origins(&self.scratch.path().join("mirrors"), &registry().await);
         let (stop, mut stopped) = watch::channel(false);
         let shutdown = async move { drop(stopped.wait_for(|stop| *stop).await) };
         let stage = tokio::spawn(run(platform, origins, shutdown));
@@ -311,7 +311,7 @@ async fn registry() -> String {
     format!("http://{address}")
 }
 
-fn origins(mirrors: &Path, registry: String) -> Origins {
+fn origins(mirrors: &Path, registry: &str) -> Origins {
     let urls = UrlPolicy { development: true, allowed_hosts: vec!["127.0.0.1".to_owned()] };
     let endpoint = RegistryEndpoint {
         url: registry.parse().unwrap(),
