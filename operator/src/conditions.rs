@@ -66,6 +66,10 @@ reasons! {
     RegistryUnreachable,
     /// The registry refused the operator.
     RegistryRefused,
+    /// A node cannot get the image that the registry has, or had.
+    ImageNotPulled,
+    /// No node takes a new instance.
+    Unschedulable,
     /// The image, or a changed runtime, was not yet healthy in the environment before.
     NotPromoted,
     /// A Secret that the service names is missing.

@@ -6,6 +6,7 @@ mod control;
 mod difference;
 mod event;
 mod observe;
+mod pods;
 mod seen;
 mod watched;
 

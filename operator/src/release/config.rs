@@ -94,11 +94,18 @@ impl Config {
         let key = key(path);
         let mode = Some(if executable { EXECUTABLE } else { READABLE });
         self.items.push(KeyToPath { key: key.clone(), path: path.to_owned(), mode });
-        match std::str::from_utf8(bytes) {
-            Ok(text) => drop(self.data.insert(key, text.to_owned())),
-            Err(_) => drop(self.binary_data.insert(key, ByteString(bytes.to_vec()))),
+        match std::str::from_utf8(bytes).ok().filter(|text| is_short_as_text(text)) {
+            Some(text) => drop(self.data.insert(key, text.to_owned())),
+            None => drop(self.binary_data.insert(key, ByteString(bytes.to_vec()))),
         }
     }
+}
+
+/// JSON writes a control character with six bytes, which takes what fits a `ConfigMap` beyond what fits a request. Where
+/// base64, a third more, is shorter, the file is no text; some such characters in a text leave it one.
+fn is_short_as_text(text: &str) -> bool {
+    let is_long = |byte: &u8| byte.is_ascii_control() && !matches!(byte, b'\t' | b'\n' | b'\r');
+    text.bytes().filter(is_long).count() * 5 <= text.len() / 3
 }
 
 /// One is the other, or stands in the other's way as a directory.
@@ -207,6 +214,24 @@ mod tests {
         let given = files(&[("a", &vec![b'x'; LARGEST_CONFIG], false), ("b", b"\xff", false)]);
         let refused = config(&profile(&[]), Some(&given)).unwrap_err();
         assert_eq!(refused.to_string(), "config: 1048577 bytes, more than the 1048576 that fit a ConfigMap");
+    }
+
+    #[test]
+    fn whatever_fits_a_config_map_fits_a_request() {
+        const LARGEST_REQUEST: usize = 3 << 20;
+        let mixed: Vec<_> = (0..LARGEST_CONFIG).map(|at| if at % 15 == 14 { 1 } else { b'\n' }).collect();
+        for bytes in [vec![1; LARGEST_CONFIG], vec![b'\n'; LARGEST_CONFIG], mixed, vec![0xff; LARGEST_CONFIG]]
+        {
+            let config = config(&profile(&[]), Some(&files(&[("a", &bytes, false)]))).unwrap().unwrap();
+            let sent = serde_json::to_vec(&(&config.data, &config.binary_data)).unwrap();
+            assert!(sent.len() + 1024 < LARGEST_REQUEST, "{} of {:?}", sent.len(), &bytes[..2]);
+        }
+        let log = files(&[("a", b"\x1b[1mbold\x1b[0m, and more text that is plain", false)]);
+        let config = config(&profile(&[]), Some(&log)).unwrap().unwrap();
+        assert!(
+            config.binary_data.is_empty(),
+            "a text stays one, or an upgrade would restart what mounts it"
+        );
     }
 
     #[test]

@@ -28,7 +28,7 @@ impl Observed {
     pub fn is_alone(&self) -> bool {
         match self.phase {
             Phase::Healthy | Phase::Stopped => true,
-            Phase::RollingOut | Phase::Blocked { .. } | Phase::Failed { .. } => false,
+            Phase::RollingOut | Phase::Down | Phase::Blocked { .. } | Phase::Failed { .. } => false,
         }
     }
 }
@@ -42,6 +42,8 @@ pub enum Phase {
     Healthy,
     /// It is as declared with no instance at all, which proves nothing: such a release is never promoted.
     Stopped,
+    /// All its instances were ready once and nothing is rolled out, but not all are ready now.
+    Down,
     /// Something outside the release is in the way; it goes on by itself. What ran before runs on.
     Blocked {
         /// [`Reason::QuotaExceeded`], or [`Reason::ApplyFailed`] when the pods are refused for another reason.
@@ -107,8 +109,14 @@ fn phase(status: &DeploymentStatus, desired: i32, old: i32, release: &Release) -
         Some(stuck) if stuck.reason.as_deref() == Some("ProgressDeadlineExceeded") => {
             Phase::Failed { message: failed(status, desired, release) }
         }
+        _ if is(status.updated_replicas) && old == 0 && is_settled(status) => Phase::Down,
         _ => Phase::RollingOut,
     }
+}
+
+fn is_settled(status: &DeploymentStatus) -> bool {
+    let progress = condition(status, "Progressing", "True");
+    progress.is_some_and(|progress| progress.reason.as_deref() == Some("NewReplicaSetAvailable"))
 }
 
 fn condition<'a>(status: &'a DeploymentStatus, type_: &str, is: &str) -> Option<&'a DeploymentCondition> {
@@ -248,6 +256,18 @@ mod tests {
     #[test]
     fn a_failure_that_recovers_is_healthy() {
         assert_eq!(phase_of(&deployment([2, 2, 2, 2], LATE)), Phase::Healthy);
+    }
+
+    #[test]
+    fn what_ran_and_does_no_more_is_not_rolled_out() {
+        let done = "[{type: Progressing, status: 'True', reason: NewReplicaSetAvailable}]";
+        for counts in [[2, 2, 1, 1], [2, 2, 0, 0], [2, 2, 2, 1]] {
+            assert_eq!(phase_of(&deployment(counts, done)), Phase::Down, "{counts:?}");
+        }
+        let under_way = "[{type: Progressing, status: 'True', reason: ReplicaSetUpdated}]";
+        assert_eq!(phase_of(&deployment([2, 2, 1, 1], under_way)), Phase::RollingOut);
+        assert_eq!(phase_of(&deployment([3, 2, 2, 2], done)), Phase::RollingOut, "an old one is left");
+        assert_eq!(phase_of(&deployment([1, 1, 1, 1], done)), Phase::RollingOut, "one is to come");
     }
 
     #[test]

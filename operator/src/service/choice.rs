@@ -44,7 +44,9 @@ impl Work<'_> {
             if let Some(problem) = wave::awaited(environment, &release.spec, earlier, &self.history) {
                 return self.kept(environment, vec![problem]);
             }
-            if let Err(problem) = self.secrets(environment, asked).await {
+            let named = asked.resolved.settings.secrets.iter().map(String::as_str);
+            let help = "which `secrets` names: create it; what runs stays until then";
+            if let Err(problem) = self.secrets(environment, named, help).await {
                 return self.kept(environment, vec![problem]);
             }
         }
@@ -64,22 +66,37 @@ impl Work<'_> {
     }
 
     /// Pods that name a Secret which is not there would not start, and not say so here.
-    async fn secrets(&mut self, environment: &ValidEnvironment, asked: &Target) -> Result<(), Problem> {
+    async fn secrets(
+        &mut self,
+        environment: &ValidEnvironment,
+        names: impl Iterator<Item = &str>,
+        help: &str,
+    ) -> Result<(), Problem> {
         let namespace = &environment.namespace;
-        for name in &asked.resolved.settings.secrets {
+        for name in names {
             match self.platform.cluster.has::<Secret>(namespace, name).await {
                 Ok(true) => {}
                 Ok(false) => {
                     self.awaits_unwatched = true;
-                    let message = format!(
-                        "there is no Secret {name} in {namespace}, which `secrets` names: create it; what runs stays until then"
-                    );
+                    let message = format!("there is no Secret {name} in {namespace}, {help}");
                     return Err(Problem::new(Reason::SecretMissing, message));
                 }
                 Err(error) => return Err(self.failed(error)),
             }
         }
         Ok(())
+    }
+
+    /// The Secrets without which no instance of what runs starts again.
+    pub(super) async fn secrets_of(
+        &mut self,
+        environment: &ValidEnvironment,
+        release: &Release,
+    ) -> Result<(), Problem> {
+        let containers = release.spec.template.spec.iter().flat_map(|pod| &pod.containers);
+        let sources = containers.flat_map(|container| container.env_from.iter().flatten());
+        let named = sources.filter_map(|source| Some(source.secret_ref.as_ref()?.name.as_str()));
+        self.secrets(environment, named, "which what runs there needs: create it again").await
     }
 
     fn rendered(

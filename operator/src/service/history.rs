@@ -86,6 +86,11 @@ impl History {
         self.newest(|past| past.build_id == build_id).map(|past| past.digest.as_str())
     }
 
+    /// Was a release ever made of this image?
+    pub fn has_digest(&self, digest: &str) -> bool {
+        self.0.iter().any(|past| past.digest == digest)
+    }
+
     /// Was a release ever made for `environment`?
     pub fn has_any_in(&self, environment: &str) -> bool {
         self.0.iter().any(|past| past.environment == environment)
@@ -381,15 +386,9 @@ mod tests {
 
     #[test]
     fn a_configuration_goes_when_no_release_refers_to_it_whoever_removed_that() {
-        let names: Vec<_> = [
-            "orders-aaaaaaaaaaaa",
-            "orders-bbbbbbbbbbbb",
-            "orders-eu-cccccccccccc",
-            "orders-notes",
-            "orders-dddddddddddd",
-        ]
-        .map(ToOwned::to_owned)
-        .to_vec();
+        let names =
+            "orders-aaaaaaaaaaaa orders-bbbbbbbbbbbb orders-eu-cccccccccccc orders-notes orders-dddddddddddd";
+        let names: Vec<_> = names.split(' ').map(ToOwned::to_owned).collect();
         let left =
             [release("orders-dev-1", "orders-aaaaaaaaaaaa"), release("orders-dev-2", "orders-aaaaaaaaaaaa")];
         let gone = unreferenced("orders", &names, &left);

@@ -17,7 +17,7 @@ use super::{
     resolve::Snapshot,
     status::{Observation, Pass, Running, Stage},
     validate::{ValidEnvironment, ValidService},
-    written::Last,
+    written::{Last, Look},
 };
 use crate::{
     api::{
@@ -28,8 +28,13 @@ use crate::{
     conditions::{Claim, HEALTHY, Reason, merge},
     names::{RECONCILE_REQUESTED, RELEASE},
     platform::Platform,
-    release::{self, Observed, Phase},
+    release::{self, Observed, Phase, Trouble},
 };
+
+/// Between two looks at pods that are not ready and do not tell why.
+const UNTOLD: Duration = Duration::from_secs(3);
+/// The same once they told.
+const TOLD: Duration = Duration::from_secs(15);
 
 /// One pass under way.
 pub(super) struct Work<'a> {
@@ -151,13 +156,21 @@ impl<'a> Work<'a> {
             Wanted::Unknown | Wanted::Nothing { .. } => self.kept(environment, vec![]),
         };
         let (mut observed, mut running) = (None, self.current(environment));
-        if let Some(release) = release {
+        let mut next = release.map(|release| (release, config));
+        while let Some((release, config)) = next.take() {
             let rollout = release::Target {
                 tenant: &self.service.tenant,
                 release: &release,
                 config: config.as_ref(),
                 networks: &networks,
             };
+            if let Err(problem) = self.configured(&rollout).await {
+                problems.push(problem);
+                // What runs is kept in shape meanwhile.
+                let runs = self.kept(environment, vec![]).release;
+                next = runs.filter(|runs| runs.name_any() != release.name_any()).map(|runs| (runs, None));
+                continue;
+            }
             match self.rolled_out(environment, &rollout).await {
                 Ok(seen) => (observed, running) = (Some(seen), Some(release)),
                 Err(problem) => problems.push(problem),
@@ -179,20 +192,68 @@ impl<'a> Work<'a> {
         environment: &ValidEnvironment,
         target: &release::Target<'_>,
     ) -> Result<Observation, Problem> {
-        self.configured(target).await?;
         let cluster = &self.platform.cluster;
         let now = (self.platform.now)();
         let (seen, again) =
             release::roll_out(cluster, target, now).await.map_err(|error| self.failed(error))?;
         self.again = self.again.into_iter().chain(again).min();
         self.last.applied.insert(environment.name.clone(), target.release.name_any());
-        Ok(self.seen(environment, target.release, seen).await)
+        let trouble = self.trouble(environment, target, &seen).await;
+        let mut observation = self.seen(environment, target.release, (seen, trouble)).await;
+        let may_lack =
+            |problem: &Problem| matches!(problem.reason, Reason::Unhealthy | Reason::SecretMissing);
+        if observation.problems.iter().any(may_lack)
+            && let Err(problem) = self.secrets_of(environment, target.release).await
+        {
+            // It says what the kubelet says, and what to do.
+            observation.problems.retain(|told| told.reason != problem.reason);
+            observation.problems.insert(0, problem);
+        }
+        Ok(observation)
     }
 
-    /// Pods without their configuration would not start. What of it is not known from Git must be in the cluster.
+    /// Why it is not well, as its pods say: asked at once, then every few seconds as long as it is so.
+    async fn trouble(
+        &mut self,
+        environment: &ValidEnvironment,
+        target: &release::Target<'_>,
+        seen: &Observed,
+    ) -> Option<Trouble> {
+        let is_asked = match &seen.phase {
+            Phase::RollingOut => seen.updated > 0,
+            Phase::Down | Phase::Failed { .. } => true,
+            Phase::Healthy | Phase::Stopped | Phase::Blocked { .. } => false,
+        };
+        if !is_asked {
+            self.last.looks.remove(&environment.name);
+            return None;
+        }
+        let (now, release) = ((self.platform.now)(), target.release.name_any());
+        let before = self.last.looks.get(&environment.name);
+        let look = if let Some(look) = before.filter(|look| look.release == release && now < look.next) {
+            look.clone()
+        } else {
+            let trouble = release::troubled(&self.platform.cluster, target).await.unwrap_or_else(|error| {
+                tracing::warn!(error = &error as &dyn std::error::Error, "pods not read");
+                None
+            });
+            let is_told = matches!(trouble, Some(Trouble::Fails(_) | Trouble::Blocked(..)));
+            Look { release, trouble, next: now + if is_told { TOLD } else { UNTOLD } }
+        };
+        let wait = Duration::try_from(look.next.duration_since(now)).unwrap_or(UNTOLD);
+        self.again = self.again.into_iter().chain([wait]).min();
+        self.last.looks.insert(environment.name.clone(), look.clone());
+        look.trouble
+    }
+
+    /// Pods without their configuration would not start. It is stored; what of it is not known from Git must be in the
+    /// cluster.
     async fn configured(&mut self, target: &release::Target<'_>) -> Result<(), Problem> {
-        let (Some(config), None) = (&target.release.spec.config, target.config) else { return Ok(()) };
         let (cluster, namespace) = (&self.platform.cluster, target.namespace());
+        if let Some(config) = target.config {
+            return cluster.apply(config.clone()).await.map(drop).map_err(|error| self.failed(error));
+        }
+        let Some(config) = &target.release.spec.config else { return Ok(()) };
         // The watch may not show yet what was written a moment ago.
         if cluster.shows::<ConfigMap>(Some(&namespace), &config.name)
             || cluster.has::<ConfigMap>(&namespace, &config.name).await.map_err(|error| self.failed(error))?
@@ -212,7 +273,7 @@ impl<'a> Work<'a> {
         &mut self,
         environment: &ValidEnvironment,
         release: &Release,
-        seen: Observed,
+        (seen, trouble): (Observed, Option<Trouble>),
     ) -> Observation {
         let name = release.name_any();
         if seen.phase == Phase::Healthy && !self.history.is_healthy(&name) {
@@ -220,13 +281,15 @@ impl<'a> Work<'a> {
                 Ok(()) => {
                     tracing::info!(release = %name, tenant = self.service.tenant, "healthy");
                     self.history.became_healthy(&name);
-                    self.last.healthy.push(name);
+                    self.last.healthy.push(name.clone());
                 }
                 Err(error) => self.errors.push(error),
             }
         }
         let deployment = self.platform.cluster.deployment(&environment.namespace, &self.service.name);
-        observation(seen, deployment.as_deref())
+        // One that it went back to is said to be settled while it starts: it was not the last that was good.
+        let last_good = self.state_before(environment).and_then(|state| state.last_good.as_ref());
+        observation((seen, trouble), last_good == Some(&name), deployment.as_deref())
     }
 
     fn healthy(&self, release: &Release) -> ReleaseStatus {
@@ -245,17 +308,88 @@ fn lost(before: Option<&EnvironmentState>) -> Option<Running> {
     Some(Running { release: state.current.clone()?, digest, runtime_revision: None })
 }
 
-fn observation(seen: Observed, deployment: Option<&Deployment>) -> Observation {
+/// `was_good`: it is the last that ran well.
+fn observation(
+    (seen, trouble): (Observed, Option<Trouble>),
+    was_good: bool,
+    deployment: Option<&Deployment>,
+) -> Observation {
     let Observed { ready, desired, updated: _, phase } = seen;
-    let (well, problem) = match phase {
-        Phase::Healthy | Phase::Stopped => (true, None),
-        Phase::RollingOut => (
-            false,
-            Some(Problem::new(Reason::RollingOut, format!("{ready} of {desired} new instances are ready"))),
-        ),
-        Phase::Blocked { reason, message } => (false, Some(Problem::new(reason, message))),
-        Phase::Failed { message } => (false, Some(Problem::new(Reason::Unhealthy, message))),
-    };
+    let well = matches!(phase, Phase::Healthy | Phase::Stopped);
+    let problems = problems(phase, trouble, (ready, desired, was_good));
     let all = deployment.and_then(|deployment| deployment.status.as_ref()?.ready_replicas);
-    Observation { ready: all.unwrap_or(ready), desired, well, problems: problem.into_iter().collect() }
+    Observation { ready: all.unwrap_or(ready), desired, well, problems }
+}
+
+/// What is to be told of a release, the cause first.
+fn problems(
+    phase: Phase,
+    trouble: Option<Trouble>,
+    (ready, desired, was_good): (i32, i32, bool),
+) -> Vec<Problem> {
+    let rolling =
+        || Problem::new(Reason::RollingOut, format!("{ready} of {desired} new instances are ready"));
+    let down =
+        |why: &str| Problem::new(Reason::Unhealthy, format!("{ready} of {desired} instances are ready{why}"));
+    let is_down = phase == Phase::Down && was_good;
+    match (phase, trouble) {
+        (Phase::Healthy | Phase::Stopped, _) => vec![],
+        (Phase::Blocked { reason, message }, _) => vec![Problem::new(reason, message)],
+        (_, Some(Trouble::Blocked(reason, message))) if is_down => {
+            vec![Problem::new(reason, message), down("")]
+        }
+        (_, Some(Trouble::Blocked(reason, message))) => vec![Problem::new(reason, message)],
+        (_, Some(Trouble::Fails(why) | Trouble::Unready(why))) if is_down => vec![down(&format!(": {why}"))],
+        (_, Some(Trouble::Fails(why))) | (Phase::Failed { .. }, Some(Trouble::Unready(why))) => {
+            vec![Problem::new(Reason::Unhealthy, why)]
+        }
+        (Phase::Failed { message }, None) => vec![Problem::new(Reason::Unhealthy, message)],
+        (Phase::Down, None) if is_down => vec![down("")],
+        (Phase::Down | Phase::RollingOut, Some(Trouble::Unready(_)) | None) => vec![rolling()],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(phase: Phase, trouble: Option<Trouble>, was_good: bool) -> Vec<(Reason, String)> {
+        let problems = problems(phase, trouble, (0, 1, was_good));
+        problems.into_iter().map(|problem| (problem.reason, problem.message)).collect()
+    }
+
+    fn one(reason: Reason, message: &str) -> Vec<(Reason, String)> {
+        vec![(reason, message.to_owned())]
+    }
+
+    #[test]
+    fn what_went_down_is_told_so_with_its_cause() {
+        let crashes = || Some(Trouble::Fails("instance a crashes".to_owned()));
+        let full = || Some(Trouble::Blocked(Reason::Unschedulable, "no node".to_owned()));
+        assert_eq!(told(Phase::Down, None, true), one(Reason::Unhealthy, "0 of 1 instances are ready"));
+        let why = "0 of 1 instances are ready: instance a crashes";
+        assert_eq!(told(Phase::Down, crashes(), true), one(Reason::Unhealthy, why));
+        let both =
+            [one(Reason::Unschedulable, "no node"), one(Reason::Unhealthy, "0 of 1 instances are ready")];
+        assert_eq!(told(Phase::Down, full(), true), both.concat());
+        let starts = one(Reason::RollingOut, "0 of 1 new instances are ready");
+        assert_eq!(told(Phase::Down, None, false), starts, "it went back to it a moment ago");
+        assert_eq!(told(Phase::Down, crashes(), false), one(Reason::Unhealthy, "instance a crashes"));
+    }
+
+    #[test]
+    fn a_roll_out_that_cannot_end_is_told_before_its_deadline() {
+        let failed = || Phase::Failed { message: "look at the pods".to_owned() };
+        let unready = || Some(Trouble::Unready("instance a is not ready".to_owned()));
+        let full = || Some(Trouble::Blocked(Reason::ImageNotPulled, "no image".to_owned()));
+        let rolling = one(Reason::RollingOut, "0 of 1 new instances are ready");
+        assert_eq!(told(Phase::RollingOut, None, false), rolling);
+        assert_eq!(told(Phase::RollingOut, unready(), false), rolling, "it may just start");
+        for phase in [Phase::RollingOut, failed()] {
+            assert_eq!(told(phase, full(), false), one(Reason::ImageNotPulled, "no image"));
+        }
+        assert_eq!(told(failed(), unready(), false), one(Reason::Unhealthy, "instance a is not ready"));
+        assert_eq!(told(failed(), None, false), one(Reason::Unhealthy, "look at the pods"));
+        assert_eq!(told(Phase::Healthy, full(), true), vec![]);
+    }
 }

@@ -20,7 +20,7 @@ use tokio::{sync::mpsc, task::JoinSet};
 use super::{
     Problem,
     history::History,
-    promote::untagged,
+    promote::{named_digests, untagged},
     read::{Failure, content, from_git, refused_login},
     resolve::{Branch, Content, Snapshot, Tag},
     schedule::{Schedule, first_pause, pause},
@@ -209,7 +209,7 @@ impl Poller {
         let mut seen = old.cloned().unwrap_or_default();
         let failure = self.look_at_branches(service, &mut seen).await.err();
         let failure = failure.map(|failure| told(service, failure));
-        self.look_at_tags(service, &mut seen).await;
+        self.look_at_images(service, &mut seen).await;
         (seen, failure)
     }
 
@@ -252,11 +252,13 @@ impl Poller {
     }
 
     /// Asks the registry for the images that only it can name, and forgets those of commits that are no head any more.
-    async fn look_at_tags(&self, service: &ValidService, seen: &mut Snapshot) {
+    async fn look_at_images(&self, service: &ValidService, seen: &mut Snapshot) {
         let heads: Vec<_> = seen.branches.values().filter_map(commit_of).map(ToOwned::to_owned).collect();
-        seen.tags.retain(|commit, _| heads.contains(commit));
+        let mut digests = named_digests(service, seen);
+        seen.tags.retain(|reference, _| heads.contains(reference) || digests.contains(reference));
+        digests.retain(|digest| !matches!(seen.tags.get(digest), Some(Tag::Found(_))));
         let open = untagged(service, seen);
-        if open.is_empty() {
+        if open.is_empty() && digests.is_empty() {
             return;
         }
         let releases = self.0.platform.releases.all_in(&service.home());
@@ -269,12 +271,25 @@ impl Poller {
             };
             seen.tags.insert(commit, tag);
         }
+        for digest in digests.into_iter().filter(|digest| !history.has_digest(digest)) {
+            let tag = self.image(service, &digest).await;
+            seen.tags.insert(digest, tag);
+        }
     }
 
     async fn tag(&self, service: &ValidService, commit: &str) -> Tag {
         match self.0.origins.registry.digest(&service.tenant, &service.name, commit).await {
             Ok(Some(digest)) => Tag::Found(digest.to_string()),
             Ok(None) => Tag::Missing,
+            Err(error) => Tag::Unknown(Problem::new(error.reason(), error.to_string())),
+        }
+    }
+
+    async fn image(&self, service: &ValidService, digest: &str) -> Tag {
+        let Ok(named) = digest.parse() else { return Tag::Missing };
+        match self.0.origins.registry.exists(&service.tenant, &service.name, &named).await {
+            Ok(true) => Tag::Found(digest.to_owned()),
+            Ok(false) => Tag::Missing,
             Err(error) => Tag::Unknown(Problem::new(error.reason(), error.to_string())),
         }
     }

@@ -1,10 +1,13 @@
 //! Which image an environment gets. Pure.
 //!
-//! The digest is the descriptor's, else that of a release of this service with the same build id (the one that runs here,
+//! The digest is the descriptor's, once it is seen in the registry, else that of a release of this service with the same build id (the one that runs here,
 //! else the newest), else, only where nothing promotes to, what the registry has under the commit's hash. An environment that promotes from another accepts
 //! nothing that was not healthy there.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use super::{
     Problem,
@@ -115,10 +118,9 @@ pub fn wanted(
         Ok(resolved) => resolved,
         Err(problem) => return nothing(Some(&content.build_id), problem),
     };
-    let tag = |commit: &String| snapshot.and_then(|snapshot| snapshot.tags.get(commit));
     let digest = match &environment.promotes_from {
-        Some(source) => promoted(service, (environment, source), &resolved, before),
-        None => built(service, (environment, &resolved), tag(commit), before.0),
+        Some(source) => promoted(service, (environment, source), (&resolved, snapshot), before),
+        None => built(service, (environment, &resolved), snapshot, before.0),
     };
     match digest {
         Ok(digest) => Wanted::Target(Box::new(Target { resolved, digest })),
@@ -130,24 +132,30 @@ pub fn wanted(
 fn built(
     service: &ValidService,
     (environment, resolved): (&ValidEnvironment, &Resolved),
-    tag: Option<&Tag>,
+    snapshot: Option<&Snapshot>,
     history: &History,
 ) -> Result<String, Problem> {
-    if let Some(image) = &resolved.settings.image {
-        return Ok(image.digest.clone());
-    }
-    if let Some(known) = history.digest_of(&resolved.build_id, &environment.name) {
-        return Ok(known.to_owned());
-    }
-    match tag {
+    let answer = |reference: &String| snapshot.and_then(|snapshot| snapshot.tags.get(reference));
+    let (answer, (mark, reference, help)) = if let Some(image) = &resolved.settings.image {
+        if history.has_digest(&image.digest) {
+            return Ok(image.digest.clone());
+        }
+        (answer(&image.digest), ("@", &image.digest, "let CI push it, or correct `image.digest`"))
+    } else {
+        if let Some(known) = history.digest_of(&resolved.build_id, &environment.name) {
+            return Ok(known.to_owned());
+        }
+        (
+            answer(&resolved.commit),
+            (":", &resolved.commit, "let CI push it under the commit's hash, or commit its digest"),
+        )
+    };
+    match answer {
         Some(Tag::Found(digest)) => Ok(digest.clone()),
         Some(Tag::Unknown(problem)) => Err(problem.clone()),
         Some(Tag::Missing) | None => {
-            let message = format!(
-                "image {}:{} is not in the registry yet: let CI push it under the commit's hash, or commit its digest",
-                service.repository(),
-                resolved.commit
-            );
+            let repository = service.repository();
+            let message = format!("image {repository}{mark}{reference} is not in the registry yet: {help}");
             Err(Problem::new(Reason::ImageMissing, message))
         }
     }
@@ -157,11 +165,15 @@ fn built(
 fn promoted(
     service: &ValidService,
     (environment, source): (&ValidEnvironment, &str),
-    resolved: &Resolved,
+    (resolved, snapshot): (&Resolved, Option<&Snapshot>),
     (history, settled): (&History, &Settled),
 ) -> Result<String, Problem> {
     let not = |what: String| {
-        let message = if history.has_any_in(source) {
+        let message = if runs_none(service, source, snapshot) {
+            format!(
+                "{what} was not healthy in {source} yet, where `scaling.min` is 0: what has no instance proves nothing, raise it there"
+            )
+        } else if history.has_any_in(source) {
             format!(
                 "{what} was not healthy in {source} yet: merge what {source} runs into {}, or wait until it is",
                 environment.branch
@@ -174,6 +186,9 @@ fn promoted(
     let image = |digest: &str| format!("the image {}@{digest}", service.repository());
     let is_shared = shared_source(service, environment).is_some();
     if is_shared && settled.of(source).is_none_or(|settled| settled.commit != resolved.commit) {
+        if runs_none(service, source, snapshot) {
+            return Err(not(format!("commit {} of {}", resolved.commit, environment.branch)));
+        }
         let message = format!(
             "commit {} of {} was not healthy in {source} yet, which reads the same branch: wait until it is",
             resolved.commit, environment.branch
@@ -193,23 +208,44 @@ fn promoted(
     }))
 }
 
+/// Does the head that `environment` reads ask for no instance there?
+fn runs_none(service: &ValidService, environment: &str, snapshot: Option<&Snapshot>) -> bool {
+    let branch = service.environments.iter().find(|one| one.name == environment).map(|one| &one.branch);
+    let head = branch.and_then(|branch| snapshot?.branches.get(branch));
+    match head {
+        Some(Branch::Head { content: Ok(content), .. }) => {
+            resolve(content, environment).is_ok_and(|resolved| resolved.settings.scaling.min == 0)
+        }
+        Some(Branch::Head { content: Err(_), .. } | Branch::Missing) | None => false,
+    }
+}
+
 /// Commits whose image is not known yet, each with its build id: heads of branches of environments that nothing promotes
 /// to, without a digest in the descriptor. A release of the same build knows it, else only the registry does.
 pub fn untagged(service: &ValidService, snapshot: &Snapshot) -> BTreeMap<String, String> {
-    let mut open = BTreeMap::new();
-    for environment in service.environments.iter().filter(|environment| environment.promotes_from.is_none()) {
-        let Some(Branch::Head { commit, content: Ok(content) }) = snapshot.branches.get(&environment.branch)
-        else {
-            continue;
-        };
-        let is_known = matches!(snapshot.tags.get(commit), Some(Tag::Found(_)));
-        let names_none =
-            resolve(content, &environment.name).is_ok_and(|resolved| resolved.settings.image.is_none());
-        if !is_known && names_none {
-            open.insert(commit.clone(), content.build_id.clone());
-        }
-    }
-    open
+    let is_known = |commit: &String| matches!(snapshot.tags.get(commit), Some(Tag::Found(_)));
+    unpromoted(service, snapshot)
+        .filter(|resolved| resolved.settings.image.is_none() && !is_known(&resolved.commit))
+        .map(|resolved| (resolved.commit, resolved.build_id))
+        .collect()
+}
+
+/// Digests that the descriptor names where nothing promotes to. Whether they are there a release of this service knows,
+/// else only the registry does.
+pub fn named_digests(service: &ValidService, snapshot: &Snapshot) -> BTreeSet<String> {
+    unpromoted(service, snapshot).filter_map(|resolved| Some(resolved.settings.image?.digest)).collect()
+}
+
+/// The heads of the branches of environments that nothing promotes to, as each sees its own.
+fn unpromoted<'a>(
+    service: &'a ValidService,
+    snapshot: &'a Snapshot,
+) -> impl Iterator<Item = Resolved> + use<'a> {
+    let environments = service.environments.iter().filter(|environment| environment.promotes_from.is_none());
+    environments.filter_map(|environment| match snapshot.branches.get(&environment.branch)? {
+        Branch::Head { content: Ok(content), .. } => resolve(content, &environment.name).ok(),
+        Branch::Head { content: Err(_), .. } | Branch::Missing => None,
+    })
 }
 
 #[cfg(test)]

@@ -54,12 +54,12 @@ pub enum Branch {
     },
 }
 
-/// What the registry said about the tag of a commit.
+/// What the registry said about the image of a commit, or about a digest that a commit names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Tag {
-    /// `sha256:…`; kept, since moving a tag changes nothing.
+    /// `sha256:…`; kept, since moving a tag changes nothing, and a digest never moves.
     Found(String),
-    /// No such tag yet.
+    /// No such image yet.
     Missing,
     /// It could not be asked.
     Unknown(Problem),
@@ -70,7 +70,7 @@ pub enum Tag {
 pub struct Snapshot {
     /// Branch → what it is.
     pub branches: BTreeMap<String, Branch>,
-    /// Commit → its image, of those commits that the registry was asked about.
+    /// Commit, or digest that a commit names → its image, of those that the registry was asked about.
     pub tags: BTreeMap<String, Tag>,
     /// Why the last look failed, when that is to be told; the rest is then as it was before.
     pub failure: Option<Problem>,

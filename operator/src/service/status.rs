@@ -133,7 +133,12 @@ fn state(stage: &Stage, before: Option<&EnvironmentState>) -> EnvironmentState {
     let old = before.cloned().unwrap_or_default();
     let well = observed.as_ref().is_some_and(|observed| observed.well);
     let current = running.as_ref().map(|running| running.release.clone());
-    let last_good = if well { current.clone() } else { old.last_good };
+    // What has no instance is as it should be, and proves nothing.
+    let is_proven = observed.as_ref().is_some_and(|observed| observed.well && observed.desired > 0);
+    let last_good = if is_proven { current.clone() } else { old.last_good };
+    let is_there = |candidate: &String| {
+        Some(candidate) == last_good.as_ref() || well && Some(candidate) == current.as_ref()
+    };
     let (commit, build_id, candidate, mut waiting) = match wanted {
         Wanted::Unknown => (old.commit, old.build_id, old.candidate, lasting(old.waiting)),
         Wanted::Nothing { commit, build_id, waiting } => {
@@ -156,7 +161,7 @@ fn state(stage: &Stage, before: Option<&EnvironmentState>) -> EnvironmentState {
         branch: environment.branch.clone(),
         commit,
         build_id,
-        candidate: candidate.filter(|candidate| Some(candidate) != last_good.as_ref()),
+        candidate: candidate.filter(|candidate| !is_there(candidate)),
         current,
         last_good,
         digest: running.as_ref().map(|running| running.digest.clone()),
@@ -168,7 +173,9 @@ fn state(stage: &Stage, before: Option<&EnvironmentState>) -> EnvironmentState {
 
 /// Without what every pass sees anew.
 fn lasting(waiting: Vec<Waiting>) -> Vec<Waiting> {
-    const SEEN: [Reason; 8] = [
+    const SEEN: [Reason; 10] = [
+        Reason::ImageNotPulled,
+        Reason::Unschedulable,
         Reason::ConfigMissing,
         Reason::RollingOut,
         Reason::Unhealthy,
@@ -201,7 +208,10 @@ fn word(state: &EnvironmentState) -> &'static str {
         || state.waiting.iter().any(|waiting| waiting.reason != Reason::RollingOut.as_str())
     {
         "waiting"
-    } else if state.waiting.is_empty() && state.candidate.is_none() && state.current == state.last_good {
+    } else if state.waiting.is_empty()
+        && state.candidate.is_none()
+        && (state.current == state.last_good || state.desired == 0)
+    {
         "ok"
     } else {
         "rolling"
@@ -298,6 +308,8 @@ fn stalls(reason: Reason) -> bool {
             | Reason::InvalidDescriptor
             | Reason::InvalidConfig
             | Reason::RegistryRefused
+            | Reason::ImageNotPulled
+            | Reason::Unschedulable
             | Reason::SecretMissing
             | Reason::ConfigMissing
             | Reason::RuntimeMissing

@@ -5,14 +5,27 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use jiff::Timestamp;
 use kube::ResourceExt;
 
 use super::{poll::Key, promote::Settled};
-use crate::api::{IntegrationService, IntegrationServiceStatus, Release};
+use crate::{
+    api::{IntegrationService, IntegrationServiceStatus, Release},
+    release::Trouble,
+};
 
 /// Our own last writes, and what was last seen healthy, by service.
 #[derive(Default)]
 pub struct Written(Mutex<HashMap<Key, Last>>);
+
+/// A look at the pods of a release that is not well.
+#[derive(Clone)]
+pub(super) struct Look {
+    pub release: String,
+    pub trouble: Option<Trouble>,
+    /// Not before then again.
+    pub next: Timestamp,
+}
 
 #[derive(Clone, Default)]
 pub(super) struct Last {
@@ -27,6 +40,8 @@ pub(super) struct Last {
     pub releases: Vec<Arc<Release>>,
     /// Names of releases that were told to be healthy.
     pub healthy: Vec<String>,
+    /// Environment → what its pods told.
+    pub looks: BTreeMap<String, Look>,
     /// Of environments from whose branch another is promoted.
     pub settled: Settled,
 }

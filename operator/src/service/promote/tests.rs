@@ -135,6 +135,22 @@ fn what_comes_after_an_environment_that_runs_nothing_points_there() {
 }
 
 #[test]
+fn what_runs_no_instance_is_told_to_be_given_one() {
+    let asleep = "environments: {dev: {scaling: {min: 0}}}\n";
+    let seen = snapshot([("dev", head('1', "A", asleep)), ("test", head('1', "A", asleep))], &[]);
+    let history = History(vec![made(1, "dev", "A", IMAGE_OF_A, false)]);
+    let not = |service: &ValidService, seen: &Snapshot| {
+        one(service, &service.environments[1], seen, (&history, &Settled::default())).unwrap_err().message
+    };
+    let help = "was not healthy in dev yet, where `scaling.min` is 0: what has no instance proves nothing, raise it there";
+    assert_eq!(not(&three(), &seen), format!("the image acme/orders@{IMAGE_OF_A} {help}"));
+    let shared =
+        orders([("dev", "main", None), ("test", "main", Some("dev")), ("prod", "prod", Some("test"))]);
+    let seen = snapshot([("main", head('1', "A", asleep))], &[]);
+    assert_eq!(not(&shared, &seen), format!("commit {} of main {help}", commit('1')));
+}
+
+#[test]
 fn a_missing_image_is_named_with_its_tag() {
     let seen = snapshot([("dev", head('1', "A", ""))], &[('1', Tag::Missing)]);
     let dev = &three().environments[0];
@@ -144,6 +160,29 @@ fn a_missing_image_is_named_with_its_tag() {
     let refused = Problem::new(Reason::RegistryRefused, "the registry refuses the account");
     let unknown = snapshot([("dev", head('1', "A", ""))], &[('1', Tag::Unknown(refused.clone()))]);
     assert_eq!(one(&three(), dev, &unknown, (&History::default(), &Settled::default())), Err(refused));
+}
+
+#[test]
+fn a_digest_that_the_registry_does_not_have_is_no_image() {
+    let own = format!("image: {{digest: \"{IMAGE_OF_B}\"}}\n");
+    let mut seen = snapshot([("dev", head('2', "B", &own)), ("test", head('2', "B", &own))], &[]);
+    assert_eq!(named_digests(&three(), &seen), BTreeSet::from([IMAGE_OF_B.to_owned()]));
+    let dev = &three().environments[0];
+    let decision =
+        |seen: &Snapshot, history: &History| one(&three(), dev, seen, (history, &Settled::default()));
+    let before = History(vec![made(1, "dev", "A", IMAGE_OF_A, true)]);
+    for answer in [None, Some(Tag::Missing)] {
+        seen.tags = answer.map(|answer| (IMAGE_OF_B.to_owned(), answer)).into_iter().collect();
+        let problem = decision(&seen, &before).unwrap_err();
+        assert_eq!(problem.reason, Reason::ImageMissing);
+        let image = format!("image acme/orders@{IMAGE_OF_B} is not in the registry yet: ");
+        assert!(problem.message.starts_with(&image), "{}", problem.message);
+    }
+    let unreachable = Problem::new(Reason::RegistryUnreachable, "no answer");
+    seen.tags.insert(IMAGE_OF_B.to_owned(), Tag::Unknown(unreachable.clone()));
+    assert_eq!(decision(&seen, &before), Err(unreachable));
+    let known = History(vec![made(1, "test", "C", IMAGE_OF_B, false)]);
+    assert_eq!(decision(&seen, &known), Ok(IMAGE_OF_B.to_owned()), "a release of it was made before");
 }
 
 #[test]
@@ -293,10 +332,11 @@ fn new_settings_alone_wait_for_their_turn_on_a_shared_branch() {
 #[test]
 fn a_committed_digest_wins_and_is_promoted_like_any_other() {
     let own = format!("image: {{digest: \"{IMAGE_OF_B}\"}}\n");
-    let seen = snapshot(
+    let mut seen = snapshot(
         [("dev", head('2', "A", &own)), ("test", head('2', "A", &own)), ("prod", Branch::Missing)],
         &[],
     );
+    seen.tags.insert(IMAGE_OF_B.to_owned(), Tag::Found(IMAGE_OF_B.to_owned()));
     let mut history = History(vec![made(1, "dev", "A", IMAGE_OF_A, true)]);
     let decisions = decided(&three(), &seen, &history);
     assert_eq!(decisions[0], Ok(IMAGE_OF_B.to_owned()));

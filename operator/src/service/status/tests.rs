@@ -295,3 +295,18 @@ fn a_service_that_cannot_be_acted_on_keeps_its_board() {
     assert_eq!((after.environments, after.observed_generation), (before.environments, Some(2)));
     assert!(is_true(&after.conditions, RECONCILING) && !is_true(&after.conditions, READY));
 }
+
+#[test]
+fn what_has_no_instance_is_as_asked_and_never_the_last_good_one() {
+    let none = || Observation { ready: 0, desired: 0, well: true, problems: vec![] };
+    let before = passed(None, vec![well("dev", "orders-dev-1")]);
+    let after = passed(Some(&before), vec![stage("dev", asked('2'), Some("orders-dev-2"), Some(none()))]);
+    let dev = &after.environments[0];
+    assert_eq!(
+        (dev.candidate.as_deref(), dev.current.as_deref(), dev.last_good.as_deref()),
+        (None, Some("orders-dev-2"), Some("orders-dev-1"))
+    );
+    assert_eq!((after.summary.as_deref(), ready(&after).0), (Some("dev=ok"), true));
+    let first = passed(None, vec![stage("dev", asked('2'), Some("orders-dev-2"), Some(none()))]);
+    assert_eq!((first.environments[0].last_good.as_deref(), ready(&first).0), (None, true));
+}
