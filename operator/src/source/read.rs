@@ -5,7 +5,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use k8s_openapi::api::core::v1::Secret;
-use kube::{Api, ResourceExt};
+use kube::Api;
 
 use super::parse::{Files, Parsed, SourceFile, parse};
 use crate::{
@@ -16,6 +16,7 @@ use crate::{
         UrlPolicy,
     },
     metrics::counted,
+    names::PLATFORM,
     platform::Platform,
 };
 
@@ -106,7 +107,7 @@ pub(super) async fn remote(
         None => Access::default(),
         Some(name) => Access::from_secret(&secret(platform, name).await?)?,
     };
-    Ok(Remote { owner: source.name_any(), url, credentials: access.credentials, ca: access.ca })
+    Ok(Remote { owner: PLATFORM.to_owned(), url, credentials: access.credentials, ca: access.ca })
 }
 
 async fn secret(platform: &Platform, name: &str) -> Result<BTreeMap<String, Vec<u8>>, ReadError> {
