@@ -7,7 +7,10 @@
 
 use std::{fmt::Debug, time::Duration};
 
-use k8s_openapi::api::core::v1::{Namespace, Secret};
+use k8s_openapi::{
+    Resource as Kind,
+    api::core::v1::{Namespace, Secret},
+};
 use kube::{
     Client, Resource, ResourceExt,
     api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions, ValidationDirective},
@@ -19,6 +22,7 @@ use serde_json::Value;
 use super::{
     Cluster, ObjectKey, ReconcileError,
     difference::first_difference,
+    foreign,
     seen::{Written, mark},
 };
 use crate::{
@@ -31,6 +35,9 @@ use crate::{
 const FOREIGN: Duration = Duration::from_mins(1);
 /// How soon the API server has counted what a new quota bounds, mostly.
 const UNCOUNTED: Duration = Duration::from_millis(500);
+
+/// So often an object may move between reading and writing: its status does, a few times after each change.
+const MOVES: usize = 5;
 
 /// What an apply did.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -94,6 +101,11 @@ impl ApplyError {
         self.status().is_some_and(|status| status.code == 403)
     }
 
+    /// It changed between reading and writing.
+    fn is_conflict(&self) -> bool {
+        self.status().is_some_and(|status| status.code == 409)
+    }
+
     /// A quota was made a moment ago, and how much of it is used is not counted yet.
     fn is_uncounted(&self) -> bool {
         self.status().is_some_and(|status| status.message.contains("status unknown for quota"))
@@ -147,7 +159,8 @@ impl Cluster {
     /// Makes `wanted` so, and says what that took.
     ///
     /// Creation is without force, so that a field which somebody else owns is a refusal and not a theft; a change of
-    /// an object that carries our label is with force, so that what was edited by hand goes back.
+    /// an object that carries our label is with force, so that what was edited by hand goes back; and what was added by
+    /// hand goes away (`foreign.rs`).
     pub async fn apply<K: Object>(&self, mut wanted: K) -> Result<Applied, ApplyError> {
         let key = ObjectKey::of(&wanted);
         let hash = content_hash(&wanted);
@@ -160,24 +173,73 @@ impl Cluster {
             seen.written(&key).is_some() || seen.shows(&key) || key.kind == "Secret"
         };
         wanted.annotations_mut().insert(APPLIED.to_owned(), hash.clone());
-        let live = if may_exist { self.read::<K>(&key).await? } else { None };
-        let (applied, mark) = match live {
-            None => (Applied::Created, self.patch(&key, &wanted, false).await?),
-            Some(live) if live.labels().get(MANAGED_BY).map(String::as_str) != Some(MANAGER) => {
-                return Err(ApplyError::Foreign(key.to_string()));
+        let mut outcome = self.write(&key, &wanted, may_exist).await;
+        for _ in 0..MOVES {
+            if !outcome.as_ref().is_err_and(ApplyError::is_conflict) {
+                break;
             }
-            Some(live) => match difference(&wanted, &live) {
-                None => (Applied::Unchanged, mark(&live)),
-                Some(path) => (Applied::Changed(path), self.patch(&key, &wanted, true).await?),
-            },
-        };
+            outcome = self.write(&key, &wanted, may_exist).await;
+        }
+        let (applied, live) = outcome?;
         match &applied {
             Applied::Unchanged => {}
             Applied::Created => tracing::info!(object = %key, "created"),
             Applied::Changed(path) => tracing::info!(object = %key, path, "changed"),
         }
+        let live = serde_json::from_value::<K>(live);
+        let mark = mark(&live.map_err(|error| failed("read", &key, kube::Error::SerdeError(error)))?);
         self.seen().wrote(key, Written { hash, mark });
         Ok(applied)
+    }
+
+    /// Creates it or makes it as wanted, and returns it as it then is.
+    async fn write<K: Object>(
+        &self,
+        key: &ObjectKey,
+        wanted: &K,
+        may_exist: bool,
+    ) -> Result<(Applied, Value), ApplyError> {
+        let live = if may_exist { self.read::<K, Value>(key).await? } else { None };
+        match live {
+            None => Ok((Applied::Created, self.patch(key, wanted, false).await?)),
+            Some(live) if live["metadata"]["labels"][MANAGED_BY] != MANAGER => {
+                Err(ApplyError::Foreign(key.to_string()))
+            }
+            Some(live) => self.change(key, wanted, live).await,
+        }
+    }
+
+    /// What somebody else added goes first: beside it, what is wanted may not be valid.
+    async fn change<K: Object>(
+        &self,
+        key: &ObjectKey,
+        wanted: &K,
+        mut live: Value,
+    ) -> Result<(Applied, Value), ApplyError> {
+        let value = serde_json::to_value(wanted);
+        let value = value.map_err(|error| failed("apply", key, kube::Error::SerdeError(error)))?;
+        let mut applied = Applied::Unchanged;
+        let mut taken = None;
+        if is_wholly_ours(&key.kind) {
+            taken = foreign::taken(&value, &live);
+            if !foreign::is_applied_by_us(&live)
+                && let Some(path) = taken.take()
+            {
+                live = self.patch(key, wanted, true).await?;
+                applied = Applied::Changed(path);
+            }
+            if let Some(repair) = foreign::repair(&value, &live) {
+                let params =
+                    PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
+                live = self.send::<K>(key, &params, &Patch::Merge(repair.merge_patch)).await?;
+                applied = Applied::Changed(repair.path);
+            }
+        }
+        if let Some(path) = first_difference(value, &live).or(taken) {
+            live = self.patch(key, wanted, true).await?;
+            applied = Applied::Changed(path);
+        }
+        Ok((applied, live))
     }
 
     /// Is `wanted` what was applied last, and untouched since? Costs no request; never true of a Secret.
@@ -205,7 +267,7 @@ impl Cluster {
         if !self.sees(&key) {
             return Ok(());
         }
-        let Some(live) = self.read::<K>(&key).await? else { return Ok(()) };
+        let Some(live) = self.read::<K, K>(&key).await? else { return Ok(()) };
         if live.labels().get(MANAGED_BY).map(String::as_str) != Some(MANAGER) {
             return Err(ApplyError::Foreign(key.to_string()));
         }
@@ -232,7 +294,7 @@ impl Cluster {
         let key = ObjectKey::of(&wanted);
         // One that is there after a restart is read, not posted to be refused.
         if self.sees(&key)
-            && let Some(live) = self.read::<Namespace>(&key).await?
+            && let Some(live) = self.read::<Namespace, Namespace>(&key).await?
         {
             return Ok(CreatedNamespace::Exists(Box::new(live)));
         }
@@ -244,7 +306,7 @@ impl Cluster {
                 tracing::info!(object = %key, "created");
                 Ok(CreatedNamespace::Created)
             }
-            Err(error) if is_code(&error, 409) => match self.read::<Namespace>(&key).await? {
+            Err(error) if is_code(&error, 409) => match self.read::<Namespace, Namespace>(&key).await? {
                 Some(live) => Ok(CreatedNamespace::Exists(Box::new(live))),
                 None => Err(failed("create", &key, error)),
             },
@@ -282,31 +344,37 @@ impl Cluster {
         self.seen().shows(key)
     }
 
-    async fn read<K: Object>(&self, key: &ObjectKey) -> Result<Option<K>, ApplyError> {
+    async fn read<K: Object, T: DeserializeOwned>(&self, key: &ObjectKey) -> Result<Option<T>, ApplyError> {
         let request = request::<K>(key)
             .get(&key.name, &kube::api::GetParams::default())
             .map_err(|error| failed("read", key, kube::Error::BuildRequest(error)))?;
         let client: Client = self.client();
-        match client.request::<K>(request).await {
+        match client.request::<T>(request).await {
             Ok(live) => Ok(Some(live)),
             Err(error) if is_code(&error, 404) => Ok(None),
             Err(error) => Err(failed("read", key, error)),
         }
     }
 
-    async fn patch<K: Object>(&self, key: &ObjectKey, wanted: &K, force: bool) -> Result<String, ApplyError> {
+    async fn patch<K: Object>(&self, key: &ObjectKey, wanted: &K, force: bool) -> Result<Value, ApplyError> {
         let params = PatchParams {
             field_validation: Some(ValidationDirective::Strict),
             force,
             ..PatchParams::apply(MANAGER)
         };
+        self.send::<K>(key, &params, &Patch::Apply(wanted)).await
+    }
+
+    async fn send<K: Object>(
+        &self,
+        key: &ObjectKey,
+        params: &PatchParams,
+        patch: &Patch<impl Serialize + Debug>,
+    ) -> Result<Value, ApplyError> {
         let request = request::<K>(key)
-            .patch(&key.name, &params, &Patch::Apply(wanted))
+            .patch(&key.name, params, patch)
             .map_err(|error| failed("apply", key, kube::Error::BuildRequest(error)))?;
-        match self.client().request::<K>(request).await {
-            Ok(stored) => Ok(mark(&stored)),
-            Err(error) => Err(refused(key, error)),
-        }
+        self.client().request::<Value>(request).await.map_err(|error| refused(key, error))
     }
 }
 
@@ -335,12 +403,9 @@ fn failed(verb: &'static str, key: &ObjectKey, source: kube::Error) -> ApplyErro
     ApplyError::Request { verb, object: key.to_string(), source: Box::new(source) }
 }
 
-/// Path of the first field in which `live` is not as `wanted`.
-fn difference<K: Serialize>(wanted: &K, live: &K) -> Option<String> {
-    match (serde_json::to_value(wanted), serde_json::to_value(live)) {
-        (Ok(wanted), Ok(live)) => first_difference(wanted, &live),
-        _ => Some("metadata".to_owned()),
-    }
+/// May nobody else add to it? Namespaces have fields of the API server's, and tenant owners write Secrets.
+fn is_wholly_ours(kind: &str) -> bool {
+    kind != Namespace::KIND && kind != Secret::KIND
 }
 
 #[cfg(test)]

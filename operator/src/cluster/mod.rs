@@ -5,6 +5,7 @@ mod client;
 mod control;
 mod difference;
 mod event;
+mod foreign;
 mod observe;
 mod seen;
 mod watched;
