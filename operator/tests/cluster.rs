@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "a test: says what it waits for")]
 //! What the operator knows of its own writes, on a real API server.
 
+#[path = "cluster/events.rs"]
+mod events;
 #[path = "cluster/foreign.rs"]
 mod foreign;
 

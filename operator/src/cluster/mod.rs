@@ -22,12 +22,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::{
     Resource,
-    runtime::{events::Recorder, reflector::Store, watcher::Event},
+    runtime::{reflector::Store, watcher::Event},
 };
 use serde::Serialize;
 use tokio::sync::mpsc;
 
-use self::seen::{Listing, Seen};
+use self::{
+    event::Budget,
+    seen::{Listing, Seen},
+};
 
 /// One cluster: its client, and what is known of the operator's own objects in it. Cheap to clone.
 #[derive(Clone)]
@@ -41,7 +44,8 @@ struct Inner {
     /// Who wants to hear of changes of our objects.
     listeners: Mutex<Vec<mpsc::UnboundedSender<Touch>>>,
     deployments: Store<Deployment>,
-    recorder: Recorder,
+    /// Events that may still be written.
+    budget: Mutex<Budget>,
 }
 
 impl Cluster {
@@ -54,6 +58,10 @@ impl Cluster {
     /// Names of our objects of kind `K` in `namespace` that begin with `prefix`, as the watch shows them.
     pub fn names_of<K: Object>(&self, namespace: &str, prefix: &str) -> Vec<String> {
         self.seen().names_from(&ObjectKey::named::<K>(Some(namespace), prefix))
+    }
+
+    fn budget(&self) -> MutexGuard<'_, Budget> {
+        self.0.budget.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn seen(&self) -> MutexGuard<'_, Seen> {
