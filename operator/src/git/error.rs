@@ -135,7 +135,8 @@ impl GitError {
     /// Condition reason, event reason and metric label.
     pub fn reason(&self) -> Reason {
         match self {
-            Self::HostRefused(_) | Self::Invalid(UrlError::HostRefused(_)) => Reason::HostRefused,
+            Self::HostRefused(_) => Reason::HostRefused,
+            Self::Invalid(error) if error.is_refused_host() => Reason::HostRefused,
             Self::Invalid(_) | Self::BranchInvalid(_) => Reason::Invalid,
             Self::NotFound(_) | Self::NotGit(..) | Self::Redirected(_) => Reason::RepositoryNotFound,
             Self::AuthenticationFailed(_) => Reason::AuthenticationFailed,

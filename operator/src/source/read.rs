@@ -76,7 +76,7 @@ impl ReadError {
     /// Condition reason, event reason and metric label.
     pub fn reason(&self) -> Reason {
         match self {
-            Self::Url(UrlError::HostRefused(_)) => Reason::HostRefused,
+            Self::Url(error) if error.is_refused_host() => Reason::HostRefused,
             Self::Url(_) => Reason::Invalid,
             Self::SecretMissing { .. } | Self::Credentials(_) => Reason::CredentialsMissing,
             Self::SecretUnreadable { .. } => Reason::Forbidden,
