@@ -100,7 +100,9 @@ fn content(entry: &mut Value) -> Map<String, Value> {
             stays
         });
     }
-    LEFT.iter().for_each(|path| drop_path(&mut content, path));
+    for path in LEFT {
+        drop_path(&mut content, path);
+    }
     content
 }
 

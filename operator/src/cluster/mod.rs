@@ -1,6 +1,7 @@
 //! Everything that talks to the API server for the stages: connect, observe, apply, delete, status, events.
 
 mod apply;
+mod apply_error;
 mod client;
 mod control;
 mod difference;
@@ -10,7 +11,8 @@ mod observe;
 mod seen;
 mod watched;
 
-pub use apply::{Applied, ApplyError, CreatedNamespace, Object};
+pub use apply::{Applied, CreatedNamespace, Object};
+pub use apply_error::ApplyError;
 pub use client::{ConnectError, connect};
 pub use control::{Control, ReconcileError, control};
 pub use observe::Background;

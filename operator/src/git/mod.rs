@@ -7,6 +7,7 @@
 //! libgit2 stores and reads objects only; it never opens a connection. Nothing is checked out, run or followed.
 
 pub mod address;
+mod allowed;
 mod commit;
 pub mod credentials;
 mod error;

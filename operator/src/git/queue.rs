@@ -125,13 +125,11 @@ impl Drop for Turn {
 
 impl Line {
     fn wait(&mut self, owner: &str, waiting: Waiting) {
-        match self.owners.iter_mut().find(|found| found.name == owner) {
-            Some(owner) => owner.waiting.push_back(waiting),
-            None => {
-                let waiting = VecDeque::from([waiting]);
-                self.owners.push_back(Owner { name: owner.to_owned(), running: 0, waiting });
-            }
+        if let Some(owner) = self.owners.iter_mut().find(|found| found.name == owner) {
+            return owner.waiting.push_back(waiting);
         }
+        let waiting = VecDeque::from([waiting]);
+        self.owners.push_back(Owner { name: owner.to_owned(), running: 0, waiting });
     }
 
     /// The first of the first owner who may work now.
@@ -244,7 +242,7 @@ mod tests {
         drop(held);
         drop(given);
         assert!(now(&lane, "acme", "git").is_some(), "the turn that beta was given is free again");
-        let line = lane.line();
-        assert!(line.running == 0 && line.hosts.is_empty() && line.owners.is_empty());
+        let left = lane.line();
+        assert!(left.running == 0 && left.hosts.is_empty() && left.owners.is_empty());
     }
 }
