@@ -36,8 +36,8 @@ use crate::{
 };
 
 /// Looks under way at a time. Waiting ones cost little, and what limits the network is the Git module's own queue, by
-/// host: a few slots here would let one host that hangs hold up everybody.
-const LOOKS: usize = 512;
+/// tenant and host: a few slots here would let one that hangs hold up everybody. More than a few tenants can have services.
+const LOOKS: usize = 4096;
 /// After a panic, which is a defect of ours.
 const AFTER_PANIC: Duration = Duration::from_mins(1);
 

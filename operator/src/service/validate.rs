@@ -8,7 +8,7 @@ use super::Problem;
 use crate::{
     api::{Environment, IntegrationService, Tenant},
     conditions::Reason,
-    git::{GitUrl, UrlError, UrlPolicy},
+    git::{GitUrl, UrlPolicy},
     names,
 };
 
@@ -85,8 +85,7 @@ pub fn validate(service: &IntegrationService, around: Surroundings<'_>) -> Resul
         )
     })?;
     let url = GitUrl::parse(&service.spec.repository.url, around.urls).map_err(|error| {
-        let reason =
-            if matches!(error, UrlError::HostRefused(_)) { Reason::HostRefused } else { Reason::Invalid };
+        let reason = if error.is_refused_host() { Reason::HostRefused } else { Reason::Invalid };
         Problem::new(reason, format!("{}repository.{error}", place(service)))
     })?;
     Ok(ValidService {
@@ -248,6 +247,12 @@ spec:
                 TENANT.to_owned(),
                 Reason::HostRefused,
                 "host",
+            ),
+            (
+                SERVICE.replace("git.example.com", "git.example.com:22"),
+                TENANT.to_owned(),
+                Reason::HostRefused,
+                "spec.repository.url: the port 22",
             ),
         ] {
             let problem = checked(&service, &tenant).unwrap_err();

@@ -7,6 +7,7 @@ mod host;
 mod mirrors;
 mod refs;
 mod server;
+mod shares;
 mod tls;
 
 use std::sync::Arc;
