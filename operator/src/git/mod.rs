@@ -28,6 +28,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use sha2::{Digest, Sha256};
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 pub use self::commit::CommitId;
@@ -69,6 +70,8 @@ pub struct Limits {
     pub operations: usize,
     /// Of these, to one host.
     pub operations_per_host: usize,
+    /// Reads from mirrors at a time: each may hold what it reads.
+    pub reads: usize,
 }
 
 impl Default for Limits {
@@ -85,6 +88,7 @@ impl Default for Limits {
             packs: 50,
             operations: 64,
             operations_per_host: 8,
+            reads: 4,
         }
     }
 }
@@ -117,6 +121,7 @@ pub struct Git {
     policy: UrlPolicy,
     limits: Limits,
     queue: Queue,
+    reads: Arc<Semaphore>,
     transport: Arc<Transport>,
     /// What servers said that they can do, by URL: saves one request of two.
     known: Mutex<HashMap<String, Capabilities>>,
@@ -140,7 +145,8 @@ impl Git {
         let queue = Queue::new(limits.operations, limits.operations_per_host);
         let transport = Arc::new(Transport::new(policy.clone(), limits.connect));
         let used = Used::new(Instant::now());
-        Ok(Self { mirrors, policy, limits, queue, transport, known: Mutex::default(), used })
+        let reads = Arc::new(Semaphore::new(limits.reads.max(1)));
+        Ok(Self { mirrors, policy, limits, queue, reads, transport, known: Mutex::default(), used })
     }
 
     /// All branches and their commits, in one answer. Names that are not plain are left out.
@@ -263,9 +269,11 @@ impl Git {
         let mirror = self.mirror(remote);
         let filtered_from = self.limits.blob_bytes;
         let alone = self.queue.alone(mirror.path()).await;
+        // Only now: whoever waits for a slow host holds up no other read.
+        let turn = Arc::clone(&self.reads).acquire_owned().await.map_err(|_| GitError::Stopped)?;
         let id = commit.clone();
         let task = tokio::task::spawn_blocking(move || {
-            let _alone = alone;
+            let _held = (alone, turn);
             let outcome = read_mirror(&mirror, &id, filtered_from, what);
             if let Err(TreeError::Corrupt(why)) = &outcome {
                 tracing::warn!(mirror = %mirror.path().display(), why, "a broken git mirror is removed");

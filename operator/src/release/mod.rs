@@ -7,7 +7,7 @@ pub mod reconcile;
 pub mod render;
 mod template;
 
-pub use config::{ConfigFile, ConfigFiles};
+pub use config::{ConfigFile, ConfigFiles, Contents, PlannedConfig};
 pub use desired::{Children, Footprint, Target, desired};
 pub use observe::{Observed, Phase, observed};
 pub use reconcile::roll_out;

@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use k8s_openapi::api::{apps::v1::Deployment, core::v1::ConfigMap};
 use kube::ResourceExt;
+use tokio::sync::Semaphore;
 
 use super::{
     Problem,
@@ -35,6 +36,9 @@ use crate::{
 pub(super) struct Work<'a> {
     pub platform: &'a Platform,
     pub poller: &'a Poller,
+    /// See [`Context::config_writes`].
+    pub config_writes: &'a Semaphore,
+    pub key: Key,
     pub service: &'a ValidService,
     pub before: Option<&'a IntegrationServiceStatus>,
     pub last: &'a mut Last,
@@ -67,6 +71,8 @@ impl<'a> Work<'a> {
         let mut work = Self {
             platform: &ctx.platform,
             poller: &ctx.poller,
+            config_writes: &ctx.config_writes,
+            key: Key::new(&service.name).within(&service.home()),
             service,
             before,
             last,
@@ -85,7 +91,8 @@ impl<'a> Work<'a> {
     }
 
     /// All environments, each after those that it promotes from.
-    pub(super) async fn pass(&mut self, key: &Key, object: &IntegrationService) -> Pass {
+    pub(super) async fn pass(&mut self, object: &IntegrationService) -> Pass {
+        let key = &self.key;
         let snapshot = if self.service.orphaned.is_some() {
             self.poller.forget(key);
             None
@@ -180,6 +187,11 @@ impl<'a> Work<'a> {
         target: &release::Target<'_>,
     ) -> Result<Observation, Problem> {
         self.configured(target).await?;
+        // An error means that the operator ends.
+        let _turn = match target.config {
+            Some(_) => self.config_writes.acquire().await.ok(),
+            None => None,
+        };
         let cluster = &self.platform.cluster;
         let now = (self.platform.now)();
         let (seen, again) =

@@ -9,6 +9,8 @@ use kube::{
     runtime::{controller::Action, reflector::ObjectRef},
 };
 
+use tokio::sync::Semaphore;
+
 use super::{
     Problem,
     pass::Work,
@@ -37,6 +39,8 @@ pub struct Context {
     pub poller: Poller,
     /// What this run of the operator wrote; the watches may not show it yet.
     pub written: Written,
+    /// Configurations written at a time: each is in memory several times over while it is.
+    pub config_writes: Semaphore,
 }
 
 /// Why a pass did not reach its end.
@@ -77,7 +81,7 @@ pub async fn reconcile(service: Arc<IntegrationService>, ctx: Arc<Context>) -> R
     let pass = match &valid {
         Ok(valid) => {
             let mut work = Work::new(&ctx, valid, before.as_ref(), &mut last);
-            let pass = Box::pin(work.pass(&key, &service)).await;
+            let pass = Box::pin(work.pass(&service)).await;
             if work.awaits_unwatched {
                 next = ctx.platform.settings.interval;
             }

@@ -24,6 +24,8 @@ pub const DESCRIPTOR_BYTES: u64 = 64 << 10;
 const DEFAULT_IGNORE: [&str; 2] = ["*.md", "docs"];
 /// Git's mode of a file that may be run.
 const EXECUTABLE: u32 = 0o100_755;
+/// Paths of one configuration directory together, in bytes. They are held for each service and environment.
+const LONGEST_PATHS: usize = 64 << 10;
 /// At most so many problems of a descriptor are told.
 const TOLD_PROBLEMS: usize = 3;
 
@@ -34,9 +36,11 @@ pub struct Content {
     pub commit: String,
     /// Hash of everything that makes the image.
     pub build_id: String,
-    /// As the file says, before any environment's own.
+    /// For which it was read: the service's environments that have this branch.
+    pub environments: BTreeSet<String>,
+    /// As the file says, before any environment's own; without what it says of others than `environments`.
     pub descriptor: ServiceDescriptor,
-    /// Every directory that some environment names in `config`.
+    /// Every directory that some of `environments` names in `config`. What the files hold is not kept.
     pub configs: BTreeMap<String, Result<ConfigFiles, Problem>>,
 }
 
@@ -85,12 +89,16 @@ pub struct Resolved {
     pub build_id: String,
     /// After the environment's merge patch.
     pub settings: DescriptorSpec,
-    /// Files of the configuration directory.
+    /// Files of the directory that `settings.config` names.
     pub config: Option<ConfigFiles>,
 }
 
 /// The commit as `environment` sees it.
 pub fn resolve(content: &Content, environment: &str) -> Result<Resolved, Problem> {
+    if !content.environments.contains(environment) {
+        let message = format!("the commit {} is being read for {environment}", content.commit);
+        return Err(Problem::new(Reason::Progressing, message));
+    }
     let settings = yaml::settings(&content.descriptor, environment).map_err(|problems| invalid(&problems))?;
     let config = match &settings.config {
         None => None,
@@ -129,20 +137,31 @@ pub fn config_directories(descriptor: &ServiceDescriptor) -> BTreeSet<String> {
     descriptor.spec.config.as_deref().into_iter().chain(patches).map(ToOwned::to_owned).collect()
 }
 
+/// The directories that are the configuration of `environments`.
+pub fn configs_of(descriptor: &ServiceDescriptor, environments: &BTreeSet<String>) -> BTreeSet<String> {
+    let of = |environment: &String| yaml::settings(descriptor, environment).ok()?.config;
+    environments.iter().filter_map(of).collect()
+}
+
 /// Files of a configuration directory as it was read. What is there and cannot be used is a problem, not a gap.
 pub fn config(directory: &str, read: Directory) -> Result<ConfigFiles, Problem> {
-    match read.ignored.first() {
-        Some((name, why)) => {
-            let message =
-                format!("config: {directory}/{name}: {why}: remove it from the directory or make it a file");
-            Err(Problem::new(Reason::InvalidConfig, message))
-        }
-        None => Ok(read.files.into_iter().map(|(name, file)| (name, config_file(file))).collect()),
+    let refused = |message| Err(Problem::new(Reason::InvalidConfig, message));
+    if let Some((name, why)) = read.ignored.first() {
+        return refused(format!(
+            "config: {directory}/{name}: {why}: remove it from the directory or make it a file"
+        ));
     }
+    let paths = read.files.keys().map(String::len).sum::<usize>();
+    if paths > LONGEST_PATHS {
+        return refused(format!(
+            "config: the paths of the files in {directory} have {paths} characters together, more than {LONGEST_PATHS}: shorten them"
+        ));
+    }
+    Ok(read.files.into_iter().map(|(name, file)| (name, config_file(file))).collect())
 }
 
 fn config_file(file: File) -> ConfigFile {
-    ConfigFile { bytes: file.content, executable: file.mode == EXECUTABLE }
+    ConfigFile { blob: file.blob, size: file.size, executable: file.mode == EXECUTABLE }
 }
 
 /// Which paths, relative to the service's directory, make no new build. It asks the descriptor itself and no
@@ -203,12 +222,13 @@ environments:
     fn content(text: &str) -> Content {
         let descriptor = descriptor("", Some(text.as_bytes())).unwrap();
         let file = |value: &str| {
-            let file = ConfigFile { bytes: value.as_bytes().to_vec(), executable: false };
+            let file = ConfigFile { blob: value.to_owned(), size: 7, executable: false };
             Ok(ConfigFiles::from([("app.properties".to_owned(), file)]))
         };
         Content {
             commit: "4f2a".repeat(10),
             build_id: "b1".to_owned(),
+            environments: ["dev", "prod"].map(ToOwned::to_owned).into(),
             descriptor,
             configs: BTreeMap::from([
                 ("config".to_owned(), file("for=all")),
@@ -226,9 +246,26 @@ environments:
             (dev.settings.env["LOG_LEVEL"].as_str(), prod.settings.env["LOG_LEVEL"].as_str()),
             ("info", "warn")
         );
-        assert_eq!(dev.config.unwrap()["app.properties"].bytes, b"for=all");
-        assert_eq!(prod.config.unwrap()["app.properties"].bytes, b"for=prod");
+        assert_eq!(dev.config.unwrap()["app.properties"].blob, "for=all");
+        assert_eq!(prod.config.unwrap()["app.properties"].blob, "for=prod");
         assert_eq!(dev.build_id, prod.build_id);
+        let new = resolve(&content, "test").unwrap_err();
+        assert_eq!(new.reason, Reason::Progressing, "never without what the file may say of it");
+    }
+
+    #[test]
+    fn only_the_configuration_of_the_services_own_environments_is_read() {
+        let many: String = (1..=16).map(|n| format!("  e{n}: {{config: c{n}}}\n")).collect();
+        let text = "apiVersion: imaas.dev/v1alpha1\nkind: ServiceDescriptor\nconfig: c0\nenvironments:\n";
+        let descriptor = descriptor("", Some(format!("{text}{many}").as_bytes())).unwrap();
+        let of = |names: &[&str]| -> Vec<String> {
+            let names = names.iter().map(ToString::to_string).collect();
+            configs_of(&descriptor, &names).into_iter().collect()
+        };
+        assert_eq!(of(&["dev", "prod"]), ["c0"]);
+        assert_eq!(of(&["dev", "e7"]), ["c0", "c7"]);
+        assert_eq!(of(&["e7"]), ["c7"]);
+        assert_eq!(config_directories(&descriptor).len(), 17, "none of them makes a build");
     }
 
     #[test]
@@ -258,13 +295,24 @@ environments:
 
     #[test]
     fn a_link_among_the_configuration_is_a_problem_and_not_a_gap() {
-        let file = File { mode: 0o100_644, blob: String::new(), content: b"a=1".to_vec() };
+        let file = File { mode: 0o100_644, blob: "4f2a".to_owned(), size: 3, content: Vec::new() };
         let mut read =
             Directory { files: BTreeMap::from([("a.properties".to_owned(), file)]), ..Directory::default() };
-        assert_eq!(config("config", read.clone()).unwrap()["a.properties"].bytes, b"a=1");
+        assert_eq!(config("config", read.clone()).unwrap()["a.properties"].blob, "4f2a");
         read.ignored.push(("passwd".to_owned(), "is a symbolic link"));
         let problem = config("config", read).unwrap_err();
         assert_eq!(problem.reason, Reason::InvalidConfig);
         assert!(problem.message.contains("config/passwd"), "{}", problem.message);
+    }
+
+    #[test]
+    fn names_that_take_more_room_than_a_directory_may_are_told() {
+        let file = |n: usize| {
+            (format!("{n:0>251}"), File { mode: 0o100_644, blob: String::new(), size: 1, content: vec![] })
+        };
+        let read = |files| Directory { files: (0..files).map(file).collect(), ..Directory::default() };
+        assert!(config("config", read(261)).is_ok());
+        let problem = config("config", read(262)).unwrap_err();
+        assert!(problem.message.contains("shorten"), "{}", problem.message);
     }
 }

@@ -7,6 +7,7 @@ use std::{
 
 use futures::{FutureExt, Stream, StreamExt, stream};
 use kube::{ResourceExt, runtime::reflector::ObjectRef};
+use tokio::sync::Semaphore;
 
 use super::{
     poll::{self, Key, Origins, Poller},
@@ -22,6 +23,8 @@ use crate::{
 
 /// Services reconciled at a time; a pass that changes nothing sends nothing.
 const CONCURRENCY: u16 = 8;
+/// Of these, writing a configuration.
+const CONFIG_WRITES: usize = 2;
 
 /// Runs until `shutdown` resolves and the passes under way are done.
 pub async fn run(platform: Platform, origins: Origins, shutdown: impl Future<Output = ()> + Send + 'static) {
@@ -30,7 +33,8 @@ pub async fn run(platform: Platform, origins: Origins, shutdown: impl Future<Out
     let poll::Ends { asks, mut news } = ends;
     let looks = poll::run(poller.clone(), asks, shutdown.clone());
     let seen = stream::poll_fn(move |context| news.poll_recv(context));
-    let ctx = Arc::new(Context { platform: platform.clone(), poller, written: Written::default() });
+    let (written, config_writes) = (Written::default(), Semaphore::new(CONFIG_WRITES));
+    let ctx = Arc::new(Context { platform: platform.clone(), poller, written, config_writes });
     let gone = forget_what_is_gone(ctx.clone(), shutdown.clone());
     let services = Control {
         name: "service",

@@ -21,6 +21,7 @@ use crate::{
 
 /// Bounds of the directory of tenants. A file over its bound is refused alone.
 const LIMITS: DirectoryLimits = DirectoryLimits {
+    contents: true,
     recursive: false,
     files: 10_000,
     file_bytes: 1 << 20,

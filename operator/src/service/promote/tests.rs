@@ -2,6 +2,8 @@
 
 mod forgetting;
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 
 use super::*;
@@ -41,13 +43,22 @@ fn commit(letter: char) -> String {
     letter.to_string().repeat(40)
 }
 
+fn environments() -> BTreeSet<String> {
+    ["dev", "test", "prod", "dr", "far", "sandbox"].map(ToOwned::to_owned).into()
+}
+
 /// A branch whose head is `letter`s, built as `build`, with `more` in its descriptor.
 fn head(letter: char, build: &str, more: &str) -> Branch {
     let text =
         format!("apiVersion: imaas.dev/v1alpha1\nkind: ServiceDescriptor\nscaling: {{min: 2}}\n{more}");
     let descriptor = crate::yaml::descriptor(text.as_bytes()).unwrap();
-    let content =
-        Content { commit: commit(letter), build_id: build.to_owned(), descriptor, configs: BTreeMap::new() };
+    let content = Content {
+        commit: commit(letter),
+        build_id: build.to_owned(),
+        environments: environments(),
+        descriptor,
+        configs: BTreeMap::new(),
+    };
     Branch::Head { commit: commit(letter), content: Ok(Arc::new(content)) }
 }
 
