@@ -53,7 +53,7 @@ pub(super) struct Work<'a> {
 
 impl<'a> Work<'a> {
     /// `before`: the status as it was told last.
-    pub(super) fn new(
+    pub(super) async fn new(
         ctx: &'a Context,
         service: &'a ValidService,
         before: Option<&'a IntegrationServiceStatus>,
@@ -61,6 +61,7 @@ impl<'a> Work<'a> {
     ) -> Self {
         let mut stored = ctx.platform.releases.all_in(&service.home());
         stored.retain(|release| release.spec.service == service.name);
+        let errors = last.remake(&ctx.platform.cluster, &stored).await;
         let mut history = History::of(stored.iter().map(AsRef::as_ref));
         for release in &last.releases {
             history.add(release);
@@ -78,7 +79,7 @@ impl<'a> Work<'a> {
             last,
             stored,
             history,
-            errors: Vec::new(),
+            errors,
             awaits_unwatched: false,
             again: None,
         };

@@ -80,7 +80,7 @@ pub async fn reconcile(service: Arc<IntegrationService>, ctx: Arc<Context>) -> R
     let (mut errors, mut next) = (Vec::new(), RESYNC);
     let pass = match &valid {
         Ok(valid) => {
-            let mut work = Work::new(&ctx, valid, before.as_ref(), &mut last);
+            let mut work = Work::new(&ctx, valid, before.as_ref(), &mut last).await;
             let pass = Box::pin(work.pass(&service)).await;
             if work.awaits_unwatched {
                 next = ctx.platform.settings.interval;
