@@ -116,7 +116,8 @@ impl<'a> Work<'a> {
         self.last.releases.retain(|release| named.contains(&&release.name_any()));
         self.last.healthy.retain(|name| named.contains(&name));
         let failure = snapshot.and_then(|snapshot| snapshot.failure.clone());
-        Pass { stages, failure, orphaned: self.service.orphaned.clone() }
+        let ValidService { gone, problems, orphaned, .. } = self.service.clone();
+        Pass { stages, failure, gone, problems, orphaned }
     }
 
     /// Keeps the history within its limits, once it is known what every environment needs of it.

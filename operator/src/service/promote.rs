@@ -161,6 +161,13 @@ fn promoted(
     (history, settled): (&History, &Settled),
 ) -> Result<String, Problem> {
     let not = |what: String| {
+        if service.environments.iter().all(|environment| environment.name != source) {
+            let message = format!(
+                "there is no Environment {source:?}, from which images come here: make it, or correct `promotesFrom` of the Environment {}",
+                environment.name
+            );
+            return Problem::new(Reason::EnvironmentMissing, message);
+        }
         let message = if history.has_any_in(source) {
             format!(
                 "{what} was not healthy in {source} yet: merge what {source} runs into {}, or wait until it is",

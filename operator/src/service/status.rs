@@ -3,7 +3,11 @@
 use jiff::Timestamp;
 use kube::ResourceExt;
 
-use super::{Problem, promote::Wanted, validate::ValidEnvironment};
+use super::{
+    Problem,
+    promote::Wanted,
+    validate::{ValidEnvironment, no_more},
+};
 use crate::{
     api::{
         IntegrationServiceStatus, Release, ReleaseSpec,
@@ -77,6 +81,10 @@ pub struct Pass {
     pub stages: Vec<Stage>,
     /// Git or the registry could not be asked.
     pub failure: Option<Problem>,
+    /// Environments that the platform does not define any more.
+    pub gone: Vec<String>,
+    /// Of the service, and of none of the stages.
+    pub problems: Vec<Problem>,
     /// Git no longer has the service; what to tell.
     pub orphaned: Option<String>,
 }
@@ -94,7 +102,10 @@ pub fn status(
             let environments = environments(pass, &old.environments);
             // Before the first look after a start: what is told stays told.
             let unknown = pass.stages.iter().all(|stage| stage.wanted == Wanted::Unknown);
-            let news = pass.failure.is_some() || pass.orphaned.is_some() || environments != old.environments;
+            let news = pass.failure.is_some()
+                || pass.orphaned.is_some()
+                || !pass.problems.is_empty()
+                || environments != old.environments;
             if unknown && !news && before.is_some() {
                 return old;
             }
@@ -119,8 +130,12 @@ fn environments(pass: &Pass, before: &[EnvironmentState]) -> Vec<EnvironmentStat
         .collect();
     for gone in before.iter().filter(|state| !pass.stages.iter().any(|s| s.environment.name == state.name)) {
         if gone.current.is_some() {
-            let message = format!("the tenant is no longer in {}; what runs there stays as it is", gone.name);
-            let waiting = vec![Problem::new(Reason::Orphaned, message).waiting()];
+            let left = || format!("the tenant is no longer in {}; what runs there stays as it is", gone.name);
+            let problem = match pass.gone.contains(&gone.name) {
+                true => Problem::new(Reason::EnvironmentMissing, no_more(&gone.name)),
+                false => Problem::new(Reason::Orphaned, left()),
+            };
+            let waiting = vec![problem.waiting()];
             states.push(EnvironmentState { candidate: None, waiting, ..gone.clone() });
         }
     }
@@ -168,8 +183,11 @@ fn state(stage: &Stage, before: Option<&EnvironmentState>) -> EnvironmentState {
 
 /// Without what every pass sees anew.
 fn lasting(waiting: Vec<Waiting>) -> Vec<Waiting> {
-    const SEEN: [Reason; 8] = [
+    const SEEN: [Reason; 11] = [
         Reason::ConfigMissing,
+        Reason::EnvironmentMissing,
+        Reason::Progressing,
+        Reason::TenantNotReady,
         Reason::RollingOut,
         Reason::Unhealthy,
         Reason::QuotaExceeded,
@@ -218,7 +236,7 @@ fn wellness(pass: &Pass, environments: &[EnvironmentState]) -> Wellness {
     if let Some(message) = &pass.orphaned {
         return told_wellness(vec![Problem::new(Reason::Orphaned, message.clone())]);
     }
-    let mut problems: Vec<_> = pass.failure.iter().cloned().collect();
+    let mut problems: Vec<_> = pass.failure.iter().chain(&pass.problems).cloned().collect();
     let begun = pass.stages.iter().zip(environments).filter(|(_, state)| !is_not_begun(state));
     problems.extend(begun.filter_map(|(stage, state)| first_problem(stage, state)));
     if !problems.is_empty() {

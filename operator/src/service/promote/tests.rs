@@ -31,6 +31,8 @@ fn orders(branches: [(&str, &str, Option<&str>); 3]) -> ValidService {
                 promotes_from: promotes_from.map(ToOwned::to_owned),
             })
             .to_vec(),
+        gone: vec![],
+        problems: vec![],
         orphaned: None,
     }
 }
@@ -143,6 +145,19 @@ fn what_comes_after_an_environment_that_runs_nothing_points_there() {
             commit('1')
         )
     );
+}
+
+#[test]
+fn what_comes_after_an_environment_that_does_not_exist_says_so() {
+    let mut service = three();
+    service.environments.remove(1);
+    let seen = snapshot([("dev", head('1', "A", "")), ("prod", head('1', "A", ""))], &[]);
+    let history = History(vec![made(1, "dev", "A", IMAGE_OF_A, true)]);
+    let problem = decided(&service, &seen, &history).remove(1).unwrap_err();
+    assert_eq!(problem.reason, Reason::EnvironmentMissing);
+    assert!(problem.message.starts_with("there is no Environment \"test\""), "{problem:?}");
+    let tried = History(vec![made(1, "test", "A", IMAGE_OF_A, true)]);
+    assert_eq!(decided(&service, &seen, &tried)[1], Ok(IMAGE_OF_A.to_owned()), "it was healthy there");
 }
 
 #[test]

@@ -61,7 +61,7 @@ fn under_way() -> Vec<Stage> {
 }
 
 fn passed(before: Option<&IntegrationServiceStatus>, stages: Vec<Stage>) -> IntegrationServiceStatus {
-    told(before, &Pass { stages, failure: None, orphaned: None })
+    told(before, &Pass { stages, failure: None, gone: vec![], problems: vec![], orphaned: None })
 }
 
 fn told(before: Option<&IntegrationServiceStatus>, pass: &Pass) -> IntegrationServiceStatus {
@@ -76,7 +76,7 @@ fn ready(status: &IntegrationServiceStatus) -> (bool, String) {
 #[test]
 fn a_second_pass_says_the_same() {
     let first = passed(None, under_way());
-    let pass = Pass { stages: under_way(), failure: None, orphaned: None };
+    let pass = Pass { stages: under_way(), failure: None, gone: vec![], problems: vec![], orphaned: None };
     assert_eq!(status(Some(&first), 1, Ok(&pass), "2026-06-01T00:00:00Z".parse().unwrap()), first);
 }
 
@@ -252,7 +252,7 @@ fn a_restart_changes_nothing_before_git_was_read() {
         unread("test", "orders-test-2", Some(Reason::RollingOut)),
         unread("prod", "orders-prod-0", None),
     ];
-    let pass = Pass { stages: after, failure: None, orphaned: None };
+    let pass = Pass { stages: after, failure: None, gone: vec![], problems: vec![], orphaned: None };
     assert_eq!(status(Some(&before), 2, Ok(&pass), "2026-06-01T00:00:00Z".parse().unwrap()), before);
     let healed = vec![
         unread("dev", "orders-dev-1", None),
@@ -269,7 +269,10 @@ fn a_failed_look_is_told_and_leaves_the_board_as_it_is() {
     let before = passed(None, vec![well("dev", "orders-dev-1")]);
     let failure = Problem::new(Reason::AuthenticationFailed, "the server refuses the credentials");
     let stages = vec![well("dev", "orders-dev-1")];
-    let after = told(Some(&before), &Pass { stages, failure: Some(failure), orphaned: None });
+    let after = told(
+        Some(&before),
+        &Pass { stages, failure: Some(failure), gone: vec![], problems: vec![], orphaned: None },
+    );
     assert_eq!(after.environments, before.environments);
     assert_eq!(ready(&after), (false, "AuthenticationFailed".to_owned()));
     assert!(is_true(&after.conditions, STALLED));
@@ -280,7 +283,10 @@ fn what_git_no_longer_has_serves_on_and_is_told() {
     let before = passed(None, vec![well("dev", "orders-dev-1"), well("prod", "orders-prod-1")]);
     let unread = vec![stage("dev", Wanted::Unknown, Some("orders-dev-1"), Some(seen(None)))];
     let orphaned = Some("the tenant file has no such service; it serves on as it is".to_owned());
-    let after = told(Some(&before), &Pass { stages: unread, failure: None, orphaned });
+    let after = told(
+        Some(&before),
+        &Pass { stages: unread, failure: None, gone: vec![], problems: vec![], orphaned },
+    );
     assert_eq!(ready(&after), (false, "Orphaned".to_owned()));
     assert_eq!(after.environments[0], before.environments[0]);
     assert_eq!(after.summary.as_deref(), Some("dev=ok prod=orphaned"), "the tenant left prod");
@@ -294,4 +300,25 @@ fn a_service_that_cannot_be_acted_on_keeps_its_board() {
     let after = status(Some(&before), 2, Err(&problem), "2026-06-01T00:00:00Z".parse().unwrap());
     assert_eq!((after.environments, after.observed_generation), (before.environments, Some(2)));
     assert!(is_true(&after.conditions, RECONCILING) && !is_true(&after.conditions, READY));
+}
+
+#[test]
+fn an_environment_that_was_deleted_is_told_and_the_others_go_on() {
+    let before = passed(None, vec![well("dev", "orders-dev-1"), well("staging", "orders-staging-1")]);
+    let pass = |stage| Pass {
+        stages: vec![stage],
+        failure: None,
+        gone: vec!["staging".to_owned()],
+        problems: vec![Problem::new(Reason::EnvironmentMissing, "there is no Environment staging any more")],
+        orphaned: None,
+    };
+    let after = told(Some(&before), &pass(well("dev", "orders-dev-2")));
+    assert_eq!(ready(&after), (false, "EnvironmentMissing".to_owned()));
+    assert_eq!(after.summary.as_deref(), Some("dev=ok staging=waiting"));
+    assert_eq!(after.environments[0].current.as_deref(), Some("orders-dev-2"));
+    assert_eq!(after.environments[1].current.as_deref(), Some("orders-staging-1"));
+    assert_eq!(after.environments[1].waiting[0].reason, "EnvironmentMissing");
+    // Also before Git was read.
+    let unread = stage("dev", Wanted::Unknown, Some("orders-dev-1"), Some(seen(None)));
+    assert_eq!(ready(&told(Some(&before), &pass(unread))).1, "EnvironmentMissing");
 }
