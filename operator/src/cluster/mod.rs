@@ -62,6 +62,11 @@ impl Cluster {
         names
     }
 
+    /// Does the watch show that this namespace carries our label, for `tenant`? It may lose that at any time.
+    pub fn belongs(&self, namespace: &str, tenant: &str) -> bool {
+        self.seen().tenant_of(&ObjectKey::named::<Namespace>(None, namespace)) == Some(tenant)
+    }
+
     fn seen(&self) -> MutexGuard<'_, Seen> {
         self.0.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -3,7 +3,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use k8s_openapi::api::{apps::v1::Deployment, core::v1::ConfigMap};
+use k8s_openapi::api::{
+    apps::v1::Deployment,
+    core::v1::{ConfigMap, Namespace},
+};
 use kube::ResourceExt;
 use tokio::sync::Semaphore;
 
@@ -27,7 +30,7 @@ use crate::{
     },
     cluster::ApplyError,
     conditions::{Claim, HEALTHY, Reason, merge},
-    names::{RECONCILE_REQUESTED, RELEASE},
+    names::{RECONCILE_REQUESTED, RELEASE, TENANT},
     platform::Platform,
     release::{self, Observed, Phase},
 };
@@ -154,6 +157,11 @@ impl<'a> Work<'a> {
         let before = self.state_before(environment);
         let wanted =
             promote::wanted(self.service, environment, snapshot, (&self.history, &self.last.settled));
+        if let Err(problem) = owned(self.platform, &environment.namespace, &self.service.tenant) {
+            let running = self.current(environment).as_deref().map(Running::of).or_else(|| lost(before));
+            let (environment, problems) = (environment.clone(), vec![problem]);
+            return Stage { environment, wanted, target: None, running, observed: None, problems };
+        }
         let networks = self.networks(environment);
         let Choice { target, release, config, mut problems } = match &wanted {
             Wanted::Target(asked) => self.made(environment, asked, (&networks, earlier)).await,
@@ -250,6 +258,24 @@ impl<'a> Work<'a> {
         let generation = release.metadata.generation.unwrap_or(1);
         ReleaseStatus { conditions: merge(old, &[claim], generation, (self.platform.now)()) }
     }
+}
+
+/// Nothing is written into a namespace that is not the tenant's, whatever the Tenant's status told last.
+pub(super) fn owned(platform: &Platform, namespace: &str, tenant: &str) -> Result<(), Problem> {
+    let cluster = &platform.cluster;
+    if cluster.belongs(namespace, tenant) {
+        return Ok(());
+    }
+    if !cluster.shows::<Namespace>(None, namespace) {
+        let message = format!(
+            "the namespace {namespace} is not there yet, or not the operator's: see the Tenant {tenant}"
+        );
+        return Err(Problem::new(Reason::TenantNotReady, message));
+    }
+    let message = format!(
+        "the namespace {namespace} does not carry the label {TENANT}={tenant} any more: set it again; until then nothing is changed there"
+    );
+    Err(Problem::new(Reason::NamespaceForeign, message))
 }
 
 /// What the board told of a release that is stored no more.

@@ -13,7 +13,7 @@ use tokio::sync::Semaphore;
 
 use super::{
     Problem,
-    pass::Work,
+    pass::{Work, owned},
     poll::Poller,
     status,
     validate::{Surroundings, ValidService, validate},
@@ -133,7 +133,9 @@ fn valid(
         .collect();
     let around =
         Surroundings { tenant: tenant.as_deref(), environments: &environments, urls: &poller.origins().urls };
-    validate(service, around)
+    let valid = validate(service, around)?;
+    owned(platform, &namespace, &valid.tenant)?;
+    Ok(valid)
 }
 
 /// Writes the status, unless it says nothing new.

@@ -114,3 +114,28 @@ async fn releases_that_somebody_removes_are_made_again() {
     operator.stop().await;
     scene.end().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_namespace_that_is_not_the_tenants_any_more_is_left_alone() {
+    let scene = Scene::start().await;
+    let operator = scene.operator().await;
+    scene.onboard(true).await;
+    scene.onboard(false).await;
+    let runs = async || scene.image("dev").await.filter(|image| image == IMAGE_OF_A);
+    until("dev runs the first image", runs).await;
+    for label in ["imaas.dev/tenant-", "imaas.dev/tenant=beta"] {
+        scene.kubectl(&["label", "--overwrite", "namespace", "acme-dev", label]).await;
+        until("it is told", async || {
+            reasons(&scene.board().await, "dev").contains(&"NamespaceForeign".to_owned()).then_some(())
+        })
+        .await;
+        scene.kubectl(&["delete", "deployment", "orders", "-nacme-dev"]).await;
+        scene.push("dev", &[("config/app.properties", label)]);
+        scene.two_looks().await;
+        assert_eq!(scene.image("dev").await, None, "{label}");
+        scene.kubectl(&["label", "--overwrite", "namespace", "acme-dev", "imaas.dev/tenant=acme"]).await;
+        until("dev runs again", runs).await;
+    }
+    operator.stop().await;
+    scene.end().await;
+}
