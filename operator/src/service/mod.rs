@@ -22,6 +22,7 @@ pub mod resolve;
 pub mod run;
 pub mod schedule;
 pub mod status;
+mod tags;
 pub mod validate;
 pub mod wave;
 mod written;

@@ -101,10 +101,8 @@ impl<'a> Work<'a> {
             self.poller.forget(key);
             None
         } else {
-            let looked_before =
-                self.before.is_some_and(|s| s.environments.iter().any(|e| e.commit.is_some()));
             let requested = object.annotations().get(RECONCILE_REQUESTED);
-            self.poller.watch(key, self.service, requested, looked_before);
+            self.poller.watch(key, self.service, requested, self.before);
             self.poller.snapshot(key)
         };
         let mut stages = Vec::with_capacity(self.service.environments.len());

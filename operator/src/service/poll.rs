@@ -15,16 +15,15 @@ use tokio::{sync::mpsc, task::JoinSet};
 use super::{
     Problem,
     brought::{Brought, Place},
-    history::History,
-    promote::untagged,
     read::{Failure, content, contents, from_git},
     remote::remote,
-    resolve::{Branch, Content, Snapshot, Tag, joined},
+    resolve::{Branch, Content, Snapshot, joined},
     schedule::{Schedule, first_pause, pause},
+    tags::look_at_tags,
     validate::ValidService,
 };
 use crate::{
-    api::IntegrationService,
+    api::{IntegrationService, IntegrationServiceStatus},
     git::{CommitId, Depth, Git, GitError, Remote, UrlPolicy},
     metrics,
     platform::Platform,
@@ -101,19 +100,26 @@ impl Poller {
     }
 
     /// From now on looks at `service`: at once when it is new, was changed, or `requested` has another value.
-    /// `looked_before`: an earlier run of the operator did.
-    pub fn watch(&self, key: &Key, service: &ValidService, requested: Option<&String>, looked_before: bool) {
+    /// `board`: as it was told last, also by an earlier run of the operator.
+    pub fn watch(
+        &self,
+        key: &Key,
+        service: &ValidService,
+        requested: Option<&String>,
+        board: Option<&IntegrationServiceStatus>,
+    ) {
         let mut entries = self.entries();
         let Some(entry) = entries.get_mut(key) else {
             let entry = Entry {
                 service: Arc::new(service.clone()),
                 requested: requested.cloned(),
-                snapshot: None,
+                snapshot: Some(Arc::new(Snapshot::of_board(board))),
                 wanted: BTreeSet::new(),
                 failures: 0,
             };
             entries.insert(key.clone(), entry);
             let platform = &self.0.platform;
+            let looked_before = board.is_some_and(|s| s.environments.iter().any(|e| e.commit.is_some()));
             return self
                 .ask(key, first_pause(platform.settings.interval, looked_before, (platform.jitter)()));
         };
@@ -263,7 +269,9 @@ impl Poller {
     async fn look(&self, service: &ValidService, old: Option<&Snapshot>) -> (Snapshot, Option<Failure>) {
         let mut seen = old.cloned().unwrap_or_default();
         let failure = self.look_at_branches(service, &mut seen).await.err();
-        self.look_at_tags(service, &mut seen).await;
+        let Inner { platform, origins, .. } = &*self.0;
+        seen.add_heads();
+        look_at_tags((platform, origins), service, &mut seen).await;
         (seen, failure)
     }
 
@@ -309,34 +317,6 @@ impl Poller {
         let content: Result<Content, Problem> =
             content(git, remote, (&service.path, &commit), readers).await?;
         Ok(Branch::Head { commit: commit.to_string(), content: content.map(Arc::new) })
-    }
-
-    /// Asks the registry for the images that only it can name, and forgets those of commits that are no head any more.
-    async fn look_at_tags(&self, service: &ValidService, seen: &mut Snapshot) {
-        let heads: Vec<_> = seen.branches.values().filter_map(commit_of).map(ToOwned::to_owned).collect();
-        seen.tags.retain(|commit, _| heads.contains(commit));
-        let open = untagged(service, seen);
-        if open.is_empty() {
-            return;
-        }
-        let releases = self.0.platform.releases.all_in(&service.home());
-        let own = releases.iter().filter(|release| release.spec.service == service.name);
-        let history = History::of(own.map(AsRef::as_ref));
-        for (commit, build_id) in open {
-            let tag = match history.newest_digest_of(&build_id) {
-                Some(digest) => Tag::Found(digest.to_owned()),
-                None => self.tag(service, &commit).await,
-            };
-            seen.tags.insert(commit, tag);
-        }
-    }
-
-    async fn tag(&self, service: &ValidService, commit: &str) -> Tag {
-        match self.0.origins.registry.digest(&service.tenant, &service.name, commit).await {
-            Ok(Some(digest)) => Tag::Found(digest.to_string()),
-            Ok(None) => Tag::Missing,
-            Err(error) => Tag::Unknown(Problem::new(error.reason(), error.to_string())),
-        }
     }
 }
 

@@ -1,7 +1,8 @@
 //! Which image an environment gets. Pure.
 //!
 //! The digest is the descriptor's, else that of a release of this service with the same build id (the one that runs here,
-//! else the newest), else, only where nothing promotes to, what the registry has under the commit's hash. An environment that promotes from another accepts
+//! else the newest), else, only where nothing promotes to, what the registry has under the hash of the commit or of an
+//! earlier head that is built of the same files. An environment that promotes from another accepts
 //! nothing that was not healthy there.
 
 use std::{collections::BTreeMap, sync::Arc};
@@ -36,6 +37,8 @@ pub enum Wanted {
         build_id: Option<String>,
         /// Everything that is awaited.
         waiting: Vec<Problem>,
+        /// Commits under whose hashes the registry is asked for the image.
+        tags: Vec<String>,
     },
     /// This.
     Target(Box<Target>),
@@ -93,7 +96,7 @@ pub fn wanted(
                 environment.branch, service.url
             );
             let waiting = vec![Problem::new(Reason::BranchMissing, message)];
-            return Wanted::Nothing { commit: None, build_id: None, waiting };
+            return Wanted::Nothing { commit: None, build_id: None, waiting, tags: vec![] };
         }
         Branch::Head { commit, content } => (commit, content),
     };
@@ -106,6 +109,7 @@ pub fn wanted(
         commit: Some(commit.clone()),
         build_id: build_id.map(ToOwned::to_owned),
         waiting: vec![problem],
+        tags: vec![],
     };
     let content = match content {
         Ok(content) => content,
@@ -115,14 +119,22 @@ pub fn wanted(
         Ok(resolved) => resolved,
         Err(problem) => return nothing(Some(&content.build_id), problem),
     };
-    let tag = |commit: &String| snapshot.and_then(|snapshot| snapshot.tags.get(commit));
-    let digest = match &environment.promotes_from {
-        Some(source) => promoted(service, (environment, source), &resolved, before),
-        None => built(service, (environment, &resolved), tag(commit), before.0),
+    let digest = match (&environment.promotes_from, snapshot) {
+        (Some(source), _) => promoted(service, (environment, source), &resolved, before),
+        (None, Some(snapshot)) => built(service, (environment, &resolved), snapshot, before.0),
+        (None, None) => return Wanted::Unknown,
     };
     match digest {
         Ok(digest) => Wanted::Target(Box::new(Target { resolved, digest })),
-        Err(problem) => nothing(Some(&content.build_id), problem),
+        Err(problem) => match nothing(Some(&content.build_id), problem) {
+            Wanted::Nothing { commit: head, build_id, waiting, tags: _ } => {
+                let asked = snapshot.filter(|_| environment.promotes_from.is_none());
+                let tags = asked.map(|snapshot| snapshot.commits_of(&environment.branch, commit));
+                let tags = tags.into_iter().flatten().cloned().collect();
+                Wanted::Nothing { commit: head, build_id, waiting, tags }
+            }
+            other => other,
+        },
     }
 }
 
@@ -130,7 +142,7 @@ pub fn wanted(
 fn built(
     service: &ValidService,
     (environment, resolved): (&ValidEnvironment, &Resolved),
-    tag: Option<&Tag>,
+    snapshot: &Snapshot,
     history: &History,
 ) -> Result<String, Problem> {
     if let Some(image) = &resolved.settings.image {
@@ -139,18 +151,36 @@ fn built(
     if let Some(known) = history.digest_of(&resolved.build_id, &environment.name) {
         return Ok(known.to_owned());
     }
-    match tag {
-        Some(Tag::Found(digest)) => Ok(digest.clone()),
-        Some(Tag::Unknown(problem)) => Err(problem.clone()),
-        Some(Tag::Missing) | None => {
-            let message = format!(
-                "image {}:{} is not in the registry yet: let CI push it under the commit's hash, or commit its digest",
-                service.repository(),
-                resolved.commit
-            );
-            Err(Problem::new(Reason::ImageMissing, message))
-        }
+    let commits = snapshot.commits_of(&environment.branch, &resolved.commit);
+    if let Some(digest) = found(snapshot, &commits) {
+        return Ok(digest.to_owned());
     }
+    let unknown = commits.iter().find_map(|commit| match snapshot.tags.get(*commit) {
+        Some(Tag::Unknown(problem)) => Some(problem.clone()),
+        Some(Tag::Found(_) | Tag::Missing) | None => None,
+    });
+    Err(unknown.unwrap_or_else(|| {
+        let earlier = commits.iter().filter(|commit| ***commit != resolved.commit);
+        let earlier: Vec<_> = earlier.map(|commit| commit.as_str()).collect();
+        let earlier = match earlier[..] {
+            [] => String::new(),
+            _ => format!(", nor under {}, built of the same files", earlier.join(", ")),
+        };
+        let message = format!(
+            "image {}:{} is not in the registry yet{earlier}: let CI push it under the commit's hash, or commit its digest",
+            service.repository(),
+            resolved.commit
+        );
+        Problem::new(Reason::ImageMissing, message)
+    }))
+}
+
+/// The image of the oldest of `commits` that has one: what was found first stays, whatever is pushed later.
+fn found<'a>(snapshot: &'a Snapshot, commits: &[&String]) -> Option<&'a str> {
+    commits.iter().find_map(|commit| match snapshot.tags.get(*commit) {
+        Some(Tag::Found(digest)) => Some(digest.as_str()),
+        Some(Tag::Missing | Tag::Unknown(_)) | None => None,
+    })
 }
 
 /// The image of an environment that accepts only what was healthy in `source`.
@@ -200,20 +230,21 @@ fn promoted(
     }))
 }
 
-/// Commits whose image is not known yet, each with its build id: heads of branches of environments that nothing promotes
-/// to, without a digest in the descriptor. A release of the same build knows it, else only the registry does.
-pub fn untagged(service: &ValidService, snapshot: &Snapshot) -> BTreeMap<String, String> {
+/// Builds whose image is not known yet, each with the commits under whose hashes it may be: of the heads of branches of
+/// environments that nothing promotes to, without a digest in the descriptor. A release of the same build knows it, else
+/// only the registry does.
+pub fn untagged<'a>(service: &ValidService, snapshot: &'a Snapshot) -> BTreeMap<String, Vec<&'a String>> {
     let mut open = BTreeMap::new();
     for environment in service.environments.iter().filter(|environment| environment.promotes_from.is_none()) {
         let Some(Branch::Head { commit, content: Ok(content) }) = snapshot.branches.get(&environment.branch)
         else {
             continue;
         };
-        let is_known = matches!(snapshot.tags.get(commit), Some(Tag::Found(_)));
+        let commits = snapshot.commits_of(&environment.branch, commit);
         let names_none =
             resolve(content, &environment.name).is_ok_and(|resolved| resolved.settings.image.is_none());
-        if !is_known && names_none {
-            open.insert(commit.clone(), content.build_id.clone());
+        if names_none && found(snapshot, &commits).is_none() {
+            open.insert(content.build_id.clone(), commits);
         }
     }
     open

@@ -9,7 +9,9 @@ use std::{
 
 use super::Problem;
 use crate::{
-    api::{DescriptorSpec, ServiceDescriptor},
+    api::{
+        DescriptorSpec, IntegrationServiceStatus, ServiceDescriptor, integration_service::EnvironmentState,
+    },
     conditions::Reason,
     git::{Directory, File},
     release::{ConfigFile, ConfigFiles},
@@ -26,6 +28,8 @@ const DEFAULT_IGNORE: [&str; 2] = ["*.md", "docs"];
 const EXECUTABLE: u32 = 0o100_755;
 /// Paths of one configuration directory together, in bytes. They are held for each service and environment.
 const LONGEST_PATHS: usize = 64 << 10;
+/// At most so many commits of one build are remembered.
+const MOST_COMMITS: usize = 5;
 /// At most so many problems of a descriptor are told.
 const TOLD_PROBLEMS: usize = 3;
 
@@ -69,15 +73,71 @@ pub enum Tag {
     Unknown(Problem),
 }
 
+/// Commits that were the head of one branch with one build id.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Build {
+    /// Hash of everything that makes the image.
+    pub id: String,
+    /// 40 hexadecimal digits each, the oldest first: the first, for which CI began to build, and the last few.
+    pub commits: Vec<String>,
+}
+
+impl Build {
+    fn add(&mut self, commit: &str) {
+        if !self.commits.iter().any(|known| known == commit) {
+            self.commits.push(commit.to_owned());
+            if self.commits.len() > MOST_COMMITS {
+                self.commits.remove(1);
+            }
+        }
+    }
+}
+
 /// Everything that Git and the registry last said about one service.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Snapshot {
     /// Branch → what it is.
     pub branches: BTreeMap<String, Branch>,
+    /// Branch → what its head is built of, whatever commits came since.
+    pub builds: BTreeMap<String, Build>,
     /// Commit → its image, of those commits that the registry was asked about.
     pub tags: BTreeMap<String, Tag>,
     /// Why the last look failed, when that is to be told; the rest is then as it was before.
     pub failure: Option<Problem>,
+}
+
+impl Snapshot {
+    /// What an earlier run of the operator still waited for.
+    pub fn of_board(board: Option<&IntegrationServiceStatus>) -> Self {
+        let states = board.into_iter().flat_map(|board| &board.environments);
+        let build = |state: &EnvironmentState| {
+            let id = state.build_id.clone().filter(|_| !state.tags.is_empty())?;
+            Some((state.branch.clone(), Build { id, commits: state.tags.clone() }))
+        };
+        Self { builds: states.filter_map(build).collect(), ..Self::default() }
+    }
+
+    /// Remembers which heads are of one build. A head that cannot be read, or was not yet, changes nothing.
+    pub fn add_heads(&mut self) {
+        self.builds.retain(|branch, _| self.branches.get(branch) != Some(&Branch::Missing));
+        for (branch, head) in &self.branches {
+            let Branch::Head { commit, content: Ok(content) } = head else { continue };
+            let new = || Build { id: content.build_id.clone(), commits: Vec::new() };
+            let build = self.builds.entry(branch.clone()).or_insert_with(new);
+            if build.id != content.build_id {
+                *build = new();
+            }
+            build.add(commit);
+        }
+    }
+
+    /// The commits under whose hashes the registry may have the image of what `commit`, the head of `branch`, is built
+    /// of.
+    pub fn commits_of<'a>(&'a self, branch: &str, commit: &'a String) -> Vec<&'a String> {
+        let known =
+            self.builds.get(branch).map(|build| &build.commits).filter(|known| known.contains(commit));
+        known.map_or(vec![commit], |known| known.iter().collect())
+    }
 }
 
 /// What one environment is to run, but for the image's digest.

@@ -151,7 +151,7 @@ fn state(stage: &Stage, before: Option<&EnvironmentState>) -> EnvironmentState {
     let last_good = if well { current.clone() } else { old.last_good };
     let (commit, build_id, candidate, mut waiting) = match wanted {
         Wanted::Unknown => (old.commit, old.build_id, old.candidate, lasting(old.waiting)),
-        Wanted::Nothing { commit, build_id, waiting } => {
+        Wanted::Nothing { commit, build_id, waiting, tags: _ } => {
             let build_id = if commit.is_some() { build_id.clone() } else { old.build_id };
             (commit.clone().or(old.commit), build_id, None, waiting.iter().map(Problem::waiting).collect())
         }
@@ -159,6 +159,11 @@ fn state(stage: &Stage, before: Option<&EnvironmentState>) -> EnvironmentState {
             let resolved = &asked.resolved;
             (Some(resolved.commit.clone()), Some(resolved.build_id.clone()), target.clone(), vec![])
         }
+    };
+    let tags = match wanted {
+        Wanted::Unknown => old.tags,
+        Wanted::Nothing { tags, .. } => tags.clone(),
+        Wanted::Target(_) => vec![],
     };
     let seen = observed.iter().flat_map(|observed| &observed.problems);
     for problem in problems.iter().chain(seen).map(Problem::waiting) {
@@ -171,6 +176,7 @@ fn state(stage: &Stage, before: Option<&EnvironmentState>) -> EnvironmentState {
         branch: environment.branch.clone(),
         commit,
         build_id,
+        tags,
         candidate: candidate.filter(|candidate| Some(candidate) != last_good.as_ref()),
         current,
         last_good,
@@ -215,15 +221,18 @@ fn word(state: &EnvironmentState) -> &'static str {
         "orphaned"
     } else if awaits(Reason::Unhealthy) {
         "failed"
-    } else if state.current.is_none()
-        || state.waiting.iter().any(|waiting| waiting.reason != Reason::RollingOut.as_str())
-    {
+    } else if state.current.is_none() || state.waiting.iter().any(|waiting| !moves(waiting)) {
         "waiting"
     } else if state.waiting.is_empty() && state.candidate.is_none() && state.current == state.last_good {
         "ok"
     } else {
         "rolling"
     }
+}
+
+/// It comes to its end by itself.
+fn moves(waiting: &Waiting) -> bool {
+    [Reason::RollingOut, Reason::Progressing].iter().any(|reason| reason.as_str() == waiting.reason)
 }
 
 /// Its branch does not exist and never did: the tenant is just not there yet.

@@ -29,7 +29,8 @@ async fn what_was_not_applied_is_not_told_to_run() {
 
     // The next version cannot be applied: the first one is current still.
     let label = "app.kubernetes.io/managed-by";
-    scene.kubectl(&["label", "service", "orders", "-nacme-dev", &format!("{label}-")]).await;
+    let theirs = format!("{label}=somebody");
+    scene.kubectl(&["label", "--overwrite", "service", "orders", "-nacme-dev", &theirs]).await;
     scene.push("dev", &[("imaas.yaml", &descriptor(IMAGE_OF_B, ""))]);
     let state = until("the second version is refused", async || {
         refused().await.filter(|state| state.candidate.as_ref() != Some(&first))
@@ -38,7 +39,7 @@ async fn what_was_not_applied_is_not_told_to_run() {
     assert_eq!((state.current.as_ref(), state.digest.as_deref()), (Some(&first), Some(IMAGE_OF_A)));
     assert_eq!(scene.image("dev").await.as_deref(), Some(IMAGE_OF_A));
     let restored = format!("{label}=imaas-operator");
-    scene.kubectl(&["label", "service", "orders", "-nacme-dev", &restored]).await;
+    scene.kubectl(&["label", "--overwrite", "service", "orders", "-nacme-dev", &restored]).await;
     until("dev runs the second image", async || scene.image("dev").await.filter(|i| i == IMAGE_OF_B)).await;
     until("the board says so", async || dev().await?.digest.filter(|digest| digest == IMAGE_OF_B)).await;
 

@@ -29,7 +29,12 @@ fn asked(commit: char) -> Wanted {
 
 fn nothing(commit: Option<char>, reason: Reason) -> Wanted {
     let commit = commit.map(|letter| letter.to_string().repeat(40));
-    Wanted::Nothing { commit, build_id: None, waiting: vec![Problem::new(reason, "as it says")] }
+    Wanted::Nothing {
+        commit,
+        build_id: None,
+        waiting: vec![Problem::new(reason, "as it says")],
+        tags: vec![],
+    }
 }
 
 fn seen(problem: Option<Reason>) -> Observation {
@@ -103,7 +108,12 @@ fn message(status: &IntegrationServiceStatus) -> &str {
 
 fn says(name: &str, reason: Reason, message: &str) -> Stage {
     let waiting = vec![Problem::new(reason, message)];
-    stage(name, Wanted::Nothing { commit: Some("2".repeat(40)), build_id: None, waiting }, None, None)
+    stage(
+        name,
+        Wanted::Nothing { commit: Some("2".repeat(40)), build_id: None, waiting, tags: vec![] },
+        None,
+        None,
+    )
 }
 
 #[test]
