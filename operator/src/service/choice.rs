@@ -149,7 +149,8 @@ impl Work<'_> {
             build_id: &asked.resolved.build_id,
             cause: wave::cause(environment),
         };
-        release::render(&input).map_err(|error| Problem::new(error.reason(), error.to_string()))
+        release::render(&input)
+            .map_err(|error| Problem::new(error.reason(), asked.resolved.placed(&error.to_string())))
     }
 
     /// What runs already.

@@ -18,7 +18,7 @@ use super::{
     promote::{self, Wanted},
     prune::prune,
     reconcile::Context,
-    resolve::Snapshot,
+    resolve::{Branch, Snapshot},
     status::{Observation, Pass, Running, Stage},
     validate::{ValidEnvironment, ValidService},
     written::Last,
@@ -116,9 +116,20 @@ impl<'a> Work<'a> {
         let named: Vec<_> = running.chain(stages.iter().filter_map(|stage| stage.target.as_ref())).collect();
         self.last.releases.retain(|release| named.contains(&&release.name_any()));
         self.last.healthy.retain(|name| named.contains(&name));
+        let hint = snapshot.as_deref().and_then(|snapshot| self.hint(snapshot));
         let failure = snapshot.and_then(|snapshot| snapshot.failure.clone());
         let ValidService { gone, problems, orphaned, .. } = self.service.clone();
-        Pass { stages, failure, gone, problems, orphaned }
+        Pass { stages, failure, gone, problems, hint, orphaned }
+    }
+
+    /// A mistake that stops nothing: an Environment that is deleted would else stop every service that names it.
+    fn hint(&self, snapshot: &Snapshot) -> Option<String> {
+        let known = self.platform.environments.all();
+        let known = known.iter().map(|environment| environment.name_any()).collect();
+        snapshot.branches.values().find_map(|branch| match branch {
+            Branch::Head { content: Ok(content), .. } => content.unknown(&known),
+            Branch::Head { .. } | Branch::Missing => None,
+        })
     }
 
     /// Keeps the history within its limits, once it is known what every environment needs of it.

@@ -11,6 +11,7 @@ use crate::{
     conditions::Reason,
     git::{CommitId, DirectoryLimits, Git, GitError, Remote},
     release::{ConfigFiles, Contents},
+    yaml,
 };
 
 /// What fits into one `ConfigMap`.
@@ -67,13 +68,22 @@ pub async fn content(
         Ok(build_id) => build_id,
         Err(problem) => return Ok(Err(problem)),
     };
+    let others = descriptor.environments.keys().filter(|name| !environments.contains(*name));
+    let others = others.cloned().collect();
     descriptor.environments.retain(|environment, _| environments.contains(environment));
     let mut configs = BTreeMap::new();
     for directory in resolve::configs_of(&descriptor, &environments) {
         let files = config(git, remote, (&joined(path, &directory), commit)).await?;
         configs.insert(directory, files);
     }
-    Ok(Ok(Content { commit: commit.to_string(), build_id, environments, descriptor, configs }))
+    let file = joined(path, DESCRIPTOR);
+    let mut places = bytes.as_deref().map(yaml::places).unwrap_or_default();
+    places.retain(|path, _| {
+        let environment = path.strip_prefix("environments.").and_then(|rest| rest.split('.').next());
+        environment.is_none_or(|environment| environments.contains(environment))
+    });
+    let commit = commit.to_string();
+    Ok(Ok(Content { file, others, places, commit, build_id, environments, descriptor, configs }))
 }
 
 /// What the files of a configuration directory hold: `(path of the directory, commit)`.

@@ -36,6 +36,12 @@ const TOLD_PROBLEMS: usize = 3;
 /// What a commit holds for a service.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Content {
+    /// Of the descriptor, from the root of the repository.
+    pub file: String,
+    /// Environments that the descriptor names and that are not among `environments`.
+    pub others: Vec<String>,
+    /// Where the descriptor's fields stand, also those of `environments`.
+    pub places: BTreeMap<String, (u32, u32)>,
     /// 40 hexadecimal digits.
     pub commit: String,
     /// Hash of everything that makes the image.
@@ -151,6 +157,43 @@ pub struct Resolved {
     pub settings: DescriptorSpec,
     /// Files of the directory that `settings.config` names.
     pub config: Option<ConfigFiles>,
+    /// Field → `imaas.yaml:7:3`, where it stands for this environment.
+    pub places: BTreeMap<String, String>,
+}
+
+impl Resolved {
+    /// `message`, which begins with the field that it is about, with the place of that in its file.
+    pub fn placed(&self, message: &str) -> String {
+        let field = message.split([':', '.', '[']).next().unwrap_or_default();
+        self.places.get(field).map_or_else(|| message.to_owned(), |place| format!("{place}: {message}"))
+    }
+}
+
+impl Content {
+    /// Where each field stands, the environment's own before what holds everywhere.
+    fn places(&self, environment: &str) -> BTreeMap<String, String> {
+        let own = format!("environments.{environment}.");
+        let mut places = BTreeMap::new();
+        for (path, (line, column)) in &self.places {
+            let field = path.strip_prefix(&own).unwrap_or(path);
+            if !field.contains('.') && (field != path || !self.places.contains_key(&format!("{own}{field}")))
+            {
+                places.insert(field.to_owned(), format!("{}:{line}:{column}", self.file));
+            }
+        }
+        places
+    }
+
+    /// What to tell of an environment that `known` does not hold; one that the tenant is not in is no mistake.
+    pub fn unknown(&self, known: &BTreeSet<String>) -> Option<String> {
+        let name = self.others.iter().find(|name| !known.contains(*name))?;
+        let known: Vec<_> = known.iter().map(String::as_str).collect();
+        Some(format!(
+            "{}: environments.{name}: there is no Environment {name:?}, only {}",
+            self.file,
+            known.join(", ")
+        ))
+    }
 }
 
 /// The commit as `environment` sees it.
@@ -159,7 +202,8 @@ pub fn resolve(content: &Content, environment: &str) -> Result<Resolved, Problem
         let message = format!("the commit {} is being read for {environment}", content.commit);
         return Err(Problem::new(Reason::Progressing, message));
     }
-    let settings = yaml::settings(&content.descriptor, environment).map_err(|problems| invalid(&problems))?;
+    let settings = yaml::settings(&content.descriptor, environment)
+        .map_err(|problems| invalid(&content.file, &problems))?;
     let config = match &settings.config {
         None => None,
         Some(directory) => Some(content.configs.get(directory).cloned().unwrap_or_else(|| {
@@ -169,7 +213,13 @@ pub fn resolve(content: &Content, environment: &str) -> Result<Resolved, Problem
             ))
         })?),
     };
-    Ok(Resolved { commit: content.commit.clone(), build_id: content.build_id.clone(), settings, config })
+    Ok(Resolved {
+        commit: content.commit.clone(),
+        build_id: content.build_id.clone(),
+        settings,
+        config,
+        places: content.places(environment),
+    })
 }
 
 /// The descriptor from its bytes; `None` when the commit has no such file.
@@ -179,13 +229,13 @@ pub fn descriptor(path: &str, bytes: Option<&[u8]>) -> Result<ServiceDescriptor,
             format!("the commit has no {}: add it, see the guide for its fields", joined(path, DESCRIPTOR));
         Problem::new(Reason::DescriptorMissing, message)
     })?;
-    yaml::descriptor(bytes).map_err(|problems| invalid(&problems))
+    yaml::descriptor(bytes).map_err(|problems| invalid(&joined(path, DESCRIPTOR), &problems))
 }
 
 /// `imaas.yaml:7:3: scaling.min: …`, the first few.
-fn invalid(problems: &[yaml::Problem]) -> Problem {
+fn invalid(file: &str, problems: &[yaml::Problem]) -> Problem {
     let told: Vec<_> =
-        problems.iter().take(TOLD_PROBLEMS).map(|problem| format!("{DESCRIPTOR}:{problem}")).collect();
+        problems.iter().take(TOLD_PROBLEMS).map(|problem| format!("{file}:{problem}")).collect();
     let more = problems.len().saturating_sub(TOLD_PROBLEMS);
     let more = if more == 0 { String::new() } else { format!(" (and {more} more)") };
     Problem::new(Reason::InvalidDescriptor, format!("{}{more}", told.join("; ")))
@@ -286,6 +336,9 @@ environments:
             Ok(ConfigFiles::from([("app.properties".to_owned(), file)]))
         };
         Content {
+            file: "services/orders/imaas.yaml".to_owned(),
+            others: vec!["prd".to_owned(), "test".to_owned()],
+            places: yaml::places(text.as_bytes()),
             commit: "4f2a".repeat(10),
             build_id: "b1".to_owned(),
             environments: ["dev", "prod"].map(ToOwned::to_owned).into(),
@@ -333,9 +386,35 @@ environments:
         let problem = descriptor("", Some(ORDERS.replace("type: api", "typ: api").as_bytes())).unwrap_err();
         assert_eq!(problem.reason, Reason::InvalidDescriptor);
         assert!(problem.message.starts_with("imaas.yaml:3:1: "), "{}", problem.message);
+        let text = ORDERS.replace("type: api", "typ: api");
+        let below = descriptor("services/orders", Some(text.as_bytes())).unwrap_err();
+        assert!(below.message.starts_with("services/orders/imaas.yaml:3:1: "), "{}", below.message);
         let missing = descriptor("services/orders", None).unwrap_err();
         assert_eq!(missing.reason, Reason::DescriptorMissing);
         assert!(missing.message.contains("services/orders/imaas.yaml"), "{}", missing.message);
+    }
+
+    #[test]
+    fn what_shows_only_beside_the_platform_is_told_with_its_place() {
+        let content = content(ORDERS);
+        let told = |environment| resolve(&content, environment).unwrap().placed("env: LANG is kept");
+        assert_eq!(told("dev"), "services/orders/imaas.yaml:5:6: env: LANG is kept");
+        assert_eq!(told("prod"), "services/orders/imaas.yaml:8:55: env: LANG is kept");
+        assert_eq!(
+            resolve(&content, "dev").unwrap().placed("the template is large"),
+            "the template is large"
+        );
+    }
+
+    #[test]
+    fn an_environment_that_the_platform_does_not_have_is_told_and_another_tenants_is_not() {
+        let known: BTreeSet<_> = ["dev", "prod", "test"].map(ToOwned::to_owned).into();
+        assert_eq!(
+            content(ORDERS).unknown(&known).unwrap(),
+            "services/orders/imaas.yaml: environments.prd: there is no Environment \"prd\", only dev, prod, test"
+        );
+        let known = ["dev", "prd", "prod", "test"].map(ToOwned::to_owned).into();
+        assert_eq!(content(ORDERS).unknown(&known), None);
     }
 
     #[test]

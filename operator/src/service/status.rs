@@ -85,6 +85,8 @@ pub struct Pass {
     pub gone: Vec<String>,
     /// Of the service, and of none of the stages.
     pub problems: Vec<Problem>,
+    /// Of what is asked for and stops nothing.
+    pub hint: Option<String>,
     /// Git no longer has the service; what to tell.
     pub orphaned: Option<String>,
 }
@@ -254,7 +256,8 @@ fn wellness(pass: &Pass, environments: &[EnvironmentState]) -> Wellness {
     let well: Vec<_> =
         environments.iter().filter(|state| word(state) == "ok").map(|s| s.name.as_str()).collect();
     if !well.is_empty() {
-        return Wellness::Ready(format!("healthy in {}", well.join(", ")));
+        let hint = pass.hint.as_ref().map(|hint| format!("; {hint}")).unwrap_or_default();
+        return Wellness::Ready(format!("healthy in {}{hint}", well.join(", ")));
     }
     let branches: Vec<_> = environments.iter().map(|state| state.branch.as_str()).collect();
     if pass.stages.iter().any(|stage| stage.wanted == Wanted::Unknown) {

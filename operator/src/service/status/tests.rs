@@ -23,6 +23,7 @@ fn asked(commit: char) -> Wanted {
         build_id: "A".to_owned(),
         settings: crate::api::DescriptorSpec::default(),
         config: None,
+        places: std::collections::BTreeMap::new(),
     };
     Wanted::Target(Box::new(Target { resolved, digest: DIGEST.to_owned() }))
 }
@@ -66,7 +67,7 @@ fn under_way() -> Vec<Stage> {
 }
 
 fn passed(before: Option<&IntegrationServiceStatus>, stages: Vec<Stage>) -> IntegrationServiceStatus {
-    told(before, &Pass { stages, failure: None, gone: vec![], problems: vec![], orphaned: None })
+    told(before, &Pass { stages, failure: None, gone: vec![], problems: vec![], hint: None, orphaned: None })
 }
 
 fn told(before: Option<&IntegrationServiceStatus>, pass: &Pass) -> IntegrationServiceStatus {
@@ -81,7 +82,14 @@ fn ready(status: &IntegrationServiceStatus) -> (bool, String) {
 #[test]
 fn a_second_pass_says_the_same() {
     let first = passed(None, under_way());
-    let pass = Pass { stages: under_way(), failure: None, gone: vec![], problems: vec![], orphaned: None };
+    let pass = Pass {
+        stages: under_way(),
+        failure: None,
+        gone: vec![],
+        problems: vec![],
+        hint: None,
+        orphaned: None,
+    };
     assert_eq!(status(Some(&first), 1, Ok(&pass), "2026-06-01T00:00:00Z".parse().unwrap()), first);
 }
 
@@ -262,7 +270,8 @@ fn a_restart_changes_nothing_before_git_was_read() {
         unread("test", "orders-test-2", Some(Reason::RollingOut)),
         unread("prod", "orders-prod-0", None),
     ];
-    let pass = Pass { stages: after, failure: None, gone: vec![], problems: vec![], orphaned: None };
+    let pass =
+        Pass { stages: after, failure: None, gone: vec![], problems: vec![], hint: None, orphaned: None };
     assert_eq!(status(Some(&before), 2, Ok(&pass), "2026-06-01T00:00:00Z".parse().unwrap()), before);
     let healed = vec![
         unread("dev", "orders-dev-1", None),
@@ -281,7 +290,7 @@ fn a_failed_look_is_told_and_leaves_the_board_as_it_is() {
     let stages = vec![well("dev", "orders-dev-1")];
     let after = told(
         Some(&before),
-        &Pass { stages, failure: Some(failure), gone: vec![], problems: vec![], orphaned: None },
+        &Pass { stages, failure: Some(failure), gone: vec![], problems: vec![], hint: None, orphaned: None },
     );
     assert_eq!(after.environments, before.environments);
     assert_eq!(ready(&after), (false, "AuthenticationFailed".to_owned()));
@@ -295,7 +304,7 @@ fn what_git_no_longer_has_serves_on_and_is_told() {
     let orphaned = Some("the tenant file has no such service; it serves on as it is".to_owned());
     let after = told(
         Some(&before),
-        &Pass { stages: unread, failure: None, gone: vec![], problems: vec![], orphaned },
+        &Pass { stages: unread, failure: None, gone: vec![], problems: vec![], hint: None, orphaned },
     );
     assert_eq!(ready(&after), (false, "Orphaned".to_owned()));
     assert_eq!(after.environments[0], before.environments[0]);
@@ -320,6 +329,7 @@ fn an_environment_that_was_deleted_is_told_and_the_others_go_on() {
         failure: None,
         gone: vec!["staging".to_owned()],
         problems: vec![Problem::new(Reason::EnvironmentMissing, "there is no Environment staging any more")],
+        hint: None,
         orphaned: None,
     };
     let after = told(Some(&before), &pass(well("dev", "orders-dev-2")));
@@ -331,4 +341,14 @@ fn an_environment_that_was_deleted_is_told_and_the_others_go_on() {
     // Also before Git was read.
     let unread = stage("dev", Wanted::Unknown, Some("orders-dev-1"), Some(seen(None)));
     assert_eq!(ready(&told(Some(&before), &pass(unread))).1, "EnvironmentMissing");
+}
+
+#[test]
+fn a_hint_is_told_and_stops_nothing() {
+    let hint = Some("imaas.yaml: environments.prd: there is no Environment \"prd\"".to_owned());
+    let stages = vec![well("dev", "orders-dev-1")];
+    let status =
+        told(None, &Pass { stages, failure: None, gone: vec![], problems: vec![], hint, orphaned: None });
+    assert_eq!((ready(&status).0, status.summary.as_deref()), (true, Some("dev=ok")));
+    assert!(message(&status).starts_with("healthy in dev; imaas.yaml: environments.prd: "));
 }
