@@ -159,6 +159,13 @@ impl Cluster {
         self.seen().written(key).is_some_and(|written| shown != Some(&written.hash))
     }
 
+    /// Is there an object of ours of this name? The watch shows it, or it was written a moment ago and has not been
+    /// shown to go since.
+    pub fn has_written<K: Object>(&self, namespace: Option<&str>, name: &str) -> bool {
+        let (key, seen) = (ObjectKey::named::<K>(namespace, name), self.seen());
+        seen.shows(&key) || seen.written(&key).is_some()
+    }
+
     /// Does the watch show an object of ours of this name?
     pub fn shows<K: Object>(&self, namespace: Option<&str>, name: &str) -> bool {
         self.sees(&ObjectKey::named::<K>(namespace, name))

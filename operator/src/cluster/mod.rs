@@ -70,6 +70,11 @@ impl Cluster {
         names
     }
 
+    /// Does the watch show that this namespace carries our label, for `tenant`? It may lose that at any time.
+    pub fn belongs(&self, namespace: &str, tenant: &str) -> bool {
+        self.seen().tenant_of(&ObjectKey::named::<Namespace>(None, namespace)) == Some(tenant)
+    }
+
     fn budget(&self) -> MutexGuard<'_, Budget> {
         self.0.budget.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -35,6 +35,8 @@ pub struct Limits {
     pub heads_per_owner: usize,
     /// Fetches of one owner at a time.
     pub fetches_per_owner: usize,
+    /// Reads from mirrors at a time: each may hold what it reads.
+    pub reads: usize,
 }
 
 impl Default for Limits {
@@ -54,6 +56,7 @@ impl Default for Limits {
             operations_per_host: 8,
             heads_per_owner: 4,
             fetches_per_owner: 2,
+            reads: 4,
         }
     }
 }

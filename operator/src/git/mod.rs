@@ -31,6 +31,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use sha2::{Digest, Sha256};
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 pub use self::commit::CommitId;
@@ -75,6 +76,7 @@ pub struct Git {
     policy: UrlPolicy,
     limits: Limits,
     queue: Arc<Queue>,
+    reads: Arc<Semaphore>,
     transport: Arc<Transport>,
     /// What servers said that they can do, by URL: saves one request of two.
     known: Mutex<HashMap<String, Capabilities>>,
@@ -103,7 +105,8 @@ impl Git {
         let room = Arc::new(room.map_err(GitError::Storage)?);
         let transport = Arc::new(Transport::new(policy.clone(), limits.connect));
         let (known, failed) = (Mutex::default(), Failed::default());
-        Ok(Self { mirrors, policy, limits, queue, transport, known, room, failed })
+        let reads = Arc::new(Semaphore::new(limits.reads.max(1)));
+        Ok(Self { mirrors, policy, limits, queue, reads, transport, known, room, failed })
     }
 
     /// All branches and their commits, in one answer. Names that are not plain are left out.
@@ -234,9 +237,11 @@ impl Git {
         let mirror = self.mirror(remote);
         let filtered_from = self.limits.blob_bytes;
         let alone = self.queue.alone(mirror.path()).await;
+        // Only now: whoever waits for a slow host holds up no other read.
+        let turn = Arc::clone(&self.reads).acquire_owned().await.map_err(|_| GitError::Stopped)?;
         let id = commit.clone();
         let task = tokio::task::spawn_blocking(move || {
-            let _alone = alone;
+            let _held = (alone, turn);
             let outcome = read_mirror(&mirror, &id, filtered_from, what);
             if let Err(TreeError::Corrupt(why)) = &outcome {
                 tracing::warn!(mirror = %mirror.path().display(), why, "a broken git mirror is removed");

@@ -8,7 +8,7 @@ pub mod render;
 mod template;
 mod trouble;
 
-pub use config::{ConfigFile, ConfigFiles};
+pub use config::{ConfigFile, ConfigFiles, Contents, PlannedConfig};
 pub use desired::{Children, Footprint, Target, desired};
 pub use observe::{Observed, Phase, observed};
 pub use reconcile::{roll_out, troubled};

@@ -355,7 +355,12 @@ mod tests {
 
     #[test]
     fn the_board_before_and_what_runs_are_needed() {
-        let wanted = || Wanted::Nothing { commit: None, build_id: Some("B".to_owned()), waiting: vec![] };
+        let wanted = || Wanted::Nothing {
+            commit: None,
+            build_id: Some("B".to_owned()),
+            waiting: vec![],
+            tags: vec![],
+        };
         let before = EnvironmentState {
             current: Some("orders-dev-09".to_owned()),
             last_good: Some("orders-dev-07".to_owned()),

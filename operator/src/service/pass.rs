@@ -3,8 +3,12 @@
 
 use std::{sync::Arc, time::Duration};
 
-use k8s_openapi::api::{apps::v1::Deployment, core::v1::ConfigMap};
+use k8s_openapi::api::{
+    apps::v1::Deployment,
+    core::v1::{ConfigMap, Namespace},
+};
 use kube::ResourceExt;
+use tokio::sync::Semaphore;
 
 use super::{
     Problem,
@@ -14,7 +18,7 @@ use super::{
     promote::{self, Wanted},
     prune::prune,
     reconcile::Context,
-    resolve::Snapshot,
+    resolve::{Branch, Snapshot},
     status::{Observation, Pass, Running, Stage},
     validate::{ValidEnvironment, ValidService},
     written::{Last, Look},
@@ -26,7 +30,7 @@ use crate::{
     },
     cluster::ApplyError,
     conditions::{Claim, HEALTHY, Reason, merge},
-    names::{RECONCILE_REQUESTED, RELEASE},
+    names::{RECONCILE_REQUESTED, RELEASE, TENANT},
     platform::Platform,
     release::{self, Observed, Phase, Trouble},
 };
@@ -40,6 +44,9 @@ const TOLD: Duration = Duration::from_secs(15);
 pub(super) struct Work<'a> {
     pub platform: &'a Platform,
     pub poller: &'a Poller,
+    /// See [`Context::config_writes`].
+    pub config_writes: &'a Semaphore,
+    pub key: Key,
     pub service: &'a ValidService,
     pub before: Option<&'a IntegrationServiceStatus>,
     pub last: &'a mut Last,
@@ -54,7 +61,7 @@ pub(super) struct Work<'a> {
 
 impl<'a> Work<'a> {
     /// `before`: the status as it was told last.
-    pub(super) fn new(
+    pub(super) async fn new(
         ctx: &'a Context,
         service: &'a ValidService,
         before: Option<&'a IntegrationServiceStatus>,
@@ -62,6 +69,7 @@ impl<'a> Work<'a> {
     ) -> Self {
         let mut stored = ctx.platform.releases.all_in(&service.home());
         stored.retain(|release| release.spec.service == service.name);
+        let errors = last.remake(&ctx.platform.cluster, &stored).await;
         let mut history = History::of(stored.iter().map(AsRef::as_ref));
         for release in &last.releases {
             history.add(release);
@@ -72,12 +80,14 @@ impl<'a> Work<'a> {
         let mut work = Self {
             platform: &ctx.platform,
             poller: &ctx.poller,
+            config_writes: &ctx.config_writes,
+            key: Key::new(&service.name).within(&service.home()),
             service,
             before,
             last,
             stored,
             history,
-            errors: Vec::new(),
+            errors,
             awaits_unwatched: false,
             again: None,
         };
@@ -90,15 +100,14 @@ impl<'a> Work<'a> {
     }
 
     /// All environments, each after those that it promotes from.
-    pub(super) async fn pass(&mut self, key: &Key, object: &IntegrationService) -> Pass {
+    pub(super) async fn pass(&mut self, object: &IntegrationService) -> Pass {
+        let key = &self.key;
         let snapshot = if self.service.orphaned.is_some() {
             self.poller.forget(key);
             None
         } else {
-            let looked_before =
-                self.before.is_some_and(|s| s.environments.iter().any(|e| e.commit.is_some()));
             let requested = object.annotations().get(RECONCILE_REQUESTED);
-            self.poller.watch(key, self.service, requested, looked_before);
+            self.poller.watch(key, self.service, requested, self.before);
             self.poller.snapshot(key)
         };
         let mut stages = Vec::with_capacity(self.service.environments.len());
@@ -112,8 +121,20 @@ impl<'a> Work<'a> {
         let named: Vec<_> = running.chain(stages.iter().filter_map(|stage| stage.target.as_ref())).collect();
         self.last.releases.retain(|release| named.contains(&&release.name_any()));
         self.last.healthy.retain(|name| named.contains(&name));
+        let hint = snapshot.as_deref().and_then(|snapshot| self.hint(snapshot));
         let failure = snapshot.and_then(|snapshot| snapshot.failure.clone());
-        Pass { stages, failure, orphaned: self.service.orphaned.clone() }
+        let ValidService { gone, problems, orphaned, .. } = self.service.clone();
+        Pass { stages, failure, gone, problems, hint, orphaned }
+    }
+
+    /// A mistake that stops nothing: an Environment that is deleted would else stop every service that names it.
+    fn hint(&self, snapshot: &Snapshot) -> Option<String> {
+        let known = self.platform.environments.all();
+        let known = known.iter().map(|environment| environment.name_any()).collect();
+        snapshot.branches.values().find_map(|branch| match branch {
+            Branch::Head { content: Ok(content), .. } => content.unknown(&known),
+            Branch::Head { .. } | Branch::Missing => None,
+        })
     }
 
     /// Keeps the history within its limits, once it is known what every environment needs of it.
@@ -150,6 +171,11 @@ impl<'a> Work<'a> {
         let before = self.state_before(environment);
         let wanted =
             promote::wanted(self.service, environment, snapshot, (&self.history, &self.last.settled));
+        if let Err(problem) = owned(self.platform, &environment.namespace, &self.service.tenant) {
+            let running = self.current(environment).as_deref().map(Running::of).or_else(|| lost(before));
+            let (environment, problems) = (environment.clone(), vec![problem]);
+            return Stage { environment, wanted, target: None, running, observed: None, problems };
+        }
         let networks = self.networks(environment);
         let Choice { target, release, config, mut problems } = match &wanted {
             Wanted::Target(asked) => self.made(environment, asked, (&networks, earlier)).await,
@@ -251,6 +277,8 @@ impl<'a> Work<'a> {
     async fn configured(&mut self, target: &release::Target<'_>) -> Result<(), Problem> {
         let (cluster, namespace) = (&self.platform.cluster, target.namespace());
         if let Some(config) = target.config {
+            // It may be large. An error means that the operator ends.
+            let _turn = self.config_writes.acquire().await.ok();
             return cluster.apply(config.clone()).await.map(drop).map_err(|error| self.failed(error));
         }
         let Some(config) = &target.release.spec.config else { return Ok(()) };
@@ -299,6 +327,24 @@ impl<'a> Work<'a> {
         let generation = release.metadata.generation.unwrap_or(1);
         ReleaseStatus { conditions: merge(old, &[claim], generation, (self.platform.now)()) }
     }
+}
+
+/// Nothing is written into a namespace that is not the tenant's, whatever the Tenant's status told last.
+pub(super) fn owned(platform: &Platform, namespace: &str, tenant: &str) -> Result<(), Problem> {
+    let cluster = &platform.cluster;
+    if cluster.belongs(namespace, tenant) {
+        return Ok(());
+    }
+    if !cluster.shows::<Namespace>(None, namespace) {
+        let message = format!(
+            "the namespace {namespace} is not there yet, or not the operator's: see the Tenant {tenant}"
+        );
+        return Err(Problem::new(Reason::TenantNotReady, message));
+    }
+    let message = format!(
+        "the namespace {namespace} does not carry the label {TENANT}={tenant} any more: set it again; until then nothing is changed there"
+    );
+    Err(Problem::new(Reason::NamespaceForeign, message))
 }
 
 /// What the board told of a release that is stored no more.

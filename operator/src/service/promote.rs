@@ -1,7 +1,8 @@
 //! Which image an environment gets. Pure.
 //!
-//! The digest is the descriptor's, once it is seen in the registry, else that of a release of this service with the same build id (the one that runs here,
-//! else the newest), else, only where nothing promotes to, what the registry has under the commit's hash. An environment that promotes from another accepts
+//! The digest is the descriptor's, once it is seen in the registry, else that of a release of this service with the same
+//! build id (the one that runs here, else the newest), else, only where nothing promotes to, what the registry has under
+//! the hash of the commit or of an earlier head that is built of the same files. An environment that promotes from another accepts
 //! nothing that was not healthy there.
 
 use std::{
@@ -39,6 +40,8 @@ pub enum Wanted {
         build_id: Option<String>,
         /// Everything that is awaited.
         waiting: Vec<Problem>,
+        /// Commits under whose hashes the registry is asked for the image.
+        tags: Vec<String>,
     },
     /// This.
     Target(Box<Target>),
@@ -96,7 +99,7 @@ pub fn wanted(
                 environment.branch, service.url
             );
             let waiting = vec![Problem::new(Reason::BranchMissing, message)];
-            return Wanted::Nothing { commit: None, build_id: None, waiting };
+            return Wanted::Nothing { commit: None, build_id: None, waiting, tags: vec![] };
         }
         Branch::Head { commit, content } => (commit, content),
     };
@@ -109,6 +112,7 @@ pub fn wanted(
         commit: Some(commit.clone()),
         build_id: build_id.map(ToOwned::to_owned),
         waiting: vec![problem],
+        tags: vec![],
     };
     let content = match content {
         Ok(content) => content,
@@ -118,13 +122,22 @@ pub fn wanted(
         Ok(resolved) => resolved,
         Err(problem) => return nothing(Some(&content.build_id), problem),
     };
-    let digest = match &environment.promotes_from {
-        Some(source) => promoted(service, (environment, source), (&resolved, snapshot), before),
-        None => built(service, (environment, &resolved), snapshot, before.0),
+    let digest = match (&environment.promotes_from, snapshot) {
+        (Some(source), _) => promoted(service, (environment, source), (&resolved, snapshot), before),
+        (None, Some(snapshot)) => built(service, (environment, &resolved), snapshot, before.0),
+        (None, None) => return Wanted::Unknown,
     };
     match digest {
         Ok(digest) => Wanted::Target(Box::new(Target { resolved, digest })),
-        Err(problem) => nothing(Some(&content.build_id), problem),
+        Err(problem) => match nothing(Some(&content.build_id), problem) {
+            Wanted::Nothing { commit: head, build_id, waiting, tags: _ } => {
+                let asked = snapshot.filter(|_| environment.promotes_from.is_none());
+                let tags = asked.map(|snapshot| snapshot.commits_of(&environment.branch, commit));
+                let tags = tags.into_iter().flatten().cloned().collect();
+                Wanted::Nothing { commit: head, build_id, waiting, tags }
+            }
+            other => other,
+        },
     }
 }
 
@@ -132,33 +145,68 @@ pub fn wanted(
 fn built(
     service: &ValidService,
     (environment, resolved): (&ValidEnvironment, &Resolved),
-    snapshot: Option<&Snapshot>,
+    snapshot: &Snapshot,
     history: &History,
 ) -> Result<String, Problem> {
-    let answer = |reference: &String| snapshot.and_then(|snapshot| snapshot.tags.get(reference));
-    let (answer, (mark, reference, help)) = if let Some(image) = &resolved.settings.image {
-        if history.has_digest(&image.digest) {
-            return Ok(image.digest.clone());
-        }
-        (answer(&image.digest), ("@", &image.digest, "let CI push it, or correct `image.digest`"))
-    } else {
-        if let Some(known) = history.digest_of(&resolved.build_id, &environment.name) {
-            return Ok(known.to_owned());
-        }
-        (
-            answer(&resolved.commit),
-            (":", &resolved.commit, "let CI push it under the commit's hash, or commit its digest"),
-        )
-    };
-    match answer {
+    if let Some(image) = &resolved.settings.image {
+        return named(service, &image.digest, snapshot, history);
+    }
+    if let Some(known) = history.digest_of(&resolved.build_id, &environment.name) {
+        return Ok(known.to_owned());
+    }
+    let commits = snapshot.commits_of(&environment.branch, &resolved.commit);
+    if let Some(digest) = found(snapshot, &commits) {
+        return Ok(digest.to_owned());
+    }
+    let unknown = commits.iter().find_map(|commit| match snapshot.tags.get(*commit) {
+        Some(Tag::Unknown(problem)) => Some(problem.clone()),
+        Some(Tag::Found(_) | Tag::Missing) | None => None,
+    });
+    Err(unknown.unwrap_or_else(|| {
+        let earlier = commits.iter().filter(|commit| ***commit != resolved.commit);
+        let earlier: Vec<_> = earlier.map(|commit| commit.as_str()).collect();
+        let earlier = match earlier[..] {
+            [] => String::new(),
+            _ => format!(", nor under {}, built of the same files", earlier.join(", ")),
+        };
+        let message = format!(
+            "image {}:{} is not in the registry yet{earlier}: let CI push it under the commit's hash, or commit its digest",
+            service.repository(),
+            resolved.commit
+        );
+        Problem::new(Reason::ImageMissing, message)
+    }))
+}
+
+/// The image that the descriptor names, once it is known to be there.
+fn named(
+    service: &ValidService,
+    digest: &String,
+    snapshot: &Snapshot,
+    history: &History,
+) -> Result<String, Problem> {
+    if history.has_digest(digest) {
+        return Ok(digest.clone());
+    }
+    match snapshot.tags.get(digest) {
         Some(Tag::Found(digest)) => Ok(digest.clone()),
         Some(Tag::Unknown(problem)) => Err(problem.clone()),
         Some(Tag::Missing) | None => {
-            let repository = service.repository();
-            let message = format!("image {repository}{mark}{reference} is not in the registry yet: {help}");
+            let message = format!(
+                "image {}@{digest} is not in the registry yet: let CI push it, or correct `image.digest`",
+                service.repository()
+            );
             Err(Problem::new(Reason::ImageMissing, message))
         }
     }
+}
+
+/// The image of the oldest of `commits` that has one: what was found first stays, whatever is pushed later.
+fn found<'a>(snapshot: &'a Snapshot, commits: &[&String]) -> Option<&'a str> {
+    commits.iter().find_map(|commit| match snapshot.tags.get(*commit) {
+        Some(Tag::Found(digest)) => Some(digest.as_str()),
+        Some(Tag::Missing | Tag::Unknown(_)) | None => None,
+    })
 }
 
 /// The image of an environment that accepts only what was healthy in `source`.
@@ -169,6 +217,13 @@ fn promoted(
     (history, settled): (&History, &Settled),
 ) -> Result<String, Problem> {
     let not = |what: String| {
+        if service.environments.iter().all(|environment| environment.name != source) {
+            let message = format!(
+                "there is no Environment {source:?}, from which images come here: make it, or correct `promotesFrom` of the Environment {}",
+                environment.name
+            );
+            return Problem::new(Reason::EnvironmentMissing, message);
+        }
         let message = if runs_none(service, source, snapshot) {
             format!(
                 "{what} was not healthy in {source} yet, where `scaling.min` is 0: what has no instance proves nothing, raise it there"
@@ -220,30 +275,35 @@ fn runs_none(service: &ValidService, environment: &str, snapshot: Option<&Snapsh
     }
 }
 
-/// Commits whose image is not known yet, each with its build id: heads of branches of environments that nothing promotes
-/// to, without a digest in the descriptor. A release of the same build knows it, else only the registry does.
-pub fn untagged(service: &ValidService, snapshot: &Snapshot) -> BTreeMap<String, String> {
-    let is_known = |commit: &String| matches!(snapshot.tags.get(commit), Some(Tag::Found(_)));
+/// Builds whose image is not known yet, each with the commits under whose hashes it may be: of the heads of branches of
+/// environments that nothing promotes to, without a digest in the descriptor. A release of the same build knows it, else
+/// only the registry does.
+pub fn untagged<'a>(service: &'a ValidService, snapshot: &'a Snapshot) -> BTreeMap<String, Vec<&'a String>> {
     unpromoted(service, snapshot)
-        .filter(|resolved| resolved.settings.image.is_none() && !is_known(&resolved.commit))
-        .map(|resolved| (resolved.commit, resolved.build_id))
+        .filter(|(_, resolved)| resolved.settings.image.is_none())
+        .map(|(commits, resolved)| (resolved.build_id, commits))
+        .filter(|(_, commits)| found(snapshot, commits).is_none())
         .collect()
 }
 
 /// Digests that the descriptor names where nothing promotes to. Whether they are there a release of this service knows,
 /// else only the registry does.
 pub fn named_digests(service: &ValidService, snapshot: &Snapshot) -> BTreeSet<String> {
-    unpromoted(service, snapshot).filter_map(|resolved| Some(resolved.settings.image?.digest)).collect()
+    unpromoted(service, snapshot).filter_map(|(_, resolved)| Some(resolved.settings.image?.digest)).collect()
 }
 
-/// The heads of the branches of environments that nothing promotes to, as each sees its own.
+/// The heads of the branches of environments that nothing promotes to, as each sees its own, with all commits of the
+/// same build.
 fn unpromoted<'a>(
     service: &'a ValidService,
     snapshot: &'a Snapshot,
-) -> impl Iterator<Item = Resolved> + use<'a> {
+) -> impl Iterator<Item = (Vec<&'a String>, Resolved)> + use<'a> {
     let environments = service.environments.iter().filter(|environment| environment.promotes_from.is_none());
     environments.filter_map(|environment| match snapshot.branches.get(&environment.branch)? {
-        Branch::Head { content: Ok(content), .. } => resolve(content, &environment.name).ok(),
+        Branch::Head { commit, content: Ok(content) } => {
+            let resolved = resolve(content, &environment.name).ok()?;
+            Some((snapshot.commits_of(&environment.branch, commit), resolved))
+        }
         Branch::Head { content: Err(_), .. } | Branch::Missing => None,
     })
 }

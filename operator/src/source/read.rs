@@ -22,6 +22,7 @@ use crate::{
 
 /// Bounds of the directory of tenants. A file over its bound is refused alone.
 pub const LIMITS: DirectoryLimits = DirectoryLimits {
+    contents: true,
     recursive: false,
     files: 10_000,
     file_bytes: 1 << 20,

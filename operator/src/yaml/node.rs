@@ -55,6 +55,14 @@ pub(super) struct Entry {
 }
 
 impl Node {
+    /// Those of a mapping, else none.
+    pub fn entries(&self) -> &[Entry] {
+        match &self.content {
+            Content::Mapping(entries) => entries,
+            Content::Scalar(_) | Content::Sequence(_) => &[],
+        }
+    }
+
     /// A tree without places.
     pub fn of(value: &Value) -> Self {
         let content = match value {

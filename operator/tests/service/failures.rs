@@ -143,7 +143,68 @@ async fn what_ran_well_and_went_down_is_told_with_the_secret_that_it_lacks() {
         dev().await?.waiting.is_empty().then_some(())
     })
     .await;
+    operator.stop().await;
+    scene.end().await;
+}
 
+#[tokio::test(flavor = "multi_thread")]
+async fn releases_that_somebody_removes_are_made_again() {
+    let scene = Scene::start().await;
+    let operator = scene.operator().await;
+    scene.onboard(true).await;
+    scene.onboard(false).await;
+    until("dev runs the first image", async || scene.image("dev").await.filter(|i| i == IMAGE_OF_A)).await;
+    scene.healthy("dev").await;
+    until("test runs it too", async || scene.image("test").await.filter(|i| i == IMAGE_OF_A)).await;
+    let names = async || [scene.history("dev").await.0, scene.history("test").await.0];
+    let before = names().await;
+    let is_healthy = async || {
+        let name = before[0].first()?;
+        let status = scene.releases().get_opt(name).await.unwrap()?.status?;
+        status.conditions.iter().any(|c| c.type_ == "Healthy" && c.status == "True").then_some(())
+    };
+    scene.kubectl(&["delete", "irel", "--all", "-nacme-home"]).await;
+    until("they are back", async || (names().await == before).then_some(())).await;
+    until("what was healthy still is", is_healthy).await;
+
+    // Git asks for nothing that could be made.
+    scene.push(
+        "dev",
+        &[("imaas.yaml", "apiVersion: imaas.dev/v1alpha1\nkind: ServiceDescriptor\ntyp: api\n")],
+    );
+    until("the broken descriptor is told", async || {
+        reasons(&scene.board().await, "dev").contains(&"InvalidDescriptor".to_owned()).then_some(())
+    })
+    .await;
+    scene.kubectl(&["delete", "irel", "--all", "-nacme-home"]).await;
+    until("they are back", async || (names().await == before).then_some(())).await;
+    until("what was healthy still is", is_healthy).await;
+
+    operator.stop().await;
+    scene.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_namespace_that_is_not_the_tenants_any_more_is_left_alone() {
+    let scene = Scene::start().await;
+    let operator = scene.operator().await;
+    scene.onboard(true).await;
+    scene.onboard(false).await;
+    let runs = async || scene.image("dev").await.filter(|image| image == IMAGE_OF_A);
+    until("dev runs the first image", runs).await;
+    for label in ["imaas.dev/tenant-", "imaas.dev/tenant=beta"] {
+        scene.kubectl(&["label", "--overwrite", "namespace", "acme-dev", label]).await;
+        until("it is told", async || {
+            reasons(&scene.board().await, "dev").contains(&"NamespaceForeign".to_owned()).then_some(())
+        })
+        .await;
+        scene.kubectl(&["delete", "deployment", "orders", "-nacme-dev"]).await;
+        scene.push("dev", &[("config/app.properties", label)]);
+        scene.two_looks().await;
+        assert_eq!(scene.image("dev").await, None, "{label}");
+        scene.kubectl(&["label", "--overwrite", "namespace", "acme-dev", "imaas.dev/tenant=acme"]).await;
+        until("dev runs again", runs).await;
+    }
     operator.stop().await;
     scene.end().await;
 }

@@ -50,7 +50,8 @@ async fn a_push_becomes_a_deployment_and_nothing_else_is_written() {
     until("dev runs the first image", async || scene.image("dev").await.filter(|i| i == IMAGE_OF_A)).await;
     let board = until("test waits for dev", async || {
         let board = scene.board().await;
-        (reasons(&board, "test") == ["NotPromoted"]).then_some(board)
+        let is_told = board.environments.first().is_some_and(|dev| dev.candidate.is_some());
+        (is_told && reasons(&board, "test") == ["NotPromoted"]).then_some(board)
     })
     .await;
     assert!(

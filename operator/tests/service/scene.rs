@@ -55,9 +55,9 @@ const PLATFORM: &str = r#"
 apiVersion: v1
 kind: List
 items:
-- {apiVersion: v1, kind: Namespace, metadata: {name: acme-home}}
-- {apiVersion: v1, kind: Namespace, metadata: {name: acme-dev}}
-- {apiVersion: v1, kind: Namespace, metadata: {name: acme-test}}
+- {apiVersion: v1, kind: Namespace, metadata: {name: acme-home, labels: {app.kubernetes.io/managed-by: imaas-operator, imaas.dev/tenant: acme}}}
+- {apiVersion: v1, kind: Namespace, metadata: {name: acme-dev, labels: {app.kubernetes.io/managed-by: imaas-operator, imaas.dev/tenant: acme}}}
+- {apiVersion: v1, kind: Namespace, metadata: {name: acme-test, labels: {app.kubernetes.io/managed-by: imaas-operator, imaas.dev/tenant: acme}}}
 - {apiVersion: imaas.dev/v1alpha1, kind: Environment, metadata: {name: dev}, spec: {default: true}}
 - {apiVersion: imaas.dev/v1alpha1, kind: Environment, metadata: {name: test}, spec: {default: true, promotesFrom: dev}}
 - apiVersion: imaas.dev/v1alpha1
