@@ -274,7 +274,7 @@ mod tests {
 
     #[test]
     fn more_than_a_mebibyte_is_told_with_its_size() {
-        let given = files(&[("a", &[b'x'; 1024 * 1024], false), ("b", b"\xff", false)]);
+        let given = files(&[("a", &vec![b'x'; 1024 * 1024], false), ("b", b"\xff", false)]);
         let refused = config(&profile(&[]), Some(&given)).unwrap_err();
         assert_eq!(refused.to_string(), "config: 1048577 bytes, more than the 1048576 that fit a ConfigMap");
     }

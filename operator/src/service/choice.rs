@@ -94,13 +94,11 @@ impl Work<'_> {
                 brought.inspect_err(|_| self.awaits_unwatched = true)?
             }
         };
-        match planned.with(&contents) {
-            Some(config) => Ok(Some(config)),
-            None => {
-                let message = "the files of the configuration are not those of the commit".to_owned();
-                Err(Problem::new(Reason::InvalidConfig, message))
-            }
+        if let Some(config) = planned.with(&contents) {
+            return Ok(Some(config));
         }
+        let message = "the files of the configuration are not those of the commit".to_owned();
+        Err(Problem::new(Reason::InvalidConfig, message))
     }
 
     /// Pods that name a Secret which is not there would not start, and not say so here.

@@ -370,7 +370,8 @@ environments:
 
     #[test]
     fn only_the_configuration_of_the_services_own_environments_is_read() {
-        let many: String = (1..=16).map(|n| format!("  e{n}: {{config: c{n}}}\n")).collect();
+        let many: Vec<_> = (1..=16).map(|n| format!("  e{n}: {{config: c{n}}}\n")).collect();
+        let many = many.concat();
         let text = "apiVersion: imaas.dev/v1alpha1\nkind: ServiceDescriptor\nconfig: c0\nenvironments:\n";
         let descriptor = descriptor("", Some(format!("{text}{many}").as_bytes())).unwrap();
         let of = |names: &[&str]| -> Vec<String> {

@@ -133,9 +133,10 @@ fn environments(pass: &Pass, before: &[EnvironmentState]) -> Vec<EnvironmentStat
     for gone in before.iter().filter(|state| !pass.stages.iter().any(|s| s.environment.name == state.name)) {
         if gone.current.is_some() {
             let left = || format!("the tenant is no longer in {}; what runs there stays as it is", gone.name);
-            let problem = match pass.gone.contains(&gone.name) {
-                true => Problem::new(Reason::EnvironmentMissing, no_more(&gone.name)),
-                false => Problem::new(Reason::Orphaned, left()),
+            let problem = if pass.gone.contains(&gone.name) {
+                Problem::new(Reason::EnvironmentMissing, no_more(&gone.name))
+            } else {
+                Problem::new(Reason::Orphaned, left())
             };
             let waiting = vec![problem.waiting()];
             states.push(EnvironmentState { candidate: None, waiting, ..gone.clone() });

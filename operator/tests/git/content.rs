@@ -185,7 +185,8 @@ async fn a_commit_is_kept_without_what_its_files_hold() {
     let lab = lab().await;
     let large = "x".repeat(1_040_000);
     let directories: Vec<_> = (0..=16).map(|n| format!("c{n}/f")).collect();
-    let patches: String = (1..=16).map(|n| format!("  e{n}: {{config: c{n}}}\n")).collect();
+    let patches: Vec<_> = (1..=16).map(|n| format!("  e{n}: {{config: c{n}}}\n")).collect();
+    let patches = patches.concat();
     let descriptor = format!(
         "apiVersion: imaas.dev/v1alpha1\nkind: ServiceDescriptor\nconfig: c0\nenvironments:\n{patches}"
     );
