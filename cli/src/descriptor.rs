@@ -268,7 +268,7 @@ mod tests {
                 "type: worker\nconfig: config\n",
                 PLATFORM,
                 Some("bare"),
-                "4:9: config: this runtime has no place for configuration files; remove `config`",
+                "4:9: config: the service's runtime has no place for configuration files: remove `config`, or ask the platform team for a `configMount` in the profile of the IntegrationRuntime",
             ),
             ("type: worker\nconfig: conf\n", PLATFORM, None, "4:9: config: there is no directory \"conf\""),
             (

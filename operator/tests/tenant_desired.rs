@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use imaas_operator::{
-    api::{Environment, IntegrationService, Tenant, tenant::EnvironmentOverride},
+    api::{Environment, IntegrationService, Quantity, Quota, Tenant, tenant::EnvironmentOverride},
     environment::{Checked, check},
     names,
     registry::accounts::AccountKey,
@@ -253,7 +253,8 @@ fn who_gets_into_what_is_left_follows_the_file_and_the_role_map_there() {
 #[test]
 fn another_mistake_in_the_file_keeps_nobodys_access() {
     let mut tenant: Tenant = serde_saphyr::from_str(TENANT).unwrap();
-    tenant.spec.environments.insert("gone".into(), EnvironmentOverride::default());
+    let quota = Some(Quota { cpu: Some(Quantity("9999".into())), ..Quota::default() });
+    tenant.spec.environments.insert("prod".into(), EnvironmentOverride { omit: false, quota });
     assert!(validate(&tenant, &environments()).is_err());
     let known = access(&tenant).unwrap();
     assert_eq!((known.members.clone(), known.environments.len()), (acme().members, 0));
