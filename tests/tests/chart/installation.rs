@@ -24,6 +24,7 @@ pub async fn installs_and_keeps_its_keys(lab: &Lab, progress: &Progress, broken:
     let signer = TokenSigner::new(&key("tls.key")?, &key("tls.crt")?, settings);
     broken.unless(signer.is_ok(), format!("the token service can sign: {:?}", signer.err()));
     broken.unless(key("accounts.key")?.len() >= 32, "the accounts' key is long enough");
+    generations_are_raised_one_by_one(lab, progress, broken).await?;
     let overlap = r#"{"stringData":{"accounts-overlap.key":"another key, while one is exchanged"}}"#;
     lab.kubectl()
         .run(&["patch", "secret", "imaas-registry-auth", "-n", NAMESPACE, "-p", overlap], None)
@@ -73,7 +74,7 @@ pub async fn installs_and_keeps_its_keys(lab: &Lab, progress: &Progress, broken:
         let told = refusal.as_deref().is_some_and(|words| words.contains(word));
         broken.unless(told, format!("{values:?} is refused by name: {refusal:?}"));
     }
-    generations_are_raised_one_by_one(lab, progress, broken).await
+    Ok(())
 }
 
 /// Each step restarts one of the two deployments: what a step does not change, it does not touch.
@@ -102,7 +103,6 @@ async fn generations_are_raised_one_by_one(
         }
         anyhow::Ok(seen)
     };
-    install(lab, progress, &[]).await?;
     let before = seen().await?;
     install(lab, progress, &[current]).await?;
     let raised = seen().await?;
