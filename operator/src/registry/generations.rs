@@ -187,7 +187,9 @@ mod tests {
             ("2,acme=3", "2,acme=3"),
             ("2,acme=3", "3,acme=3"),
             ("3,acme=3", "3,acme=3"),
-            ("3", "3"),
+            ("3,acme=3", "4,acme=3"),
+            ("4,acme=3", "4,acme=3"),
+            ("4", "4"),
         ];
         assert_seamless(&steps.map(|(lowest, current)| setting(1, None, lowest, current)));
     }

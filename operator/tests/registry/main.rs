@@ -189,6 +189,13 @@ async fn the_registry_refuses_tokens_that_are_expired_or_of_another_issuer_or_ke
     assert_eq!(status(token(&signer(&pair, ISSUER), now)).await, 200);
     assert_eq!(status(token(&signer(&pair, ISSUER), now - hour)).await, 401);
     assert_eq!(status(token(&signer(&pair, ISSUER), now + hour)).await, 401);
+    // Clocks apart: the beginning is set back, and the registry allows a minute at both ends.
+    let (seconds, lifetime) = (jiff::SignedDuration::from_secs, jiff::SignedDuration::from_mins(5));
+    assert_eq!(LIFETIME.as_secs(), lifetime.unsigned_abs().as_secs());
+    assert_eq!(status(token(&signer(&pair, ISSUER), now + seconds(80))).await, 200);
+    assert_eq!(status(token(&signer(&pair, ISSUER), now + seconds(120))).await, 401);
+    assert_eq!(status(token(&signer(&pair, ISSUER), now - lifetime - seconds(30))).await, 200);
+    assert_eq!(status(token(&signer(&pair, ISSUER), now - lifetime - seconds(61))).await, 401);
     assert_eq!(status(token(&signer(&pair, "another issuer"), now)).await, 401);
     assert_eq!(status(token(&signer(&es256(), ISSUER), now)).await, 401);
 }
