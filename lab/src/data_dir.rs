@@ -1,4 +1,5 @@
-//! The folder of one lab: locked while the lab lives, so that what an ended lab left can be told from a living one's.
+//! The folder of one lab or stand: locked while its owner lives, so that what an ended one left can be told from a living
+//! one's.
 use std::{
     env,
     fs::{self, DirBuilder, File},
@@ -16,7 +17,7 @@ const PREFIX: &str = "imaas-lab-";
 
 /// A locked folder, readable by its owner only. Removed when dropped.
 #[derive(Debug)]
-pub(crate) struct DataDir {
+pub struct DataDir {
     path: PathBuf,
     _lock: File,
 }
@@ -24,18 +25,31 @@ pub(crate) struct DataDir {
 impl DataDir {
     /// `path`, or a new folder below the system's temporary one. What ended labs left there is removed.
     pub(crate) fn create(path: Option<&Path>) -> anyhow::Result<Self> {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
         if let Some(path) = path {
             remove_if_left(path)?;
             return Self::lock(path);
         }
-        let parent = env::temp_dir();
-        remove_all_left(&parent);
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        Self::lock(&parent.join(format!("{PREFIX}{}-{number}", std::process::id())))
+        Self::temporary(PREFIX)
     }
 
-    pub(crate) fn path(&self) -> &Path {
+    /// A new folder below the system's temporary one, whose name begins with `prefix`. What owners of such folders left
+    /// there that were killed is removed.
+    ///
+    /// # Errors
+    /// When it cannot be made or locked.
+    pub fn temporary(prefix: &str) -> anyhow::Result<Self> {
+        Self::temporary_in(&env::temp_dir(), prefix)
+    }
+
+    fn temporary_in(parent: &Path, prefix: &str) -> anyhow::Result<Self> {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        remove_all_left(parent, prefix);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        Self::lock(&parent.join(format!("{prefix}{}-{number}", std::process::id())))
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
         &self.path
     }
 
@@ -97,8 +111,8 @@ pub(crate) fn mounts_below(dir: &Path) -> Vec<PathBuf> {
     below
 }
 
-fn remove_all_left(parent: &Path) {
-    let ours = |name: &std::ffi::OsStr| name.to_string_lossy().starts_with(PREFIX);
+fn remove_all_left(parent: &Path, prefix: &str) {
+    let ours = |name: &std::ffi::OsStr| name.to_string_lossy().starts_with(prefix);
     for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
         if ours(&entry.file_name()) {
             // Another user's, or in use: not ours to remove.
@@ -137,6 +151,25 @@ mod tests {
         fs::remove_file(path.join(NOTE)).unwrap();
         drop(DataDir::create(Some(&path)).unwrap());
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn the_next_start_finds_what_a_killed_one_left_and_nothing_else() {
+        let parent = tempfile::tempdir().unwrap();
+        let make = |name: &str, lock: bool| {
+            let path = parent.path().join(name);
+            fs::create_dir(&path).unwrap();
+            if lock {
+                File::create(path.join(LOCK)).unwrap();
+            }
+            path
+        };
+        let (killed, strange) = (make("imaas-stand-7-0", true), make("imaas-stand-x", false));
+        let other = make("imaas-lab-7-0", true);
+        let living = DataDir::temporary_in(parent.path(), "imaas-stand-").unwrap();
+        assert!(!killed.exists() && strange.exists() && other.exists());
+        let second = DataDir::temporary_in(parent.path(), "imaas-stand-").unwrap();
+        assert!(living.path().exists() && second.path() != living.path());
     }
 
     #[test]

@@ -30,10 +30,9 @@ use std::{
 
 use anyhow::Context;
 
-pub use self::{control_plane::User, host::HOST_IP, progress::Progress};
+pub use self::{control_plane::User, data_dir::DataDir, host::HOST_IP, progress::Progress};
 use self::{
     control_plane::{ControlPlane, Settings},
-    data_dir::DataDir,
     helm::Helm,
     host::{Host, Turn},
     kubectl::Kubectl,

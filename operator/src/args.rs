@@ -5,7 +5,9 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use clap::{Args, Parser, Subcommand};
 use url::Url;
 
-use crate::{registry::generations::Generations, telemetry::LogFormat};
+use crate::{
+    api::Quantity, git::url::allowed_host, registry::generations::Generations, telemetry::LogFormat,
+};
 
 /// Integration Mashup as a Service: a multi-tenant GitOps operator for integration services.
 #[derive(Debug, Parser)]
@@ -49,11 +51,15 @@ pub struct Run {
     /// Where the mirrors of Git repositories are kept; may be lost at any time.
     #[arg(long, env = "IMAAS_DATA_DIR", default_value = "/var/lib/imaas")]
     pub data_dir: PathBuf,
+    /// Size of that volume. Mirrors take three quarters of it at most, and those of one tenant a quarter of that.
+    #[arg(long, env = "IMAAS_DATA_SIZE", default_value = "2Gi", value_parser = size)]
+    pub data_size: u64,
     /// How often a service repository is looked at; at least 1s.
     #[arg(long, env = "IMAAS_INTERVAL", default_value = "60s", value_parser = interval)]
     pub interval: Duration,
-    /// Git hosts that may have a private address; others must be public. Repeat, or separate by commas.
-    #[arg(long = "allowed-git-host", env = "IMAAS_ALLOWED_GIT_HOSTS", value_delimiter = ',')]
+    /// Git hosts that may have a private address; others must be public. Each on the port that stands with it
+    /// (`git.example.com:8443`), else on 443, as all others. Repeat, or separate by commas.
+    #[arg(long = "allowed-git-host", env = "IMAAS_ALLOWED_GIT_HOSTS", value_delimiter = ',', value_parser = git_host)]
     pub allowed_git_hosts: Vec<String>,
     /// The registry as image names say it, such as `registry.example.com`.
     #[arg(long, env = "IMAAS_REGISTRY_HOST")]
@@ -108,6 +114,22 @@ pub struct RegistryAuth {
     pub service: String,
 }
 
+/// `git.example.com`, `git.example.com:8443`, `[fd00::1]:8443`.
+fn git_host(text: &str) -> Result<String, String> {
+    match allowed_host(text) {
+        Some(_) => Ok(text.to_owned()),
+        None => Err(format!(
+            "{text:?} is not a host such as git.example.com, or with a port git.example.com:8443"
+        )),
+    }
+}
+
+/// `2Gi`, in bytes.
+fn size(text: &str) -> Result<u64, String> {
+    let bytes = Quantity(text.to_owned()).millis().and_then(|millis| u64::try_from(millis / 1000).ok());
+    bytes.filter(|bytes| *bytes > 0).ok_or_else(|| format!("{text:?} is not a size such as 2Gi"))
+}
+
 /// `60s`, `1m30s`; at least one second.
 fn interval(text: &str) -> Result<Duration, String> {
     let duration: jiff::SignedDuration =
@@ -128,6 +150,18 @@ mod tests {
         assert_eq!(interval("1s"), Ok(Duration::from_secs(1)));
         assert!(interval("999ms").is_err() && interval("-5s").is_err());
         assert!(interval("soon").is_err_and(|message| message.contains("60s")));
+    }
+
+    #[test]
+    fn a_size_is_a_quantity_of_bytes() {
+        assert_eq!((size("2Gi"), size("1500k")), (Ok(2 << 30), Ok(1_500_000)));
+        assert!(size("0").is_err() && size("2 GB").is_err_and(|message| message.contains("2Gi")));
+    }
+
+    #[test]
+    fn a_git_host_may_have_a_port() {
+        assert_eq!(git_host("git.example.com:8443").as_deref(), Ok("git.example.com:8443"));
+        assert!(git_host("https://git.example.com").is_err_and(|message| message.contains("8443")));
     }
 
     #[test]

@@ -66,6 +66,10 @@ reasons! {
     RegistryUnreachable,
     /// The registry refused the operator.
     RegistryRefused,
+    /// A node cannot get the image that the registry has, or had.
+    ImageNotPulled,
+    /// No node takes a new instance.
+    Unschedulable,
     /// The image, or a changed runtime, was not yet healthy in the environment before.
     NotPromoted,
     /// A Secret that the service names is missing.
@@ -120,6 +124,24 @@ pub const HEALTHY: &str = "Healthy";
 /// `InSync`, of a Tenant: it is what its file says.
 pub const IN_SYNC: &str = "InSync";
 
+/// The longest message of `Ready`, in characters: it is printed in tables, where one long line widens all. The other
+/// conditions say it in full.
+pub const LONGEST_PRINTED: usize = 250;
+/// A failure of another system that may pass by itself is told when it came so often in a row.
+pub const TOLD_AFTER: u32 = 3;
+
+/// `text`, or as many whole words of it as fit into `room` characters, and `…`.
+pub fn cut(text: &str, room: usize) -> String {
+    if text.chars().count() <= room {
+        return text.to_owned();
+    }
+    let cut: String = text.chars().take(room.saturating_sub(1)).collect();
+    // Between two words, unless the last is as long as a line.
+    let words = cut.rsplit_once(' ').map(|(words, _)| words).filter(|words| words.len() * 2 > cut.len());
+    let words = words.unwrap_or(&cut);
+    format!("{}…", words.trim_end_matches([':', ';', ',']))
+}
+
 /// How an object is, in kstatus' three conditions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Wellness {
@@ -132,15 +154,16 @@ pub enum Wellness {
 }
 
 impl Wellness {
-    /// `Ready`, `Reconciling` and `Stalled`, each with its message.
+    /// `Ready`, `Reconciling` and `Stalled`, each with its message; that of `Ready` at most [`LONGEST_PRINTED`] long.
     pub fn claims(&self) -> Vec<Claim> {
         let (reason, message) = match self {
             Self::Ready(message) => (Reason::Succeeded, message),
             Self::Reconciling(reason, message) | Self::Stalled(reason, message) => (*reason, message),
         };
         let claim = |type_, status| Claim { type_, status, reason, message: message.clone() };
+        let printed = cut(message, LONGEST_PRINTED);
         vec![
-            claim(READY, matches!(self, Self::Ready(_))),
+            Claim { message: printed, ..claim(READY, matches!(self, Self::Ready(_))) },
             claim(RECONCILING, matches!(self, Self::Reconciling(..))),
             claim(STALLED, matches!(self, Self::Stalled(..))),
         ]
@@ -187,6 +210,19 @@ mod tests {
         let claims = Wellness::Ready("2 namespaces".into()).claims();
         let first = merge(&[], &claims, 1, at("2026-01-01T00:00:00Z"));
         assert_eq!(first, merge(&first, &claims, 1, at("2026-01-02T00:00:00Z")));
+    }
+
+    #[test]
+    fn what_is_printed_in_tables_is_short_and_the_rest_is_not_lost() {
+        let long = "spec.services[0].name: is listed twice; ".repeat(40);
+        let claims = Wellness::Stalled(Reason::Invalid, long.clone()).claims();
+        let length = claims[0].message.chars().count();
+        assert!(length <= LONGEST_PRINTED && length > LONGEST_PRINTED - 20, "{length}");
+        assert!(claims[0].message.ends_with('…'), "{}", claims[0].message);
+        assert_eq!((claims[2].type_, &claims[2].message), (STALLED, &long));
+        assert_eq!(cut("one two", 7), "one two");
+        assert_eq!(cut("one: two", 7), "one…");
+        assert_eq!(cut("äöüäöü", 4), "äöü…", "characters, not bytes");
     }
 
     #[test]

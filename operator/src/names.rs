@@ -34,6 +34,8 @@ pub const GENERATION: &str = "imaas.dev/registry-generation";
 pub const RECONCILE_REQUESTED: &str = "imaas.dev/reconcile-requested";
 /// Origin of a Tenant that was applied by hand.
 pub const MANUAL: &str = "manual";
+/// Owner of the platform team's own repositories and images; no tenant has this name.
+pub const PLATFORM: &str = "platform";
 /// The part after the last `-` of a home namespace.
 pub const HOME: &str = "home";
 /// Secret with which pods pull, in each environment's namespace.

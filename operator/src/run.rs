@@ -142,7 +142,9 @@ async fn work(options: Run, health: Health, stopped: watch::Receiver<bool>) -> R
     let logins = Issued { key, generations: options.current_generation.clone() };
     let urls =
         UrlPolicy { development: options.development, allowed_hosts: options.allowed_git_hosts.clone() };
-    let git = Arc::new(Git::new(&options.data_dir, urls.clone(), Limits::default())?);
+    // The rest is for indexes, and for what the file system itself takes.
+    let limits = Limits { mirrors_bytes: options.data_size / 4 * 3, ..Limits::default() };
+    let git = Arc::new(Git::new(&options.data_dir, urls.clone(), limits)?);
     let registry = Arc::new(registry(&options, logins.clone())?);
     let (platform, background, listed) =
         Platform::observe(client, settings(&options), Timestamp::now, jitter);

@@ -2,6 +2,11 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "a test: says what it waits for")]
 //! What the operator knows of its own writes, on a real API server.
 
+#[path = "cluster/events.rs"]
+mod events;
+#[path = "cluster/foreign.rs"]
+mod foreign;
+
 use std::{collections::BTreeMap, time::Duration};
 
 use imaas_operator::{
@@ -19,6 +24,7 @@ use kube::{
 };
 use lab::{Lab, LabOptions, Progress};
 use serde_json::{Value, json};
+use tokio::task::JoinHandle;
 
 const NAMESPACE: &str = "acme-dev";
 
@@ -68,8 +74,8 @@ where
     until(&format!("{kind} as applied again"), || cluster.is_applied(&wanted)).await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_status_that_moves_costs_no_request_and_an_edit_is_undone() {
+/// An API server with one namespace, and what the operator knows of it.
+async fn started() -> (Lab, Cluster, JoinHandle<()>) {
     let progress = Progress::new(|line| println!("{line}"));
     let lab = Lab::start(LabOptions::default(), &progress).await.unwrap();
     lab.kubectl().run(&["create", "namespace", NAMESPACE], None).await.unwrap();
@@ -78,7 +84,12 @@ async fn a_status_that_moves_costs_no_request_and_an_edit_is_undone() {
     let (cluster, background, listed) = Cluster::observe(Client::try_from(config).unwrap());
     let watches = tokio::spawn(background);
     listed.await;
+    (lab, cluster, watches)
+}
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_status_that_moves_costs_no_request_and_an_edit_is_undone() {
+    let (lab, cluster, watches) = started().await;
     let used = |pods: &str| json!({ "used": { "pods": pods } });
     a_status_moves::<ResourceQuota>(
         &cluster,

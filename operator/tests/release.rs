@@ -9,9 +9,10 @@ use imaas_operator::{
         Cause, DescriptorSpec, IntegrationRuntime, Quantity, Release, Strategy, WorkloadType,
         environment::Network,
     },
-    names,
+    names::{self, hex},
     release::{
-        Children, ConfigFile, ConfigFiles, Footprint, Input, RenderError, Rendered, Target, desired, render,
+        Children, ConfigFile, ConfigFiles, Contents, Footprint, Input, PlannedConfig, RenderError, Rendered,
+        Target, desired, render,
     },
     runtime::check,
 };
@@ -46,12 +47,25 @@ fn networks() -> Vec<Network> {
 }
 
 fn files() -> ConfigFiles {
-    let file = |bytes: &[u8], executable| ConfigFile { bytes: bytes.to_vec(), executable };
-    ConfigFiles::from([
-        ("orders.properties".to_owned(), file(b"greeting=hello\n", false)),
-        ("certs/erp.der".to_owned(), file(b"\x30\x82\xff", false)),
-        ("check.sh".to_owned(), file(b"#!/bin/sh\n", true)),
+    let file = |(path, bytes): (String, Vec<u8>)| {
+        let (blob, size) = (hex(&bytes), bytes.len() as u64);
+        let executable = path == "check.sh";
+        (path, ConfigFile { blob, size, executable })
+    };
+    contents().into_iter().map(file).collect()
+}
+
+fn contents() -> Contents {
+    Contents::from([
+        ("orders.properties".to_owned(), b"greeting=hello\n".to_vec()),
+        ("certs/erp.der".to_owned(), b"\x30\x82\xff".to_vec()),
+        ("check.sh".to_owned(), b"#!/bin/sh\n".to_vec()),
     ])
+}
+
+/// With what the files hold, where there are any.
+fn config_map(config: Option<&PlannedConfig>) -> Option<ConfigMap> {
+    config.map(|config| config.with(&contents()).unwrap())
 }
 
 /// What a test may change before it renders.
@@ -102,8 +116,8 @@ impl Case {
     }
 
     fn children(&self) -> Children {
-        let Rendered { release, config_map } = self.render().unwrap();
-        children(&release, config_map.as_ref(), &self.networks)
+        let Rendered { release, config } = self.render().unwrap();
+        children(&release, config_map(config.as_ref()).as_ref(), &self.networks)
     }
 }
 
@@ -141,7 +155,8 @@ fn cases() -> Vec<(&'static str, Case)> {
 #[test]
 fn golden_manifests() {
     for (name, case) in cases() {
-        let Rendered { release, config_map } = case.render().unwrap();
+        let Rendered { release, config } = case.render().unwrap();
+        let config_map = config_map(config.as_ref());
         let Children { config_map: config, network_policies, service, disruption_budget, deployment } =
             children(&release, config_map.as_ref(), &case.networks);
         let mut release = serde_json::to_value(&release).unwrap();
@@ -242,7 +257,7 @@ fn the_same_content_has_the_same_name_whatever_the_commit() {
         let after = case.render().unwrap();
         assert_eq!(before.release.name_any(), after.release.name_any());
         assert_eq!(before.release.spec.template, after.release.spec.template);
-        assert_eq!(before.config_map, after.config_map);
+        assert_eq!(before.config, after.config);
     }
 }
 
@@ -313,7 +328,7 @@ fn each_setting_changes_the_name() {
         ("config", |c| c.config = Some(files())),
         ("config's bytes", |c| {
             let mut changed = files();
-            changed.get_mut("check.sh").unwrap().bytes.push(b'x');
+            changed.get_mut("check.sh").unwrap().blob.push('x');
             c.config = Some(changed);
         }),
         ("runtime's name", |c| c.runtime.metadata.name = Some("camel-lts".into())),
@@ -455,7 +470,8 @@ fn a_network_that_the_environment_lost_is_closed() {
 #[test]
 fn a_stored_release_gives_the_same_objects() {
     for (_, case) in cases() {
-        let Rendered { release, config_map } = case.render().unwrap();
+        let Rendered { release, config } = case.render().unwrap();
+        let config_map = config_map(config.as_ref());
         let stored: Release = serde_json::from_str(&serde_json::to_string(&release).unwrap()).unwrap();
         assert_eq!(children(&stored, config_map.as_ref(), &case.networks), case.children());
     }

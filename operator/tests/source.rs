@@ -49,6 +49,10 @@ fn environments() -> Vec<Environment> {
 }
 
 fn checked_files(files: &Files) -> Checked {
+    check_parsed(&parse(files, &Parsed::default()))
+}
+
+fn check_parsed(parsed: &Parsed) -> Checked {
     let environments = environments();
     let surroundings = Surroundings {
         directory: DIRECTORY,
@@ -56,7 +60,7 @@ fn checked_files(files: &Files) -> Checked {
         runtimes: vec!["camel".to_owned(), "container".to_owned()],
         urls: &UrlPolicy::default(),
     };
-    check(&parse(files, &Parsed::default()), &surroundings)
+    check(parsed, &surroundings)
 }
 
 fn checked<'a>(texts: impl IntoIterator<Item = (&'a str, String)>) -> Checked {
@@ -336,6 +340,21 @@ fn a_file_that_is_too_large_is_refused_alone() {
     let existing = [live("acme", &[(ORIGIN, "central")])];
     let plan = plan("central", &checked, &existing);
     assert_eq!((names(&plan.apply), plan.broken.len(), plan.orphan.len()), (vec!["beta".to_owned()], 1, 0));
+}
+
+#[test]
+fn no_bad_file_hides_another_and_what_changed_comes_first() {
+    let many =
+        "{apiVersion: imaas.dev/v1alpha1, kind: Tenant, metadata: {name: a}, spec: {x: 1, y: 2, z: 3}}";
+    let one = "{apiVersion: imaas.dev/v1alpha1, kind: Tenant, metadata: {name: newcomer}, spec: {w: 1}}";
+    let before = files([("a.yaml", many.to_owned()), ("b.yaml", "{".to_owned())]);
+    let after =
+        files([("a.yaml", many.to_owned()), ("b.yaml", "{".to_owned()), ("newcomer.yaml", one.to_owned())]);
+    let old = parse(&before, &Parsed::default());
+    let checked = check_parsed(&parse(&after, &old));
+    let order: Vec<_> = checked.problems().iter().map(|problem| problem.file.clone()).collect();
+    let wanted = ["newcomer", "a", "b", "a", "a"].map(|name| format!("in/tenants/{name}.yaml"));
+    assert_eq!(order, wanted);
 }
 
 #[test]

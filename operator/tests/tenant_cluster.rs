@@ -182,7 +182,7 @@ async fn members_follow_the_file_everywhere(lab: &Lab) {
     owner_is("lee", &["acme-dev", "acme-prod"]).await;
 
     kubectl.apply(PLATFORM).await.unwrap();
-    kubectl.apply(&with("max", "{nowhere: {}}")).await.unwrap();
+    kubectl.apply(&with("max", "{dev: {quota: {cpu: '999'}}}")).await.unwrap();
     owner_is("max", &["acme-home", "acme-dev", "acme-prod"]).await;
     until(lab, &["tenants.imaas.dev", "acme"], |tenant| reason(tenant) == "Invalid").await;
 
@@ -212,6 +212,25 @@ async fn another_generation_reaches_every_secret(lab: &Lab) {
         assert_eq!(after["metadata"]["uid"], before["metadata"]["uid"], "pods name it: it never goes");
     }
     tasks.iter().for_each(tokio::task::JoinHandle::abort);
+}
+
+/// Told on the tenant; what does not need that Environment is repaired and changed as ever.
+async fn a_deleted_environment_holds_up_nothing_else(lab: &Lab) {
+    let kubectl = lab.kubectl();
+    kubectl.apply(&ACME.replace("spec:", "spec:\n  environments: {prod: {}}")).await.unwrap();
+    kubectl.run(&["delete", "environments.imaas.dev", "prod"], None).await.unwrap();
+    let acme =
+        until(lab, &["tenants.imaas.dev", "acme"], |tenant| reason(tenant) == "EnvironmentMissing").await;
+    let published = acme["status"]["environments"].as_array().unwrap();
+    assert_eq!(published.iter().map(|e| &e["name"]).collect::<Vec<_>>(), ["dev", "prod"]);
+
+    kubectl.run(&["delete", "networkpolicy", "imaas-default-deny", "-n", "acme-dev"], None).await.unwrap();
+    until(lab, &["networkpolicy", "imaas-default-deny", "-n", "acme-dev"], |_| true).await;
+    kubectl.get(&["resourcequota", "imaas", "-n", "acme-prod"]).await.unwrap();
+
+    kubectl.apply(PLATFORM).await.unwrap();
+    kubectl.apply(ACME).await.unwrap();
+    until(lab, &["tenants.imaas.dev", "acme"], |tenant| reason(tenant) == "Succeeded").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -252,6 +271,7 @@ async fn a_tenant_gets_its_space_by_the_charts_rights_alone() {
     assert!(kubectl.get(&["resourcequota", "imaas", "-n", "beta-dev"]).await.is_err());
 
     members_follow_the_file_everywhere(&lab).await;
+    a_deleted_environment_holds_up_nothing_else(&lab).await;
 
     // What somebody removes or edits comes back.
     kubectl.run(&["delete", "networkpolicy", "imaas-default-deny", "-n", "acme-dev"], None).await.unwrap();

@@ -11,7 +11,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use lab::{
-    Lab, LabOptions, Progress,
+    DataDir, Lab, LabOptions, Progress,
     certificates::{Authority, Pair, Subject},
     git_server::{self, Credentials, GitServer, User, WorkTree},
     helm::Release,
@@ -64,7 +64,7 @@ pub struct Stand {
     /// As the cluster's administrator.
     pub kubectl: Kubectl,
     authority: Authority,
-    scratch: tempfile::TempDir,
+    scratch: DataDir,
 }
 
 impl Stand {
@@ -73,8 +73,7 @@ impl Stand {
     /// # Errors
     /// What could not be had or did not start, with its last words.
     pub async fn start(options: StandOptions, progress: &Progress) -> Result<Self> {
-        let scratch =
-            tempfile::Builder::new().prefix("imaas-stand-").tempdir().context("a scratch directory")?;
+        let scratch = DataDir::temporary("imaas-stand-").context("a scratch directory")?;
         let archive = operator_archive(scratch.path(), progress).await?;
         let host_names = vec![GIT.to_owned(), REGISTRY.to_owned()];
         let lab_options = LabOptions { host_names, wait: options.wait, ..LabOptions::real() };
@@ -277,7 +276,7 @@ impl Stand {
         let stopped = lab.stop().await;
         registry.stop().await;
         git.stop();
-        scratch.close().context("remove the scratch directory")?;
+        drop(scratch);
         stopped
     }
 }

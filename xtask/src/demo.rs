@@ -16,6 +16,8 @@ use lab::Progress;
 use serde_json::Value;
 use tokio::signal;
 
+use crate::invitation::{NEWCOMER, Places, invitation};
+
 /// Two minutes for what takes seconds: a busy machine is not a failure.
 const PATIENCE: Duration = Duration::from_mins(2);
 const ENVIRONMENTS: [&str; 3] = ["dev", "test", "prod"];
@@ -55,7 +57,8 @@ impl Demo {
         Teller::chapter("Setting up (the first time builds Kubernetes and its tools: about 15 minutes)");
         let progress = progress(teller.begun);
         let begun = Instant::now();
-        let options = StandOptions { interval: "1s", ..StandOptions::default() };
+        let options =
+            StandOptions { interval: "1s", tenants: vec!["acme", NEWCOMER], ..StandOptions::default() };
         let stand = tokio::select! {
             stand = Stand::start(options, &progress) => stand?,
             _ = signal::ctrl_c() => bail!("interrupted while setting up"),
@@ -65,10 +68,10 @@ impl Demo {
             told = story(&stand, &teller, &progress) => told,
             _ = signal::ctrl_c() => Err(anyhow::anyhow!("interrupted")),
         };
-        if told.is_ok() && !self.once {
-            invite(&stand);
-            signal::ctrl_c().await.context("wait for Ctrl-C")?;
-        }
+        let told = match told {
+            Ok(()) if !self.once => stay(&stand, &progress).await,
+            told => told,
+        };
         if told.is_err()
             && let Ok(log) = stand.operator_log().await
         {
@@ -252,21 +255,17 @@ async fn table(stand: &Stand) -> Result<()> {
     Ok(())
 }
 
-fn invite(stand: &Stand) {
-    println!("\nEverything stays up until Ctrl-C. In another terminal:");
-    println!("  export KUBECONFIG={}", stand.lab.kubeconfig().display());
-    println!(
-        "  kubectl get imaas -A                               # tenants, services, releases: well, and waiting for what"
-    );
-    println!("  kubectl -n acme-home describe isvc orders          # the board of one service");
-    println!(
-        "  git -c http.sslCAInfo={} clone {}",
-        stand.authority().display(),
-        stand.git.url("/acme/orders.git")
-    );
-    println!(
-        "                                                     # user acme, password acme-password; commit to dev and watch"
-    );
-    println!("  kubectl -n imaas-system logs -f deploy/imaas-operator");
-    println!("(kubectl, if you have none: {})", stand.kubectl.program().display());
+/// Says how to go on, and waits for Ctrl-C.
+async fn stay(stand: &Stand, progress: &Progress) -> Result<()> {
+    let text = invitation(&Places {
+        kubeconfig: stand.lab.kubeconfig(),
+        kubectl: stand.kubectl.program(),
+        crane: &lab::cache::binary("crane", progress)?,
+        authority: stand.authority(),
+        git: &stand.git.address().to_string(),
+        repositories: &stand.git.directory(""),
+        registry: &stand.registry.endpoint(),
+    });
+    println!("{text}");
+    signal::ctrl_c().await.context("wait for Ctrl-C")
 }

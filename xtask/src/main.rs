@@ -2,6 +2,7 @@
 
 mod crds;
 mod demo;
+mod invitation;
 mod test;
 
 use std::process::ExitCode;

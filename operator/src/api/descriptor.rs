@@ -45,7 +45,7 @@ pub struct DescriptorSpec {
     /// Ports of the Service; without them, those of the runtime.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
-    #[x_kube(merge_strategy = kube::core::ListMerge::Map(vec!["name".into()]))]
+    #[x_kube(merge_strategy = kube::core::ListMerge::Map(vec!["name".into()]), validation = Rule::new("self.all(one, self.exists_one(other, other.port == one.port))").message("a port's number is there twice: give each its own"))]
     pub ports: Vec<Port>,
     /// What one instance needs.
     #[serde(default)]
@@ -70,6 +70,7 @@ pub struct DescriptorSpec {
     /// Directory whose files are the configuration, relative to the service's path.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 512), regex(pattern = r"^[A-Za-z0-9._][A-Za-z0-9._/-]*$"))]
+    #[x_kube(validation = Rule::new("!self.split('/').exists(part, part == '..' || part == '.' || part == '')").message("must be a plain path below the service's own directory, such as `config`"))]
     pub config: Option<String>,
     /// Paths that make no new build: `*.md` is every file with that ending, `docs` a file or directory.
     #[serde(default, skip_serializing_if = "Option::is_none")]

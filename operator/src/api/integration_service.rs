@@ -82,6 +82,10 @@ pub struct EnvironmentState {
     /// Build id of that commit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub build_id: Option<String>,
+    /// While its image is awaited: the commits under whose hashes it is looked for, heads of the branch with this build
+    /// id, the oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<String>,
     /// Name of the Release that Git asks for, while it is not yet the good one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub candidate: Option<String>,

@@ -5,32 +5,31 @@
 //! or where its status moves often, what else tells a change. As long as the watch shows that mark, nothing of ours can
 //! have changed. Otherwise (a restart, or somebody's hand) it is read and compared; it is written only when it differs.
 
-use std::{fmt::Debug, time::Duration};
+use std::fmt::Debug;
 
-use k8s_openapi::{NamespaceResourceScope, api::core::v1::Namespace};
+use k8s_openapi::{
+    NamespaceResourceScope, Resource as Kind,
+    api::core::v1::{Namespace, Secret},
+};
 use kube::{
     Client, Resource, ResourceExt,
     api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions, ValidationDirective},
-    core::{Request, Status},
+    core::Request,
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
 use super::{
-    Cluster, ObjectKey, ReconcileError,
+    Cluster, ObjectKey,
+    apply_error::{ApplyError, failed, is_code, refused},
     difference::first_difference,
+    foreign,
     seen::{Written, mark},
 };
-use crate::{
-    conditions::Reason,
-    names::{APPLIED, MANAGED_BY, MANAGER, content_hash},
-    retry::Retry,
-};
+use crate::names::{APPLIED, MANAGED_BY, MANAGER, content_hash};
 
-/// Between two looks at an object that is not ours.
-const FOREIGN: Duration = Duration::from_mins(1);
-/// How soon the API server has counted what a new quota bounds, mostly.
-const UNCOUNTED: Duration = Duration::from_millis(500);
+/// So often an object may move between reading and writing: its status does, a few times after each change.
+const MOVES: usize = 5;
 
 /// What an apply did.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,87 +51,6 @@ pub enum CreatedNamespace {
     Exists(Box<Namespace>),
 }
 
-/// The write that failed, and on what.
-#[derive(Debug, thiserror::Error)]
-pub enum ApplyError {
-    /// The object exists and is not ours.
-    #[error("{0} exists and was not made by the operator: remove or rename it")]
-    Foreign(String),
-    /// The API server refused or failed it.
-    #[error("cannot {verb} {object}: {}", told(.source))]
-    Request {
-        /// `apply`, `read`, …
-        verb: &'static str,
-        /// Kind, namespace and name.
-        object: String,
-        /// What the API server said.
-        source: Box<kube::Error>,
-    },
-}
-
-/// The API server's own sentence, without the type around it.
-fn told(error: &kube::Error) -> String {
-    match error {
-        kube::Error::Api(status) => status.message.clone(),
-        other => other.to_string(),
-    }
-}
-
-impl ApplyError {
-    fn status(&self) -> Option<&Status> {
-        match self {
-            Self::Request { source, .. } => match source.as_ref() {
-                kube::Error::Api(status) => Some(status),
-                _ => None,
-            },
-            Self::Foreign(_) => None,
-        }
-    }
-
-    /// A right that the operator was given a moment ago may not be in force yet.
-    pub fn is_forbidden(&self) -> bool {
-        self.status().is_some_and(|status| status.code == 403)
-    }
-
-    /// A quota was made a moment ago, and how much of it is used is not counted yet.
-    fn is_uncounted(&self) -> bool {
-        self.status().is_some_and(|status| status.message.contains("status unknown for quota"))
-    }
-
-    /// When to try again.
-    pub fn retry(&self) -> Retry {
-        match self {
-            // No watch of ours tells that it was removed.
-            Self::Foreign(_) => Retry::After(FOREIGN),
-            Self::Request { .. } if self.is_uncounted() => Retry::After(UNCOUNTED),
-            Self::Request { .. } => Retry::Backoff,
-        }
-    }
-
-    /// Condition reason, event reason and metric label.
-    pub fn reason(&self) -> Reason {
-        match (self, self.status()) {
-            (Self::Foreign(_), _) => Reason::NamespaceForeign,
-            (_, Some(status)) if status.message.contains("exceeded quota") => Reason::QuotaExceeded,
-            _ if self.is_uncounted() => Reason::Progressing,
-            (_, Some(status)) if status.message.contains("being terminated") => Reason::NamespaceTerminating,
-            (_, Some(status)) if status.code == 403 => Reason::Forbidden,
-            _ => Reason::ApplyFailed,
-        }
-    }
-}
-
-/// Of a controller whose only failure is a write.
-impl ReconcileError for ApplyError {
-    fn retry(&self) -> Retry {
-        Self::retry(self)
-    }
-
-    fn reason(&self) -> Reason {
-        Self::reason(self)
-    }
-}
-
 /// What every kind here can do.
 pub trait Object:
     Resource<DynamicType = ()> + Serialize + DeserializeOwned + Clone + Debug + Send + Sync + 'static
@@ -147,7 +65,8 @@ impl Cluster {
     /// Makes `wanted` so, and says what that took.
     ///
     /// Creation is without force, so that a field which somebody else owns is a refusal and not a theft; a change of
-    /// an object that carries our label is with force, so that what was edited by hand goes back.
+    /// an object that carries our label is with force, so that what was edited by hand goes back; and what was added by
+    /// hand goes away (`foreign.rs`).
     pub async fn apply<K: Object>(&self, mut wanted: K) -> Result<Applied, ApplyError> {
         let key = ObjectKey::of(&wanted);
         let hash = content_hash(&wanted);
@@ -160,24 +79,73 @@ impl Cluster {
             seen.written(&key).is_some() || seen.shows(&key) || key.kind == "Secret"
         };
         wanted.annotations_mut().insert(APPLIED.to_owned(), hash.clone());
-        let live = if may_exist { self.read::<K>(&key).await? } else { None };
-        let (applied, mark) = match live {
-            None => (Applied::Created, self.patch(&key, &wanted, false).await?),
-            Some(live) if live.labels().get(MANAGED_BY).map(String::as_str) != Some(MANAGER) => {
-                return Err(ApplyError::Foreign(key.to_string()));
+        let mut outcome = self.write(&key, &wanted, may_exist).await;
+        for _ in 0..MOVES {
+            if !outcome.as_ref().is_err_and(ApplyError::is_conflict) {
+                break;
             }
-            Some(live) => match difference(&wanted, &live) {
-                None => (Applied::Unchanged, mark(&live)),
-                Some(path) => (Applied::Changed(path), self.patch(&key, &wanted, true).await?),
-            },
-        };
+            outcome = self.write(&key, &wanted, may_exist).await;
+        }
+        let (applied, live) = outcome?;
         match &applied {
             Applied::Unchanged => {}
             Applied::Created => tracing::info!(object = %key, "created"),
             Applied::Changed(path) => tracing::info!(object = %key, path, "changed"),
         }
+        let live = serde_json::from_value::<K>(live);
+        let mark = mark(&live.map_err(|error| failed("read", &key, kube::Error::SerdeError(error)))?);
         self.seen().wrote(key, Written { hash, mark });
         Ok(applied)
+    }
+
+    /// Creates it or makes it as wanted, and returns it as it then is.
+    async fn write<K: Object>(
+        &self,
+        key: &ObjectKey,
+        wanted: &K,
+        may_exist: bool,
+    ) -> Result<(Applied, Value), ApplyError> {
+        let live = if may_exist { self.read_as::<K, Value>(key).await? } else { None };
+        match live {
+            None => Ok((Applied::Created, self.patch(key, wanted, false).await?)),
+            Some(live) if live["metadata"]["labels"][MANAGED_BY] != MANAGER => {
+                Err(ApplyError::Foreign(key.to_string()))
+            }
+            Some(live) => self.change(key, wanted, live).await,
+        }
+    }
+
+    /// What somebody else added goes first: beside it, what is wanted may not be valid.
+    async fn change<K: Object>(
+        &self,
+        key: &ObjectKey,
+        wanted: &K,
+        mut live: Value,
+    ) -> Result<(Applied, Value), ApplyError> {
+        let value = serde_json::to_value(wanted);
+        let value = value.map_err(|error| failed("apply", key, kube::Error::SerdeError(error)))?;
+        let mut applied = Applied::Unchanged;
+        let mut taken = None;
+        if is_wholly_ours(&key.kind) {
+            taken = foreign::taken(&value, &live);
+            if !foreign::is_applied_by_us(&live)
+                && let Some(path) = taken.take()
+            {
+                live = self.patch(key, wanted, true).await?;
+                applied = Applied::Changed(path);
+            }
+            if let Some(repair) = foreign::repair(&value, &live) {
+                let params =
+                    PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
+                live = self.send::<K>(key, &params, &Patch::Merge(repair.merge_patch)).await?;
+                applied = Applied::Changed(repair.path);
+            }
+        }
+        if let Some(path) = first_difference(value, &live).or(taken) {
+            live = self.patch(key, wanted, true).await?;
+            applied = Applied::Changed(path);
+        }
+        Ok((applied, live))
     }
 
     /// Is `wanted` what was applied last, and untouched since? Costs no request; never true of a Secret.
@@ -189,6 +157,13 @@ impl Cluster {
     pub fn is_behind<K: Object>(&self, key: &ObjectKey, shown: Option<&K>) -> bool {
         let shown = shown.and_then(|shown| shown.annotations().get(APPLIED));
         self.seen().written(key).is_some_and(|written| shown != Some(&written.hash))
+    }
+
+    /// Is there an object of ours of this name? The watch shows it, or it was written a moment ago and has not been
+    /// shown to go since.
+    pub fn has_written<K: Object>(&self, namespace: Option<&str>, name: &str) -> bool {
+        let (key, seen) = (ObjectKey::named::<K>(namespace, name), self.seen());
+        seen.shows(&key) || seen.written(&key).is_some()
     }
 
     /// Does the watch show an object of ours of this name?
@@ -297,30 +272,43 @@ impl Cluster {
 
     /// The object as it is now; for decisions that what a watch shows may be too old for.
     pub async fn read<K: Object>(&self, key: &ObjectKey) -> Result<Option<K>, ApplyError> {
+        self.read_as::<K, K>(key).await
+    }
+
+    async fn read_as<K: Object, T: DeserializeOwned>(
+        &self,
+        key: &ObjectKey,
+    ) -> Result<Option<T>, ApplyError> {
         let request = request::<K>(key)
             .get(&key.name, &kube::api::GetParams::default())
             .map_err(|error| failed("read", key, kube::Error::BuildRequest(error)))?;
         let client: Client = self.client();
-        match client.request::<K>(request).await {
+        match client.request::<T>(request).await {
             Ok(live) => Ok(Some(live)),
             Err(error) if is_code(&error, 404) => Ok(None),
             Err(error) => Err(failed("read", key, error)),
         }
     }
 
-    async fn patch<K: Object>(&self, key: &ObjectKey, wanted: &K, force: bool) -> Result<String, ApplyError> {
+    async fn patch<K: Object>(&self, key: &ObjectKey, wanted: &K, force: bool) -> Result<Value, ApplyError> {
         let params = PatchParams {
             field_validation: Some(ValidationDirective::Strict),
             force,
             ..PatchParams::apply(MANAGER)
         };
+        self.send::<K>(key, &params, &Patch::Apply(wanted)).await
+    }
+
+    async fn send<K: Object>(
+        &self,
+        key: &ObjectKey,
+        params: &PatchParams,
+        patch: &Patch<impl Serialize + Debug>,
+    ) -> Result<Value, ApplyError> {
         let request = request::<K>(key)
-            .patch(&key.name, &params, &Patch::Apply(wanted))
+            .patch(&key.name, params, patch)
             .map_err(|error| failed("apply", key, kube::Error::BuildRequest(error)))?;
-        match self.client().request::<K>(request).await {
-            Ok(stored) => Ok(mark(&stored)),
-            Err(error) => Err(refused(key, error)),
-        }
+        self.client().request::<Value>(request).await.map_err(|error| refused(key, error))
     }
 }
 
@@ -328,54 +316,7 @@ fn request<K: Object>(key: &ObjectKey) -> Request {
     Request::new(K::url_path(&(), key.namespace.as_deref()))
 }
 
-fn is_code(error: &kube::Error, code: u16) -> bool {
-    matches!(error, kube::Error::Api(status) if status.code == code)
-}
-
-/// Only a field that somebody else manages tells that the object is not ours. Another conflict passes by itself: a quota
-/// that counted something else at the same time refuses in this way too.
-fn refused(key: &ObjectKey, error: kube::Error) -> ApplyError {
-    let is_foreign = |status: &Status| {
-        let causes = status.details.iter().flat_map(|details| &details.causes);
-        status.code == 409 && causes.into_iter().any(|cause| cause.reason == "FieldManagerConflict")
-    };
-    match &error {
-        kube::Error::Api(status) if is_foreign(status) => ApplyError::Foreign(key.to_string()),
-        _ => failed("apply", key, error),
-    }
-}
-
-fn failed(verb: &'static str, key: &ObjectKey, source: kube::Error) -> ApplyError {
-    ApplyError::Request { verb, object: key.to_string(), source: Box::new(source) }
-}
-
-/// Path of the first field in which `live` is not as `wanted`.
-fn difference<K: Serialize>(wanted: &K, live: &K) -> Option<String> {
-    match (serde_json::to_value(wanted), serde_json::to_value(live)) {
-        (Ok(wanted), Ok(live)) => first_difference(wanted, &live),
-        _ => Some("metadata".to_owned()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn only_a_field_of_somebody_else_makes_an_object_foreign() {
-        let key = ObjectKey::named::<Namespace>(None, "acme-dev");
-        let refused = |status: Value| {
-            let status: Status = serde_json::from_value(status).unwrap();
-            refused(&key, kube::Error::Api(status.boxed()))
-        };
-        let conflict = json!({ "code": 409, "reason": "Conflict", "message": "conflict with \"kubectl\": .spec.replicas",
-            "details": { "causes": [{ "reason": "FieldManagerConflict", "field": ".spec.replicas" }] } });
-        assert!(matches!(refused(conflict), ApplyError::Foreign(_)));
-        let busy = "Operation cannot be fulfilled on resourcequotas \"imaas\": the object has been modified";
-        let error = refused(json!({ "code": 409, "reason": "Conflict", "message": busy }));
-        assert_eq!(error.retry(), Retry::Backoff, "{error}");
-        assert!(error.to_string().contains(busy), "{error}");
-    }
+/// May nobody else add to it? Namespaces have fields of the API server's, and tenant owners write Secrets.
+fn is_wholly_ours(kind: &str) -> bool {
+    kind != Namespace::KIND && kind != Secret::KIND
 }

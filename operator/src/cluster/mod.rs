@@ -1,15 +1,19 @@
 //! Everything that talks to the API server for the stages: connect, observe, apply, delete, status, events.
 
 mod apply;
+mod apply_error;
 mod client;
 mod control;
 mod difference;
 mod event;
+mod foreign;
 mod observe;
+mod pods;
 mod seen;
 mod watched;
 
-pub use apply::{Applied, ApplyError, CreatedNamespace, Object};
+pub use apply::{Applied, CreatedNamespace, Object};
+pub use apply_error::ApplyError;
 pub use client::{ConnectError, connect};
 pub use control::{Control, ReconcileError, control};
 pub use observe::Background;
@@ -21,12 +25,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use k8s_openapi::api::{apps::v1::Deployment, core::v1::Namespace};
 use kube::{
     Resource,
-    runtime::{events::Recorder, reflector::Store, watcher::Event},
+    runtime::{reflector::Store, watcher::Event},
 };
 use serde::Serialize;
 use tokio::sync::mpsc;
 
-use self::seen::{Listing, Seen};
+use self::{
+    event::Budget,
+    seen::{Listing, Seen},
+};
 
 /// One cluster: its client, and what is known of the operator's own objects in it. Cheap to clone.
 #[derive(Clone)]
@@ -40,7 +47,8 @@ struct Inner {
     /// Who wants to hear of changes of our objects.
     listeners: Mutex<Vec<mpsc::UnboundedSender<Touch>>>,
     deployments: Store<Deployment>,
-    recorder: Recorder,
+    /// Events that may still be written.
+    budget: Mutex<Budget>,
 }
 
 impl Cluster {
@@ -60,6 +68,15 @@ impl Cluster {
         let mut names = self.seen().names_from(&ObjectKey::named::<Namespace>(None, &format!("{tenant}-")));
         names.retain(|name| name.rsplit_once('-').is_some_and(|(of, _)| of == tenant));
         names
+    }
+
+    /// Does the watch show that this namespace carries our label, for `tenant`? It may lose that at any time.
+    pub fn belongs(&self, namespace: &str, tenant: &str) -> bool {
+        self.seen().tenant_of(&ObjectKey::named::<Namespace>(None, namespace)) == Some(tenant)
+    }
+
+    fn budget(&self) -> MutexGuard<'_, Budget> {
+        self.0.budget.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn seen(&self) -> MutexGuard<'_, Seen> {

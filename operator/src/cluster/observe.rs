@@ -20,11 +20,7 @@ use k8s_openapi::api::{
 use kube::{
     Api, Client, Resource,
     api::PartialObjectMeta,
-    runtime::{
-        WatchStreamExt,
-        events::{Recorder, Reporter},
-        reflector, watcher,
-    },
+    runtime::{WatchStreamExt, reflector, watcher},
 };
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::sync::{mpsc, watch};
@@ -43,10 +39,9 @@ impl Cluster {
     /// nothing may be applied before.
     pub fn observe(client: Client) -> (Self, Background, BoxFuture<'static, ()>) {
         let (deployments, writer) = reflector::store();
-        let reporter = Reporter { controller: MANAGER.to_owned(), instance: None };
         let cluster = Self(Arc::new(Inner {
-            recorder: Recorder::new(client.clone(), reporter),
             client,
+            budget: Mutex::default(),
             seen: Mutex::default(),
             listeners: Mutex::default(),
             deployments,

@@ -108,6 +108,12 @@ impl Seen {
         self.objects.contains_key(key)
     }
 
+    /// The tenant whose label it carries, as the watch shows it.
+    pub fn tenant_of(&self, key: &ObjectKey) -> Option<&str> {
+        let owner = &self.objects.get(key)?.owner;
+        owner.iter().find(|(label, _)| *label == TENANT).map(|(_, tenant)| &**tenant)
+    }
+
     /// Names of the objects of this kind and namespace that begin as `first` does, in order.
     pub fn names_from(&self, first: &ObjectKey) -> Vec<String> {
         let fits = |key: &&ObjectKey| {

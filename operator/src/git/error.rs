@@ -42,6 +42,18 @@ pub enum GitError {
         /// Unit of the limit.
         what: &'static str,
     },
+    /// No room on disk for a mirror, and nothing that could be removed for it.
+    #[error(
+        "{url}: there is no room: the Git mirrors {whose} may take {cap} bytes; make the repository smaller, or ask the platform team to raise `operator.mirrors.sizeLimit` of the chart"
+    )]
+    NoRoom {
+        /// Where.
+        url: GitUrl,
+        /// Of one tenant, or of all.
+        whose: &'static str,
+        /// The limit.
+        cap: u64,
+    },
     /// The deadline of one operation passed.
     #[error("{0}: no complete answer within the deadline; check that the server is up and not slow")]
     TimedOut(GitUrl),
@@ -89,7 +101,9 @@ pub enum GitError {
         commit: String,
     },
     /// The path is a symbolic link, a submodule or a directory, or not a plain path.
-    #[error("{path:?} {what}; make it a regular file in the repository")]
+    #[error(
+        "{path:?} {what}; name a plain path, such as `config`, that leads to regular files of the repository"
+    )]
     UnsafeEntry {
         /// Relative to the repository.
         path: String,
@@ -123,18 +137,52 @@ impl GitError {
     /// Condition reason, event reason and metric label.
     pub fn reason(&self) -> Reason {
         match self {
-            Self::HostRefused(_) | Self::Invalid(UrlError::HostRefused(_)) => Reason::HostRefused,
+            Self::HostRefused(_) => Reason::HostRefused,
+            Self::Invalid(error) if error.is_refused_host() => Reason::HostRefused,
             Self::Invalid(_) | Self::BranchInvalid(_) => Reason::Invalid,
             Self::NotFound(_) | Self::NotGit(..) | Self::Redirected(_) => Reason::RepositoryNotFound,
             Self::AuthenticationFailed(_) => Reason::AuthenticationFailed,
             Self::HostVerificationFailed(_) => Reason::HostVerificationFailed,
             Self::CaInvalid(_) => Reason::CredentialsMissing,
-            Self::RepositoryTooLarge { .. } | Self::TooLarge { .. } => Reason::RepositoryTooLarge,
+            Self::RepositoryTooLarge { .. } | Self::NoRoom { .. } | Self::TooLarge { .. } => {
+                Reason::RepositoryTooLarge
+            }
             Self::TimedOut(_) => Reason::TimedOut,
             Self::BranchMissing { .. } | Self::NotACommit { .. } => Reason::BranchMissing,
             Self::PathMissing { .. } | Self::UnsafeEntry { .. } => Reason::InvalidFile,
             Self::CommitMissing { .. } | Self::Corrupt(..) | Self::Storage(_) => Reason::Corrupt,
             Self::Unreachable(..) | Self::Client(_) | Self::Stopped => Reason::Unreachable,
+        }
+    }
+
+    /// The same error again, when what failed costs much each time that it is tried.
+    pub(super) fn costly(&self) -> Option<Self> {
+        match self {
+            Self::TimedOut(url) => Some(Self::TimedOut(url.clone())),
+            Self::NoRoom { url, whose, cap } => Some(Self::NoRoom { url: url.clone(), whose, cap: *cap }),
+            Self::RepositoryTooLarge { url, cap, what } => {
+                Some(Self::RepositoryTooLarge { url: url.clone(), cap: *cap, what })
+            }
+            Self::Invalid(_)
+            | Self::NotFound(_)
+            | Self::AuthenticationFailed(_)
+            | Self::HostRefused(_)
+            | Self::HostVerificationFailed(_)
+            | Self::CaInvalid(_)
+            | Self::Redirected(_)
+            | Self::NotGit(..)
+            | Self::Unreachable(..)
+            | Self::BranchMissing { .. }
+            | Self::BranchInvalid(_)
+            | Self::NotACommit { .. }
+            | Self::CommitMissing { .. }
+            | Self::Corrupt(..)
+            | Self::PathMissing { .. }
+            | Self::UnsafeEntry { .. }
+            | Self::TooLarge { .. }
+            | Self::Storage(_)
+            | Self::Client(_)
+            | Self::Stopped => None,
         }
     }
 
@@ -150,6 +198,7 @@ impl GitError {
             | Self::Redirected(_)
             | Self::NotGit(..)
             | Self::RepositoryTooLarge { .. }
+            | Self::NoRoom { .. }
             | Self::BranchMissing { .. }
             | Self::BranchInvalid(_)
             | Self::NotACommit { .. }

@@ -9,6 +9,7 @@ use tokio::runtime::Handle;
 use super::mirror::{self, Holding, Mirror, MirrorError, PackWriter};
 use super::packcheck::PackError;
 use super::protocol::{Capabilities, FetchAnswer, Heads, Step, Wanted};
+use super::room::{Full, PIECE, Room};
 use super::transport::{Answer, Ask, Bounds, Transport, protocol_error};
 use super::{CommitId, Depth, GitError, Limits, Remote};
 
@@ -24,6 +25,7 @@ pub struct Fetch {
     pub depth: Depth,
     pub bounds: Bounds,
     pub limits: Limits,
+    pub room: Arc<Room>,
 }
 
 /// More than any honest answer lists.
@@ -40,6 +42,12 @@ enum Plan {
 impl Fetch {
     /// Returns the head, which is then here with its root directory.
     pub fn run(self, runtime: &Handle) -> Result<CommitId, GitError> {
+        let outcome = self.bring_head(runtime);
+        self.measure()?;
+        outcome.map(|()| self.head)
+    }
+
+    fn bring_head(&self, runtime: &Handle) -> Result<(), GitError> {
         let full = self.depth == Depth::Full || self.mirror.is_full();
         let own = vec![self.branch.clone()];
         let branches = match self.plan(full)? {
@@ -48,20 +56,37 @@ impl Fetch {
                 let is_empty = holding.tips.is_empty();
                 match self.bring(runtime, &self.mirror, &repository, holding, &own) {
                     Err(GitError::Corrupt(_, why)) if !is_empty => self.warn_broken(&why),
-                    outcome => return outcome.map(|()| self.head),
+                    Err(GitError::NoRoom { .. }) if !is_empty => {}
+                    outcome => return outcome,
                 }
                 own
             }
         };
-        // Beside the old one, which stays readable until the new one is complete.
+        // Beside the old one, which stays readable until the new one is complete; unless there is no room for both.
+        match self.bring_anew(runtime, full, &branches) {
+            Err(GitError::NoRoom { .. }) if self.mirror.path().exists() => {
+                let spare = self.mirror.spare();
+                spare.remove().and_then(|()| self.mirror.remove()).map_err(GitError::Storage)?;
+                self.measure()?;
+                self.bring_anew(runtime, full, &branches)
+            }
+            outcome => outcome,
+        }
+    }
+
+    fn bring_anew(&self, runtime: &Handle, full: bool, branches: &[String]) -> Result<(), GitError> {
         let spare = self.mirror.spare();
         spare.remove().map_err(GitError::Storage)?;
+        self.measure()?;
         let repository = spare.open_or_create(full).map_err(|error| self.error(error))?;
         let nothing = Holding { full, ..Holding::default() };
-        self.bring(runtime, &spare, &repository, nothing, &branches)?;
+        self.bring(runtime, &spare, &repository, nothing, branches)?;
         drop(repository);
-        self.mirror.replace(&spare).map_err(GitError::Storage)?;
-        Ok(self.head)
+        self.mirror.replace(&spare).map_err(GitError::Storage)
+    }
+
+    fn measure(&self) -> Result<(), GitError> {
+        self.room.measure(&self.mirror).map_err(GitError::Storage)
     }
 
     /// A mirror is made anew when it is broken, has grown too large, or lacks the history that is wanted.
@@ -183,6 +208,7 @@ impl Download<'_> {
     ) -> Result<(), GitError> {
         let fetch = self.fetch;
         let mut reading = FetchAnswer::default();
+        let (mut taken, mut used) = (0, 0);
         loop {
             let packet = self.runtime.block_on(answer.packet())?;
             match reading.take(packet).map_err(|error| answer.error(error))? {
@@ -199,9 +225,23 @@ impl Download<'_> {
                 Step::Unshallow(id) => {
                     shallow.remove(&id);
                 }
-                Step::Pack(bytes) => pack.write(&bytes).map_err(|error| fetch.error(error))?,
+                Step::Pack(bytes) => {
+                    used += bytes.len() as u64;
+                    while taken < used {
+                        self.take_room()?;
+                        taken += PIECE;
+                    }
+                    pack.write(&bytes).map_err(|error| fetch.error(error))?;
+                }
                 Step::End => return pack.commit().map_err(|error| fetch.error(error)),
             }
         }
+    }
+
+    /// Room for one more piece of the pack.
+    fn take_room(&self) -> Result<(), GitError> {
+        let fetch = self.fetch;
+        let taken = fetch.room.take(fetch.mirror.path(), PIECE);
+        taken.map_err(|Full { whose, cap }| GitError::NoRoom { url: fetch.remote.url.clone(), whose, cap })
     }
 }

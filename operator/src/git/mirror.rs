@@ -55,6 +55,8 @@ pub struct Holding {
 
 /// At most this many ancestors are told to the server as present.
 const MAX_HAVE: usize = 256;
+/// About what an empty bare repository takes on disk.
+const EMPTY_BYTES: u64 = 64 << 10;
 
 impl Mirror {
     /// The mirror at `path`.
@@ -131,12 +133,18 @@ impl Mirror {
         let walked = walk.take(MAX_HAVE).map_while(Result::ok).filter_map(commit_id);
         let mut have: Vec<CommitId> = tips.iter().cloned().collect();
         have.extend(walked.filter(|id| !tips.contains(id)));
-        let (mut packs, mut bytes) = (0, 0);
-        for path in self.pack_files()? {
-            packs += usize::from(path.extension().is_some_and(|extension| extension == "pack"));
-            bytes += fs::metadata(path)?.len();
-        }
+        let is_pack = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "pack");
+        let packs = self.pack_files()?.iter().filter(|path| is_pack(path)).count();
+        let bytes = self.pack_bytes()?;
         Ok(Holding { tips, have, shallow: self.shallow()?, full: self.is_full(), packs, bytes })
+    }
+
+    /// What it takes on disk, with a successor that was begun.
+    pub fn bytes(&self) -> io::Result<u64> {
+        let own = |mirror: &Self| -> io::Result<u64> {
+            if mirror.path.exists() { Ok(EMPTY_BYTES + mirror.pack_bytes()?) } else { Ok(0) }
+        };
+        Ok(own(self)? + own(&self.spare())?)
     }
 
     /// Whether the commit and its root directory are here.
@@ -176,6 +184,10 @@ impl Mirror {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(BTreeSet::new()),
             Err(error) => Err(error),
         }
+    }
+
+    fn pack_bytes(&self) -> io::Result<u64> {
+        self.pack_files()?.into_iter().map(|path| Ok(fs::metadata(path)?.len())).sum()
     }
 
     fn pack_files(&self) -> io::Result<Vec<PathBuf>> {

@@ -7,16 +7,20 @@
 //! libgit2 stores and reads objects only; it never opens a connection. Nothing is checked out, run or followed.
 
 pub mod address;
+mod allowed;
 mod commit;
 pub mod credentials;
 mod error;
+mod failed;
 mod fetch;
+mod limits;
 mod mirror;
 pub mod names;
 mod packcheck;
 mod packet;
 mod protocol;
 mod queue;
+mod room;
 mod transport;
 mod tree;
 mod unused;
@@ -25,73 +29,29 @@ pub mod url;
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use sha2::{Digest, Sha256};
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 pub use self::commit::CommitId;
 pub use self::credentials::{Access, Credentials, CredentialsError};
 pub use self::error::GitError;
+pub use self::limits::Limits;
 pub use self::tree::{Directory, DirectoryLimits, File, Reader, TreeError};
 pub use self::url::{GitUrl, UrlError, UrlPolicy};
 
+use self::failed::Failed;
 use self::mirror::Mirror;
-use self::packcheck::PackLimits;
 use self::protocol::{Advertisement, Capabilities, Heads, take_ref};
-use self::queue::Queue;
+use self::queue::{Places, Queue};
+use self::room::Room;
 use self::transport::{Ask, Bounds, Transport};
-use self::unused::Used;
-
-/// Bounds of every operation.
-#[derive(Clone, Debug)]
-pub struct Limits {
-    /// Of one operation over the network, from its start. Waiting for a turn does not count.
-    pub deadline: Duration,
-    /// Of one TCP and TLS connection.
-    pub connect: Duration,
-    /// Most bytes of a list of branches.
-    pub heads_bytes: u64,
-    /// Most bytes of one fetch.
-    pub fetch_bytes: u64,
-    /// Blobs from this size on are left out of a fetch, where the server can.
-    pub blob_bytes: u64,
-    /// Largest object that is taken, unpacked.
-    pub object_bytes: u64,
-    /// All objects of one fetch together, unpacked: bounds the work that a pack can cause.
-    pub unpacked_bytes: u64,
-    /// Most objects of one fetch.
-    pub objects: u64,
-    /// A mirror with more packs than this, or of twice `fetch_bytes`, is made anew: that drops what nobody needs any more.
-    pub packs: usize,
-    /// Operations over the network at a time.
-    pub operations: usize,
-    /// Of these, to one host.
-    pub operations_per_host: usize,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            deadline: Duration::from_mins(1),
-            connect: Duration::from_secs(10),
-            heads_bytes: 16 << 20,
-            fetch_bytes: 256 << 20,
-            blob_bytes: 1 << 20,
-            object_bytes: 32 << 20,
-            unpacked_bytes: 8 << 30,
-            objects: 1_000_000,
-            packs: 50,
-            operations: 64,
-            operations_per_host: 8,
-        }
-    }
-}
 
 /// A repository, as one owner reaches it. Owners never share a mirror.
 #[derive(Clone, Debug)]
 pub struct Remote {
-    /// Name of the tenant or of the `TenantSource`.
+    /// Name of the tenant, or [`PLATFORM`](crate::names::PLATFORM) of a `TenantSource`.
     pub owner: String,
     /// Where.
     pub url: GitUrl,
@@ -115,11 +75,13 @@ pub struct Git {
     mirrors: PathBuf,
     policy: UrlPolicy,
     limits: Limits,
-    queue: Queue,
+    queue: Arc<Queue>,
+    reads: Arc<Semaphore>,
     transport: Arc<Transport>,
     /// What servers said that they can do, by URL: saves one request of two.
     known: Mutex<HashMap<String, Capabilities>>,
-    used: Used,
+    room: Arc<Room>,
+    failed: Failed,
 }
 
 /// Most URLs in `Git::known`.
@@ -136,10 +98,15 @@ impl Git {
     pub fn new(data_dir: &Path, policy: UrlPolicy, limits: Limits) -> Result<Self, GitError> {
         let mirrors = data_dir.join("mirrors");
         std::fs::create_dir_all(&mirrors).map_err(GitError::Storage)?;
-        let queue = Queue::new(limits.operations, limits.operations_per_host);
+        let places =
+            |per_owner| Places { all: limits.operations, per_host: limits.operations_per_host, per_owner };
+        let queue = Arc::new(Queue::new(places(limits.heads_per_owner), places(limits.fetches_per_owner)));
+        let room = Room::new(queue.clone(), limits.mirrors_bytes, &mirrors, Instant::now());
+        let room = Arc::new(room.map_err(GitError::Storage)?);
         let transport = Arc::new(Transport::new(policy.clone(), limits.connect));
-        let used = Used::new(Instant::now());
-        Ok(Self { mirrors, policy, limits, queue, transport, known: Mutex::default(), used })
+        let (known, failed) = (Mutex::default(), Failed::default());
+        let reads = Arc::new(Semaphore::new(limits.reads.max(1)));
+        Ok(Self { mirrors, policy, limits, queue, reads, transport, known, room, failed })
     }
 
     /// All branches and their commits, in one answer. Names that are not plain are left out.
@@ -147,13 +114,14 @@ impl Git {
         self.admit(remote)?;
         // Whoever asks for heads may want to read: as long as nothing changes, nothing else is asked for.
         self.mirror(remote);
-        let _turn = self.queue.turn(remote.url.host()).await?;
+        let _turn = self.queue.heads.turn(&remote.owner, remote.url.host()).await?;
         Ok(self.listing(remote, self.deadline()).await?.heads)
     }
 
     /// Makes the head of `branch` readable here, and returns the commit. Sends nothing more than the list of branches
     /// when the commit is here already. What was fetched before stays readable, unless the mirror is made anew
     /// (`Limits::packs`, a change to `Depth::Full`, corruption); then the heads of all branches fetched before come along.
+    /// A head that was too large or too slow to come is not asked for again at once: the error is then that of the last time.
     pub async fn fetch(&self, remote: &Remote, branch: &str, depth: Depth) -> Result<CommitId, GitError> {
         if !names::is_plain_branch(branch) {
             return Err(GitError::BranchInvalid(branch.chars().take(200).collect()));
@@ -161,12 +129,16 @@ impl Git {
         self.admit(remote)?;
         let mirror = self.mirror(remote);
         let alone = self.queue.alone(mirror.path()).await;
-        let turn = self.queue.turn(remote.url.host()).await?;
+        let turn = self.queue.fetches.turn(&remote.owner, remote.url.host()).await?;
         let deadline = self.deadline();
         let Listing { capabilities, heads } = self.listing(remote, deadline).await?;
         let Some(head) = heads.get(branch).cloned() else {
             return Err(GitError::BranchMissing { url: remote.url.clone(), branch: branch.to_owned() });
         };
+        let path = mirror.path().to_owned();
+        if let Some(error) = self.failed.still(&path, branch, &head, Instant::now()) {
+            return Err(error);
+        }
         let fetch = fetch::Fetch {
             transport: Arc::clone(&self.transport),
             remote: remote.clone(),
@@ -174,10 +146,11 @@ impl Git {
             capabilities,
             heads,
             branch: branch.to_owned(),
-            head,
+            head: head.clone(),
             depth,
             bounds: Bounds { deadline, bytes: self.limits.fetch_bytes },
             limits: self.limits.clone(),
+            room: self.room.clone(),
         };
         let runtime = tokio::runtime::Handle::current();
         let task = tokio::task::spawn_blocking(move || {
@@ -185,7 +158,9 @@ impl Git {
             drop((turn, alone));
             fetched
         });
-        task.await.map_err(|_| GitError::Stopped)?
+        let fetched = task.await.map_err(|_| GitError::Stopped)?;
+        self.failed.ended((&path, branch), &head, &fetched, Instant::now());
+        fetched
     }
 
     /// Whether the commit can be read here.
@@ -262,9 +237,11 @@ impl Git {
         let mirror = self.mirror(remote);
         let filtered_from = self.limits.blob_bytes;
         let alone = self.queue.alone(mirror.path()).await;
+        // Only now: whoever waits for a slow host holds up no other read.
+        let turn = Arc::clone(&self.reads).acquire_owned().await.map_err(|_| GitError::Stopped)?;
         let id = commit.clone();
         let task = tokio::task::spawn_blocking(move || {
-            let _alone = alone;
+            let _held = (alone, turn);
             let outcome = read_mirror(&mirror, &id, filtered_from, what);
             if let Err(TreeError::Corrupt(why)) = &outcome {
                 tracing::warn!(mirror = %mirror.path().display(), why, "a broken git mirror is removed");
@@ -348,18 +325,8 @@ impl Git {
             hash.update(part);
         }
         let path = self.mirrors.join(crate::names::hex(&hash.finalize()));
-        self.used.now(&path, Instant::now());
+        self.room.asked(&path, &remote.owner, Instant::now());
         Mirror::at(path)
-    }
-}
-
-impl Limits {
-    fn pack(&self) -> PackLimits {
-        PackLimits {
-            objects: self.objects,
-            object_bytes: self.object_bytes,
-            total_bytes: self.unpacked_bytes,
-        }
     }
 }
 

@@ -23,6 +23,8 @@ pub struct DirectoryLimits {
     pub skip_large: bool,
     /// All files together, in bytes.
     pub total_bytes: u64,
+    /// Also what they hold; without it, only how large they are.
+    pub contents: bool,
 }
 
 /// A directory at a commit.
@@ -43,7 +45,9 @@ pub struct File {
     pub mode: u32,
     /// Id of its blob.
     pub blob: String,
-    /// All of it.
+    /// In bytes.
+    pub size: u64,
+    /// All of it; empty where only sizes were asked for.
     pub content: Vec<u8>,
 }
 
@@ -148,12 +152,17 @@ impl<'repo> Reader<'repo> {
                     let mode = if entry.filemode_raw() & 0o100 == 0 { 0o100_644 } else { 0o100_755 };
                     let left = walk.limits.total_bytes - walk.bytes;
                     let cap = walk.limits.file_bytes.min(left);
-                    match self.blob(&names::joined(walk.path, &name), entry.id(), cap) {
-                        Ok(content) => {
-                            walk.bytes += content.len() as u64;
-                            walk.found
-                                .files
-                                .insert(name, File { mode, blob: entry.id().to_string(), content });
+                    let path = names::joined(walk.path, &name);
+                    let content = if walk.limits.contents {
+                        self.blob(&path, entry.id(), cap).map(|bytes| (bytes.len() as u64, bytes))
+                    } else {
+                        self.size(&path, entry.id(), cap).map(|size| (size, Vec::new()))
+                    };
+                    match content {
+                        Ok((size, content)) => {
+                            walk.bytes += size;
+                            let blob = entry.id().to_string();
+                            walk.found.files.insert(name, File { mode, blob, size, content });
                         }
                         // Also one that was left out of the fetch: its size is not known, but at least this.
                         Err(TreeError::Told(GitError::TooLarge { size, .. }))
@@ -176,18 +185,12 @@ impl<'repo> Reader<'repo> {
         Ok(())
     }
 
-    /// SHA-256 over (path, mode, id) of all entries that are not excluded; `exclude` is asked for directories, too.
+    /// SHA-256 over (path, mode, id) of all entries that are not excluded; `exclude` is asked for directories, too. The
+    /// order is Git's, which is that of the paths; nothing is kept, since a small repository can list many long paths.
     pub fn digest(&self, path: &str, exclude: &dyn Fn(&str) -> bool) -> Result<String, TreeError> {
-        let mut listing = Listing { path, exclude, visited: 0, lines: BTreeMap::new() };
+        let mut listing = Listing { path, exclude, visited: 0, hash: Sha256::new() };
         self.list(&self.directory_tree(path)?, &Place::default(), &mut listing)?;
-        let mut hash = Sha256::new();
-        for (name, (mode, id)) in listing.lines {
-            hash.update((name.len() as u64).to_be_bytes());
-            hash.update(&name);
-            hash.update(mode.to_be_bytes());
-            hash.update(id.as_bytes());
-        }
-        Ok(crate::names::hex(&hash.finalize()))
+        Ok(crate::names::hex(&listing.hash.finalize()))
     }
 
     fn list(&self, tree: &Tree<'_>, place: &Place, listing: &mut Listing<'_>) -> Result<(), TreeError> {
@@ -202,7 +205,7 @@ impl<'repo> Reader<'repo> {
             let mode = entry.filemode_raw();
             if mode & MODE_KIND != MODE_TREE {
                 let name = [&place.prefix[..], entry.name_bytes()].concat();
-                listing.lines.insert(name, (mode, entry.id()));
+                listing.add(&name, mode, entry.id());
             } else if place.depth >= names::MAX_DEPTH {
                 return Err(unsafe_entry(listing.path, "has directories that lie too deep"));
             } else {
@@ -253,11 +256,16 @@ impl<'repo> Reader<'repo> {
     }
 
     fn blob(&self, path: &str, id: Oid, cap: u64) -> Result<Vec<u8>, TreeError> {
+        self.size(path, id, cap)?;
+        Ok(self.repository.find_blob(id)?.content().to_vec())
+    }
+
+    fn size(&self, path: &str, id: Oid, cap: u64) -> Result<u64, TreeError> {
         let too_large =
             |size| Err(GitError::TooLarge { path: path.to_owned(), size, cap, unit: "bytes" }.into());
         match mirror::kind(&self.odb, id)? {
             Some((size, ObjectType::Blob)) if size as u64 > cap => too_large(size as u64),
-            Some((_, ObjectType::Blob)) => Ok(self.repository.find_blob(id)?.content().to_vec()),
+            Some((size, ObjectType::Blob)) => Ok(size as u64),
             Some(_) => Err(TreeError::Corrupt(format!("{id} is not a file's content"))),
             None => match self.filtered_from {
                 Some(size) => too_large(size),
@@ -309,7 +317,16 @@ struct Listing<'a> {
     path: &'a str,
     exclude: &'a dyn Fn(&str) -> bool,
     visited: usize,
-    lines: BTreeMap<Vec<u8>, (i32, Oid)>,
+    hash: Sha256,
+}
+
+impl Listing<'_> {
+    fn add(&mut self, name: &[u8], mode: i32, id: Oid) {
+        self.hash.update((name.len() as u64).to_be_bytes());
+        self.hash.update(name);
+        self.hash.update(mode.to_be_bytes());
+        self.hash.update(id.as_bytes());
+    }
 }
 
 /// At most 200 characters, with what does not show as escapes.

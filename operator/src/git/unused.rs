@@ -1,9 +1,6 @@
 //! IO: removes the mirrors that nobody asks for any more: of services that are gone, and of credentials and URLs that were
 //! changed. Nobody tells of these, so what counts is when a mirror was last asked for.
 
-use std::collections::HashMap;
-use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -17,32 +14,6 @@ const UNUSED: Duration = Duration::from_hours(1);
 /// Between two looks for such mirrors.
 const PAUSE: Duration = Duration::from_mins(10);
 
-/// When each mirror was last asked for; those of an earlier run, when this one started.
-pub struct Used {
-    started: Instant,
-    asked: Mutex<HashMap<PathBuf, Instant>>,
-}
-
-impl Used {
-    /// Nothing was asked for yet.
-    pub fn new(started: Instant) -> Self {
-        Self { started, asked: Mutex::default() }
-    }
-
-    /// It is asked for.
-    pub fn now(&self, mirror: &Path, now: Instant) {
-        self.asked().insert(mirror.to_owned(), now);
-    }
-
-    fn is_since(&self, mirror: &Path, since: Instant) -> bool {
-        *self.asked().get(mirror).unwrap_or(&self.started) >= since
-    }
-
-    fn asked(&self) -> MutexGuard<'_, HashMap<PathBuf, Instant>> {
-        self.asked.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 impl Git {
     /// Removes the mirrors that nobody asked for since `since`. One that is worked on is left for the next time.
     pub async fn remove_unused(&self, since: Instant) -> Result<(), GitError> {
@@ -50,16 +21,17 @@ impl Git {
             let mirror = Mirror::at(entry.map_err(GitError::Storage)?.path().with_extension(""));
             let Some(alone) = self.queue.alone_now(mirror.path()) else { continue };
             // Asked only when nobody works on it: who did a moment ago said so before.
-            if self.used.is_since(mirror.path(), since) {
+            if self.room.is_since(mirror.path(), since) {
                 continue;
             }
+            let room = self.room.clone();
             let task = tokio::task::spawn_blocking(move || {
                 let _alone = alone;
-                mirror.spare().remove().and_then(|()| mirror.remove())
+                mirror.spare().remove().and_then(|()| mirror.remove()).and_then(|()| room.measure(&mirror))
             });
             task.await.map_err(|_| GitError::Stopped)?.map_err(GitError::Storage)?;
         }
-        self.used.asked().retain(|_, asked| *asked >= since);
+        self.room.forget(since);
         Ok(())
     }
 

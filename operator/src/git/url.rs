@@ -7,23 +7,7 @@ use std::sync::Arc;
 use url::{Host, Url};
 
 use super::address;
-
-/// What the platform allows. The default is the strictest: `https` to public hosts.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct UrlPolicy {
-    /// Also `http`. For the demo and the tests only.
-    pub development: bool,
-    /// Host names or addresses (no port, lower case) that may lead to private addresses.
-    pub allowed_hosts: Vec<String>,
-}
-
-impl UrlPolicy {
-    /// Whether the platform named this host, so that its address is not judged.
-    pub fn allows_host(&self, host: &str) -> bool {
-        let plain = host.trim_start_matches('[').trim_end_matches(']');
-        self.allowed_hosts.iter().any(|allowed| allowed.eq_ignore_ascii_case(plain))
-    }
-}
+pub use super::allowed::{UrlPolicy, allowed_host};
 
 /// Why a URL is refused. No variant carries the text of the URL: it may hold a credential.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -67,6 +51,18 @@ pub enum UrlError {
         "url: the host {0} is inside the cluster or a private network; the platform team can allow it by name"
     )]
     HostRefused(String),
+    /// A port that the platform did not name for this host.
+    #[error(
+        "url: the port {1} of the host {0} is not allowed; leave the port out for 443, or ask the platform team to name {0}:{1} in the chart's `git.allowedHosts`"
+    )]
+    PortRefused(String, u16),
+}
+
+impl UrlError {
+    /// Can the platform team allow it?
+    pub fn is_refused_host(&self) -> bool {
+        matches!(self, Self::HostRefused(_) | Self::PortRefused(..))
+    }
 }
 
 /// A checked URL of a repository. `Display` prints it: it holds no credential.
@@ -95,7 +91,11 @@ impl GitUrl {
             "http" => return Err(UrlError::PlainHttp),
             _ => return Err(UrlError::Scheme),
         }
-        let host = url.host_str().unwrap_or_default().into();
+        let (host, port) = (url.host_str().unwrap_or_default(), url.port_or_known_default().unwrap_or(443));
+        if !policy.allows_port(host, port) {
+            return Err(UrlError::PortRefused(host.to_owned(), port));
+        }
+        let host = host.into();
         Ok(Self { text: url.as_str().trim_end_matches('/').into(), host })
     }
 
@@ -210,7 +210,7 @@ mod tests {
     fn an_ordinary_url_passes_and_prints_as_written() {
         for text in [
             "https://git.example.com/acme/orders.git",
-            "https://git.example.com:8443/a/b/c",
+            "https://git.example.com/a/b/c",
             "https://dev.azure.com/org/my%20project/_git/repo",
             "https://140.82.121.4/acme/orders",
         ] {
@@ -287,9 +287,46 @@ mod tests {
         let policy =
             UrlPolicy { development: false, allowed_hosts: vec!["git.internal".into(), "::1".into()] };
         assert!(GitUrl::parse("https://git.internal/a", &policy).is_ok());
-        assert!(GitUrl::parse("https://GIT.internal:444/a", &policy).is_ok());
+        assert!(GitUrl::parse("https://GIT.internal:443/a", &policy).is_ok());
         assert!(GitUrl::parse("https://[::1]/a", &policy).is_ok());
         assert!(GitUrl::parse("https://other.internal/a", &policy).is_err());
+    }
+
+    #[test]
+    fn only_ports_that_the_platform_names_are_asked() {
+        let hosts = ["git.corp.example:8443", "both.example", "both.example:8443", "[::1]:444"];
+        let policy = UrlPolicy { development: false, allowed_hosts: hosts.map(Into::into).to_vec() };
+        let parse = |text: &str| GitUrl::parse(text, &policy);
+        for text in [
+            "https://git.corp.example:8443/a",
+            "https://both.example/a",
+            "https://both.example:8443/a",
+            "https://[::1]:444/a",
+            "https://public.example/a",
+            "https://public.example:443/a",
+        ] {
+            assert!(parse(text).is_ok(), "{text}");
+        }
+        for (host, port) in [
+            ("git.corp.example", 443),
+            ("git.corp.example", 22),
+            ("both.example", 22),
+            ("[::1]", 443),
+            ("public.example", 8443),
+        ] {
+            let error = parse(&format!("https://{host}:{port}/a")).unwrap_err();
+            assert_eq!(error, UrlError::PortRefused(host.to_owned(), port));
+            assert!(error.is_refused_host() && error.to_string().contains("git.allowedHosts"));
+        }
+        assert!(
+            ["", ":443", "a:b", "a:0", "a:70000", "[::1", "[::1]x", "https://a"]
+                .iter()
+                .all(|entry| allowed_host(entry).is_none())
+        );
+        assert_eq!(
+            (allowed_host("fd00::1"), allowed_host("[fd00::1]")),
+            (Some(("fd00::1", 443)), Some(("fd00::1", 443)))
+        );
     }
 
     #[test]

@@ -1,8 +1,14 @@
 //! The files of a configuration → the data of an immutable `ConfigMap` and where each file appears. Pure.
+//!
+//! A release needs to know which files there are; what they hold only goes into the `ConfigMap`, and is kept nowhere else.
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::{ByteString, api::core::v1::KeyToPath};
+use k8s_openapi::{
+    ByteString,
+    api::core::v1::{ConfigMap, KeyToPath},
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+};
 use sha2::{Digest, Sha256};
 
 use super::render::RenderError;
@@ -13,7 +19,7 @@ use crate::{
 };
 
 /// What the API server takes in one `ConfigMap`, in bytes of content.
-pub const LARGEST_CONFIG: usize = 1024 * 1024;
+pub const LARGEST_CONFIG: u64 = 1024 * 1024;
 const LONGEST_KEY: usize = 253;
 const READABLE: i32 = 0o444;
 const EXECUTABLE: i32 = 0o555;
@@ -21,20 +27,27 @@ const EXECUTABLE: i32 = 0o555;
 /// Path below the configuration directory → file.
 pub type ConfigFiles = BTreeMap<String, ConfigFile>;
 
-/// One file as Git has it.
+/// One file as Git has it, but for what it holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ConfigFile {
-    /// Content, of any encoding.
-    pub bytes: Vec<u8>,
+    /// Id of its blob: another one for any other content.
+    pub blob: String,
+    /// In bytes.
+    pub size: u64,
     /// Mode 100755.
     pub executable: bool,
 }
 
-/// What the `ConfigMap` holds and how the pod mounts it.
+/// Path below the configuration directory → what the file holds, of any encoding.
+pub type Contents = BTreeMap<String, Vec<u8>>;
+
+/// What the `ConfigMap` is to hold and how the pod mounts it.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Config {
-    pub data: BTreeMap<String, String>,
-    pub binary_data: BTreeMap<String, ByteString>,
+    /// The runtime's own.
+    kept: BTreeMap<String, String>,
+    /// The service's.
+    files: ConfigFiles,
     /// Key, path and mode of every file; empty where each key is its path and nothing is executable.
     pub items: Vec<KeyToPath>,
 }
@@ -42,14 +55,53 @@ pub(super) struct Config {
 impl Config {
     /// Changes with any byte, path or mode of any file.
     pub fn hash(&self) -> String {
-        content_hash(&(&self.data, &self.binary_data, &self.items))
+        content_hash(&(&self.kept, files_hash(&self.files)))
     }
 }
 
 /// Changes with any byte, path or mode of the service's own files.
 pub(super) fn files_hash(files: &ConfigFiles) -> String {
-    let of_file = |file: &ConfigFile| (hex(&Sha256::digest(&file.bytes)), file.executable);
+    let of_file = |file: &ConfigFile| (file.blob.clone(), file.executable);
     content_hash(&files.iter().map(|(path, file)| (path, of_file(file))).collect::<BTreeMap<_, _>>())
+}
+
+/// The `ConfigMap` of a release, but for what the service's files hold.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PlannedConfig {
+    pub(super) metadata: ObjectMeta,
+    pub(super) config: Config,
+}
+
+impl PlannedConfig {
+    /// Its name, which follows from all that it holds.
+    pub fn name(&self) -> &str {
+        self.metadata.name.as_deref().unwrap_or_default()
+    }
+
+    /// Does it hold files of the service?
+    pub fn has_files(&self) -> bool {
+        !self.config.files.is_empty()
+    }
+
+    /// The object; `None` when `contents` are not those of the files that were planned.
+    pub fn with(&self, contents: &Contents) -> Option<ConfigMap> {
+        let Config { kept, files, items: _ } = &self.config;
+        let mut data: BTreeMap<_, _> = kept.iter().map(|(path, text)| (key(path), text.clone())).collect();
+        let mut binary_data = BTreeMap::new();
+        for (path, file) in files {
+            let bytes = contents.get(path).filter(|bytes| bytes.len() as u64 == file.size)?;
+            match std::str::from_utf8(bytes).ok().filter(|text| is_short_as_text(text)) {
+                Some(text) => drop(data.insert(key(path), text.to_owned())),
+                None => drop(binary_data.insert(key(path), ByteString(bytes.clone()))),
+            }
+        }
+        Some(ConfigMap {
+            metadata: self.metadata.clone(),
+            data: Some(data).filter(|data| !data.is_empty()),
+            binary_data: Some(binary_data).filter(|data| !data.is_empty()),
+            immutable: Some(true),
+        })
+    }
 }
 
 /// The runtime's files and the service's in one; `None` when there are none.
@@ -64,41 +116,39 @@ pub(super) fn config(
     if profile.config_mount.is_none() {
         return Err(RenderError::NoConfigMount);
     }
-    let mut config = Config { data: BTreeMap::new(), binary_data: BTreeMap::new(), items: Vec::new() };
-    for (path, text) in &profile.files {
-        config.put(path, text.as_bytes(), false);
-    }
-    for (path, file) in service.into_iter().flatten() {
+    let files = service.cloned().unwrap_or_default();
+    let mut items: Vec<_> = profile.files.keys().map(|path| item(path, false)).collect();
+    for (path, file) in &files {
         if !is_relative(path) {
             return Err(RenderError::ConfigPath(path.clone()));
         }
         if let Some(kept) = profile.files.keys().find(|kept| collides(path, kept)) {
             return Err(RenderError::ConfigReplaces { path: path.clone(), kept: kept.clone() });
         }
-        config.put(path, &file.bytes, file.executable);
+        items.push(item(path, file.executable));
     }
-    let size = config.data.values().map(String::len).sum::<usize>()
-        + config.binary_data.values().map(|bytes| bytes.0.len()).sum::<usize>();
+    let size = profile.files.values().map(|text| text.len() as u64).sum::<u64>()
+        + files.values().map(|file| file.size).sum::<u64>();
     if size > LARGEST_CONFIG {
         return Err(RenderError::ConfigTooLarge { size });
     }
     // The list is part of every pod: it is left out where it says nothing.
-    if config.items.iter().all(|item| item.key == item.path && item.mode == Some(READABLE)) {
-        config.items.clear();
+    if items.iter().all(|item| item.key == item.path && item.mode == Some(READABLE)) {
+        items.clear();
     }
-    Ok(Some(config))
+    Ok(Some(Config { kept: profile.files.clone(), files, items }))
 }
 
-impl Config {
-    fn put(&mut self, path: &str, bytes: &[u8], executable: bool) {
-        let key = key(path);
-        let mode = Some(if executable { EXECUTABLE } else { READABLE });
-        self.items.push(KeyToPath { key: key.clone(), path: path.to_owned(), mode });
-        match std::str::from_utf8(bytes) {
-            Ok(text) => drop(self.data.insert(key, text.to_owned())),
-            Err(_) => drop(self.binary_data.insert(key, ByteString(bytes.to_vec()))),
-        }
-    }
+fn item(path: &str, executable: bool) -> KeyToPath {
+    let mode = Some(if executable { EXECUTABLE } else { READABLE });
+    KeyToPath { key: key(path), path: path.to_owned(), mode }
+}
+
+/// JSON writes a control character with six bytes, which takes what fits a `ConfigMap` beyond what fits a request. Where
+/// base64, a third more, is shorter, the file is no text; some such characters in a text leave it one.
+fn is_short_as_text(text: &str) -> bool {
+    let is_long = |byte: &u8| byte.is_ascii_control() && !matches!(byte, b'\t' | b'\n' | b'\r');
+    text.bytes().filter(is_long).count() * 5 <= text.len() / 3
 }
 
 /// One is the other, or stands in the other's way as a directory.
@@ -143,9 +193,18 @@ mod tests {
     fn files(list: &[(&str, &[u8], bool)]) -> ConfigFiles {
         list.iter()
             .map(|(path, bytes, executable)| {
-                ((*path).to_owned(), ConfigFile { bytes: bytes.to_vec(), executable: *executable })
+                let (blob, size) = (hex(&Sha256::digest(bytes)), bytes.len() as u64);
+                ((*path).to_owned(), ConfigFile { blob, size, executable: *executable })
             })
             .collect()
+    }
+
+    fn contents(list: &[(&str, &[u8], bool)]) -> Contents {
+        list.iter().map(|(path, bytes, _)| ((*path).to_owned(), bytes.to_vec())).collect()
+    }
+
+    fn planned(config: Config) -> PlannedConfig {
+        PlannedConfig { metadata: ObjectMeta::default(), config }
     }
 
     proptest! {
@@ -164,17 +223,27 @@ mod tests {
 
     #[test]
     fn nested_executable_and_binary_files_keep_path_mode_and_bytes() {
-        let given =
-            files(&[("conf/a.toml", b"x=1", false), ("run.sh", b"#!", true), ("b", b"\xff\x00", false)]);
-        let config = config(&profile(&[]), Some(&given)).unwrap().unwrap();
+        let list: &[(&str, &[u8], bool)] =
+            &[("conf/a.toml", b"x=1", false), ("run.sh", b"#!", true), ("b", b"\xff\x00", false)];
+        let config = config(&profile(&[]), Some(&files(list))).unwrap().unwrap();
         let items: Vec<_> =
             config.items.iter().map(|i| (i.key.as_str(), i.path.as_str(), i.mode.unwrap())).collect();
         assert_eq!(
             items,
             [("b", "b", 0o444), ("conf_2fa.toml", "conf/a.toml", 0o444), ("run.sh", "run.sh", 0o555)]
         );
-        assert_eq!(config.data["conf_2fa.toml"], "x=1");
-        assert_eq!(config.binary_data["b"].0, b"\xff\x00");
+        let map = planned(config).with(&contents(list)).unwrap();
+        assert_eq!(map.data.unwrap()["conf_2fa.toml"], "x=1");
+        assert_eq!(map.binary_data.unwrap()["b"].0, b"\xff\x00");
+    }
+
+    #[test]
+    fn what_is_not_all_there_makes_no_object() {
+        let list: &[(&str, &[u8], bool)] = &[("a", b"1", false), ("b", b"2", false)];
+        let planned = planned(config(&profile(&[]), Some(&files(list))).unwrap().unwrap());
+        assert!(planned.has_files() && planned.with(&contents(list)).is_some());
+        assert_eq!(planned.with(&contents(&list[..1])), None);
+        assert_eq!(planned.with(&contents(&[("a", b"1", false), ("b", b"22", false)])), None);
     }
 
     #[test]
@@ -182,7 +251,8 @@ mod tests {
         let config = config(&profile(&["kept.properties"]), Some(&files(&[("a.txt", b"1", false)])));
         let config = config.unwrap().unwrap();
         assert!(config.items.is_empty());
-        assert_eq!(config.data.len(), 2);
+        let map = planned(config).with(&contents(&[("a.txt", b"1", false)])).unwrap();
+        assert_eq!(map.data.unwrap().len(), 2);
     }
 
     #[test]
@@ -204,9 +274,27 @@ mod tests {
 
     #[test]
     fn more_than_a_mebibyte_is_told_with_its_size() {
-        let given = files(&[("a", &vec![b'x'; LARGEST_CONFIG], false), ("b", b"\xff", false)]);
+        let given = files(&[("a", &vec![b'x'; 1024 * 1024], false), ("b", b"\xff", false)]);
         let refused = config(&profile(&[]), Some(&given)).unwrap_err();
         assert_eq!(refused.to_string(), "config: 1048577 bytes, more than the 1048576 that fit a ConfigMap");
+    }
+
+    #[test]
+    fn whatever_fits_a_config_map_fits_a_request() {
+        const LARGEST_REQUEST: usize = 3 << 20;
+        const LARGEST: usize = 1 << 20;
+        let stored = |bytes: &[u8]| {
+            let list: &[(&str, &[u8], bool)] = &[("a", bytes, false)];
+            let config = config(&profile(&[]), Some(&files(list))).unwrap().unwrap();
+            planned(config).with(&contents(list)).unwrap()
+        };
+        let mixed: Vec<_> = (0..LARGEST).map(|at| if at % 15 == 14 { 1 } else { b'\n' }).collect();
+        for bytes in [vec![1; LARGEST], vec![b'\n'; LARGEST], mixed, vec![0xff; LARGEST]] {
+            let sent = serde_json::to_vec(&stored(&bytes)).unwrap();
+            assert!(sent.len() + 1024 < LARGEST_REQUEST, "{} of {:?}", sent.len(), &bytes[..2]);
+        }
+        let log = stored(b"\x1b[1mbold\x1b[0m, and more text that is plain");
+        assert_eq!(log.binary_data, None, "a text stays one, or an upgrade would restart what mounts it");
     }
 
     #[test]

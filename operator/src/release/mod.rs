@@ -6,9 +6,11 @@ pub mod observe;
 pub mod reconcile;
 pub mod render;
 mod template;
+mod trouble;
 
-pub use config::{ConfigFile, ConfigFiles};
+pub use config::{ConfigFile, ConfigFiles, Contents, PlannedConfig};
 pub use desired::{Children, Footprint, Target, desired};
 pub use observe::{Observed, Phase, observed};
-pub use reconcile::roll_out;
+pub use reconcile::{roll_out, troubled};
 pub use render::{Input, RenderError, Rendered, render};
+pub use trouble::Trouble;

@@ -28,7 +28,7 @@ impl Observed {
     pub fn is_alone(&self) -> bool {
         match self.phase {
             Phase::Healthy | Phase::Stopped => true,
-            Phase::RollingOut | Phase::Blocked { .. } | Phase::Failed { .. } => false,
+            Phase::RollingOut | Phase::Down | Phase::Blocked { .. } | Phase::Failed { .. } => false,
         }
     }
 }
@@ -42,6 +42,8 @@ pub enum Phase {
     Healthy,
     /// It is as declared with no instance at all, which proves nothing: such a release is never promoted.
     Stopped,
+    /// All its instances were ready once and nothing is rolled out, but not all are ready now.
+    Down,
     /// Something outside the release is in the way; it goes on by itself. What ran before runs on.
     Blocked {
         /// [`Reason::QuotaExceeded`], or [`Reason::ApplyFailed`] when the pods are refused for another reason.
@@ -101,27 +103,34 @@ fn phase(status: &DeploymentStatus, desired: i32, old: i32, release: &Release) -
         return if desired > 0 { Phase::Healthy } else { Phase::Stopped };
     }
     if let Some(refused) = condition(status, "ReplicaFailure", "True") {
-        return blocked(refused);
+        return blocked(refused, &release.spec.environment);
     }
     match condition(status, "Progressing", "False") {
         Some(stuck) if stuck.reason.as_deref() == Some("ProgressDeadlineExceeded") => {
             Phase::Failed { message: failed(status, desired, release) }
         }
+        _ if is(status.updated_replicas) && old == 0 && is_settled(status) => Phase::Down,
         _ => Phase::RollingOut,
     }
+}
+
+fn is_settled(status: &DeploymentStatus) -> bool {
+    let progress = condition(status, "Progressing", "True");
+    progress.is_some_and(|progress| progress.reason.as_deref() == Some("NewReplicaSetAvailable"))
 }
 
 fn condition<'a>(status: &'a DeploymentStatus, type_: &str, is: &str) -> Option<&'a DeploymentCondition> {
     status.conditions.iter().flatten().find(|c| c.type_ == type_ && c.status == is)
 }
 
-fn blocked(refused: &DeploymentCondition) -> Phase {
+fn blocked(refused: &DeploymentCondition, environment: &str) -> Phase {
     let told = refused.message.as_deref().unwrap_or_default();
     // Before it stands the name of a pod that never was, another one at each attempt.
     let told = told.split_once(" is forbidden: ").map_or(told, |(_, why)| why);
     if told.contains("exceeded quota") {
-        let message =
-            format!("no room in the tenant's quota for a new instance, ask for more or scale down: {told}");
+        let message = format!(
+            "no room for a new instance: raise `spec.environments.{environment}.quota` in the tenant file, or scale down: {told}"
+        );
         Phase::Blocked { reason: Reason::QuotaExceeded, message }
     } else {
         Phase::Blocked { reason: Reason::ApplyFailed, message: format!("new instances are refused: {told}") }
@@ -239,6 +248,7 @@ mod tests {
             reason("pods \"orders-7f-x1\" is forbidden: exceeded quota: imaas, used: pods=6");
         assert_eq!(full, Reason::QuotaExceeded);
         assert!(message.ends_with("exceeded quota: imaas, used: pods=6"), "{message}");
+        assert!(message.contains("raise `spec.environments.dev.quota` in the tenant file"), "{message}");
         assert!(!message.contains("orders-7f"), "differs at each attempt: {message}");
         assert_eq!(reason("violates PodSecurity").0, Reason::ApplyFailed);
     }
@@ -246,6 +256,18 @@ mod tests {
     #[test]
     fn a_failure_that_recovers_is_healthy() {
         assert_eq!(phase_of(&deployment([2, 2, 2, 2], LATE)), Phase::Healthy);
+    }
+
+    #[test]
+    fn what_ran_and_does_no_more_is_not_rolled_out() {
+        let done = "[{type: Progressing, status: 'True', reason: NewReplicaSetAvailable}]";
+        for counts in [[2, 2, 1, 1], [2, 2, 0, 0], [2, 2, 2, 1]] {
+            assert_eq!(phase_of(&deployment(counts, done)), Phase::Down, "{counts:?}");
+        }
+        let under_way = "[{type: Progressing, status: 'True', reason: ReplicaSetUpdated}]";
+        assert_eq!(phase_of(&deployment([2, 2, 1, 1], under_way)), Phase::RollingOut);
+        assert_eq!(phase_of(&deployment([3, 2, 2, 2], done)), Phase::RollingOut, "an old one is left");
+        assert_eq!(phase_of(&deployment([1, 1, 1, 1], done)), Phase::RollingOut, "one is to come");
     }
 
     #[test]

@@ -10,6 +10,7 @@ use kube::ResourceExt;
 use super::{
     desired::{Children, Footprint, Target, desired, ending, running},
     observe::{Observed, alone_since, observed},
+    trouble::{Trouble, trouble},
 };
 use crate::{
     api::Release,
@@ -58,6 +59,12 @@ pub async fn roll_out(
     // Last: it says what else may run, and forgets that only when nothing is left to narrow.
     cluster.apply(deployment).await?;
     Ok((seen, again))
+}
+
+/// Why instances of `target` are not ready, as its pods tell: one bounded request.
+pub async fn troubled(cluster: &Cluster, target: &Target<'_>) -> Result<Option<Trouble>, ApplyError> {
+    let pods = cluster.pods(&target.namespace(), &target.selector()).await?;
+    Ok(trouble(&pods))
 }
 
 /// The Deployment, not older than our own last write; read where a release gives way to another, since then it is

@@ -3,13 +3,13 @@
 //! The release's name follows from what the pods are made of, not from the template that this version of the operator
 //! renders: a commit that changes nothing and an operator upgrade both lead to the release that is there.
 
-use k8s_openapi::{api::core::v1::ConfigMap, apimachinery::pkg::apis::meta::v1::ObjectMeta};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::ResourceExt;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
 use super::{
-    config::{Config, ConfigFiles, LARGEST_CONFIG, config, files_hash},
+    config::{ConfigFiles, LARGEST_CONFIG, PlannedConfig, config, files_hash},
     template,
 };
 use crate::{
@@ -61,7 +61,7 @@ pub struct Rendered {
     /// Without status and resourceVersion. One of this name that exists has the same content and is left as it is.
     pub release: Release,
     /// What `release.spec.config` names.
-    pub config_map: Option<ConfigMap>,
+    pub config: Option<PlannedConfig>,
 }
 
 /// What to change so that it can be rendered.
@@ -118,7 +118,9 @@ pub enum RenderError {
         known: String,
     },
     /// Nowhere to put files.
-    #[error("config: this runtime has no place for configuration files; remove `config`")]
+    #[error(
+        "config: the service's runtime has no place for configuration files: remove `config`, or ask the platform team for a `configMount` in the profile of the IntegrationRuntime"
+    )]
     NoConfigMount,
     /// Not below the directory.
     #[error("config: {0:?} is not a path that can be mounted")]
@@ -135,7 +137,7 @@ pub enum RenderError {
     #[error("config: {size} bytes, more than the {LARGEST_CONFIG} that fit a ConfigMap")]
     ConfigTooLarge {
         /// Bytes of all files.
-        size: usize,
+        size: u64,
     },
     /// Does not fit.
     #[error(
@@ -252,8 +254,10 @@ pub fn render(input: &Input) -> Result<Rendered, RenderError> {
     let mut release = Release::new(&names::release(input.service, input.environment, &name), spec);
     release.metadata.namespace = Some(names::home_namespace(input.tenant));
     release.metadata.labels = Some(labels.clone());
-    let config_map = config.zip(config_name).map(|(config, name)| config_map(input, config, name));
-    Ok(Rendered { release, config_map })
+    let config = config.zip(config_name);
+    let config =
+        config.map(|(config, name)| PlannedConfig { metadata: config_metadata(input, name), config });
+    Ok(Rendered { release, config })
 }
 
 /// The settings with every default of the runtime and of the workload's type filled in, and without what says nothing
@@ -344,17 +348,11 @@ pub(super) fn selector(tenant: &str, service: &str, environment: &str) -> BTreeM
         .into()
 }
 
-fn config_map(input: &Input, config: Config, name: String) -> ConfigMap {
-    let Config { data, binary_data, items: _ } = config;
-    ConfigMap {
-        metadata: ObjectMeta {
-            name: Some(name),
-            namespace: Some(names::environment_namespace(input.tenant, input.environment)),
-            labels: Some(labels(input)),
-            ..ObjectMeta::default()
-        },
-        data: Some(data).filter(|data| !data.is_empty()),
-        binary_data: Some(binary_data).filter(|data| !data.is_empty()),
-        immutable: Some(true),
+fn config_metadata(input: &Input, name: String) -> ObjectMeta {
+    ObjectMeta {
+        name: Some(name),
+        namespace: Some(names::environment_namespace(input.tenant, input.environment)),
+        labels: Some(labels(input)),
+        ..ObjectMeta::default()
     }
 }

@@ -5,12 +5,14 @@ use std::sync::Arc;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::ResourceExt;
 
-use super::{Problem, pass::Work, promote::Target, status::Stage, validate::ValidEnvironment, wave};
+use super::{
+    Problem, brought::Place, pass::Work, promote::Target, status::Stage, validate::ValidEnvironment, wave,
+};
 use crate::{
     api::{Cause, Release, environment::Network},
     cluster::ApplyError,
     conditions::Reason,
-    release::{self, Rendered},
+    release::{self, Contents, PlannedConfig, Rendered},
 };
 
 /// What is to run in one environment.
@@ -30,7 +32,7 @@ impl Work<'_> {
         asked: &Target,
         (networks, earlier): (&[Network], &[Stage]),
     ) -> Choice {
-        let Rendered { mut release, config_map } = match self.rendered(environment, asked, networks) {
+        let Rendered { mut release, config } = match self.rendered(environment, asked, networks) {
             Ok(rendered) => rendered,
             Err(problem) => return self.kept(environment, vec![problem]),
         };
@@ -44,10 +46,16 @@ impl Work<'_> {
             if let Some(problem) = wave::awaited(environment, &release.spec, earlier, &self.history) {
                 return self.kept(environment, vec![problem]);
             }
-            if let Err(problem) = self.secrets(environment, asked).await {
+            let named = asked.resolved.settings.secrets.iter().map(String::as_str);
+            let help = "which `secrets` names: create it; what runs stays until then";
+            if let Err(problem) = self.secrets(environment, named, help).await {
                 return self.kept(environment, vec![problem]);
             }
         }
+        let config = match self.config_map(environment, asked, config.as_ref()) {
+            Ok(config) => config,
+            Err(problem) => return self.kept(environment, vec![problem]),
+        };
         let release = match self.known(&name) {
             Some(known) => known,
             None => match self.platform.cluster.apply(release.clone()).await {
@@ -60,26 +68,71 @@ impl Work<'_> {
         };
         self.history.add(&release);
         self.remember(&release);
-        Choice { target: Some(name), release: Some(release), config: config_map, problems: vec![] }
+        Choice { target: Some(name), release: Some(release), config, problems: vec![] }
+    }
+
+    /// The `ConfigMap` that is yet to be written; nothing where there is one of its name, which its content gave it.
+    fn config_map(
+        &mut self,
+        environment: &ValidEnvironment,
+        asked: &Target,
+        planned: Option<&PlannedConfig>,
+    ) -> Result<Option<ConfigMap>, Problem> {
+        let Some(planned) = planned else { return Ok(None) };
+        let cluster = &self.platform.cluster;
+        if cluster.has_written::<ConfigMap>(Some(&environment.namespace), planned.name()) {
+            return Ok(None);
+        }
+        let contents = match asked.resolved.settings.config.as_ref().filter(|_| planned.has_files()) {
+            None => Contents::new(),
+            Some(directory) => {
+                let place = Place { commit: asked.resolved.commit.clone(), directory: directory.clone() };
+                let brought = self.poller.contents(&self.key, &place).ok_or_else(|| {
+                    let message = format!("the files of {directory} are being read");
+                    Problem::new(Reason::Progressing, message)
+                })?;
+                brought.inspect_err(|_| self.awaits_unwatched = true)?
+            }
+        };
+        if let Some(config) = planned.with(&contents) {
+            return Ok(Some(config));
+        }
+        let message = "the files of the configuration are not those of the commit".to_owned();
+        Err(Problem::new(Reason::InvalidConfig, message))
     }
 
     /// Pods that name a Secret which is not there would not start, and not say so here.
-    async fn secrets(&mut self, environment: &ValidEnvironment, asked: &Target) -> Result<(), Problem> {
+    async fn secrets(
+        &mut self,
+        environment: &ValidEnvironment,
+        names: impl Iterator<Item = &str>,
+        help: &str,
+    ) -> Result<(), Problem> {
         let namespace = &environment.namespace;
-        for name in &asked.resolved.settings.secrets {
+        for name in names {
             match self.platform.cluster.has::<Secret>(namespace, name).await {
                 Ok(true) => {}
                 Ok(false) => {
                     self.awaits_unwatched = true;
-                    let message = format!(
-                        "there is no Secret {name} in {namespace}, which `secrets` names: create it; what runs stays until then"
-                    );
+                    let message = format!("there is no Secret {name} in {namespace}, {help}");
                     return Err(Problem::new(Reason::SecretMissing, message));
                 }
                 Err(error) => return Err(self.failed(error)),
             }
         }
         Ok(())
+    }
+
+    /// The Secrets without which no instance of what runs starts again.
+    pub(super) async fn secrets_of(
+        &mut self,
+        environment: &ValidEnvironment,
+        release: &Release,
+    ) -> Result<(), Problem> {
+        let containers = release.spec.template.spec.iter().flat_map(|pod| &pod.containers);
+        let sources = containers.flat_map(|container| container.env_from.iter().flatten());
+        let named = sources.filter_map(|source| Some(source.secret_ref.as_ref()?.name.as_str()));
+        self.secrets(environment, named, "which what runs there needs: create it again").await
     }
 
     fn rendered(
@@ -111,7 +164,8 @@ impl Work<'_> {
             build_id: &asked.resolved.build_id,
             cause: wave::cause(environment),
         };
-        release::render(&input).map_err(|error| Problem::new(error.reason(), error.to_string()))
+        release::render(&input)
+            .map_err(|error| Problem::new(error.reason(), asked.resolved.placed(&error.to_string())))
     }
 
     /// What runs already.

@@ -86,6 +86,11 @@ impl History {
         self.newest(|past| past.build_id == build_id).map(|past| past.digest.as_str())
     }
 
+    /// Was a release ever made of this image?
+    pub fn has_digest(&self, digest: &str) -> bool {
+        self.0.iter().any(|past| past.digest == digest)
+    }
+
     /// Was a release ever made for `environment`?
     pub fn has_any_in(&self, environment: &str) -> bool {
         self.0.iter().any(|past| past.environment == environment)
@@ -350,7 +355,12 @@ mod tests {
 
     #[test]
     fn the_board_before_and_what_runs_are_needed() {
-        let wanted = || Wanted::Nothing { commit: None, build_id: Some("B".to_owned()), waiting: vec![] };
+        let wanted = || Wanted::Nothing {
+            commit: None,
+            build_id: Some("B".to_owned()),
+            waiting: vec![],
+            tags: vec![],
+        };
         let before = EnvironmentState {
             current: Some("orders-dev-09".to_owned()),
             last_good: Some("orders-dev-07".to_owned()),
@@ -381,15 +391,9 @@ mod tests {
 
     #[test]
     fn a_configuration_goes_when_no_release_refers_to_it_whoever_removed_that() {
-        let names: Vec<_> = [
-            "orders-aaaaaaaaaaaa",
-            "orders-bbbbbbbbbbbb",
-            "orders-eu-cccccccccccc",
-            "orders-notes",
-            "orders-dddddddddddd",
-        ]
-        .map(ToOwned::to_owned)
-        .to_vec();
+        let names =
+            "orders-aaaaaaaaaaaa orders-bbbbbbbbbbbb orders-eu-cccccccccccc orders-notes orders-dddddddddddd";
+        let names: Vec<_> = names.split(' ').map(ToOwned::to_owned).collect();
         let left =
             [release("orders-dev-1", "orders-aaaaaaaaaaaa"), release("orders-dev-2", "orders-aaaaaaaaaaaa")];
         let gone = unreferenced("orders", &names, &left);

@@ -5,16 +5,20 @@
 //! ```
 //! Pure: [`validate`], [`resolve`], [`promote`], [`wave`], [`history`], [`status`], [`schedule`]. IO: [`poll`] with [`read`]
 //! looks at Git and the registry and writes nothing; [`reconcile`] writes the cluster and never waits for
-//! Git (`pass` goes over the environments, `choice` finds each one's release, `written` remembers); [`run`] wakes it.
+//! Git (`pass` goes over the environments, `choice` finds each one's release, `written` remembers, `brought` hands over
+//! what configurations hold); [`run`] wakes it.
 
+mod brought;
 mod choice;
 pub mod history;
+mod images;
 mod pass;
 pub mod poll;
 pub mod promote;
 mod prune;
 pub mod read;
 pub mod reconcile;
+mod remote;
 pub mod resolve;
 pub mod run;
 pub mod schedule;

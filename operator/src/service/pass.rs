@@ -3,8 +3,12 @@
 
 use std::{sync::Arc, time::Duration};
 
-use k8s_openapi::api::{apps::v1::Deployment, core::v1::ConfigMap};
+use k8s_openapi::api::{
+    apps::v1::Deployment,
+    core::v1::{ConfigMap, Namespace},
+};
 use kube::ResourceExt;
+use tokio::sync::Semaphore;
 
 use super::{
     Problem,
@@ -14,10 +18,10 @@ use super::{
     promote::{self, Wanted},
     prune::prune,
     reconcile::Context,
-    resolve::Snapshot,
+    resolve::{Branch, Snapshot},
     status::{Observation, Pass, Running, Stage},
     validate::{ValidEnvironment, ValidService},
-    written::Last,
+    written::{Last, Look},
 };
 use crate::{
     api::{
@@ -26,15 +30,23 @@ use crate::{
     },
     cluster::ApplyError,
     conditions::{Claim, HEALTHY, Reason, merge},
-    names::{RECONCILE_REQUESTED, RELEASE},
+    names::{RECONCILE_REQUESTED, RELEASE, TENANT},
     platform::Platform,
-    release::{self, Observed, Phase},
+    release::{self, Observed, Phase, Trouble},
 };
+
+/// Between two looks at pods that are not ready and do not tell why.
+const UNTOLD: Duration = Duration::from_secs(3);
+/// The same once they told.
+const TOLD: Duration = Duration::from_secs(15);
 
 /// One pass under way.
 pub(super) struct Work<'a> {
     pub platform: &'a Platform,
     pub poller: &'a Poller,
+    /// See [`Context::config_writes`].
+    pub config_writes: &'a Semaphore,
+    pub key: Key,
     pub service: &'a ValidService,
     pub before: Option<&'a IntegrationServiceStatus>,
     pub last: &'a mut Last,
@@ -49,7 +61,7 @@ pub(super) struct Work<'a> {
 
 impl<'a> Work<'a> {
     /// `before`: the status as it was told last.
-    pub(super) fn new(
+    pub(super) async fn new(
         ctx: &'a Context,
         service: &'a ValidService,
         before: Option<&'a IntegrationServiceStatus>,
@@ -57,6 +69,7 @@ impl<'a> Work<'a> {
     ) -> Self {
         let mut stored = ctx.platform.releases.all_in(&service.home());
         stored.retain(|release| release.spec.service == service.name);
+        let errors = last.remake(&ctx.platform.cluster, &stored).await;
         let mut history = History::of(stored.iter().map(AsRef::as_ref));
         for release in &last.releases {
             history.add(release);
@@ -67,12 +80,14 @@ impl<'a> Work<'a> {
         let mut work = Self {
             platform: &ctx.platform,
             poller: &ctx.poller,
+            config_writes: &ctx.config_writes,
+            key: Key::new(&service.name).within(&service.home()),
             service,
             before,
             last,
             stored,
             history,
-            errors: Vec::new(),
+            errors,
             awaits_unwatched: false,
             again: None,
         };
@@ -85,15 +100,14 @@ impl<'a> Work<'a> {
     }
 
     /// All environments, each after those that it promotes from.
-    pub(super) async fn pass(&mut self, key: &Key, object: &IntegrationService) -> Pass {
+    pub(super) async fn pass(&mut self, object: &IntegrationService) -> Pass {
+        let key = &self.key;
         let snapshot = if self.service.orphaned.is_some() {
             self.poller.forget(key);
             None
         } else {
-            let looked_before =
-                self.before.is_some_and(|s| s.environments.iter().any(|e| e.commit.is_some()));
             let requested = object.annotations().get(RECONCILE_REQUESTED);
-            self.poller.watch(key, self.service, requested, looked_before);
+            self.poller.watch(key, self.service, requested, self.before);
             self.poller.snapshot(key)
         };
         let mut stages = Vec::with_capacity(self.service.environments.len());
@@ -107,8 +121,20 @@ impl<'a> Work<'a> {
         let named: Vec<_> = running.chain(stages.iter().filter_map(|stage| stage.target.as_ref())).collect();
         self.last.releases.retain(|release| named.contains(&&release.name_any()));
         self.last.healthy.retain(|name| named.contains(&name));
+        let hint = snapshot.as_deref().and_then(|snapshot| self.hint(snapshot));
         let failure = snapshot.and_then(|snapshot| snapshot.failure.clone());
-        Pass { stages, failure, orphaned: self.service.orphaned.clone() }
+        let ValidService { gone, problems, orphaned, .. } = self.service.clone();
+        Pass { stages, failure, gone, problems, hint, orphaned }
+    }
+
+    /// A mistake that stops nothing: an Environment that is deleted would else stop every service that names it.
+    fn hint(&self, snapshot: &Snapshot) -> Option<String> {
+        let known = self.platform.environments.all();
+        let known = known.iter().map(|environment| environment.name_any()).collect();
+        snapshot.branches.values().find_map(|branch| match branch {
+            Branch::Head { content: Ok(content), .. } => content.unknown(&known),
+            Branch::Head { .. } | Branch::Missing => None,
+        })
     }
 
     /// Keeps the history within its limits, once it is known what every environment needs of it.
@@ -145,19 +171,32 @@ impl<'a> Work<'a> {
         let before = self.state_before(environment);
         let wanted =
             promote::wanted(self.service, environment, snapshot, (&self.history, &self.last.settled));
+        if let Err(problem) = owned(self.platform, &environment.namespace, &self.service.tenant) {
+            let running = self.current(environment).as_deref().map(Running::of).or_else(|| lost(before));
+            let (environment, problems) = (environment.clone(), vec![problem]);
+            return Stage { environment, wanted, target: None, running, observed: None, problems };
+        }
         let networks = self.networks(environment);
         let Choice { target, release, config, mut problems } = match &wanted {
             Wanted::Target(asked) => self.made(environment, asked, (&networks, earlier)).await,
             Wanted::Unknown | Wanted::Nothing { .. } => self.kept(environment, vec![]),
         };
         let (mut observed, mut running) = (None, self.current(environment));
-        if let Some(release) = release {
+        let mut next = release.map(|release| (release, config));
+        while let Some((release, config)) = next.take() {
             let rollout = release::Target {
                 tenant: &self.service.tenant,
                 release: &release,
                 config: config.as_ref(),
                 networks: &networks,
             };
+            if let Err(problem) = self.configured(&rollout).await {
+                problems.push(problem);
+                // What runs is kept in shape meanwhile.
+                let runs = self.kept(environment, vec![]).release;
+                next = runs.filter(|runs| runs.name_any() != release.name_any()).map(|runs| (runs, None));
+                continue;
+            }
             match self.rolled_out(environment, &rollout).await {
                 Ok(seen) => (observed, running) = (Some(seen), Some(release)),
                 Err(problem) => problems.push(problem),
@@ -179,20 +218,70 @@ impl<'a> Work<'a> {
         environment: &ValidEnvironment,
         target: &release::Target<'_>,
     ) -> Result<Observation, Problem> {
-        self.configured(target).await?;
         let cluster = &self.platform.cluster;
         let now = (self.platform.now)();
         let (seen, again) =
             release::roll_out(cluster, target, now).await.map_err(|error| self.failed(error))?;
         self.again = self.again.into_iter().chain(again).min();
         self.last.applied.insert(environment.name.clone(), target.release.name_any());
-        Ok(self.seen(environment, target.release, seen).await)
+        let trouble = self.trouble(environment, target, &seen).await;
+        let mut observation = self.seen(environment, target.release, (seen, trouble)).await;
+        let may_lack =
+            |problem: &Problem| matches!(problem.reason, Reason::Unhealthy | Reason::SecretMissing);
+        if observation.problems.iter().any(may_lack)
+            && let Err(problem) = self.secrets_of(environment, target.release).await
+        {
+            // It says what the kubelet says, and what to do.
+            observation.problems.retain(|told| told.reason != problem.reason);
+            observation.problems.insert(0, problem);
+        }
+        Ok(observation)
     }
 
-    /// Pods without their configuration would not start. What of it is not known from Git must be in the cluster.
+    /// Why it is not well, as its pods say: asked at once, then every few seconds as long as it is so.
+    async fn trouble(
+        &mut self,
+        environment: &ValidEnvironment,
+        target: &release::Target<'_>,
+        seen: &Observed,
+    ) -> Option<Trouble> {
+        let is_asked = match &seen.phase {
+            Phase::RollingOut => seen.updated > 0,
+            Phase::Down | Phase::Failed { .. } => true,
+            Phase::Healthy | Phase::Stopped | Phase::Blocked { .. } => false,
+        };
+        if !is_asked {
+            self.last.looks.remove(&environment.name);
+            return None;
+        }
+        let (now, release) = ((self.platform.now)(), target.release.name_any());
+        let before = self.last.looks.get(&environment.name);
+        let look = if let Some(look) = before.filter(|look| look.release == release && now < look.next) {
+            look.clone()
+        } else {
+            let trouble = release::troubled(&self.platform.cluster, target).await.unwrap_or_else(|error| {
+                tracing::warn!(error = &error as &dyn std::error::Error, "pods not read");
+                None
+            });
+            let is_told = matches!(trouble, Some(Trouble::Fails(_) | Trouble::Blocked(..)));
+            Look { release, trouble, next: now + if is_told { TOLD } else { UNTOLD } }
+        };
+        let wait = Duration::try_from(look.next.duration_since(now)).unwrap_or(UNTOLD);
+        self.again = self.again.into_iter().chain([wait]).min();
+        self.last.looks.insert(environment.name.clone(), look.clone());
+        look.trouble
+    }
+
+    /// Pods without their configuration would not start. It is stored; what of it is not known from Git must be in the
+    /// cluster.
     async fn configured(&mut self, target: &release::Target<'_>) -> Result<(), Problem> {
-        let (Some(config), None) = (&target.release.spec.config, target.config) else { return Ok(()) };
         let (cluster, namespace) = (&self.platform.cluster, target.namespace());
+        if let Some(config) = target.config {
+            // It may be large. An error means that the operator ends.
+            let _turn = self.config_writes.acquire().await.ok();
+            return cluster.apply(config.clone()).await.map(drop).map_err(|error| self.failed(error));
+        }
+        let Some(config) = &target.release.spec.config else { return Ok(()) };
         // The watch may not show yet what was written a moment ago.
         if cluster.shows::<ConfigMap>(Some(&namespace), &config.name)
             || cluster.has::<ConfigMap>(&namespace, &config.name).await.map_err(|error| self.failed(error))?
@@ -212,7 +301,7 @@ impl<'a> Work<'a> {
         &mut self,
         environment: &ValidEnvironment,
         release: &Release,
-        seen: Observed,
+        (seen, trouble): (Observed, Option<Trouble>),
     ) -> Observation {
         let name = release.name_any();
         if seen.phase == Phase::Healthy && !self.history.is_healthy(&name) {
@@ -220,13 +309,15 @@ impl<'a> Work<'a> {
                 Ok(()) => {
                     tracing::info!(release = %name, tenant = self.service.tenant, "healthy");
                     self.history.became_healthy(&name);
-                    self.last.healthy.push(name);
+                    self.last.healthy.push(name.clone());
                 }
                 Err(error) => self.errors.push(error),
             }
         }
         let deployment = self.platform.cluster.deployment(&environment.namespace, &self.service.name);
-        observation(seen, deployment.as_deref())
+        // One that it went back to is said to be settled while it starts: it was not the last that was good.
+        let last_good = self.state_before(environment).and_then(|state| state.last_good.as_ref());
+        observation((seen, trouble), last_good == Some(&name), deployment.as_deref())
     }
 
     fn healthy(&self, release: &Release) -> ReleaseStatus {
@@ -238,6 +329,24 @@ impl<'a> Work<'a> {
     }
 }
 
+/// Nothing is written into a namespace that is not the tenant's, whatever the Tenant's status told last.
+pub(super) fn owned(platform: &Platform, namespace: &str, tenant: &str) -> Result<(), Problem> {
+    let cluster = &platform.cluster;
+    if cluster.belongs(namespace, tenant) {
+        return Ok(());
+    }
+    if !cluster.shows::<Namespace>(None, namespace) {
+        let message = format!(
+            "the namespace {namespace} is not there yet, or not the operator's: see the Tenant {tenant}"
+        );
+        return Err(Problem::new(Reason::TenantNotReady, message));
+    }
+    let message = format!(
+        "the namespace {namespace} does not carry the label {TENANT}={tenant} any more: set it again; until then nothing is changed there"
+    );
+    Err(Problem::new(Reason::NamespaceForeign, message))
+}
+
 /// What the board told of a release that is stored no more.
 fn lost(before: Option<&EnvironmentState>) -> Option<Running> {
     let state = before?;
@@ -245,17 +354,88 @@ fn lost(before: Option<&EnvironmentState>) -> Option<Running> {
     Some(Running { release: state.current.clone()?, digest, runtime_revision: None })
 }
 
-fn observation(seen: Observed, deployment: Option<&Deployment>) -> Observation {
+/// `was_good`: it is the last that ran well.
+fn observation(
+    (seen, trouble): (Observed, Option<Trouble>),
+    was_good: bool,
+    deployment: Option<&Deployment>,
+) -> Observation {
     let Observed { ready, desired, updated: _, phase } = seen;
-    let (well, problem) = match phase {
-        Phase::Healthy | Phase::Stopped => (true, None),
-        Phase::RollingOut => (
-            false,
-            Some(Problem::new(Reason::RollingOut, format!("{ready} of {desired} new instances are ready"))),
-        ),
-        Phase::Blocked { reason, message } => (false, Some(Problem::new(reason, message))),
-        Phase::Failed { message } => (false, Some(Problem::new(Reason::Unhealthy, message))),
-    };
+    let well = matches!(phase, Phase::Healthy | Phase::Stopped);
+    let problems = problems(phase, trouble, (ready, desired, was_good));
     let all = deployment.and_then(|deployment| deployment.status.as_ref()?.ready_replicas);
-    Observation { ready: all.unwrap_or(ready), desired, well, problems: problem.into_iter().collect() }
+    Observation { ready: all.unwrap_or(ready), desired, well, problems }
+}
+
+/// What is to be told of a release, the cause first.
+fn problems(
+    phase: Phase,
+    trouble: Option<Trouble>,
+    (ready, desired, was_good): (i32, i32, bool),
+) -> Vec<Problem> {
+    let rolling =
+        || Problem::new(Reason::RollingOut, format!("{ready} of {desired} new instances are ready"));
+    let down =
+        |why: &str| Problem::new(Reason::Unhealthy, format!("{ready} of {desired} instances are ready{why}"));
+    let is_down = phase == Phase::Down && was_good;
+    match (phase, trouble) {
+        (Phase::Healthy | Phase::Stopped, _) => vec![],
+        (Phase::Blocked { reason, message }, _) => vec![Problem::new(reason, message)],
+        (_, Some(Trouble::Blocked(reason, message))) if is_down => {
+            vec![Problem::new(reason, message), down("")]
+        }
+        (_, Some(Trouble::Blocked(reason, message))) => vec![Problem::new(reason, message)],
+        (_, Some(Trouble::Fails(why) | Trouble::Unready(why))) if is_down => vec![down(&format!(": {why}"))],
+        (_, Some(Trouble::Fails(why))) | (Phase::Failed { .. }, Some(Trouble::Unready(why))) => {
+            vec![Problem::new(Reason::Unhealthy, why)]
+        }
+        (Phase::Failed { message }, None) => vec![Problem::new(Reason::Unhealthy, message)],
+        (Phase::Down, None) if is_down => vec![down("")],
+        (Phase::Down | Phase::RollingOut, Some(Trouble::Unready(_)) | None) => vec![rolling()],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(phase: Phase, trouble: Option<Trouble>, was_good: bool) -> Vec<(Reason, String)> {
+        let problems = problems(phase, trouble, (0, 1, was_good));
+        problems.into_iter().map(|problem| (problem.reason, problem.message)).collect()
+    }
+
+    fn one(reason: Reason, message: &str) -> Vec<(Reason, String)> {
+        vec![(reason, message.to_owned())]
+    }
+
+    #[test]
+    fn what_went_down_is_told_so_with_its_cause() {
+        let crashes = || Some(Trouble::Fails("instance a crashes".to_owned()));
+        let full = || Some(Trouble::Blocked(Reason::Unschedulable, "no node".to_owned()));
+        assert_eq!(told(Phase::Down, None, true), one(Reason::Unhealthy, "0 of 1 instances are ready"));
+        let why = "0 of 1 instances are ready: instance a crashes";
+        assert_eq!(told(Phase::Down, crashes(), true), one(Reason::Unhealthy, why));
+        let both =
+            [one(Reason::Unschedulable, "no node"), one(Reason::Unhealthy, "0 of 1 instances are ready")];
+        assert_eq!(told(Phase::Down, full(), true), both.concat());
+        let starts = one(Reason::RollingOut, "0 of 1 new instances are ready");
+        assert_eq!(told(Phase::Down, None, false), starts, "it went back to it a moment ago");
+        assert_eq!(told(Phase::Down, crashes(), false), one(Reason::Unhealthy, "instance a crashes"));
+    }
+
+    #[test]
+    fn a_roll_out_that_cannot_end_is_told_before_its_deadline() {
+        let failed = || Phase::Failed { message: "look at the pods".to_owned() };
+        let unready = || Some(Trouble::Unready("instance a is not ready".to_owned()));
+        let full = || Some(Trouble::Blocked(Reason::ImageNotPulled, "no image".to_owned()));
+        let rolling = one(Reason::RollingOut, "0 of 1 new instances are ready");
+        assert_eq!(told(Phase::RollingOut, None, false), rolling);
+        assert_eq!(told(Phase::RollingOut, unready(), false), rolling, "it may just start");
+        for phase in [Phase::RollingOut, failed()] {
+            assert_eq!(told(phase, full(), false), one(Reason::ImageNotPulled, "no image"));
+        }
+        assert_eq!(told(failed(), unready(), false), one(Reason::Unhealthy, "instance a is not ready"));
+        assert_eq!(told(failed(), None, false), one(Reason::Unhealthy, "look at the pods"));
+        assert_eq!(told(Phase::Healthy, full(), true), vec![]);
+    }
 }

@@ -1,45 +1,40 @@
-#![expect(
-    clippy::disallowed_types,
-    reason = "IO: reads Git, the registry, and the Secret that a repository names"
-)]
-//! Looks at each service's repository every interval, and keeps what it saw. It writes nothing: a change wakes the
+//! IO: looks at each service's repository every interval, and keeps what it saw. It writes nothing: a change wakes the
 //! service's reconcile, which decides. Looks at one service never overlap, so what is seen never goes backwards.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     panic::AssertUnwindSafe,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
 use futures::FutureExt;
-use k8s_openapi::api::core::v1::Secret;
-use kube::{Api, runtime::reflector::ObjectRef};
+use kube::runtime::reflector::ObjectRef;
 use tokio::{sync::mpsc, task::JoinSet};
 
 use super::{
     Problem,
-    history::History,
-    promote::untagged,
-    read::{Failure, content, from_git},
-    resolve::{Branch, Content, Snapshot, Tag},
+    brought::{Brought, Place},
+    images::look_at_images,
+    read::{Failure, content, contents, from_git, refused_login},
+    remote::remote,
+    resolve::{Branch, Content, Snapshot, joined},
     schedule::{Schedule, first_pause, pause},
     validate::ValidService,
 };
 use crate::{
-    api::IntegrationService,
-    conditions::Reason,
-    git::{Access, CommitId, Depth, Git, Remote, UrlPolicy},
+    api::{IntegrationService, IntegrationServiceStatus},
+    conditions::{Reason, TOLD_AFTER},
+    git::{CommitId, Depth, Git, GitError, Remote, UrlPolicy},
     metrics,
     platform::Platform,
     registry::client::RegistryClient,
+    release::Contents,
 };
 
 /// Looks under way at a time. Waiting ones cost little, and what limits the network is the Git module's own queue, by
-/// host: a few slots here would let one host that hangs hold up everybody.
-const LOOKS: usize = 512;
-/// A failure that may pass by itself is told when it came so often in a row.
-const TOLD_AFTER: u32 = 3;
+/// tenant and host: a few slots here would let one that hangs hold up everybody. More than a few tenants can have services.
+const LOOKS: usize = 4096;
 /// After a panic, which is a defect of ours.
 const AFTER_PANIC: Duration = Duration::from_mins(1);
 
@@ -65,6 +60,7 @@ struct Inner {
     platform: Platform,
     origins: Origins,
     entries: Mutex<HashMap<Key, Entry>>,
+    brought: Mutex<Brought>,
     asks: mpsc::UnboundedSender<(Key, Duration)>,
     news: mpsc::UnboundedSender<Key>,
 }
@@ -74,6 +70,8 @@ struct Entry {
     /// Value of the annotation that asks for a look now.
     requested: Option<String>,
     snapshot: Option<Arc<Snapshot>>,
+    /// What the next look is to bring.
+    wanted: BTreeSet<Place>,
     failures: u32,
 }
 
@@ -90,7 +88,8 @@ impl Poller {
     pub fn new(platform: Platform, origins: Origins) -> (Self, Ends) {
         let (asks, asked) = mpsc::unbounded_channel();
         let (news, told) = mpsc::unbounded_channel();
-        let inner = Inner { platform, origins, entries: Mutex::default(), asks, news };
+        let (entries, brought) = (Mutex::default(), Mutex::default());
+        let inner = Inner { platform, origins, entries, brought, asks, news };
         (Self(Arc::new(inner)), Ends { asks: asked, news: told })
     }
 
@@ -100,18 +99,26 @@ impl Poller {
     }
 
     /// From now on looks at `service`: at once when it is new, was changed, or `requested` has another value.
-    /// `looked_before`: an earlier run of the operator did.
-    pub fn watch(&self, key: &Key, service: &ValidService, requested: Option<&String>, looked_before: bool) {
+    /// `board`: as it was told last, also by an earlier run of the operator.
+    pub fn watch(
+        &self,
+        key: &Key,
+        service: &ValidService,
+        requested: Option<&String>,
+        board: Option<&IntegrationServiceStatus>,
+    ) {
         let mut entries = self.entries();
         let Some(entry) = entries.get_mut(key) else {
             let entry = Entry {
                 service: Arc::new(service.clone()),
                 requested: requested.cloned(),
-                snapshot: None,
+                snapshot: Some(Arc::new(Snapshot::of_board(board))),
+                wanted: BTreeSet::new(),
                 failures: 0,
             };
             entries.insert(key.clone(), entry);
             let platform = &self.0.platform;
+            let looked_before = board.is_some_and(|s| s.environments.iter().any(|e| e.commit.is_some()));
             return self
                 .ask(key, first_pause(platform.settings.interval, looked_before, (platform.jitter)()));
         };
@@ -136,6 +143,18 @@ impl Poller {
     /// Looks no longer at this service.
     pub fn forget(&self, key: &Key) {
         self.entries().remove(key);
+        self.brought().forget(key);
+    }
+
+    /// What the files of a configuration hold, or why that is not to be had. It is handed out once and not kept: nothing
+    /// where it is to be brought first, which wakes the service again.
+    pub fn contents(&self, key: &Key, place: &Place) -> Option<Result<Contents, Problem>> {
+        if let Some(contents) = self.brought().take(key, place) {
+            return Some(contents);
+        }
+        self.entries().get_mut(key)?.wanted.insert(place.clone());
+        self.ask(key, Duration::ZERO);
+        None
     }
 
     /// What was last seen; nothing before the first look.
@@ -152,16 +171,23 @@ impl Poller {
         self.0.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn brought(&self) -> MutexGuard<'_, Brought> {
+        self.0.brought.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// One look. Returns the time until the next, or nothing when there is none.
     async fn poll(&self, key: &Key) -> Option<Duration> {
-        let (service, old) = {
-            let entries = self.entries();
-            let entry = entries.get(key)?;
-            (entry.service.clone(), entry.snapshot.clone())
+        let (service, old, wanted) = {
+            let mut entries = self.entries();
+            let entry = entries.get_mut(key)?;
+            (entry.service.clone(), entry.snapshot.clone(), std::mem::take(&mut entry.wanted))
         };
         if self.0.platform.services.named_in(&service.home(), &service.name).is_none() {
             self.forget(key);
             return None;
+        }
+        for place in wanted {
+            self.bring(key, &service, (place, old.as_deref())).await;
         }
         let (seen, failure) = self.look(&service, old.as_deref()).await;
         if let Some(failure) = &failure {
@@ -169,6 +195,38 @@ impl Poller {
             tracing::warn!(service = %key, reason = failure.problem.reason.as_str(), told, "repository not read");
         }
         self.keep(key, &service, seen, failure)
+    }
+
+    /// Reads what a configuration holds, for the next pass.
+    async fn bring(&self, key: &Key, service: &ValidService, (place, seen): (Place, Option<&Snapshot>)) {
+        let contents = self.read_contents(service, &place, seen).await.map_err(|failure| failure.problem);
+        self.brought().put(key.clone(), place, contents);
+        // An error means that the controller has ended, and with it the operator.
+        let _ = self.0.news.send(key.clone());
+    }
+
+    async fn read_contents(
+        &self,
+        service: &ValidService,
+        place: &Place,
+        seen: Option<&Snapshot>,
+    ) -> Result<Contents, Failure> {
+        let (git, remote) = (&self.0.origins.git, remote(&self.0.platform, service).await?);
+        let directory = joined(&service.path, &place.directory);
+        let missing = || GitError::CommitMissing { url: remote.url.clone(), commit: place.commit.clone() };
+        let commit = CommitId::parse(&place.commit).ok_or_else(|| from_git(&missing()))?;
+        let first = contents(git, &remote, (&directory, &commit)).await;
+        // A mirror that was made anew has what is fetched.
+        let branches = seen.iter().flat_map(|seen| &seen.branches);
+        let is_head = |(_, branch): &(&String, &Branch)| commit_of(branch) == Some(&place.commit);
+        match (first, branches.into_iter().find(is_head)) {
+            (Err(GitError::CommitMissing { .. } | GitError::Corrupt(..)), Some((branch, _))) => {
+                counted("fetch", git.fetch(&remote, branch, Depth::One).await)?;
+                contents(git, &remote, (&directory, &commit)).await
+            }
+            (first, _) => first,
+        }
+        .map_err(|error| from_git(&error))
     }
 
     /// Stores what was seen and tells whom it concerns.
@@ -210,13 +268,16 @@ impl Poller {
     async fn look(&self, service: &ValidService, old: Option<&Snapshot>) -> (Snapshot, Option<Failure>) {
         let mut seen = old.cloned().unwrap_or_default();
         let failure = self.look_at_branches(service, &mut seen).await.err();
-        self.look_at_tags(service, &mut seen).await;
+        let failure = failure.map(|failure| told(service, failure));
+        let Inner { platform, origins, .. } = &*self.0;
+        seen.add_heads();
+        look_at_images((platform, origins), service, &mut seen).await;
         (seen, failure)
     }
 
     /// One request when nothing changed. A branch that cannot be read leaves the others readable.
     async fn look_at_branches(&self, service: &ValidService, seen: &mut Snapshot) -> Result<(), Failure> {
-        let remote = self.remote(service).await?;
+        let remote = remote(&self.0.platform, service).await?;
         let heads = counted("heads", self.0.origins.git.heads(&remote).await)?;
         let before = std::mem::take(&mut seen.branches);
         let mut failure = None;
@@ -229,10 +290,10 @@ impl Poller {
                 seen.branches.insert(name.clone(), Branch::Missing);
                 continue;
             };
-            let same = before.values().chain(seen.branches.values()).find_map(|branch| at(branch, head));
-            match same {
+            let readers = readers(service, name);
+            match before.get(name).and_then(|branch| at(branch, head, &readers)) {
                 Some(same) => drop(seen.branches.insert(name.clone(), same)),
-                None => match self.read(&remote, service, name).await {
+                None => match self.read(&remote, service, (name, readers)).await {
                     Ok(branch) => drop(seen.branches.insert(name.clone(), branch)),
                     Err(told) => {
                         failure = Some(told);
@@ -245,73 +306,27 @@ impl Poller {
     }
 
     /// Fetches the branch and reads its head, which may be newer than the one that was listed.
-    async fn read(&self, remote: &Remote, service: &ValidService, branch: &str) -> Result<Branch, Failure> {
+    async fn read(
+        &self,
+        remote: &Remote,
+        service: &ValidService,
+        (branch, readers): (&str, BTreeSet<String>),
+    ) -> Result<Branch, Failure> {
         let git = &self.0.origins.git;
         let commit = counted("fetch", git.fetch(remote, branch, Depth::One).await)?;
-        let content: Result<Content, Problem> = content(git, remote, (&service.path, &commit)).await?;
+        let content: Result<Content, Problem> =
+            content(git, remote, (&service.path, &commit), readers).await?;
         Ok(Branch::Head { commit: commit.to_string(), content: content.map(Arc::new) })
     }
+}
 
-    /// Asks the registry for the images that only it can name, and forgets those of commits that are no head any more.
-    async fn look_at_tags(&self, service: &ValidService, seen: &mut Snapshot) {
-        let heads: Vec<_> = seen.branches.values().filter_map(commit_of).map(ToOwned::to_owned).collect();
-        seen.tags.retain(|commit, _| heads.contains(commit));
-        let open = untagged(service, seen);
-        if open.is_empty() {
-            return;
-        }
-        let releases = self.0.platform.releases.all_in(&service.home());
-        let own = releases.iter().filter(|release| release.spec.service == service.name);
-        let history = History::of(own.map(AsRef::as_ref));
-        for (commit, build_id) in open {
-            let tag = match history.newest_digest_of(&build_id) {
-                Some(digest) => Tag::Found(digest.to_owned()),
-                None => self.tag(service, &commit).await,
-            };
-            seen.tags.insert(commit, tag);
-        }
+/// `failure`; a refused login in words for whoever can change it.
+fn told(service: &ValidService, mut failure: Failure) -> Failure {
+    if failure.problem.reason == Reason::AuthenticationFailed {
+        failure.problem.message =
+            refused_login(&service.url, service.credentials.as_deref(), &service.home());
     }
-
-    async fn tag(&self, service: &ValidService, commit: &str) -> Tag {
-        match self.0.origins.registry.digest(&service.tenant, &service.name, commit).await {
-            Ok(Some(digest)) => Tag::Found(digest.to_string()),
-            Ok(None) => Tag::Missing,
-            Err(error) => Tag::Unknown(Problem::new(error.reason(), error.to_string())),
-        }
-    }
-
-    /// The repository with its credentials, which are read anew each time: they may have been renewed.
-    async fn remote(&self, service: &ValidService) -> Result<Remote, Failure> {
-        let access = match &service.credentials {
-            None => Access::default(),
-            Some(name) => self.access(&service.home(), name).await?,
-        };
-        Ok(Remote {
-            owner: service.tenant.clone(),
-            url: service.url.clone(),
-            credentials: access.credentials,
-            ca: access.ca,
-        })
-    }
-
-    async fn access(&self, home: &str, name: &str) -> Result<Access, Failure> {
-        let secrets = Api::<Secret>::namespaced(self.0.platform.cluster.client(), home);
-        let missing = |what: String| Failure::permanent(Reason::CredentialsMissing, what);
-        let secret = secrets.get_opt(name).await.map_err(|error| {
-            let reason = match &error {
-                kube::Error::Api(status) if status.code == 403 => Reason::Forbidden,
-                _ => Reason::Unreachable,
-            };
-            Failure::passing(reason, format!("the Secret {name} in {home} cannot be read yet"))
-        })?;
-        let secret = secret.ok_or_else(|| {
-            missing(format!(
-                "there is no Secret {name} in {home}: create it with `username` and `password` (and `ca.crt` for a private authority)"
-            ))
-        })?;
-        let values = secret.data.unwrap_or_default().into_iter().map(|(key, value)| (key, value.0)).collect();
-        Access::from_secret(&values).map_err(|error| missing(format!("Secret {name} in {home}: {error}")))
-    }
+    failure
 }
 
 fn commit_of(branch: &Branch) -> Option<&String> {
@@ -321,9 +336,21 @@ fn commit_of(branch: &Branch) -> Option<&String> {
     }
 }
 
-/// The branch, if it was read at this commit.
-fn at(branch: &Branch, head: &CommitId) -> Option<Branch> {
-    commit_of(branch).is_some_and(|commit| commit == head.as_str()).then(|| branch.clone())
+/// The branch, if it was read at this commit for these environments.
+fn at(branch: &Branch, head: &CommitId, readers: &BTreeSet<String>) -> Option<Branch> {
+    match branch {
+        Branch::Head { commit, content } if commit == head.as_str() => {
+            let is_same = content.as_ref().map_or(true, |content| content.environments == *readers);
+            is_same.then(|| branch.clone())
+        }
+        Branch::Head { .. } | Branch::Missing => None,
+    }
+}
+
+/// Names of the environments that have this branch.
+fn readers(service: &ValidService, branch: &str) -> BTreeSet<String> {
+    let environments = service.environments.iter().filter(|environment| environment.branch == branch);
+    environments.map(|environment| environment.name.clone()).collect()
 }
 
 /// Counts how a request to a Git host ended.

@@ -1,10 +1,14 @@
 //! Which image an environment gets. Pure.
 //!
-//! The digest is the descriptor's, else that of a release of this service with the same build id (the one that runs here,
-//! else the newest), else, only where nothing promotes to, what the registry has under the commit's hash. An environment that promotes from another accepts
+//! The digest is the descriptor's, once it is seen in the registry, else that of a release of this service with the same
+//! build id (the one that runs here, else the newest), else, only where nothing promotes to, what the registry has under
+//! the hash of the commit or of an earlier head that is built of the same files. An environment that promotes from another accepts
 //! nothing that was not healthy there.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use super::{
     Problem,
@@ -36,6 +40,8 @@ pub enum Wanted {
         build_id: Option<String>,
         /// Everything that is awaited.
         waiting: Vec<Problem>,
+        /// Commits under whose hashes the registry is asked for the image.
+        tags: Vec<String>,
     },
     /// This.
     Target(Box<Target>),
@@ -93,7 +99,7 @@ pub fn wanted(
                 environment.branch, service.url
             );
             let waiting = vec![Problem::new(Reason::BranchMissing, message)];
-            return Wanted::Nothing { commit: None, build_id: None, waiting };
+            return Wanted::Nothing { commit: None, build_id: None, waiting, tags: vec![] };
         }
         Branch::Head { commit, content } => (commit, content),
     };
@@ -106,6 +112,7 @@ pub fn wanted(
         commit: Some(commit.clone()),
         build_id: build_id.map(ToOwned::to_owned),
         waiting: vec![problem],
+        tags: vec![],
     };
     let content = match content {
         Ok(content) => content,
@@ -115,14 +122,22 @@ pub fn wanted(
         Ok(resolved) => resolved,
         Err(problem) => return nothing(Some(&content.build_id), problem),
     };
-    let tag = |commit: &String| snapshot.and_then(|snapshot| snapshot.tags.get(commit));
-    let digest = match &environment.promotes_from {
-        Some(source) => promoted(service, (environment, source), &resolved, before),
-        None => built(service, (environment, &resolved), tag(commit), before.0),
+    let digest = match (&environment.promotes_from, snapshot) {
+        (Some(source), _) => promoted(service, (environment, source), (&resolved, snapshot), before),
+        (None, Some(snapshot)) => built(service, (environment, &resolved), snapshot, before.0),
+        (None, None) => return Wanted::Unknown,
     };
     match digest {
         Ok(digest) => Wanted::Target(Box::new(Target { resolved, digest })),
-        Err(problem) => nothing(Some(&content.build_id), problem),
+        Err(problem) => match nothing(Some(&content.build_id), problem) {
+            Wanted::Nothing { commit: head, build_id, waiting, tags: _ } => {
+                let asked = snapshot.filter(|_| environment.promotes_from.is_none());
+                let tags = asked.map(|snapshot| snapshot.commits_of(&environment.branch, commit));
+                let tags = tags.into_iter().flatten().cloned().collect();
+                Wanted::Nothing { commit: head, build_id, waiting, tags }
+            }
+            other => other,
+        },
     }
 }
 
@@ -130,38 +145,90 @@ pub fn wanted(
 fn built(
     service: &ValidService,
     (environment, resolved): (&ValidEnvironment, &Resolved),
-    tag: Option<&Tag>,
+    snapshot: &Snapshot,
     history: &History,
 ) -> Result<String, Problem> {
     if let Some(image) = &resolved.settings.image {
-        return Ok(image.digest.clone());
+        return named(service, &image.digest, snapshot, history);
     }
     if let Some(known) = history.digest_of(&resolved.build_id, &environment.name) {
         return Ok(known.to_owned());
     }
-    match tag {
+    let commits = snapshot.commits_of(&environment.branch, &resolved.commit);
+    if let Some(digest) = found(snapshot, &commits) {
+        return Ok(digest.to_owned());
+    }
+    let unknown = commits.iter().find_map(|commit| match snapshot.tags.get(*commit) {
+        Some(Tag::Unknown(problem)) => Some(problem.clone()),
+        Some(Tag::Found(_) | Tag::Missing) | None => None,
+    });
+    Err(unknown.unwrap_or_else(|| {
+        let earlier = commits.iter().filter(|commit| ***commit != resolved.commit);
+        let earlier: Vec<_> = earlier.map(|commit| commit.as_str()).collect();
+        let earlier = match earlier[..] {
+            [] => String::new(),
+            _ => format!(", nor under {}, built of the same files", earlier.join(", ")),
+        };
+        let message = format!(
+            "image {}:{} is not in the registry yet{earlier}: let CI push it under the commit's hash, or commit its digest",
+            service.repository(),
+            resolved.commit
+        );
+        Problem::new(Reason::ImageMissing, message)
+    }))
+}
+
+/// The image that the descriptor names, once it is known to be there.
+fn named(
+    service: &ValidService,
+    digest: &String,
+    snapshot: &Snapshot,
+    history: &History,
+) -> Result<String, Problem> {
+    if history.has_digest(digest) {
+        return Ok(digest.clone());
+    }
+    match snapshot.tags.get(digest) {
         Some(Tag::Found(digest)) => Ok(digest.clone()),
         Some(Tag::Unknown(problem)) => Err(problem.clone()),
         Some(Tag::Missing) | None => {
             let message = format!(
-                "image {}:{} is not in the registry yet: let CI push it under the commit's hash, or commit its digest",
-                service.repository(),
-                resolved.commit
+                "image {}@{digest} is not in the registry yet: let CI push it, or correct `image.digest`",
+                service.repository()
             );
             Err(Problem::new(Reason::ImageMissing, message))
         }
     }
 }
 
+/// The image of the oldest of `commits` that has one: what was found first stays, whatever is pushed later.
+fn found<'a>(snapshot: &'a Snapshot, commits: &[&String]) -> Option<&'a str> {
+    commits.iter().find_map(|commit| match snapshot.tags.get(*commit) {
+        Some(Tag::Found(digest)) => Some(digest.as_str()),
+        Some(Tag::Missing | Tag::Unknown(_)) | None => None,
+    })
+}
+
 /// The image of an environment that accepts only what was healthy in `source`.
 fn promoted(
     service: &ValidService,
     (environment, source): (&ValidEnvironment, &str),
-    resolved: &Resolved,
+    (resolved, snapshot): (&Resolved, Option<&Snapshot>),
     (history, settled): (&History, &Settled),
 ) -> Result<String, Problem> {
     let not = |what: String| {
-        let message = if history.has_any_in(source) {
+        if service.environments.iter().all(|environment| environment.name != source) {
+            let message = format!(
+                "there is no Environment {source:?}, from which images come here: make it, or correct `promotesFrom` of the Environment {}",
+                environment.name
+            );
+            return Problem::new(Reason::EnvironmentMissing, message);
+        }
+        let message = if runs_none(service, source, snapshot) {
+            format!(
+                "{what} was not healthy in {source} yet, where `scaling.min` is 0: what has no instance proves nothing, raise it there"
+            )
+        } else if history.has_any_in(source) {
             format!(
                 "{what} was not healthy in {source} yet: merge what {source} runs into {}, or wait until it is",
                 environment.branch
@@ -174,6 +241,9 @@ fn promoted(
     let image = |digest: &str| format!("the image {}@{digest}", service.repository());
     let is_shared = shared_source(service, environment).is_some();
     if is_shared && settled.of(source).is_none_or(|settled| settled.commit != resolved.commit) {
+        if runs_none(service, source, snapshot) {
+            return Err(not(format!("commit {} of {}", resolved.commit, environment.branch)));
+        }
         let message = format!(
             "commit {} of {} was not healthy in {source} yet, which reads the same branch: wait until it is",
             resolved.commit, environment.branch
@@ -193,23 +263,49 @@ fn promoted(
     }))
 }
 
-/// Commits whose image is not known yet, each with its build id: heads of branches of environments that nothing promotes
-/// to, without a digest in the descriptor. A release of the same build knows it, else only the registry does.
-pub fn untagged(service: &ValidService, snapshot: &Snapshot) -> BTreeMap<String, String> {
-    let mut open = BTreeMap::new();
-    for environment in service.environments.iter().filter(|environment| environment.promotes_from.is_none()) {
-        let Some(Branch::Head { commit, content: Ok(content) }) = snapshot.branches.get(&environment.branch)
-        else {
-            continue;
-        };
-        let is_known = matches!(snapshot.tags.get(commit), Some(Tag::Found(_)));
-        let names_none =
-            resolve(content, &environment.name).is_ok_and(|resolved| resolved.settings.image.is_none());
-        if !is_known && names_none {
-            open.insert(commit.clone(), content.build_id.clone());
+/// Does the head that `environment` reads ask for no instance there?
+fn runs_none(service: &ValidService, environment: &str, snapshot: Option<&Snapshot>) -> bool {
+    let branch = service.environments.iter().find(|one| one.name == environment).map(|one| &one.branch);
+    let head = branch.and_then(|branch| snapshot?.branches.get(branch));
+    match head {
+        Some(Branch::Head { content: Ok(content), .. }) => {
+            resolve(content, environment).is_ok_and(|resolved| resolved.settings.scaling.min == 0)
         }
+        Some(Branch::Head { content: Err(_), .. } | Branch::Missing) | None => false,
     }
-    open
+}
+
+/// Builds whose image is not known yet, each with the commits under whose hashes it may be: of the heads of branches of
+/// environments that nothing promotes to, without a digest in the descriptor. A release of the same build knows it, else
+/// only the registry does.
+pub fn untagged<'a>(service: &'a ValidService, snapshot: &'a Snapshot) -> BTreeMap<String, Vec<&'a String>> {
+    unpromoted(service, snapshot)
+        .filter(|(_, resolved)| resolved.settings.image.is_none())
+        .map(|(commits, resolved)| (resolved.build_id, commits))
+        .filter(|(_, commits)| found(snapshot, commits).is_none())
+        .collect()
+}
+
+/// Digests that the descriptor names where nothing promotes to. Whether they are there a release of this service knows,
+/// else only the registry does.
+pub fn named_digests(service: &ValidService, snapshot: &Snapshot) -> BTreeSet<String> {
+    unpromoted(service, snapshot).filter_map(|(_, resolved)| Some(resolved.settings.image?.digest)).collect()
+}
+
+/// The heads of the branches of environments that nothing promotes to, as each sees its own, with all commits of the
+/// same build.
+fn unpromoted<'a>(
+    service: &'a ValidService,
+    snapshot: &'a Snapshot,
+) -> impl Iterator<Item = (Vec<&'a String>, Resolved)> + use<'a> {
+    let environments = service.environments.iter().filter(|environment| environment.promotes_from.is_none());
+    environments.filter_map(|environment| match snapshot.branches.get(&environment.branch)? {
+        Branch::Head { commit, content: Ok(content) } => {
+            let resolved = resolve(content, &environment.name).ok()?;
+            Some((snapshot.commits_of(&environment.branch, commit), resolved))
+        }
+        Branch::Head { content: Err(_), .. } | Branch::Missing => None,
+    })
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use kube::ResourceExt;
 
 use super::{
     history::{History, Needs, surplus, unreferenced},
-    validate::ValidService,
+    validate::{ValidEnvironment, ValidService},
 };
 use crate::{
     api::Release,
@@ -31,7 +31,8 @@ pub(super) async fn prune(
     for name in &surplus {
         cluster.delete::<Release>(&service.home(), name).await?;
     }
-    for environment in &service.environments {
+    let owned = |environment: &&ValidEnvironment| cluster.belongs(&environment.namespace, &service.tenant);
+    for environment in service.environments.iter().filter(owned) {
         let left = releases
             .iter()
             .map(AsRef::as_ref)

@@ -1,7 +1,7 @@
 //! IO: what a commit holds for a service, by way of the Git module only. What the commit's author has to change is a
 //! [`Problem`] of this commit; everything else is a [`Failure`] of this look.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     Problem,
@@ -9,8 +9,9 @@ use super::{
 };
 use crate::{
     conditions::Reason,
-    git::{CommitId, DirectoryLimits, Git, GitError, Remote},
-    release::ConfigFiles,
+    git::{CommitId, DirectoryLimits, Git, GitError, GitUrl, Remote},
+    release::{ConfigFiles, Contents},
+    yaml,
 };
 
 /// What fits into one `ConfigMap`.
@@ -20,6 +21,7 @@ const CONFIG: DirectoryLimits = DirectoryLimits {
     file_bytes: 1 << 20,
     skip_large: false,
     total_bytes: 1 << 20,
+    contents: false,
 };
 
 /// A look that brought nothing, or not all.
@@ -43,18 +45,20 @@ impl Failure {
     }
 }
 
-/// Reads a commit that was fetched: `(directory of the service, commit)`.
+/// Reads a commit that was fetched: `(directory of the service, commit)`, as far as it concerns `environments`. Nothing
+/// of it that a tenant may make large is kept: of a configuration directory the names, ids and sizes of its files.
 pub async fn content(
     git: &Git,
     remote: &Remote,
     (path, commit): (&str, &CommitId),
+    environments: BTreeSet<String>,
 ) -> Result<Result<Content, Problem>, Failure> {
     let file = git.file(remote, commit, &joined(path, DESCRIPTOR), DESCRIPTOR_BYTES).await;
     let bytes = match of_commit(Reason::InvalidDescriptor, file)? {
         Ok(bytes) => bytes,
         Err(problem) => return Ok(Err(problem)),
     };
-    let descriptor = match resolve::descriptor(path, bytes.as_deref()) {
+    let mut descriptor = match resolve::descriptor(path, bytes.as_deref()) {
         Ok(descriptor) => descriptor,
         Err(problem) => return Ok(Err(problem)),
     };
@@ -64,12 +68,33 @@ pub async fn content(
         Ok(build_id) => build_id,
         Err(problem) => return Ok(Err(problem)),
     };
+    let others = descriptor.environments.keys().filter(|name| !environments.contains(*name));
+    let others = others.cloned().collect();
+    descriptor.environments.retain(|environment, _| environments.contains(environment));
     let mut configs = BTreeMap::new();
-    for directory in resolve::config_directories(&descriptor) {
+    for directory in resolve::configs_of(&descriptor, &environments) {
         let files = config(git, remote, (&joined(path, &directory), commit)).await?;
         configs.insert(directory, files);
     }
-    Ok(Ok(Content { commit: commit.to_string(), build_id, descriptor, configs }))
+    let file = joined(path, DESCRIPTOR);
+    let mut places = bytes.as_deref().map(yaml::places).unwrap_or_default();
+    places.retain(|path, _| {
+        let environment = path.strip_prefix("environments.").and_then(|rest| rest.split('.').next());
+        environment.is_none_or(|environment| environments.contains(environment))
+    });
+    let commit = commit.to_string();
+    Ok(Ok(Content { file, others, places, commit, build_id, environments, descriptor, configs }))
+}
+
+/// What the files of a configuration directory hold: `(path of the directory, commit)`.
+pub async fn contents(
+    git: &Git,
+    remote: &Remote,
+    (directory, commit): (&str, &CommitId),
+) -> Result<Contents, GitError> {
+    let limits = DirectoryLimits { contents: true, ..CONFIG };
+    let read = git.directory(remote, commit, directory, limits).await?;
+    Ok(read.files.into_iter().map(|(path, file)| (path, file.content)).collect())
 }
 
 async fn config(
@@ -96,4 +121,31 @@ fn of_commit<T>(reason: Reason, answer: Result<T, GitError>) -> Result<Result<T,
 pub fn from_git(error: &GitError) -> Failure {
     let problem = Problem::new(error.reason(), error.to_string());
     Failure { problem, is_permanent: error.is_permanent() }
+}
+
+/// What to tell where the server refused the login, which a `secret` in `home` holds.
+pub fn refused_login(url: &GitUrl, secret: Option<&str>, home: &str) -> String {
+    match secret {
+        Some(secret) => {
+            format!("{url}: the server refuses the login in Secret {secret} of {home}: renew it there")
+        }
+        None => format!(
+            "{url}: the server wants a login: make a Secret in {home} and name it in `repository.credentials` of the service in the tenant file"
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::git::UrlPolicy;
+
+    #[test]
+    fn a_refused_login_names_the_secret_that_holds_it() {
+        let url = GitUrl::parse("https://git.example.com/acme/orders.git", &UrlPolicy::default()).unwrap();
+        let message = |secret| refused_login(&url, secret, "acme-home");
+        let named = "the server refuses the login in Secret orders-git of acme-home: renew it there";
+        assert_eq!(message(Some("orders-git")), format!("{url}: {named}"));
+        assert!(message(None).contains("`repository.credentials` of the service in the tenant file"));
+    }
 }

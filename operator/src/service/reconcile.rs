@@ -9,9 +9,11 @@ use kube::{
     runtime::{controller::Action, reflector::ObjectRef},
 };
 
+use tokio::sync::Semaphore;
+
 use super::{
     Problem,
-    pass::Work,
+    pass::{Work, owned},
     poll::Poller,
     status,
     validate::{Surroundings, ValidService, validate},
@@ -37,6 +39,8 @@ pub struct Context {
     pub poller: Poller,
     /// What this run of the operator wrote; the watches may not show it yet.
     pub written: Written,
+    /// Configurations written at a time: each is in memory several times over while it is.
+    pub config_writes: Semaphore,
 }
 
 /// Why a pass did not reach its end.
@@ -76,8 +80,8 @@ pub async fn reconcile(service: Arc<IntegrationService>, ctx: Arc<Context>) -> R
     let (mut errors, mut next) = (Vec::new(), RESYNC);
     let pass = match &valid {
         Ok(valid) => {
-            let mut work = Work::new(&ctx, valid, before.as_ref(), &mut last);
-            let pass = Box::pin(work.pass(&key, &service)).await;
+            let mut work = Work::new(&ctx, valid, before.as_ref(), &mut last).await;
+            let pass = Box::pin(work.pass(&service)).await;
             if work.awaits_unwatched {
                 next = ctx.platform.settings.interval;
             }
@@ -129,7 +133,9 @@ fn valid(
         .collect();
     let around =
         Surroundings { tenant: tenant.as_deref(), environments: &environments, urls: &poller.origins().urls };
-    validate(service, around)
+    let valid = validate(service, around)?;
+    owned(platform, &namespace, &valid.tenant)?;
+    Ok(valid)
 }
 
 /// Writes the status, unless it says nothing new.

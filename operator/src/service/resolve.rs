@@ -9,7 +9,9 @@ use std::{
 
 use super::Problem;
 use crate::{
-    api::{DescriptorSpec, ServiceDescriptor},
+    api::{
+        DescriptorSpec, IntegrationServiceStatus, ServiceDescriptor, integration_service::EnvironmentState,
+    },
     conditions::Reason,
     git::{Directory, File},
     release::{ConfigFile, ConfigFiles},
@@ -24,19 +26,31 @@ pub const DESCRIPTOR_BYTES: u64 = 64 << 10;
 const DEFAULT_IGNORE: [&str; 2] = ["*.md", "docs"];
 /// Git's mode of a file that may be run.
 const EXECUTABLE: u32 = 0o100_755;
+/// Paths of one configuration directory together, in bytes. They are held for each service and environment.
+const LONGEST_PATHS: usize = 64 << 10;
+/// At most so many commits of one build are remembered.
+const MOST_COMMITS: usize = 5;
 /// At most so many problems of a descriptor are told.
 const TOLD_PROBLEMS: usize = 3;
 
 /// What a commit holds for a service.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Content {
+    /// Of the descriptor, from the root of the repository.
+    pub file: String,
+    /// Environments that the descriptor names and that are not among `environments`.
+    pub others: Vec<String>,
+    /// Where the descriptor's fields stand, also those of `environments`.
+    pub places: BTreeMap<String, (u32, u32)>,
     /// 40 hexadecimal digits.
     pub commit: String,
     /// Hash of everything that makes the image.
     pub build_id: String,
-    /// As the file says, before any environment's own.
+    /// For which it was read: the service's environments that have this branch.
+    pub environments: BTreeSet<String>,
+    /// As the file says, before any environment's own; without what it says of others than `environments`.
     pub descriptor: ServiceDescriptor,
-    /// Every directory that some environment names in `config`.
+    /// Every directory that some of `environments` names in `config`. What the files hold is not kept.
     pub configs: BTreeMap<String, Result<ConfigFiles, Problem>>,
 }
 
@@ -54,15 +68,35 @@ pub enum Branch {
     },
 }
 
-/// What the registry said about the tag of a commit.
+/// What the registry said about the image of a commit, or about a digest that a commit names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Tag {
-    /// `sha256:…`; kept, since moving a tag changes nothing.
+    /// `sha256:…`; kept, since moving a tag changes nothing, and a digest never moves.
     Found(String),
-    /// No such tag yet.
+    /// No such image yet.
     Missing,
     /// It could not be asked.
     Unknown(Problem),
+}
+
+/// Commits that were the head of one branch with one build id.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Build {
+    /// Hash of everything that makes the image.
+    pub id: String,
+    /// 40 hexadecimal digits each, the oldest first: the first, for which CI began to build, and the last few.
+    pub commits: Vec<String>,
+}
+
+impl Build {
+    fn add(&mut self, commit: &str) {
+        if !self.commits.iter().any(|known| known == commit) {
+            self.commits.push(commit.to_owned());
+            if self.commits.len() > MOST_COMMITS {
+                self.commits.remove(1);
+            }
+        }
+    }
 }
 
 /// Everything that Git and the registry last said about one service.
@@ -70,10 +104,46 @@ pub enum Tag {
 pub struct Snapshot {
     /// Branch → what it is.
     pub branches: BTreeMap<String, Branch>,
-    /// Commit → its image, of those commits that the registry was asked about.
+    /// Branch → what its head is built of, whatever commits came since.
+    pub builds: BTreeMap<String, Build>,
+    /// Commit, or digest that a commit names → its image, of those that the registry was asked about.
     pub tags: BTreeMap<String, Tag>,
     /// Why the last look failed, when that is to be told; the rest is then as it was before.
     pub failure: Option<Problem>,
+}
+
+impl Snapshot {
+    /// What an earlier run of the operator still waited for.
+    pub fn of_board(board: Option<&IntegrationServiceStatus>) -> Self {
+        let states = board.into_iter().flat_map(|board| &board.environments);
+        let build = |state: &EnvironmentState| {
+            let id = state.build_id.clone().filter(|_| !state.tags.is_empty())?;
+            Some((state.branch.clone(), Build { id, commits: state.tags.clone() }))
+        };
+        Self { builds: states.filter_map(build).collect(), ..Self::default() }
+    }
+
+    /// Remembers which heads are of one build. A head that cannot be read, or was not yet, changes nothing.
+    pub fn add_heads(&mut self) {
+        self.builds.retain(|branch, _| self.branches.get(branch) != Some(&Branch::Missing));
+        for (branch, head) in &self.branches {
+            let Branch::Head { commit, content: Ok(content) } = head else { continue };
+            let new = || Build { id: content.build_id.clone(), commits: Vec::new() };
+            let build = self.builds.entry(branch.clone()).or_insert_with(new);
+            if build.id != content.build_id {
+                *build = new();
+            }
+            build.add(commit);
+        }
+    }
+
+    /// The commits under whose hashes the registry may have the image of what `commit`, the head of `branch`, is built
+    /// of.
+    pub fn commits_of<'a>(&'a self, branch: &str, commit: &'a String) -> Vec<&'a String> {
+        let known =
+            self.builds.get(branch).map(|build| &build.commits).filter(|known| known.contains(commit));
+        known.map_or(vec![commit], |known| known.iter().collect())
+    }
 }
 
 /// What one environment is to run, but for the image's digest.
@@ -85,13 +155,55 @@ pub struct Resolved {
     pub build_id: String,
     /// After the environment's merge patch.
     pub settings: DescriptorSpec,
-    /// Files of the configuration directory.
+    /// Files of the directory that `settings.config` names.
     pub config: Option<ConfigFiles>,
+    /// Field → `imaas.yaml:7:3`, where it stands for this environment.
+    pub places: BTreeMap<String, String>,
+}
+
+impl Resolved {
+    /// `message`, which begins with the field that it is about, with the place of that in its file.
+    pub fn placed(&self, message: &str) -> String {
+        let field = message.split([':', '.', '[']).next().unwrap_or_default();
+        self.places.get(field).map_or_else(|| message.to_owned(), |place| format!("{place}: {message}"))
+    }
+}
+
+impl Content {
+    /// Where each field stands, the environment's own before what holds everywhere.
+    fn places(&self, environment: &str) -> BTreeMap<String, String> {
+        let own = format!("environments.{environment}.");
+        let mut places = BTreeMap::new();
+        for (path, (line, column)) in &self.places {
+            let field = path.strip_prefix(&own).unwrap_or(path);
+            if !field.contains('.') && (field != path || !self.places.contains_key(&format!("{own}{field}")))
+            {
+                places.insert(field.to_owned(), format!("{}:{line}:{column}", self.file));
+            }
+        }
+        places
+    }
+
+    /// What to tell of an environment that `known` does not hold; one that the tenant is not in is no mistake.
+    pub fn unknown(&self, known: &BTreeSet<String>) -> Option<String> {
+        let name = self.others.iter().find(|name| !known.contains(*name))?;
+        let known: Vec<_> = known.iter().map(String::as_str).collect();
+        Some(format!(
+            "{}: environments.{name}: there is no Environment {name:?}, only {}",
+            self.file,
+            known.join(", ")
+        ))
+    }
 }
 
 /// The commit as `environment` sees it.
 pub fn resolve(content: &Content, environment: &str) -> Result<Resolved, Problem> {
-    let settings = yaml::settings(&content.descriptor, environment).map_err(|problems| invalid(&problems))?;
+    if !content.environments.contains(environment) {
+        let message = format!("the commit {} is being read for {environment}", content.commit);
+        return Err(Problem::new(Reason::Progressing, message));
+    }
+    let settings = yaml::settings(&content.descriptor, environment)
+        .map_err(|problems| invalid(&content.file, &problems))?;
     let config = match &settings.config {
         None => None,
         Some(directory) => Some(content.configs.get(directory).cloned().unwrap_or_else(|| {
@@ -101,23 +213,31 @@ pub fn resolve(content: &Content, environment: &str) -> Result<Resolved, Problem
             ))
         })?),
     };
-    Ok(Resolved { commit: content.commit.clone(), build_id: content.build_id.clone(), settings, config })
+    Ok(Resolved {
+        commit: content.commit.clone(),
+        build_id: content.build_id.clone(),
+        settings,
+        config,
+        places: content.places(environment),
+    })
 }
 
 /// The descriptor from its bytes; `None` when the commit has no such file.
 pub fn descriptor(path: &str, bytes: Option<&[u8]>) -> Result<ServiceDescriptor, Problem> {
     let bytes = bytes.ok_or_else(|| {
-        let message =
-            format!("the commit has no {}: add it, see the guide for its fields", joined(path, DESCRIPTOR));
+        let message = format!(
+            "the commit has no {}: add it; docs/descriptor.md of the operator has its fields",
+            joined(path, DESCRIPTOR)
+        );
         Problem::new(Reason::DescriptorMissing, message)
     })?;
-    yaml::descriptor(bytes).map_err(|problems| invalid(&problems))
+    yaml::descriptor(bytes).map_err(|problems| invalid(&joined(path, DESCRIPTOR), &problems))
 }
 
 /// `imaas.yaml:7:3: scaling.min: …`, the first few.
-fn invalid(problems: &[yaml::Problem]) -> Problem {
+fn invalid(file: &str, problems: &[yaml::Problem]) -> Problem {
     let told: Vec<_> =
-        problems.iter().take(TOLD_PROBLEMS).map(|problem| format!("{DESCRIPTOR}:{problem}")).collect();
+        problems.iter().take(TOLD_PROBLEMS).map(|problem| format!("{file}:{problem}")).collect();
     let more = problems.len().saturating_sub(TOLD_PROBLEMS);
     let more = if more == 0 { String::new() } else { format!(" (and {more} more)") };
     Problem::new(Reason::InvalidDescriptor, format!("{}{more}", told.join("; ")))
@@ -129,20 +249,31 @@ pub fn config_directories(descriptor: &ServiceDescriptor) -> BTreeSet<String> {
     descriptor.spec.config.as_deref().into_iter().chain(patches).map(ToOwned::to_owned).collect()
 }
 
+/// The directories that are the configuration of `environments`.
+pub fn configs_of(descriptor: &ServiceDescriptor, environments: &BTreeSet<String>) -> BTreeSet<String> {
+    let of = |environment: &String| yaml::settings(descriptor, environment).ok()?.config;
+    environments.iter().filter_map(of).collect()
+}
+
 /// Files of a configuration directory as it was read. What is there and cannot be used is a problem, not a gap.
 pub fn config(directory: &str, read: Directory) -> Result<ConfigFiles, Problem> {
-    match read.ignored.first() {
-        Some((name, why)) => {
-            let message =
-                format!("config: {directory}/{name}: {why}: remove it from the directory or make it a file");
-            Err(Problem::new(Reason::InvalidConfig, message))
-        }
-        None => Ok(read.files.into_iter().map(|(name, file)| (name, config_file(file))).collect()),
+    let refused = |message| Err(Problem::new(Reason::InvalidConfig, message));
+    if let Some((name, why)) = read.ignored.first() {
+        return refused(format!(
+            "config: {directory}/{name}: {why}: remove it from the directory or make it a file"
+        ));
     }
+    let paths = read.files.keys().map(String::len).sum::<usize>();
+    if paths > LONGEST_PATHS {
+        return refused(format!(
+            "config: the paths of the files in {directory} have {paths} characters together, more than {LONGEST_PATHS}: shorten them"
+        ));
+    }
+    Ok(read.files.into_iter().map(|(name, file)| (name, config_file(file))).collect())
 }
 
 fn config_file(file: File) -> ConfigFile {
-    ConfigFile { bytes: file.content, executable: file.mode == EXECUTABLE }
+    ConfigFile { blob: file.blob, size: file.size, executable: file.mode == EXECUTABLE }
 }
 
 /// Which paths, relative to the service's directory, make no new build. It asks the descriptor itself and no
@@ -203,12 +334,16 @@ environments:
     fn content(text: &str) -> Content {
         let descriptor = descriptor("", Some(text.as_bytes())).unwrap();
         let file = |value: &str| {
-            let file = ConfigFile { bytes: value.as_bytes().to_vec(), executable: false };
+            let file = ConfigFile { blob: value.to_owned(), size: 7, executable: false };
             Ok(ConfigFiles::from([("app.properties".to_owned(), file)]))
         };
         Content {
+            file: "services/orders/imaas.yaml".to_owned(),
+            others: vec!["prd".to_owned(), "test".to_owned()],
+            places: yaml::places(text.as_bytes()),
             commit: "4f2a".repeat(10),
             build_id: "b1".to_owned(),
+            environments: ["dev", "prod"].map(ToOwned::to_owned).into(),
             descriptor,
             configs: BTreeMap::from([
                 ("config".to_owned(), file("for=all")),
@@ -226,9 +361,27 @@ environments:
             (dev.settings.env["LOG_LEVEL"].as_str(), prod.settings.env["LOG_LEVEL"].as_str()),
             ("info", "warn")
         );
-        assert_eq!(dev.config.unwrap()["app.properties"].bytes, b"for=all");
-        assert_eq!(prod.config.unwrap()["app.properties"].bytes, b"for=prod");
+        assert_eq!(dev.config.unwrap()["app.properties"].blob, "for=all");
+        assert_eq!(prod.config.unwrap()["app.properties"].blob, "for=prod");
         assert_eq!(dev.build_id, prod.build_id);
+        let new = resolve(&content, "test").unwrap_err();
+        assert_eq!(new.reason, Reason::Progressing, "never without what the file may say of it");
+    }
+
+    #[test]
+    fn only_the_configuration_of_the_services_own_environments_is_read() {
+        let many: Vec<_> = (1..=16).map(|n| format!("  e{n}: {{config: c{n}}}\n")).collect();
+        let many = many.concat();
+        let text = "apiVersion: imaas.dev/v1alpha1\nkind: ServiceDescriptor\nconfig: c0\nenvironments:\n";
+        let descriptor = descriptor("", Some(format!("{text}{many}").as_bytes())).unwrap();
+        let of = |names: &[&str]| -> Vec<String> {
+            let names = names.iter().map(ToString::to_string).collect();
+            configs_of(&descriptor, &names).into_iter().collect()
+        };
+        assert_eq!(of(&["dev", "prod"]), ["c0"]);
+        assert_eq!(of(&["dev", "e7"]), ["c0", "c7"]);
+        assert_eq!(of(&["e7"]), ["c7"]);
+        assert_eq!(config_directories(&descriptor).len(), 17, "none of them makes a build");
     }
 
     #[test]
@@ -236,9 +389,35 @@ environments:
         let problem = descriptor("", Some(ORDERS.replace("type: api", "typ: api").as_bytes())).unwrap_err();
         assert_eq!(problem.reason, Reason::InvalidDescriptor);
         assert!(problem.message.starts_with("imaas.yaml:3:1: "), "{}", problem.message);
+        let text = ORDERS.replace("type: api", "typ: api");
+        let below = descriptor("services/orders", Some(text.as_bytes())).unwrap_err();
+        assert!(below.message.starts_with("services/orders/imaas.yaml:3:1: "), "{}", below.message);
         let missing = descriptor("services/orders", None).unwrap_err();
         assert_eq!(missing.reason, Reason::DescriptorMissing);
         assert!(missing.message.contains("services/orders/imaas.yaml"), "{}", missing.message);
+    }
+
+    #[test]
+    fn what_shows_only_beside_the_platform_is_told_with_its_place() {
+        let content = content(ORDERS);
+        let told = |environment| resolve(&content, environment).unwrap().placed("env: LANG is kept");
+        assert_eq!(told("dev"), "services/orders/imaas.yaml:5:6: env: LANG is kept");
+        assert_eq!(told("prod"), "services/orders/imaas.yaml:8:55: env: LANG is kept");
+        assert_eq!(
+            resolve(&content, "dev").unwrap().placed("the template is large"),
+            "the template is large"
+        );
+    }
+
+    #[test]
+    fn an_environment_that_the_platform_does_not_have_is_told_and_another_tenants_is_not() {
+        let known: BTreeSet<_> = ["dev", "prod", "test"].map(ToOwned::to_owned).into();
+        assert_eq!(
+            content(ORDERS).unknown(&known).unwrap(),
+            "services/orders/imaas.yaml: environments.prd: there is no Environment \"prd\", only dev, prod, test"
+        );
+        let known = ["dev", "prd", "prod", "test"].map(ToOwned::to_owned).into();
+        assert_eq!(content(ORDERS).unknown(&known), None);
     }
 
     #[test]
@@ -258,13 +437,24 @@ environments:
 
     #[test]
     fn a_link_among_the_configuration_is_a_problem_and_not_a_gap() {
-        let file = File { mode: 0o100_644, blob: String::new(), content: b"a=1".to_vec() };
+        let file = File { mode: 0o100_644, blob: "4f2a".to_owned(), size: 3, content: Vec::new() };
         let mut read =
             Directory { files: BTreeMap::from([("a.properties".to_owned(), file)]), ..Directory::default() };
-        assert_eq!(config("config", read.clone()).unwrap()["a.properties"].bytes, b"a=1");
+        assert_eq!(config("config", read.clone()).unwrap()["a.properties"].blob, "4f2a");
         read.ignored.push(("passwd".to_owned(), "is a symbolic link"));
         let problem = config("config", read).unwrap_err();
         assert_eq!(problem.reason, Reason::InvalidConfig);
         assert!(problem.message.contains("config/passwd"), "{}", problem.message);
+    }
+
+    #[test]
+    fn names_that_take_more_room_than_a_directory_may_are_told() {
+        let file = |n: usize| {
+            (format!("{n:0>251}"), File { mode: 0o100_644, blob: String::new(), size: 1, content: vec![] })
+        };
+        let read = |files| Directory { files: (0..files).map(file).collect(), ..Directory::default() };
+        assert!(config("config", read(261)).is_ok());
+        let problem = config("config", read(262)).unwrap_err();
+        assert!(problem.message.contains("shorten"), "{}", problem.message);
     }
 }

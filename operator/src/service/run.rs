@@ -7,6 +7,7 @@ use std::{
 
 use futures::{FutureExt, Stream, StreamExt, stream};
 use kube::{ResourceExt, runtime::reflector::ObjectRef};
+use tokio::sync::Semaphore;
 
 use super::{
     poll::{self, Key, Origins, Poller},
@@ -22,6 +23,8 @@ use crate::{
 
 /// Services reconciled at a time; a pass that changes nothing sends nothing.
 const CONCURRENCY: u16 = 8;
+/// Of these, writing a configuration.
+const CONFIG_WRITES: usize = 2;
 
 /// Runs until `shutdown` resolves and the passes under way are done.
 pub async fn run(platform: Platform, origins: Origins, shutdown: impl Future<Output = ()> + Send + 'static) {
@@ -30,13 +33,14 @@ pub async fn run(platform: Platform, origins: Origins, shutdown: impl Future<Out
     let poll::Ends { asks, mut news } = ends;
     let looks = poll::run(poller.clone(), asks, shutdown.clone());
     let seen = stream::poll_fn(move |context| news.poll_recv(context));
-    let ctx = Arc::new(Context { platform: platform.clone(), poller, written: Written::default() });
+    let (written, config_writes) = (Written::default(), Semaphore::new(CONFIG_WRITES));
+    let ctx = Arc::new(Context { platform: platform.clone(), poller, written, config_writes });
     let gone = forget_what_is_gone(ctx.clone(), shutdown.clone());
     let services = Control {
         name: "service",
         watched: platform.services.clone(),
         triggers: vec![
-            platform.cluster.touches().filter_map(|touch| std::future::ready(of_touch(&touch))).boxed(),
+            of_touches(&platform).boxed(),
             platform
                 .releases
                 .changes()
@@ -64,6 +68,25 @@ async fn forget_what_is_gone(ctx: Arc<Context>, shutdown: impl Future<Output = (
             ctx.written.forget(&key);
         }
     }
+}
+
+/// The services that a child or a namespace concerns.
+fn of_touches(platform: &Platform) -> impl Stream<Item = Key> + Send + use<> {
+    let services = platform.services.clone();
+    platform.cluster.touches().flat_map(move |touch| {
+        let concerned = match home_of(&touch) {
+            Some(home) => keys(&services.all_in(&home)),
+            None => of_touch(&touch).into_iter().collect(),
+        };
+        stream::iter(concerned)
+    })
+}
+
+/// The home of the tenant that a namespace is by its name, whatever its labels say now.
+fn home_of(touch: &Touch) -> Option<String> {
+    let name = &touch.object.name;
+    let tenant = name.rsplit_once('-').filter(|_| touch.object.kind == "Namespace")?.0;
+    Some(home_namespace(tenant))
 }
 
 /// The service that a child belongs to, by its labels.
@@ -160,7 +183,11 @@ mod tests {
         };
         let touch = Touch { object, labels: label(&[(TENANT, "acme"), (SERVICE, "orders-eu")]) };
         assert_eq!(of_touch(&touch), Some(orders.clone()));
-        assert_eq!(of_touch(&Touch { labels: label(&[(TENANT, "acme")]), ..touch }), None);
+        assert_eq!(of_touch(&Touch { labels: label(&[(TENANT, "acme")]), ..touch.clone() }), None);
+        assert_eq!(home_of(&touch), None);
+        let namespace = ObjectKey { kind: "Namespace".into(), namespace: None, name: "acme-eu-dev".into() };
+        let stripped = Touch { object: namespace, labels: BTreeMap::new() };
+        assert_eq!(home_of(&stripped).as_deref(), Some("acme-eu-home"));
         let release = ObjectRef::<Release>::new("orders-eu-dev-4f2a4f2a4f2a").within("acme-home");
         assert_eq!(of_release(&release), Some(orders));
     }

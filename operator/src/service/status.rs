@@ -3,13 +3,17 @@
 use jiff::Timestamp;
 use kube::ResourceExt;
 
-use super::{Problem, promote::Wanted, validate::ValidEnvironment};
+use super::{
+    Problem,
+    promote::Wanted,
+    validate::{ValidEnvironment, no_more},
+};
 use crate::{
     api::{
         IntegrationServiceStatus, Release, ReleaseSpec,
         integration_service::{EnvironmentState, Waiting},
     },
-    conditions::{Reason, Wellness, merge},
+    conditions::{Reason, Wellness, cut, merge},
 };
 
 /// Longest message of a condition, in characters: two lines of a terminal. The board has everything.
@@ -77,6 +81,12 @@ pub struct Pass {
     pub stages: Vec<Stage>,
     /// Git or the registry could not be asked.
     pub failure: Option<Problem>,
+    /// Environments that the platform does not define any more.
+    pub gone: Vec<String>,
+    /// Of the service, and of none of the stages.
+    pub problems: Vec<Problem>,
+    /// Of what is asked for and stops nothing.
+    pub hint: Option<String>,
     /// Git no longer has the service; what to tell.
     pub orphaned: Option<String>,
 }
@@ -94,7 +104,10 @@ pub fn status(
             let environments = environments(pass, &old.environments);
             // Before the first look after a start: what is told stays told.
             let unknown = pass.stages.iter().all(|stage| stage.wanted == Wanted::Unknown);
-            let news = pass.failure.is_some() || pass.orphaned.is_some() || environments != old.environments;
+            let news = pass.failure.is_some()
+                || pass.orphaned.is_some()
+                || !pass.problems.is_empty()
+                || environments != old.environments;
             if unknown && !news && before.is_some() {
                 return old;
             }
@@ -119,8 +132,13 @@ fn environments(pass: &Pass, before: &[EnvironmentState]) -> Vec<EnvironmentStat
         .collect();
     for gone in before.iter().filter(|state| !pass.stages.iter().any(|s| s.environment.name == state.name)) {
         if gone.current.is_some() {
-            let message = format!("the tenant is no longer in {}; what runs there stays as it is", gone.name);
-            let waiting = vec![Problem::new(Reason::Orphaned, message).waiting()];
+            let left = || format!("the tenant is no longer in {}; what runs there stays as it is", gone.name);
+            let problem = if pass.gone.contains(&gone.name) {
+                Problem::new(Reason::EnvironmentMissing, no_more(&gone.name))
+            } else {
+                Problem::new(Reason::Orphaned, left())
+            };
+            let waiting = vec![problem.waiting()];
             states.push(EnvironmentState { candidate: None, waiting, ..gone.clone() });
         }
     }
@@ -133,10 +151,15 @@ fn state(stage: &Stage, before: Option<&EnvironmentState>) -> EnvironmentState {
     let old = before.cloned().unwrap_or_default();
     let well = observed.as_ref().is_some_and(|observed| observed.well);
     let current = running.as_ref().map(|running| running.release.clone());
-    let last_good = if well { current.clone() } else { old.last_good };
+    // What has no instance is as it should be, and proves nothing.
+    let is_proven = observed.as_ref().is_some_and(|observed| observed.well && observed.desired > 0);
+    let last_good = if is_proven { current.clone() } else { old.last_good };
+    let is_there = |candidate: &String| {
+        Some(candidate) == last_good.as_ref() || well && Some(candidate) == current.as_ref()
+    };
     let (commit, build_id, candidate, mut waiting) = match wanted {
         Wanted::Unknown => (old.commit, old.build_id, old.candidate, lasting(old.waiting)),
-        Wanted::Nothing { commit, build_id, waiting } => {
+        Wanted::Nothing { commit, build_id, waiting, tags: _ } => {
             let build_id = if commit.is_some() { build_id.clone() } else { old.build_id };
             (commit.clone().or(old.commit), build_id, None, waiting.iter().map(Problem::waiting).collect())
         }
@@ -144,6 +167,11 @@ fn state(stage: &Stage, before: Option<&EnvironmentState>) -> EnvironmentState {
             let resolved = &asked.resolved;
             (Some(resolved.commit.clone()), Some(resolved.build_id.clone()), target.clone(), vec![])
         }
+    };
+    let tags = match wanted {
+        Wanted::Unknown => old.tags,
+        Wanted::Nothing { tags, .. } => tags.clone(),
+        Wanted::Target(_) => vec![],
     };
     let seen = observed.iter().flat_map(|observed| &observed.problems);
     for problem in problems.iter().chain(seen).map(Problem::waiting) {
@@ -156,7 +184,8 @@ fn state(stage: &Stage, before: Option<&EnvironmentState>) -> EnvironmentState {
         branch: environment.branch.clone(),
         commit,
         build_id,
-        candidate: candidate.filter(|candidate| Some(candidate) != last_good.as_ref()),
+        tags,
+        candidate: candidate.filter(|candidate| !is_there(candidate)),
         current,
         last_good,
         digest: running.as_ref().map(|running| running.digest.clone()),
@@ -168,8 +197,13 @@ fn state(stage: &Stage, before: Option<&EnvironmentState>) -> EnvironmentState {
 
 /// Without what every pass sees anew.
 fn lasting(waiting: Vec<Waiting>) -> Vec<Waiting> {
-    const SEEN: [Reason; 8] = [
+    const SEEN: [Reason; 13] = [
+        Reason::ImageNotPulled,
+        Reason::Unschedulable,
         Reason::ConfigMissing,
+        Reason::EnvironmentMissing,
+        Reason::Progressing,
+        Reason::TenantNotReady,
         Reason::RollingOut,
         Reason::Unhealthy,
         Reason::QuotaExceeded,
@@ -197,15 +231,21 @@ fn word(state: &EnvironmentState) -> &'static str {
         "orphaned"
     } else if awaits(Reason::Unhealthy) {
         "failed"
-    } else if state.current.is_none()
-        || state.waiting.iter().any(|waiting| waiting.reason != Reason::RollingOut.as_str())
-    {
+    } else if state.current.is_none() || state.waiting.iter().any(|waiting| !moves(waiting)) {
         "waiting"
-    } else if state.waiting.is_empty() && state.candidate.is_none() && state.current == state.last_good {
+    } else if state.waiting.is_empty()
+        && state.candidate.is_none()
+        && (state.current == state.last_good || state.desired == 0)
+    {
         "ok"
     } else {
         "rolling"
     }
+}
+
+/// It comes to its end by itself.
+fn moves(waiting: &Waiting) -> bool {
+    [Reason::RollingOut, Reason::Progressing].iter().any(|reason| reason.as_str() == waiting.reason)
 }
 
 /// Its branch does not exist and never did: the tenant is just not there yet.
@@ -218,7 +258,7 @@ fn wellness(pass: &Pass, environments: &[EnvironmentState]) -> Wellness {
     if let Some(message) = &pass.orphaned {
         return told_wellness(vec![Problem::new(Reason::Orphaned, message.clone())]);
     }
-    let mut problems: Vec<_> = pass.failure.iter().cloned().collect();
+    let mut problems: Vec<_> = pass.failure.iter().chain(&pass.problems).cloned().collect();
     let begun = pass.stages.iter().zip(environments).filter(|(_, state)| !is_not_begun(state));
     problems.extend(begun.filter_map(|(stage, state)| first_problem(stage, state)));
     if !problems.is_empty() {
@@ -227,7 +267,8 @@ fn wellness(pass: &Pass, environments: &[EnvironmentState]) -> Wellness {
     let well: Vec<_> =
         environments.iter().filter(|state| word(state) == "ok").map(|s| s.name.as_str()).collect();
     if !well.is_empty() {
-        return Wellness::Ready(format!("healthy in {}", well.join(", ")));
+        let hint = pass.hint.as_ref().map(|hint| format!("; {hint}")).unwrap_or_default();
+        return Wellness::Ready(format!("healthy in {}{hint}", well.join(", ")));
     }
     let branches: Vec<_> = environments.iter().map(|state| state.branch.as_str()).collect();
     if pass.stages.iter().any(|stage| stage.wanted == Wanted::Unknown) {
@@ -278,14 +319,7 @@ fn brief(text: &str, room: usize) -> String {
             _ => {}
         }
     }
-    if short.chars().count() <= room {
-        return short;
-    }
-    let cut: String = short.chars().take(room.saturating_sub(1)).collect();
-    // Between two words, unless the last is as long as a line.
-    let words = cut.rsplit_once(' ').map(|(words, _)| words).filter(|words| words.len() * 2 > cut.len());
-    let words = words.unwrap_or(&cut);
-    format!("{}…", words.trim_end_matches([':', ';', ',']))
+    cut(&short, room)
 }
 
 /// Can only a change by a person help?
@@ -305,6 +339,8 @@ fn stalls(reason: Reason) -> bool {
             | Reason::InvalidDescriptor
             | Reason::InvalidConfig
             | Reason::RegistryRefused
+            | Reason::ImageNotPulled
+            | Reason::Unschedulable
             | Reason::SecretMissing
             | Reason::ConfigMissing
             | Reason::RuntimeMissing

@@ -6,9 +6,9 @@ use kube::ResourceExt;
 
 use super::Problem;
 use crate::{
-    api::{Environment, IntegrationService, Tenant},
+    api::{Environment, IntegrationService, Tenant, tenant::TenantEnvironment},
     conditions::Reason,
-    git::{GitUrl, UrlError, UrlPolicy},
+    git::{GitUrl, UrlPolicy},
     names,
 };
 
@@ -29,6 +29,10 @@ pub struct ValidService {
     pub runtime: String,
     /// Where it runs, in promotion order.
     pub environments: Vec<ValidEnvironment>,
+    /// Names of environments of the tenant that the platform does not define any more. What runs there is left alone.
+    pub gone: Vec<String>,
+    /// What is wrong with it and concerns none of `environments`.
+    pub problems: Vec<Problem>,
     /// Git no longer has the service or its tenant: it serves on as it is. The sentence to tell.
     pub orphaned: Option<String>,
 }
@@ -85,10 +89,12 @@ pub fn validate(service: &IntegrationService, around: Surroundings<'_>) -> Resul
         )
     })?;
     let url = GitUrl::parse(&service.spec.repository.url, around.urls).map_err(|error| {
-        let reason =
-            if matches!(error, UrlError::HostRefused(_)) { Reason::HostRefused } else { Reason::Invalid };
+        let reason = if error.is_refused_host() { Reason::HostRefused } else { Reason::Invalid };
         Problem::new(reason, format!("{}repository.{error}", place(service)))
     })?;
+    let environments = environments(service, tenant, around.environments)?;
+    let gone = listed(tenant).iter().map(|stage| stage.name.clone());
+    let gone: Vec<_> = gone.filter(|name| !around.environments.contains_key(name)).collect();
     Ok(ValidService {
         tenant: tenant_name.to_owned(),
         name: service.name_any(),
@@ -96,7 +102,9 @@ pub fn validate(service: &IntegrationService, around: Surroundings<'_>) -> Resul
         credentials: service.spec.repository.credentials.clone(),
         path: service.spec.path.clone().unwrap_or_default(),
         runtime: service.spec.runtime.clone(),
-        environments: environments(service, tenant, around.environments)?,
+        environments,
+        problems: problems(service, around.environments, &gone),
+        gone,
         orphaned: orphaned(service, tenant),
     })
 }
@@ -117,44 +125,63 @@ fn environments(
     tenant: &Tenant,
     known: &BTreeMap<String, Arc<Environment>>,
 ) -> Result<Vec<ValidEnvironment>, Problem> {
-    let listed = tenant.status.as_ref().map_or(&[][..], |status| &status.environments);
+    let listed = listed(tenant);
     if listed.is_empty() {
         let message = format!("the namespaces of the tenant {} are not there yet", tenant.name_any());
         return Err(Problem::new(Reason::TenantNotReady, message));
     }
-    for name in service.spec.branches.keys() {
-        if !known.contains_key(name) {
-            let message = format!(
-                "{}branches.{name}: there is no Environment {name:?}: correct the name or remove the line",
-                place(service)
-            );
-            return Err(Problem::new(Reason::EnvironmentMissing, message));
-        }
-    }
-    let environment = |stage: &crate::api::tenant::TenantEnvironment| {
-        let defined = known.get(&stage.name).ok_or_else(|| {
-            let message = format!("there is no Environment {:?} any more; what runs there stays", stage.name);
-            Problem::new(Reason::EnvironmentMissing, message)
-        })?;
+    let environment = |stage: &TenantEnvironment| {
+        let defined = known.get(&stage.name)?;
         let branch =
             service.spec.branches.get(&stage.name).or(defined.spec.branch.as_ref()).unwrap_or(&stage.name);
-        Ok(ValidEnvironment {
+        Some(ValidEnvironment {
             name: stage.name.clone(),
             namespace: stage.namespace.clone(),
             branch: branch.clone(),
             promotes_from: stage.promotes_from.clone(),
         })
     };
-    listed.iter().map(environment).collect()
+    Ok(listed.iter().filter_map(environment).collect())
+}
+
+fn listed(tenant: &Tenant) -> &[TenantEnvironment] {
+    tenant.status.as_ref().map_or(&[], |status| &status.environments)
+}
+
+/// Environments that do not exist. They hold up no other: one that was deleted is named in the files of all tenants.
+fn problems(
+    service: &IntegrationService,
+    known: &BTreeMap<String, Arc<Environment>>,
+    gone: &[String],
+) -> Vec<Problem> {
+    let mistyped =
+        service.spec.branches.keys().filter(|name| !known.contains_key(*name) && !gone.contains(name));
+    let mistyped = mistyped.map(|name| {
+        format!(
+            "{}branches.{name}: there is no Environment {name:?}: correct the name or remove the line",
+            place(service)
+        )
+    });
+    let gone = gone.iter().map(|name| no_more(name));
+    gone.chain(mistyped).map(|message| Problem::new(Reason::EnvironmentMissing, message)).collect()
+}
+
+/// Told of an environment that the platform deleted.
+pub fn no_more(environment: &str) -> String {
+    format!(
+        "there is no Environment {environment:?} any more: make it again; until then what runs there stays as it is"
+    )
 }
 
 fn orphaned(service: &IntegrationService, tenant: &Tenant) -> Option<String> {
     if let Some(since) = service.annotations().get(names::ORPHANED) {
-        return Some(format!("the tenant file has no such service since {since}; it serves on as it is"));
+        return Some(format!(
+            "the tenant file no longer lists this service (since generation {since} of the Tenant); what runs of it stays as it is"
+        ));
     }
     let since = tenant.annotations().get(names::ORPHANED)?;
     Some(format!(
-        "the tenants repository has no file of the tenant since {since}; the service serves on as it is"
+        "the tenants repository has no file of the tenant since commit {since}; what runs stays as it is"
     ))
 }
 
@@ -234,18 +261,18 @@ spec:
                 Reason::TenantNotReady,
                 "acme",
             ),
-            (
-                SERVICE.replace("prod: release", "prd: release"),
-                TENANT.to_owned(),
-                Reason::EnvironmentMissing,
-                "spec.branches.prd: ",
-            ),
             (SERVICE.replace("https:", "file:"), TENANT.to_owned(), Reason::Invalid, "spec.repository.url"),
             (
                 SERVICE.replace("git.example.com", "169.254.169.254"),
                 TENANT.to_owned(),
                 Reason::HostRefused,
                 "host",
+            ),
+            (
+                SERVICE.replace("git.example.com", "git.example.com:22"),
+                TENANT.to_owned(),
+                Reason::HostRefused,
+                "spec.repository.url: the port 22",
             ),
         ] {
             let problem = checked(&service, &tenant).unwrap_err();
@@ -258,13 +285,37 @@ spec:
     fn a_service_of_a_tenant_file_names_its_fields_as_that_does() {
         let labels = "{name: orders, labels: {app.kubernetes.io/managed-by: imaas-operator}";
         let service = SERVICE.replace("{name: orders", labels);
-        let message = |service: &str| checked(service, TENANT).unwrap_err().message;
+        let message = |service: &str| match checked(service, TENANT) {
+            Ok(mut service) => service.problems.remove(0).message,
+            Err(problem) => problem.message,
+        };
         assert_eq!(
             message(&service.replace("prod: release", "prd: release")),
             "service orders in the tenant file: branches.prd: there is no Environment \"prd\": correct the name or remove the line"
         );
         let url = message(&service.replace("https:", "file:"));
         assert!(url.starts_with("service orders in the tenant file: repository.url"), "{url}");
+    }
+
+    #[test]
+    fn an_environment_that_does_not_exist_is_told_and_holds_up_no_other() {
+        let service = checked(&SERVICE.replace("prod: release", "prd: release"), TENANT).unwrap();
+        let names = |service: &ValidService| -> Vec<String> {
+            service.environments.iter().map(|e| e.name.clone()).collect()
+        };
+        assert_eq!((names(&service), service.gone.len()), (vec!["dev".to_owned(), "prod".to_owned()], 0));
+        let [problem] = &service.problems[..] else { panic!("{:?}", service.problems) };
+        assert_eq!(problem.reason, Reason::EnvironmentMissing);
+        assert!(problem.message.starts_with("spec.branches.prd: "), "{problem:?}");
+
+        // Deleted, while the tenant's namespaces of it are there and its file names it.
+        let staging =
+            TENANT.replace("- {name: prod", "- {name: staging, namespace: acme-staging}\n    - {name: prod");
+        let service = checked(&SERVICE.replace("prod: release", "staging: release"), &staging).unwrap();
+        assert_eq!(names(&service), ["dev", "prod"]);
+        assert_eq!(service.gone, ["staging"]);
+        let [problem] = &service.problems[..] else { panic!("{:?}", service.problems) };
+        assert_eq!(problem.message, no_more("staging"), "and not that it is mistyped");
     }
 
     #[test]

@@ -1,18 +1,35 @@
-//! What this run of the operator wrote and saw of each service; the watches may not show it yet.
+//! IO: what this run of the operator wrote and saw of each service, which the watches may not show yet, and what it makes
+//! again of that.
 
 use std::{
     collections::{BTreeMap, HashMap},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::ResourceExt;
 
 use super::{poll::Key, promote::Settled};
-use crate::api::{IntegrationService, IntegrationServiceStatus, Release};
+use crate::{
+    api::{IntegrationService, IntegrationServiceStatus, Release, ReleaseStatus},
+    cluster::{ApplyError, Cluster},
+    conditions::{HEALTHY, is_true},
+    release::Trouble,
+};
 
 /// Our own last writes, and what was last seen healthy, by service.
 #[derive(Default)]
 pub struct Written(Mutex<HashMap<Key, Last>>);
+
+/// A look at the pods of a release that is not well.
+#[derive(Clone)]
+pub(super) struct Look {
+    pub release: String,
+    pub trouble: Option<Trouble>,
+    /// Not before then again.
+    pub next: Timestamp,
+}
 
 #[derive(Clone, Default)]
 pub(super) struct Last {
@@ -27,8 +44,57 @@ pub(super) struct Last {
     pub releases: Vec<Arc<Release>>,
     /// Names of releases that were told to be healthy.
     pub healthy: Vec<String>,
+    /// Environment → what its pods told.
+    pub looks: BTreeMap<String, Look>,
     /// Of environments from whose branch another is promoted.
     pub settled: Settled,
+}
+
+impl Last {
+    /// Makes those releases again that somebody removed, as they were: what runs, or is to, may be of a commit that
+    /// Git no longer has. One that no watch showed yet is not gone.
+    pub(super) async fn remake(&mut self, cluster: &Cluster, stored: &[Arc<Release>]) -> Vec<ApplyError> {
+        let mut errors = Vec::new();
+        for release in &mut self.releases {
+            let name = release.name_any();
+            if let Some(stored) = stored.iter().find(|stored| stored.name_any() == name) {
+                *release = stored.clone();
+                continue;
+            }
+            if cluster.has_written::<Release>(release.namespace().as_deref(), &name) {
+                continue;
+            }
+            let metadata = ObjectMeta {
+                name: release.metadata.name.clone(),
+                namespace: release.namespace(),
+                labels: release.metadata.labels.clone(),
+                ..ObjectMeta::default()
+            };
+            let mut again = Release { metadata, spec: release.spec.clone(), status: None };
+            let status = release.status.clone().filter(|status| is_true(&status.conditions, HEALTHY));
+            match remade(cluster, &again, status.as_ref()).await {
+                Ok(()) => {
+                    again.status = status;
+                    self.healthy.retain(|healthy| *healthy != name);
+                    *release = Arc::new(again);
+                }
+                Err(error) => errors.push(error),
+            }
+        }
+        errors
+    }
+}
+
+async fn remade(
+    cluster: &Cluster,
+    release: &Release,
+    status: Option<&ReleaseStatus>,
+) -> Result<(), ApplyError> {
+    cluster.apply(release.clone()).await?;
+    match status {
+        Some(status) => cluster.write_status(release, status).await,
+        None => Ok(()),
+    }
 }
 
 impl Written {

@@ -1,6 +1,6 @@
 //! Parsed files beside what the platform defines: environments, runtimes, quota bounds, allowed hosts. Pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::parse::{FileProblem, Parsed, ParsedFile, file_name};
 use crate::{
@@ -33,20 +33,29 @@ pub struct Checked {
     pub valid: BTreeMap<String, Tenant>,
     /// By name of the tenant; never empty lists.
     pub broken: BTreeMap<String, Vec<FileProblem>>,
+    /// Names of tenants whose file the commit changed.
+    pub changed: BTreeSet<String>,
 }
 
 impl Checked {
-    /// Every problem, by file and place.
+    /// Every problem: the first of each file before the second of any, so that one bad file hides no other in a list
+    /// that is cut, and what the commit changed before what was so already.
     pub fn problems(&self) -> Vec<&FileProblem> {
-        let mut problems: Vec<_> = self.broken.values().flatten().collect();
-        problems.sort();
-        problems
+        let of_each = self.broken.iter().flat_map(|(name, problems)| {
+            let mut problems: Vec<_> = problems.iter().collect();
+            problems.sort();
+            let was_so = !self.changed.contains(name);
+            problems.into_iter().enumerate().map(move |(nth, problem)| (nth, was_so, problem))
+        });
+        let mut ranked: Vec<_> = of_each.collect();
+        ranked.sort();
+        ranked.into_iter().map(|(_, _, problem)| problem).collect()
     }
 }
 
 /// Checks every file. A problem with one tenant is not a problem of the others.
 pub fn check(parsed: &Parsed, surroundings: &Surroundings<'_>) -> Checked {
-    let mut checked = Checked::default();
+    let mut checked = Checked { changed: parsed.changed.clone(), ..Checked::default() };
     for (name, file) in &parsed.tenants {
         let problems = match &file.outcome {
             Ok(tenant) => tenant_problems(tenant, file, surroundings),
@@ -74,9 +83,11 @@ pub fn check(parsed: &Parsed, surroundings: &Surroundings<'_>) -> Checked {
 
 fn tenant_problems(tenant: &Tenant, file: &ParsedFile, surroundings: &Surroundings<'_>) -> Vec<Problem> {
     // What the tenant's own stage would refuse later is told here, where it has a place.
-    let refused = validate(tenant, surroundings.environments).err().map(|problems| problems.0);
-    let refused = refused.into_iter().flatten().map(|problem| (problem.field, problem.message));
-    let mut found: Vec<_> = refused.collect();
+    let refused = match validate(tenant, surroundings.environments) {
+        Ok(valid) => valid.unknown,
+        Err(problems) => problems.0,
+    };
+    let mut found: Vec<_> = refused.into_iter().map(|problem| (problem.field, problem.message)).collect();
     for (index, service) in tenant.spec.services.iter().enumerate() {
         let path = format!("spec.services[{index}]");
         if let Err(error) = GitUrl::parse(&service.spec.repository.url, surroundings.urls) {

@@ -1,6 +1,10 @@
 //! Files of the directory of tenants → what each says. Pure.
 
-use std::{collections::BTreeMap, fmt, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    sync::Arc,
+};
 
 use kube::ResourceExt;
 
@@ -84,6 +88,8 @@ pub struct Parsed {
     pub tenants: BTreeMap<String, Arc<ParsedFile>>,
     /// What looks like a tenant's file and is none, by the tenant that it may have been.
     pub misplaced: BTreeMap<String, FileProblem>,
+    /// Names among both that are not as they were read before: who pushed last looks for these.
+    pub changed: BTreeSet<String>,
 }
 
 /// The ending of a tenant file.
@@ -103,7 +109,10 @@ pub fn parse(files: &Files, before: &Parsed) -> Parsed {
     for (file, source) in &files.regular {
         if let Some(name) = file.strip_suffix(ENDING) {
             let known = before.tenants.get(name).filter(|known| known.blob == source.blob);
-            let read = known.cloned().unwrap_or_else(|| Arc::new(read(name, source)));
+            let read = known.cloned().unwrap_or_else(|| {
+                parsed.changed.insert(name.to_owned());
+                Arc::new(read(name, source))
+            });
             parsed.tenants.insert(name.to_owned(), read);
         }
     }
@@ -129,6 +138,8 @@ pub fn parse(files: &Files, before: &Parsed) -> Parsed {
             parsed.misplaced.insert(inside.clone(), FileProblem::whole(&file_name(name), message));
         }
     }
+    let is_new = |(name, problem): &(&String, &FileProblem)| before.misplaced.get(*name) != Some(*problem);
+    parsed.changed.extend(parsed.misplaced.iter().filter(is_new).map(|(name, _)| name.clone()));
     parsed
 }
 

@@ -5,7 +5,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use k8s_openapi::api::core::v1::Secret;
-use kube::{Api, ResourceExt};
+use kube::Api;
 
 use super::parse::{Files, Parsed, parse};
 use crate::{
@@ -16,11 +16,13 @@ use crate::{
         UrlError, UrlPolicy,
     },
     metrics::counted,
+    names::PLATFORM,
     platform::Platform,
 };
 
 /// Bounds of the directory of tenants. A file over its bound is refused alone.
 pub const LIMITS: DirectoryLimits = DirectoryLimits {
+    contents: true,
     recursive: false,
     files: 10_000,
     file_bytes: 1 << 20,
@@ -80,7 +82,7 @@ impl ReadError {
     /// Condition reason, event reason and metric label.
     pub fn reason(&self) -> Reason {
         match self {
-            Self::Url(UrlError::HostRefused(_)) => Reason::HostRefused,
+            Self::Url(error) if error.is_refused_host() => Reason::HostRefused,
             Self::Url(_) => Reason::Invalid,
             Self::SecretMissing { .. } | Self::Credentials(_) => Reason::CredentialsMissing,
             Self::SecretUnreadable { .. } => Reason::Forbidden,
@@ -111,7 +113,7 @@ pub(super) async fn remote(
         None => Access::default(),
         Some(name) => Access::from_secret(&secret(platform, name).await?)?,
     };
-    Ok(Remote { owner: source.name_any(), url, credentials: access.credentials, ca: access.ca })
+    Ok(Remote { owner: PLATFORM.to_owned(), url, credentials: access.credentials, ca: access.ca })
 }
 
 async fn secret(platform: &Platform, name: &str) -> Result<BTreeMap<String, Vec<u8>>, ReadError> {

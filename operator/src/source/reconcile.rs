@@ -1,8 +1,8 @@
 //! One `TenantSource`: look, plan, publish, status. Status also after failure.
 
 use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    collections::{BTreeSet, HashMap},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -86,20 +86,43 @@ pub struct Sources {
     pub urls: UrlPolicy,
     /// What was read last, by source. Lost with the process, then read again.
     last: Mutex<HashMap<String, Arc<Read>>>,
-    /// What was refused, by source.
-    refused: Mutex<HashMap<String, Refused>>,
+    /// What earlier passes left, by source.
+    memory: Mutex<HashMap<String, Memory>>,
+}
+
+/// What one pass leaves to the next.
+#[derive(Debug, Default)]
+struct Memory {
+    /// Tenants that the API server refused.
+    refused: Refused,
+    /// Problems of files that were logged.
+    told: BTreeSet<String>,
+    /// How often in a row the repository could not be read.
+    failures: u32,
+}
+
+impl Memory {
+    /// Those of `problems` that were not there a pass ago.
+    fn news<'a>(&mut self, problems: &'a [String]) -> Vec<&'a String> {
+        let before = std::mem::replace(&mut self.told, problems.iter().cloned().collect());
+        problems.iter().filter(|problem| !before.contains(*problem)).collect()
+    }
 }
 
 impl Sources {
     /// Nothing read yet.
     pub fn new(platform: Platform, git: Arc<Git>, urls: UrlPolicy) -> Self {
-        Self { platform, git, urls, last: Mutex::default(), refused: Mutex::default() }
+        Self { platform, git, urls, last: Mutex::default(), memory: Mutex::default() }
     }
 
     /// Makes the cluster what the head of the branch says.
     pub async fn reconcile(&self, source: Arc<TenantSource>) -> Result<Action, Error> {
-        let outcome = self.converge(&source).await;
-        let status = status(&source, outcome.as_ref(), (self.platform.now)());
+        // One source never runs twice at a time.
+        let mut memory = self.memory().remove(&source.name_any()).unwrap_or_default();
+        let outcome = self.converge(&source, &mut memory).await;
+        memory.failures = if outcome.is_err() { memory.failures.saturating_add(1) } else { 0 };
+        let status = status(&source, outcome.as_ref(), memory.failures, (self.platform.now)());
+        self.keep(&source, memory);
         self.write_status(&source, status).await?;
         let again = spread(interval(&source.spec.interval), (self.platform.jitter)());
         let failed = outcome.map_err(|source| Error::Read { again, source })?.failed;
@@ -109,18 +132,33 @@ impl Sources {
         }
     }
 
-    async fn converge(&self, source: &TenantSource) -> Result<Synced, ReadError> {
+    async fn converge(&self, source: &TenantSource, memory: &mut Memory) -> Result<Synced, ReadError> {
         let name = source.name_any();
         let remote = remote(source, &self.platform, &self.urls).await?;
         let last = self.last.lock().unwrap_or_else(PoisonError::into_inner).get(&name).cloned();
         let has_tenants = self.platform.tenants.all().iter().any(|tenant| tenant.origin() == name);
         let look = Look { git: &self.git, remote: &remote, spec: &source.spec, has_tenants };
         let now = read(&look, last).await?;
-        self.remember(&name, now.clone());
-        Ok(self.publish(source, now.commit.as_str(), &now.parsed).await)
+        self.last.lock().unwrap_or_else(PoisonError::into_inner).insert(name, now.clone());
+        let synced = self.publish(source, now.commit.as_str(), &now.parsed, &mut memory.refused).await;
+        for problem in memory.news(&synced.problems) {
+            tracing::warn!(
+                source = source.name_any(),
+                commit = synced.commit,
+                problem,
+                "tenant file not applied"
+            );
+        }
+        Ok(synced)
     }
 
-    async fn publish(&self, source: &TenantSource, commit: &str, parsed: &Parsed) -> Synced {
+    async fn publish(
+        &self,
+        source: &TenantSource,
+        commit: &str,
+        parsed: &Parsed,
+        refused: &mut Refused,
+    ) -> Synced {
         let name = source.name_any();
         let surroundings = Surroundings {
             directory: &source.spec.path,
@@ -133,12 +171,7 @@ impl Sources {
         let plan = plan(&name, &checked, &existing);
         let wanted = plan.desired(&name, commit, &existing);
         let tenants = wanted.len();
-        // One source never runs twice at a time.
-        let mut refused =
-            self.refused.lock().unwrap_or_else(PoisonError::into_inner).remove(&name).unwrap_or_default();
-        publish(&self.platform, wanted, &mut refused).await;
-        let failed = refused.errors();
-        self.refused.lock().unwrap_or_else(PoisonError::into_inner).insert(name, refused);
+        publish(&self.platform, wanted, refused).await;
         Synced {
             commit: commit.to_owned(),
             tenants,
@@ -146,17 +179,21 @@ impl Sources {
             conflicts: plan.conflict,
             orphaned: plan.orphan,
             too_many_gone: plan.too_many_gone,
-            failed,
+            failed: refused.errors(),
         }
     }
 
-    /// Remembers what was read, and forgets what sources read that are gone.
-    fn remember(&self, name: &str, read: Arc<Read>) {
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+    /// Remembers for the next pass, and forgets what sources left that are gone.
+    fn keep(&self, source: &TenantSource, memory: Memory) {
         let is_there = |other: &String| self.platform.sources.named(other).is_some();
-        last.retain(|other, _| is_there(other));
-        self.refused.lock().unwrap_or_else(PoisonError::into_inner).retain(|other, _| is_there(other));
-        last.insert(name.to_owned(), read);
+        self.last.lock().unwrap_or_else(PoisonError::into_inner).retain(|other, _| is_there(other));
+        let mut memories = self.memory();
+        memories.retain(|other, _| is_there(other));
+        memories.insert(source.name_any(), memory);
+    }
+
+    fn memory(&self) -> MutexGuard<'_, HashMap<String, Memory>> {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn write_status(
@@ -183,6 +220,20 @@ fn interval(text: &str) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_problem_is_news_once_and_again_after_it_was_gone() {
+        let mut memory = Memory::default();
+        let problems = |all: &[&str]| all.iter().map(ToString::to_string).collect::<Vec<_>>();
+        for (now, news) in [
+            (&["a:1:1: x", "b:2:1: y"][..], &["a:1:1: x", "b:2:1: y"][..]),
+            (&["a:1:1: x", "b:2:1: y"], &[]),
+            (&["b:2:1: y", "b:3:1: z"], &["b:3:1: z"]),
+            (&["a:1:1: x"], &["a:1:1: x"]),
+        ] {
+            assert_eq!(memory.news(&problems(now)), news, "{now:?}");
+        }
+    }
 
     #[test]
     fn a_refused_tenant_does_not_slow_the_looks_at_the_repository() {

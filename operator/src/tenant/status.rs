@@ -16,13 +16,16 @@ use super::{
 use crate::{
     api::{IntegrationService, Tenant, TenantStatus, tenant::TenantEnvironment},
     cluster::ReconcileError,
-    conditions::{Claim, IN_SYNC, READY, Reason, Wellness, is_true, merge},
+    conditions::{Claim, IN_SYNC, LONGEST_PRINTED, READY, Reason, Wellness, cut, is_true, merge},
+    environment::Problems,
     names,
     retry::Retry,
 };
 
 /// How many problems of services are listed.
 const PROBLEMS: usize = 10;
+/// Hexadecimal digits that name a commit well enough for a reader.
+const SHORT_HASH: usize = 12;
 
 /// What one pass knows at its end.
 pub struct Report<'a> {
@@ -47,7 +50,16 @@ pub fn status(report: &Report<'_>, now: Timestamp) -> TenantStatus {
         Err(error) => failure(error),
     }
     .claims();
-    claims.push(in_sync(tenant));
+    let in_sync = in_sync(tenant);
+    if !in_sync.status {
+        // Well or not: whoever looks at the table must see that it is not what Git says.
+        for claim in claims.iter_mut().filter(|claim| claim.type_ == READY) {
+            let room = LONGEST_PRINTED - "; ".len();
+            let outdated = cut(&in_sync.message, room / 2);
+            claim.message = format!("{}; {outdated}", cut(&claim.message, room - outdated.chars().count()));
+        }
+    }
+    claims.push(in_sync);
     let generation = tenant.metadata.generation.unwrap_or_default();
     let ready = services.iter().filter(|service| is_true(conditions(service), READY)).count();
     TenantStatus {
@@ -67,6 +79,11 @@ fn wellness(valid: Option<&ValidTenant>, converged: &Converged) -> Wellness {
         let message =
             format!("{} of {spaces} namespaces are being set up, such as {namespace}", settling.len());
         return Wellness::Reconciling(Reason::Progressing, message);
+    }
+    let unknown = valid.map_or(&[][..], |tenant| &tenant.unknown);
+    if !unknown.is_empty() {
+        let message = format!("{}; everything else goes on", Problems(unknown.to_vec()));
+        return Wellness::Stalled(Reason::EnvironmentMissing, message);
     }
     let held = valid.map_or(&[][..], |tenant| &tenant.held);
     if let Some(first) = held.first() {
@@ -99,11 +116,14 @@ fn failure(error: &Error) -> Wellness {
 fn in_sync(tenant: &Tenant) -> Claim {
     let annotation = |key: &str| tenant.annotations().get(key);
     let (status, reason, message) = if let Some(problem) = annotation(names::SOURCE_PROBLEM) {
-        (false, Reason::InvalidFile, problem.clone())
+        (false, Reason::InvalidFile, format!("file not applied: {problem}"))
     } else if let Some(since) = annotation(names::ORPHANED) {
-        (false, Reason::Orphaned, format!("Git has no file of it since {since}; it serves on"))
+        let since: String = since.chars().take(SHORT_HASH).collect();
+        (false, Reason::Orphaned, format!("no longer in Git since commit {since}; serves on"))
+    } else if tenant.origin() == names::MANUAL {
+        (true, Reason::Succeeded, "it was applied by hand".to_owned())
     } else {
-        (true, Reason::Succeeded, String::new())
+        (true, Reason::Succeeded, "it is as its file says".to_owned())
     };
     Claim { type_: IN_SYNC, status, reason, message }
 }
@@ -232,21 +252,49 @@ mod tests {
 
     #[test]
     fn a_broken_or_missing_file_is_told_without_taking_readiness() {
-        for (annotations, wanted) in [
-            ("", ("True", "Succeeded", "")),
+        for (annotations, in_sync, message) in [
+            ("", ("True", "Succeeded", "it was applied by hand"), "2 namespaces"),
+            ("imaas.dev/origin: central", ("True", "Succeeded", "it is as its file says"), "2 namespaces"),
             (
-                "imaas.dev/source-problem: 'line 3: unknown field'",
-                ("False", "InvalidFile", "line 3: unknown field"),
+                "imaas.dev/source-problem: 'tenants/acme.yaml:7:3: unknown field'",
+                ("False", "InvalidFile", "file not applied: tenants/acme.yaml:7:3: unknown field"),
+                "2 namespaces; file not applied: tenants/acme.yaml:7:3: unknown field",
             ),
             (
-                "imaas.dev/orphaned-since: 4f2a",
-                ("False", "Orphaned", "Git has no file of it since 4f2a; it serves on"),
+                "imaas.dev/orphaned-since: 4f2a0b1c4f2a0b1c",
+                ("False", "Orphaned", "no longer in Git since commit 4f2a0b1c4f2a; serves on"),
+                "2 namespaces; no longer in Git since commit 4f2a0b1c4f2a; serves on",
             ),
         ] {
             let status = told(&acme(annotations), &Converged::default(), &[]);
-            assert_eq!(claim(&status, "InSync"), wanted);
-            assert_eq!(claim(&status, "Ready").0, "True");
+            assert_eq!(claim(&status, "InSync"), in_sync);
+            assert_eq!(claim(&status, "Ready"), ("True", "Succeeded", message));
         }
+    }
+
+    #[test]
+    fn neither_the_file_nor_the_space_hides_the_other() {
+        let long = "x y ".repeat(100);
+        let tenant = acme(&format!("imaas.dev/source-problem: 'tenants/acme.yaml:7:3: {long}'"));
+        let left = Converged { left: vec!["acme-test ".repeat(40)], ..Converged::default() };
+        let status = told(&tenant, &left, &[]);
+        let message = claim(&status, "Ready").2;
+        assert!(message.starts_with("2 namespaces; left as it is"), "{message}");
+        assert!(message.contains("; file not applied: tenants/acme.yaml:7:3: x y"), "{message}");
+        assert!(message.chars().count() <= LONGEST_PRINTED, "{message}");
+    }
+
+    #[test]
+    fn an_environment_that_is_gone_is_told_and_stays_published() {
+        let mut tenant = acme("");
+        tenant.spec = serde_saphyr::from_str("{environments: {old: {}}}").unwrap();
+        let own = ["acme-dev", "acme-old"].map(|namespace| (namespace.to_owned(), true)).into();
+        let status = told(&tenant, &Converged { own, ..Converged::default() }, &[]);
+        let message =
+            "spec.environments.old: there is no Environment \"old\", only dev; everything else goes on";
+        assert_eq!(claim(&status, "Ready"), ("False", "EnvironmentMissing", message));
+        let names: Vec<_> = status.environments.iter().map(|environment| environment.name.as_str()).collect();
+        assert_eq!(names, ["dev", "old"], "what runs there is not forgotten");
     }
 
     #[test]

@@ -32,6 +32,9 @@ pub struct ValidTenant {
     pub environments: Vec<ValidSpace>,
     /// Environments it is in that cannot be used now. What stands there stays as it is.
     pub held: Vec<Held>,
+    /// Where it names an Environment that there is none of. A file from Git is refused for it; a Tenant is not, since
+    /// the platform may have deleted the Environment, and the rest of the tenant must not wait for that.
+    pub unknown: Vec<Problem>,
     /// By name, unique.
     pub services: Vec<ValidService>,
 }
@@ -53,14 +56,14 @@ pub struct ValidSpace {
     pub networks: Vec<ValidNetwork>,
 }
 
-/// An environment that is not valid.
+/// An environment that is not valid, or that there is none of.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Held {
     /// Name of the Environment.
     pub environment: String,
     /// Its namespace, if there is one.
     pub namespace: String,
-    /// Omitted environments are passed over, this one is not.
+    /// Omitted environments are passed over, this one is not. Of one that is gone it is as it was known last.
     pub promotes_from: Option<String>,
 }
 
@@ -98,13 +101,10 @@ pub fn validate(tenant: &Tenant, environments: &Checked) -> Result<ValidTenant, 
         members: members(tenant, |role| role),
         environments: Vec::new(),
         held: Vec::new(),
-        services: services(&tenant.spec.services, environments, &mut problems),
+        unknown: unknown_environments(tenant, environments),
+        services: services(&tenant.spec.services, &mut problems),
         name,
     };
-    for environment in tenant.spec.environments.keys().filter(|name| environments.named(name).is_none()) {
-        let field = format!("spec.environments.{environment}");
-        problems.push(unknown_environment(field, environment, environments));
-    }
     for link in environments.chain(has) {
         let namespace = environment_namespace(&valid.name, &link.environment);
         match environments.named(&link.environment) {
@@ -124,7 +124,12 @@ pub fn validate(tenant: &Tenant, environments: &Checked) -> Result<ValidTenant, 
             None => {}
         }
     }
-    if problems.is_empty() { Ok(valid) } else { Err(Problems(problems)) }
+    valid.held.extend(gone(tenant, environments));
+    if problems.is_empty() {
+        return Ok(valid);
+    }
+    problems.append(&mut valid.unknown);
+    Err(Problems(problems))
 }
 
 /// What is left of a tenant that is not valid: its members. They count all the same, since whoever is taken out of the
@@ -146,6 +151,7 @@ pub fn access(tenant: &Tenant) -> Option<ValidTenant> {
         members: members.into_iter().collect(),
         environments: Vec::new(),
         held: Vec::new(),
+        unknown: Vec::new(),
         services: Vec::new(),
     })
 }
@@ -181,8 +187,28 @@ pub fn unknown<'a>(kind: &str, name: &str, known: impl Iterator<Item = &'a str>)
     format!("there is no {kind} {name:?}, only {}", known.join(", "))
 }
 
-fn unknown_environment(field: String, name: &str, environments: &Checked) -> Problem {
-    Problem::new(field, unknown("Environment", name, environments.names()))
+/// Every place that names an Environment which there is none of.
+fn unknown_environments(tenant: &Tenant, environments: &Checked) -> Vec<Problem> {
+    let overrides = tenant.spec.environments.keys().map(|name| (format!("spec.environments.{name}"), name));
+    let branches = tenant.spec.services.iter().enumerate().flat_map(|(index, entry)| {
+        entry.spec.branches.keys().map(move |name| (format!("spec.services[{index}].branches.{name}"), name))
+    });
+    overrides
+        .chain(branches)
+        .filter(|(_, name)| environments.named(name).is_none())
+        .map(|(field, name)| Problem::new(field, unknown("Environment", name, environments.names())))
+        .collect()
+}
+
+/// The environments that the tenant says it is in and that there are none of.
+fn gone(tenant: &Tenant, environments: &Checked) -> impl Iterator<Item = Held> {
+    let known = tenant.status.as_ref().map_or(&[][..], |status| &status.environments);
+    let named = tenant.spec.environments.iter().filter(|(_, own)| !own.omit).map(|(name, _)| name);
+    named.filter(|name| environments.named(name).is_none()).map(|name| Held {
+        environment: name.clone(),
+        namespace: environment_namespace(&tenant.name_any(), name),
+        promotes_from: known.iter().find(|one| one.name == *name).and_then(|one| one.promotes_from.clone()),
+    })
 }
 
 fn quota(tenant: &Tenant, environment: &ValidEnvironment, problems: &mut Vec<Problem>) -> ValidQuota {
@@ -246,11 +272,7 @@ fn members(tenant: &Tenant, role: impl Fn(Role) -> Role) -> Vec<Subject> {
     subjects.into_iter().collect()
 }
 
-fn services(
-    entries: &[ServiceEntry],
-    environments: &Checked,
-    problems: &mut Vec<Problem>,
-) -> Vec<ValidService> {
+fn services(entries: &[ServiceEntry], problems: &mut Vec<Problem>) -> Vec<ValidService> {
     if entries.len() > SERVICES {
         problems.push(Problem::new("spec.services", format!("{} are more than {SERVICES}", entries.len())));
     }
@@ -258,9 +280,6 @@ fn services(
     for (index, entry) in entries.iter().enumerate() {
         let field = format!("spec.services[{index}]");
         problems.extend(service_name_problem(&entry.name, &field));
-        for name in entry.spec.branches.keys().filter(|name| environments.named(name).is_none()) {
-            problems.push(unknown_environment(format!("{field}.branches.{name}"), name, environments));
-        }
         let service = ValidService { name: entry.name.clone(), spec: entry.spec.clone() };
         if services.insert(entry.name.clone(), service).is_some() {
             problems.push(Problem::new(format!("{field}.name"), format!("{:?} is listed twice", entry.name)));
@@ -283,184 +302,4 @@ fn service_name_problem(name: &str, field: &str) -> Option<Problem> {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-    use crate::{
-        api::{Environment, EnvironmentSpec, TenantSpec},
-        environment::check,
-    };
-
-    fn environments() -> Checked {
-        let list: Vec<Environment> = serde_saphyr::from_str(
-            r#"
-- {apiVersion: imaas.dev/v1alpha1, kind: Environment, metadata: {name: dev}, spec: {default: true}}
-- apiVersion: imaas.dev/v1alpha1
-  kind: Environment
-  metadata: {name: test}
-  spec: {default: true, promotesFrom: dev}
-- apiVersion: imaas.dev/v1alpha1
-  kind: Environment
-  metadata: {name: prod}
-  spec:
-    default: true
-    promotesFrom: test
-    quota: {default: {cpu: "2", memory: 4Gi, pods: 20}, max: {cpu: "16", memory: 32Gi}}
-    roles: {developer: viewer}
-- {apiVersion: imaas.dev/v1alpha1, kind: Environment, metadata: {name: lab}, spec: {}}
-- {apiVersion: imaas.dev/v1alpha1, kind: Environment, metadata: {name: broken}, spec: {quota: {default: {cpu: x}}}}
-"#,
-        )
-        .unwrap();
-        check(&list)
-    }
-
-    fn acme(spec: &str) -> Result<ValidTenant, Problems> {
-        named("acme", spec)
-    }
-
-    fn named(name: &str, spec: &str) -> Result<ValidTenant, Problems> {
-        let spec: TenantSpec = serde_saphyr::from_str(spec).unwrap();
-        validate(&Tenant::new(name, spec), &environments())
-    }
-
-    fn places(tenant: &ValidTenant) -> Vec<(&str, Option<&str>)> {
-        tenant.environments.iter().map(|e| (e.namespace.as_str(), e.promotes_from.as_deref())).collect()
-    }
-
-    #[test]
-    fn a_tenant_is_in_every_default_environment_and_in_those_it_names() {
-        let plain = acme("{}").unwrap();
-        assert_eq!(
-            places(&plain),
-            [("acme-dev", None), ("acme-test", Some("dev")), ("acme-prod", Some("test"))]
-        );
-        assert_eq!(plain.origin, "manual");
-        let other = acme("{environments: {test: {omit: true}, lab: {}}}").unwrap();
-        assert_eq!(places(&other), [("acme-dev", None), ("acme-lab", None), ("acme-prod", Some("dev"))]);
-    }
-
-    #[test]
-    fn a_quota_is_the_tenants_own_up_to_the_max_and_else_the_default() {
-        let tenant = acme("{environments: {prod: {quota: {cpu: \"8\"}}}}").unwrap();
-        let quota = &tenant.environments[2].quota;
-        assert_eq!((quota.cpu.0.as_str(), quota.memory.0.as_str(), quota.pods), ("8", "4Gi", 20));
-        assert!(acme("{environments: {prod: {quota: {cpu: 16000m, memory: 32768Mi}}}}").is_ok());
-    }
-
-    #[test]
-    fn the_environments_role_map_decides_there_and_nowhere_else() {
-        let tenant = acme("{members: [{kind: Group, name: devs, role: developer}]}").unwrap();
-        let role = |members: &[Subject]| members[0].role;
-        assert_eq!(role(&tenant.members), Role::Developer);
-        assert_eq!(role(&tenant.environments[0].members), Role::Developer);
-        assert_eq!(role(&tenant.environments[2].members), Role::Viewer);
-    }
-
-    #[test]
-    fn an_environment_that_is_not_valid_is_held_and_the_rest_goes_on() {
-        let tenant = acme("{environments: {broken: {}}}").unwrap();
-        assert_eq!(tenant.environments.len(), 3);
-        assert_eq!(tenant.held[0].namespace, "acme-broken");
-    }
-
-    #[test]
-    fn every_problem_names_its_field_and_the_way_out() {
-        let repository = "repository: {url: https://git.example.com/a}, runtime: camel";
-        for (spec, wanted) in [
-            (
-                "{environments: {tset: {omit: true}}}".to_owned(),
-                "spec.environments.tset: there is no Environment \"tset\", only broken, dev, lab, prod, test",
-            ),
-            (
-                "{environments: {prod: {quota: {cpu: \"17\"}}}}".to_owned(),
-                "spec.environments.prod.quota.cpu: 17 is more than 16, the most that Environment prod gives: ask for less, or ask the platform team",
-            ),
-            (
-                "{environments: {prod: {quota: {pods: 21}}}}".to_owned(),
-                "spec.environments.prod.quota.pods: 21 is more than 20, the most that Environment prod gives: ask for less, or ask the platform team",
-            ),
-            (
-                "{environments: {dev: {quota: {memory: lots}}}}".to_owned(),
-                "spec.environments.dev.quota.memory: \"lots\" is no amount above zero: write it like 16Gi or 512Mi",
-            ),
-            (
-                "{members: [{kind: User, name: jo, role: owner}, {kind: User, name: jo, role: viewer}]}"
-                    .to_owned(),
-                "spec.members[1].name: \"jo\" is listed twice: keep the line with the role that is meant",
-            ),
-            (
-                "{members: [{kind: Group, name: 'system:masters', role: owner}]}".to_owned(),
-                "spec.members[0].name: \"system:masters\" is a system identity or empty",
-            ),
-            (
-                "{members: [{kind: ServiceAccount, name: ci, role: developer}]}".to_owned(),
-                "spec.members[0].namespace: goes with kind ServiceAccount, and only with it",
-            ),
-            (
-                "{members: [{kind: ServiceAccount, name: 'a b', namespace: ci, role: viewer}]}".to_owned(),
-                "spec.members[0].name: \"a b\" is no name of a ServiceAccount: write lower-case letters, digits, `-` and `.`",
-            ),
-            (
-                format!("{{services: [{{name: a, {repository}}}, {{name: a, {repository}}}]}}"),
-                "spec.services[1].name: \"a\" is listed twice",
-            ),
-            (
-                format!("{{services: [{{name: a-canary, {repository}}}]}}"),
-                "spec.services[0].name: \"a-canary\" must not end in -canary, -stable or -preview: these names are the operator's",
-            ),
-            (
-                format!("{{services: [{{name: a, {repository}, branches: {{prd: main}}}}]}}"),
-                "spec.services[0].branches.prd: there is no Environment \"prd\", only broken, dev, lab, prod, test",
-            ),
-        ] {
-            assert_eq!(acme(&spec).unwrap_err().to_string(), wanted, "{spec}");
-        }
-    }
-
-    #[test]
-    fn reserved_and_impossible_names_are_refused() {
-        let long = "a".repeat(51);
-        for name in [
-            "kube-system",
-            "kube",
-            "imaas-x",
-            "imaas",
-            "default",
-            "openshift",
-            "openshift-x",
-            "platform",
-            "Acme",
-            "a.b",
-            "-a",
-            "a-",
-            "",
-            &long,
-        ] {
-            assert!(named(name, "{}").is_err(), "{name:?}");
-        }
-        assert!(named("kubernetes", "{}").is_ok() && named("platform-x", "{}").is_ok());
-    }
-
-    fn spaces(name: &str, environment: &str) -> Option<Vec<String>> {
-        let list = [Environment::new(environment, EnvironmentSpec { default: true, ..Default::default() })];
-        let valid = validate(&Tenant::new(name, TenantSpec::default()), &check(&list)).ok()?;
-        let spaces = valid.environments.iter().map(|space| space.namespace.clone());
-        Some(spaces.chain([crate::names::home_namespace(&valid.name)]).collect())
-    }
-
-    proptest! {
-        /// Whatever names are asked for: two tenants that are accepted share no namespace.
-        #[test]
-        fn two_valid_tenants_share_no_namespace(
-            a in "[a-c-]{1,6}", b in "[a-c-]{1,6}",
-            x in "([a-c-]{1,4}|home)", y in "([a-c-]{1,4}|home)",
-        ) {
-            prop_assume!(a != b);
-            if let (Some(one), Some(other)) = (spaces(&a, &x), spaces(&b, &y)) {
-                prop_assert!(one.iter().all(|namespace| !other.contains(namespace)), "{one:?} {other:?}");
-            }
-        }
-    }
-}
+mod tests;

@@ -12,7 +12,7 @@ mod schema;
 #[cfg(test)]
 mod tests;
 
-use std::fmt;
+use std::{collections::BTreeMap, fmt};
 
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -102,6 +102,22 @@ pub fn place(text: &[u8], path: &str) -> (u32, u32) {
         }
         Err(problem) => (problem.line, problem.column),
     }
+}
+
+/// Line and column of each field of a descriptor, also of each under `environments.<name>`.
+pub fn places(text: &[u8]) -> BTreeMap<String, (u32, u32)> {
+    let Ok((tree, _)) = node::compose(text) else { return BTreeMap::new() };
+    let mut places = BTreeMap::new();
+    for entry in tree.entries() {
+        places.insert(entry.key.clone(), (entry.value.start.line, entry.value.start.column));
+    }
+    for environment in tree.entry("environments").into_iter().flat_map(|entry| entry.value.entries()) {
+        for entry in environment.value.entries() {
+            let path = format!("environments.{}.{}", environment.key, entry.key);
+            places.insert(path, (entry.value.start.line, entry.value.start.column));
+        }
+    }
+    places
 }
 
 /// The value, where there is no problem.

@@ -55,6 +55,14 @@ pub(super) struct Entry {
 }
 
 impl Node {
+    /// Those of a mapping, else none.
+    pub fn entries(&self) -> &[Entry] {
+        match &self.content {
+            Content::Mapping(entries) => entries,
+            Content::Scalar(_) | Content::Sequence(_) => &[],
+        }
+    }
+
     /// A tree without places.
     pub fn of(value: &Value) -> Self {
         let content = match value {
@@ -174,16 +182,18 @@ fn readable(bytes: &[u8]) -> Result<&str, Problem> {
         let before = String::from_utf8_lossy(&bytes[..error.valid_up_to()]);
         end_of(&before).problem("not UTF-8 from here on: save the file as UTF-8")
     })?;
-    // Control characters, and those that turn the direction of text: what is read must be what is seen.
-    let hidden = |c: char| {
-        (c.is_control() && !matches!(c, '\n' | '\r' | '\t'))
-            || matches!(c, '\u{200B}'..='\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}' | '\u{FEFF}')
-    };
-    match text.char_indices().find(|(_, c)| hidden(*c)) {
+    match text.char_indices().find(|(_, c)| is_hidden(*c)) {
         Some((at, c)) => Err(end_of(&text[..at])
             .problem(format!("the invisible character U+{:04X} stands here: remove it", u32::from(c)))),
         None => Ok(text),
     }
+}
+
+/// Control characters, separators of lines that no editor shows as such, and what turns the direction of text: what is
+/// read must be what is seen.
+fn is_hidden(c: char) -> bool {
+    (c.is_control() && !matches!(c, '\n' | '\r' | '\t'))
+        || matches!(c, '\u{061C}' | '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2066}'..='\u{2069}' | '\u{FEFF}')
 }
 
 /// The place just after `text`.
@@ -229,6 +239,14 @@ impl<'a> Composer<'a> {
                 Ok(Node { content: Content::Scalar(Value::Null), start, end: Place::of(span.end) })
             }
             Event::Scalar(text, style, ..) => {
+                // By an escape such as `"\u202E"`; written out it was found before. Nothing else is told of such a file,
+                // since that might repeat it.
+                if let Some(c) = text.chars().find(|c| is_hidden(*c)) {
+                    return Err(start.problem(format!(
+                        "the text holds the invisible character U+{:04X}: leave it out",
+                        u32::from(c)
+                    )));
+                }
                 Ok(Node { content: Content::Scalar(scalar(text, style)), start, end: Place::of(span.end) })
             }
             Event::SequenceStart(..) => self.sequence(start, depth),

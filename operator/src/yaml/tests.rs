@@ -350,6 +350,42 @@ fn bytes_that_an_editor_does_not_show_are_refused_with_their_place() {
 }
 
 #[test]
+fn a_directory_and_ports_that_cannot_be_are_told_where_they_stand() {
+    for config in ["cfg/", "a/../../x", "./cfg", ".."] {
+        let told = descriptor_with("type: worker\n", &format!("type: worker\nconfig: {config}\n"));
+        let wanted = "4:9: config: must be a plain path below the service's own directory, such as `config`";
+        assert_eq!(told, [wanted], "{config}");
+    }
+    let ports = descriptor_with(
+        "[{name: http, port: 8290}]",
+        "[{name: http, port: 8290}, {name: http, port: 8291}, {name: admin, port: 8290}]",
+    );
+    assert_eq!(
+        ports,
+        [
+            "5:8: ports: a port's number is there twice: give each its own",
+            "5:42: ports[1].name: \"http\" is listed twice, first in line 5",
+        ]
+    );
+}
+
+#[test]
+fn what_an_escape_hides_is_refused_like_what_stands_there() {
+    let contact = "contact: integrations@acme.example";
+    for (escape, code) in
+        [("\\e[31m", "001B"), ("a\\0", "0000"), ("\\u202e", "202E"), ("\\x85", "0085"), ("\\L", "2028")]
+    {
+        let told = format!("the text holds the invisible character U+{code}: leave it out");
+        let value = tenant_with(contact, &format!("contact: \"{escape}\""));
+        assert_eq!(value, [format!("5:12: {told}")], "{escape}");
+        let key = tenant_with(contact, &format!("\"{escape}\": x"));
+        assert_eq!(key, [format!("5:3: {told}")], "a key, and nothing that repeats it");
+    }
+    let lines = TENANT.replace(contact, "contact: \"a\\tb\\nc\"");
+    assert_eq!(tenant(lines.as_bytes()).unwrap().spec.contact.as_deref(), Some("a\tb\nc"));
+}
+
+#[test]
 fn bombs_are_refused_at_once() {
     let aliases = (1..9).fold("a0: &a0 [x]\n".to_owned(), |text, level| {
         let below = format!("*a{}, ", level - 1).repeat(9);

@@ -3,6 +3,7 @@
 use super::*;
 
 const LIMITS: DirectoryLimits = DirectoryLimits {
+    contents: true,
     recursive: false,
     files: 1000,
     file_bytes: 64 * 1024,
@@ -177,4 +178,45 @@ async fn g10_a_large_blob_beside_is_not_downloaded() {
         "a digest needs no content"
     );
     assert!(lab.git.has(&lab.remote, &head).await, "and the mirror is not taken for broken");
+}
+
+#[tokio::test]
+async fn a_commit_is_kept_without_what_its_files_hold() {
+    let lab = lab().await;
+    let large = "x".repeat(1_040_000);
+    let directories: Vec<_> = (0..=16).map(|n| format!("c{n}/f")).collect();
+    let patches: Vec<_> = (1..=16).map(|n| format!("  e{n}: {{config: c{n}}}\n")).collect();
+    let patches = patches.concat();
+    let descriptor = format!(
+        "apiVersion: imaas.dev/v1alpha1\nkind: ServiceDescriptor\nconfig: c0\nenvironments:\n{patches}"
+    );
+    let mut files = vec![("imaas.yaml", descriptor.as_str())];
+    files.extend(directories.iter().map(|path| (path.as_str(), large.as_str())));
+    let head = id(&lab.repository.commit("dev", &files));
+    lab.git.fetch(&lab.remote, "dev", Depth::One).await.unwrap();
+    let environments = ["dev".to_owned()].into();
+    let content = read::content(&lab.git, &lab.remote, ("", &head), environments).await.unwrap().unwrap();
+    assert_eq!(content.configs.keys().collect::<Vec<_>>(), ["c0"], "no other directory is read");
+    assert_eq!(content.configs["c0"].as_ref().unwrap()["f"].size, 1_040_000);
+    // Everything that is kept shows here. 14 services of 3 branches hold 42 of them.
+    assert!(format!("{content:?}").len() < 2_000, "{content:?}");
+    let contents = read::contents(&lab.git, &lab.remote, ("c0", &head)).await.unwrap();
+    assert_eq!(contents["f"].len(), 1_040_000);
+}
+
+#[tokio::test]
+async fn the_build_id_is_that_of_the_paths_in_order() {
+    let lab = lab().await;
+    // As Git sorts them, and as their paths are sorted.
+    let head = id(&lab.repository.commit("main", &[("a/x", "1"), ("a.b", "1"), ("a0", "1"), ("b", "1")]));
+    lab.git.fetch(&lab.remote, "main", Depth::One).await.unwrap();
+    let names = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+    let told = names.clone();
+    let exclude = move |path: &str| {
+        told.lock().unwrap().push(path.to_owned());
+        false
+    };
+    lab.git.tree_digest(&lab.remote, &head, "", exclude).await.unwrap();
+    let files: Vec<_> = names.lock().unwrap().iter().filter(|name| *name != "a").cloned().collect();
+    assert_eq!(files, ["a.b", "a/x", "a0", "b"]);
 }

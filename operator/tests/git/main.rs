@@ -7,6 +7,7 @@ mod host;
 mod mirrors;
 mod refs;
 mod server;
+mod shares;
 mod tls;
 
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use imaas_operator::conditions::Reason;
 use imaas_operator::git::{
     CommitId, Credentials, Depth, DirectoryLimits, Git, GitError, GitUrl, Limits, Remote, UrlError, UrlPolicy,
 };
+use imaas_operator::service::read;
 use tempfile::TempDir;
 
 struct Lab {

@@ -8,6 +8,12 @@ use std::{
     time::Duration,
 };
 
+use axum::{
+    Router,
+    extract::Path as Segments,
+    http::{HeaderName, StatusCode},
+    routing::head,
+};
 use imaas_operator::{
     api::{self, IntegrationService, Release},
     git::{Git, Limits, UrlPolicy},
@@ -42,15 +48,17 @@ use tokio::{sync::watch, task::JoinHandle, time::Instant};
 const PATIENCE: Duration = Duration::from_mins(1);
 pub const IMAGE_OF_A: &str = "sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
 pub const IMAGE_OF_B: &str = "sha256:bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
+/// A digest that the registry does not have.
+pub const NO_IMAGE: &str = "sha256:2222222222222222222222222222222222222222222222222222222222222222";
 
 /// What the platform and the tenant stage would have made.
 const PLATFORM: &str = r#"
 apiVersion: v1
 kind: List
 items:
-- {apiVersion: v1, kind: Namespace, metadata: {name: acme-home}}
-- {apiVersion: v1, kind: Namespace, metadata: {name: acme-dev}}
-- {apiVersion: v1, kind: Namespace, metadata: {name: acme-test}}
+- {apiVersion: v1, kind: Namespace, metadata: {name: acme-home, labels: {app.kubernetes.io/managed-by: imaas-operator, imaas.dev/tenant: acme}}}
+- {apiVersion: v1, kind: Namespace, metadata: {name: acme-dev, labels: {app.kubernetes.io/managed-by: imaas-operator, imaas.dev/tenant: acme}}}
+- {apiVersion: v1, kind: Namespace, metadata: {name: acme-test, labels: {app.kubernetes.io/managed-by: imaas-operator, imaas.dev/tenant: acme}}}
 - {apiVersion: imaas.dev/v1alpha1, kind: Environment, metadata: {name: dev}, spec: {default: true}}
 - {apiVersion: imaas.dev/v1alpha1, kind: Environment, metadata: {name: test}, spec: {default: true, promotesFrom: dev}}
 - apiVersion: imaas.dev/v1alpha1
@@ -239,7 +247,7 @@ impl Scene {
     /// The stage under test, as a process would run it.
     pub async fn operator(&self) -> Operator {
         let (platform, watches) = platform(self.client.clone()).await;
-        let origins = origins(&self.scratch.path().join("mirrors"));
+        let origins = origins(&self.scratch.path().join("mirrors"), &registry().await);
         let (stop, mut stopped) = watch::channel(false);
         let shutdown = async move { drop(stopped.wait_for(|stop| *stop).await) };
         let stage = tokio::spawn(run(platform, origins, shutdown));
@@ -291,13 +299,26 @@ async fn platform(client: Client) -> (Platform, JoinHandle<()>) {
     (platform, watches)
 }
 
-fn origins(mirrors: &Path) -> Origins {
+/// A registry whose area of this service has every image but [`NO_IMAGE`]; returns its address.
+async fn registry() -> String {
+    let answer = async |Segments(digest): Segments<String>| {
+        let code = if digest == NO_IMAGE { StatusCode::NOT_FOUND } else { StatusCode::OK };
+        (code, [(HeaderName::from_static("docker-content-digest"), digest)])
+    };
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let routes = Router::new().route("/v2/acme/orders/manifests/{digest}", head(answer));
+    tokio::spawn(async move { axum::serve(listener, routes).await });
+    format!("http://{address}")
+}
+
+fn origins(mirrors: &Path, registry: &str) -> Origins {
     let urls = UrlPolicy { development: true, allowed_hosts: vec!["127.0.0.1".to_owned()] };
     let endpoint = RegistryEndpoint {
-        url: "https://registry.example.invalid".parse().unwrap(),
+        url: registry.parse().unwrap(),
         realm: "https://token.example.invalid/token".parse().unwrap(),
         ca: None,
-        development: false,
+        development: true,
     };
     let key = AccountKey::new(*b"the account key of the tests, 32+").unwrap();
     let registry =

@@ -59,7 +59,7 @@ impl Target<'_> {
         names::environment_namespace(self.tenant, &self.release.spec.environment)
     }
 
-    fn selector(&self) -> BTreeMap<String, String> {
+    pub(super) fn selector(&self) -> BTreeMap<String, String> {
         selector(self.tenant, &self.release.spec.service, &self.release.spec.environment)
     }
 

@@ -2,6 +2,8 @@
 
 mod forgetting;
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 
 use super::*;
@@ -29,6 +31,8 @@ fn orders(branches: [(&str, &str, Option<&str>); 3]) -> ValidService {
                 promotes_from: promotes_from.map(ToOwned::to_owned),
             })
             .to_vec(),
+        gone: vec![],
+        problems: vec![],
         orphaned: None,
     }
 }
@@ -41,19 +45,32 @@ fn commit(letter: char) -> String {
     letter.to_string().repeat(40)
 }
 
+fn environments() -> BTreeSet<String> {
+    ["dev", "test", "prod", "dr", "far", "sandbox"].map(ToOwned::to_owned).into()
+}
+
 /// A branch whose head is `letter`s, built as `build`, with `more` in its descriptor.
 fn head(letter: char, build: &str, more: &str) -> Branch {
     let text =
         format!("apiVersion: imaas.dev/v1alpha1\nkind: ServiceDescriptor\nscaling: {{min: 2}}\n{more}");
     let descriptor = crate::yaml::descriptor(text.as_bytes()).unwrap();
-    let content =
-        Content { commit: commit(letter), build_id: build.to_owned(), descriptor, configs: BTreeMap::new() };
+    let content = Content {
+        file: "imaas.yaml".to_owned(),
+        others: vec![],
+        places: BTreeMap::new(),
+        commit: commit(letter),
+        build_id: build.to_owned(),
+        environments: environments(),
+        descriptor,
+        configs: BTreeMap::new(),
+    };
     Branch::Head { commit: commit(letter), content: Ok(Arc::new(content)) }
 }
 
 fn snapshot<const N: usize>(branches: [(&str, Branch); N], tags: &[(char, Tag)]) -> Snapshot {
     Snapshot {
         branches: branches.map(|(name, branch)| (name.to_owned(), branch)).into(),
+        builds: BTreeMap::new(),
         tags: tags.iter().map(|(letter, tag)| (commit(*letter), tag.clone())).collect(),
         failure: None,
     }
@@ -105,7 +122,7 @@ fn a_merge_keeps_the_digest_whatever_its_own_commit() {
 fn the_first_environment_asks_the_registry_and_the_next_wait_for_it() {
     let seen =
         snapshot([("dev", head('1', "A", "")), ("test", head('1', "A", "")), ("prod", Branch::Missing)], &[]);
-    assert_eq!(untagged(&three(), &seen), BTreeMap::from([(commit('1'), "A".to_owned())]));
+    assert_eq!(untagged(&three(), &seen), BTreeMap::from([("A".to_owned(), vec![&commit('1')])]));
     let reasons: Vec<_> =
         decided(&three(), &seen, &History::default()).into_iter().map(|d| d.unwrap_err().reason).collect();
     assert_eq!(reasons, [Reason::ImageMissing, Reason::NotPromoted, Reason::BranchMissing]);
@@ -135,6 +152,35 @@ fn what_comes_after_an_environment_that_runs_nothing_points_there() {
 }
 
 #[test]
+fn what_runs_no_instance_is_told_to_be_given_one() {
+    let asleep = "environments: {dev: {scaling: {min: 0}}}\n";
+    let seen = snapshot([("dev", head('1', "A", asleep)), ("test", head('1', "A", asleep))], &[]);
+    let history = History(vec![made(1, "dev", "A", IMAGE_OF_A, false)]);
+    let not = |service: &ValidService, seen: &Snapshot| {
+        one(service, &service.environments[1], seen, (&history, &Settled::default())).unwrap_err().message
+    };
+    let help = "was not healthy in dev yet, where `scaling.min` is 0: what has no instance proves nothing, raise it there";
+    assert_eq!(not(&three(), &seen), format!("the image acme/orders@{IMAGE_OF_A} {help}"));
+    let shared =
+        orders([("dev", "main", None), ("test", "main", Some("dev")), ("prod", "prod", Some("test"))]);
+    let seen = snapshot([("main", head('1', "A", asleep))], &[]);
+    assert_eq!(not(&shared, &seen), format!("commit {} of main {help}", commit('1')));
+}
+
+#[test]
+fn what_comes_after_an_environment_that_does_not_exist_says_so() {
+    let mut service = three();
+    service.environments.remove(1);
+    let seen = snapshot([("dev", head('1', "A", "")), ("prod", head('1', "A", ""))], &[]);
+    let history = History(vec![made(1, "dev", "A", IMAGE_OF_A, true)]);
+    let problem = decided(&service, &seen, &history).remove(1).unwrap_err();
+    assert_eq!(problem.reason, Reason::EnvironmentMissing);
+    assert!(problem.message.starts_with("there is no Environment \"test\""), "{problem:?}");
+    let tried = History(vec![made(1, "test", "A", IMAGE_OF_A, true)]);
+    assert_eq!(decided(&service, &seen, &tried)[1], Ok(IMAGE_OF_A.to_owned()), "it was healthy there");
+}
+
+#[test]
 fn a_missing_image_is_named_with_its_tag() {
     let seen = snapshot([("dev", head('1', "A", ""))], &[('1', Tag::Missing)]);
     let dev = &three().environments[0];
@@ -144,6 +190,29 @@ fn a_missing_image_is_named_with_its_tag() {
     let refused = Problem::new(Reason::RegistryRefused, "the registry refuses the account");
     let unknown = snapshot([("dev", head('1', "A", ""))], &[('1', Tag::Unknown(refused.clone()))]);
     assert_eq!(one(&three(), dev, &unknown, (&History::default(), &Settled::default())), Err(refused));
+}
+
+#[test]
+fn a_digest_that_the_registry_does_not_have_is_no_image() {
+    let own = format!("image: {{digest: \"{IMAGE_OF_B}\"}}\n");
+    let mut seen = snapshot([("dev", head('2', "B", &own)), ("test", head('2', "B", &own))], &[]);
+    assert_eq!(named_digests(&three(), &seen), BTreeSet::from([IMAGE_OF_B.to_owned()]));
+    let dev = &three().environments[0];
+    let decision =
+        |seen: &Snapshot, history: &History| one(&three(), dev, seen, (history, &Settled::default()));
+    let before = History(vec![made(1, "dev", "A", IMAGE_OF_A, true)]);
+    for answer in [None, Some(Tag::Missing)] {
+        seen.tags = answer.map(|answer| (IMAGE_OF_B.to_owned(), answer)).into_iter().collect();
+        let problem = decision(&seen, &before).unwrap_err();
+        assert_eq!(problem.reason, Reason::ImageMissing);
+        let image = format!("image acme/orders@{IMAGE_OF_B} is not in the registry yet: ");
+        assert!(problem.message.starts_with(&image), "{}", problem.message);
+    }
+    let unreachable = Problem::new(Reason::RegistryUnreachable, "no answer");
+    seen.tags.insert(IMAGE_OF_B.to_owned(), Tag::Unknown(unreachable.clone()));
+    assert_eq!(decision(&seen, &before), Err(unreachable));
+    let known = History(vec![made(1, "test", "C", IMAGE_OF_B, false)]);
+    assert_eq!(decision(&seen, &known), Ok(IMAGE_OF_B.to_owned()), "a release of it was made before");
 }
 
 #[test]
@@ -200,10 +269,7 @@ fn a_hotfix_on_prod_waits_and_says_the_way_out() {
     let problem = decisions[2].as_ref().unwrap_err();
     assert_eq!(problem.reason, Reason::NotPromoted);
     assert!(problem.message.contains("healthy in test") && problem.message.contains("merge what test runs"));
-    assert!(
-        !untagged(&three(), &seen).contains_key(&commit('9')),
-        "prod never takes its image from the registry"
-    );
+    assert!(!untagged(&three(), &seen).contains_key("H"), "prod never takes its image from the registry");
 }
 
 #[test]
@@ -228,7 +294,7 @@ fn an_omitted_environment_passes_its_place_along() {
     let history = History(vec![made(1, "dev", "A", IMAGE_OF_A, true)]);
     assert_eq!(decided(&service, &seen, &history)[1], Ok(IMAGE_OF_A.to_owned()));
     let alone = orders([("prod", "prod", None), ("dr", "dr", Some("prod")), ("far", "far", Some("dr"))]);
-    assert!(untagged(&alone, &seen).contains_key(&commit('2')), "none left: like the first");
+    assert!(untagged(&alone, &seen)["A"].contains(&&commit('2')), "none left: like the first");
 }
 
 #[test]
@@ -293,10 +359,11 @@ fn new_settings_alone_wait_for_their_turn_on_a_shared_branch() {
 #[test]
 fn a_committed_digest_wins_and_is_promoted_like_any_other() {
     let own = format!("image: {{digest: \"{IMAGE_OF_B}\"}}\n");
-    let seen = snapshot(
+    let mut seen = snapshot(
         [("dev", head('2', "A", &own)), ("test", head('2', "A", &own)), ("prod", Branch::Missing)],
         &[],
     );
+    seen.tags.insert(IMAGE_OF_B.to_owned(), Tag::Found(IMAGE_OF_B.to_owned()));
     let mut history = History(vec![made(1, "dev", "A", IMAGE_OF_A, true)]);
     let decisions = decided(&three(), &seen, &history);
     assert_eq!(decisions[0], Ok(IMAGE_OF_B.to_owned()));
@@ -313,11 +380,71 @@ fn what_cannot_be_read_asks_for_nothing_and_says_why() {
     let history = History(vec![made(1, "dev", "A", IMAGE_OF_A, true)]);
     let service = three();
     let dev = wanted(&service, &service.environments[0], Some(&seen), (&history, &Settled::default()));
-    assert_eq!(dev, Wanted::Nothing { commit: Some(commit('2')), build_id: None, waiting: vec![broken] });
+    assert_eq!(
+        dev,
+        Wanted::Nothing { commit: Some(commit('2')), build_id: None, waiting: vec![broken], tags: vec![] }
+    );
     let unread = wanted(&service, &service.environments[1], Some(&seen), (&history, &Settled::default()));
     assert_eq!(unread, Wanted::Unknown, "a branch that was not read is not a branch that is missing");
     assert_eq!(
         wanted(&service, &service.environments[0], None, (&history, &Settled::default())),
         Wanted::Unknown
     );
+}
+
+/// The head of dev goes on to `letter`s, built as `build`.
+fn moved(seen: &mut Snapshot, letter: char, build: &str) {
+    seen.branches.insert("dev".to_owned(), head(letter, build, ""));
+    seen.add_heads();
+}
+
+#[test]
+fn an_image_of_the_same_files_under_an_earlier_head_is_found() {
+    let (service, mut seen) = (three(), snapshot([], &[]));
+    moved(&mut seen, '1', "A");
+    moved(&mut seen, '2', "A");
+    moved(&mut seen, '3', "A");
+    let before = (&History::default(), &Settled::default());
+    let dev = &service.environments[0];
+    let [one_, two, three_] = ['1', '2', '3'].map(commit);
+    assert_eq!(untagged(&service, &seen), BTreeMap::from([("A".to_owned(), vec![&one_, &two, &three_])]));
+    let problem = one(&service, dev, &seen, before).unwrap_err();
+    let told =
+        format!("image acme/orders:{three_} is not in the registry yet, nor under {one_}, {two}, built");
+    assert!(problem.message.starts_with(&told), "{problem:?}");
+
+    // What was awaited is told, and known to the next run of the operator.
+    let Wanted::Nothing { tags, build_id, .. } = wanted(&service, dev, Some(&seen), before) else { panic!() };
+    let state = crate::api::integration_service::EnvironmentState {
+        branch: "dev".to_owned(),
+        build_id,
+        tags,
+        ..Default::default()
+    };
+    let board = crate::api::IntegrationServiceStatus { environments: vec![state], ..Default::default() };
+    let mut restarted = Snapshot::of_board(Some(&board));
+    moved(&mut restarted, '3', "A");
+    assert_eq!(restarted, seen);
+
+    seen.tags.insert(one_, Tag::Found(IMAGE_OF_A.to_owned()));
+    assert_eq!(one(&service, dev, &seen, before), Ok(IMAGE_OF_A.to_owned()));
+    assert!(untagged(&service, &seen).is_empty(), "the first answer is kept");
+    seen.tags.insert(three_, Tag::Found(IMAGE_OF_B.to_owned()));
+    assert_eq!(one(&service, dev, &seen, before), Ok(IMAGE_OF_A.to_owned()));
+
+    moved(&mut seen, '4', "B");
+    let problem = one(&service, dev, &seen, before).unwrap_err();
+    assert!(problem.message.contains("registry yet: let CI"), "never an image of other files: {problem:?}");
+}
+
+#[test]
+fn of_many_heads_of_one_build_the_first_and_the_last_are_remembered() {
+    let mut seen = snapshot([], &[]);
+    for letter in "0123456789".chars() {
+        moved(&mut seen, letter, "A");
+    }
+    assert_eq!(seen.builds["dev"].commits, ['0', '6', '7', '8', '9'].map(commit));
+    seen.branches.insert("dev".to_owned(), Branch::Missing);
+    seen.add_heads();
+    assert!(seen.builds.is_empty());
 }

@@ -23,13 +23,19 @@ fn asked(commit: char) -> Wanted {
         build_id: "A".to_owned(),
         settings: crate::api::DescriptorSpec::default(),
         config: None,
+        places: std::collections::BTreeMap::new(),
     };
     Wanted::Target(Box::new(Target { resolved, digest: DIGEST.to_owned() }))
 }
 
 fn nothing(commit: Option<char>, reason: Reason) -> Wanted {
     let commit = commit.map(|letter| letter.to_string().repeat(40));
-    Wanted::Nothing { commit, build_id: None, waiting: vec![Problem::new(reason, "as it says")] }
+    Wanted::Nothing {
+        commit,
+        build_id: None,
+        waiting: vec![Problem::new(reason, "as it says")],
+        tags: vec![],
+    }
 }
 
 fn seen(problem: Option<Reason>) -> Observation {
@@ -61,7 +67,7 @@ fn under_way() -> Vec<Stage> {
 }
 
 fn passed(before: Option<&IntegrationServiceStatus>, stages: Vec<Stage>) -> IntegrationServiceStatus {
-    told(before, &Pass { stages, failure: None, orphaned: None })
+    told(before, &Pass { stages, failure: None, gone: vec![], problems: vec![], hint: None, orphaned: None })
 }
 
 fn told(before: Option<&IntegrationServiceStatus>, pass: &Pass) -> IntegrationServiceStatus {
@@ -76,7 +82,14 @@ fn ready(status: &IntegrationServiceStatus) -> (bool, String) {
 #[test]
 fn a_second_pass_says_the_same() {
     let first = passed(None, under_way());
-    let pass = Pass { stages: under_way(), failure: None, orphaned: None };
+    let pass = Pass {
+        stages: under_way(),
+        failure: None,
+        gone: vec![],
+        problems: vec![],
+        hint: None,
+        orphaned: None,
+    };
     assert_eq!(status(Some(&first), 1, Ok(&pass), "2026-06-01T00:00:00Z".parse().unwrap()), first);
 }
 
@@ -103,7 +116,12 @@ fn message(status: &IntegrationServiceStatus) -> &str {
 
 fn says(name: &str, reason: Reason, message: &str) -> Stage {
     let waiting = vec![Problem::new(reason, message)];
-    stage(name, Wanted::Nothing { commit: Some("2".repeat(40)), build_id: None, waiting }, None, None)
+    stage(
+        name,
+        Wanted::Nothing { commit: Some("2".repeat(40)), build_id: None, waiting, tags: vec![] },
+        None,
+        None,
+    )
 }
 
 #[test]
@@ -252,7 +270,8 @@ fn a_restart_changes_nothing_before_git_was_read() {
         unread("test", "orders-test-2", Some(Reason::RollingOut)),
         unread("prod", "orders-prod-0", None),
     ];
-    let pass = Pass { stages: after, failure: None, orphaned: None };
+    let pass =
+        Pass { stages: after, failure: None, gone: vec![], problems: vec![], hint: None, orphaned: None };
     assert_eq!(status(Some(&before), 2, Ok(&pass), "2026-06-01T00:00:00Z".parse().unwrap()), before);
     let healed = vec![
         unread("dev", "orders-dev-1", None),
@@ -269,7 +288,10 @@ fn a_failed_look_is_told_and_leaves_the_board_as_it_is() {
     let before = passed(None, vec![well("dev", "orders-dev-1")]);
     let failure = Problem::new(Reason::AuthenticationFailed, "the server refuses the credentials");
     let stages = vec![well("dev", "orders-dev-1")];
-    let after = told(Some(&before), &Pass { stages, failure: Some(failure), orphaned: None });
+    let after = told(
+        Some(&before),
+        &Pass { stages, failure: Some(failure), gone: vec![], problems: vec![], hint: None, orphaned: None },
+    );
     assert_eq!(after.environments, before.environments);
     assert_eq!(ready(&after), (false, "AuthenticationFailed".to_owned()));
     assert!(is_true(&after.conditions, STALLED));
@@ -280,7 +302,10 @@ fn what_git_no_longer_has_serves_on_and_is_told() {
     let before = passed(None, vec![well("dev", "orders-dev-1"), well("prod", "orders-prod-1")]);
     let unread = vec![stage("dev", Wanted::Unknown, Some("orders-dev-1"), Some(seen(None)))];
     let orphaned = Some("the tenant file has no such service; it serves on as it is".to_owned());
-    let after = told(Some(&before), &Pass { stages: unread, failure: None, orphaned });
+    let after = told(
+        Some(&before),
+        &Pass { stages: unread, failure: None, gone: vec![], problems: vec![], hint: None, orphaned },
+    );
     assert_eq!(ready(&after), (false, "Orphaned".to_owned()));
     assert_eq!(after.environments[0], before.environments[0]);
     assert_eq!(after.summary.as_deref(), Some("dev=ok prod=orphaned"), "the tenant left prod");
@@ -294,4 +319,51 @@ fn a_service_that_cannot_be_acted_on_keeps_its_board() {
     let after = status(Some(&before), 2, Err(&problem), "2026-06-01T00:00:00Z".parse().unwrap());
     assert_eq!((after.environments, after.observed_generation), (before.environments, Some(2)));
     assert!(is_true(&after.conditions, RECONCILING) && !is_true(&after.conditions, READY));
+}
+
+#[test]
+fn what_has_no_instance_is_as_asked_and_never_the_last_good_one() {
+    let none = || Observation { ready: 0, desired: 0, well: true, problems: vec![] };
+    let before = passed(None, vec![well("dev", "orders-dev-1")]);
+    let after = passed(Some(&before), vec![stage("dev", asked('2'), Some("orders-dev-2"), Some(none()))]);
+    let dev = &after.environments[0];
+    assert_eq!(
+        (dev.candidate.as_deref(), dev.current.as_deref(), dev.last_good.as_deref()),
+        (None, Some("orders-dev-2"), Some("orders-dev-1"))
+    );
+    assert_eq!((after.summary.as_deref(), ready(&after).0), (Some("dev=ok"), true));
+    let first = passed(None, vec![stage("dev", asked('2'), Some("orders-dev-2"), Some(none()))]);
+    assert_eq!((first.environments[0].last_good.as_deref(), ready(&first).0), (None, true));
+}
+
+#[test]
+fn an_environment_that_was_deleted_is_told_and_the_others_go_on() {
+    let before = passed(None, vec![well("dev", "orders-dev-1"), well("staging", "orders-staging-1")]);
+    let pass = |stage| Pass {
+        stages: vec![stage],
+        failure: None,
+        gone: vec!["staging".to_owned()],
+        problems: vec![Problem::new(Reason::EnvironmentMissing, "there is no Environment staging any more")],
+        hint: None,
+        orphaned: None,
+    };
+    let after = told(Some(&before), &pass(well("dev", "orders-dev-2")));
+    assert_eq!(ready(&after), (false, "EnvironmentMissing".to_owned()));
+    assert_eq!(after.summary.as_deref(), Some("dev=ok staging=waiting"));
+    assert_eq!(after.environments[0].current.as_deref(), Some("orders-dev-2"));
+    assert_eq!(after.environments[1].current.as_deref(), Some("orders-staging-1"));
+    assert_eq!(after.environments[1].waiting[0].reason, "EnvironmentMissing");
+    // Also before Git was read.
+    let unread = stage("dev", Wanted::Unknown, Some("orders-dev-1"), Some(seen(None)));
+    assert_eq!(ready(&told(Some(&before), &pass(unread))).1, "EnvironmentMissing");
+}
+
+#[test]
+fn a_hint_is_told_and_stops_nothing() {
+    let hint = Some("imaas.yaml: environments.prd: there is no Environment \"prd\"".to_owned());
+    let stages = vec![well("dev", "orders-dev-1")];
+    let status =
+        told(None, &Pass { stages, failure: None, gone: vec![], problems: vec![], hint, orphaned: None });
+    assert_eq!((ready(&status).0, status.summary.as_deref()), (true, Some("dev=ok")));
+    assert!(message(&status).starts_with("healthy in dev; imaas.yaml: environments.prd: "));
 }

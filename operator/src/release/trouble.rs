@@ -1,0 +1,247 @@
+//! Why instances of a release are not ready: its pods as the kubelet and the scheduler tell of them. Pure.
+//!
+//! Nothing here moves while nothing happens: no count of restarts, and the same words for a container that crashes,
+//! waits to be started again, and runs for a moment in between.
+
+use k8s_openapi::api::core::v1::{ContainerState, ContainerStateTerminated, ContainerStatus, Pod, PodStatus};
+use kube::ResourceExt;
+
+use crate::conditions::Reason;
+
+/// The label by which pods of one template find their `ReplicaSet`.
+const TEMPLATE: &str = "pod-template-hash";
+/// Longest part of a sentence that is not ours, in characters.
+const LONGEST_QUOTE: usize = 200;
+
+/// What keeps an instance from being ready, the worst first.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Trouble {
+    /// It fails by itself: only another version or its configuration helps.
+    Fails(String),
+    /// Something outside the release is in the way.
+    Blocked(Reason, String),
+    /// It runs and does not say that it is ready: on its way, or for ever.
+    Unready(String),
+}
+
+/// The worst of what the newest pods of a service tell; nothing while they just start.
+pub fn trouble(pods: &[Pod]) -> Option<Trouble> {
+    let living = || pods.iter().filter(|pod| pod.metadata.deletion_timestamp.is_none());
+    let newest = living().max_by_key(|pod| pod.metadata.creation_timestamp.clone())?;
+    let of_newest = living().filter(|pod| pod.labels().get(TEMPLATE) == newest.labels().get(TEMPLATE));
+    of_newest.filter_map(of_pod).min()
+}
+
+fn of_pod(pod: &Pod) -> Option<Trouble> {
+    let status = pod.status.as_ref()?;
+    unschedulable(pod, status).or_else(|| {
+        let containers = status.init_container_statuses.iter().chain(&status.container_statuses).flatten();
+        containers.filter_map(|container| of_container(pod, container)).min()
+    })
+}
+
+fn unschedulable(pod: &Pod, status: &PodStatus) -> Option<Trouble> {
+    let refused = status.conditions.iter().flatten().find(|condition| {
+        condition.type_ == "PodScheduled" && condition.reason.as_deref() == Some("Unschedulable")
+    })?;
+    // What follows is about pods that might give way: another sentence at each attempt.
+    let why =
+        refused.message.as_deref().unwrap_or_default().split(" preemption: ").next().unwrap_or_default();
+    let message = format!("no node for instance {}: {}", pod.name_any(), quote(why));
+    Some(Trouble::Blocked(Reason::Unschedulable, message))
+}
+
+fn of_container(pod: &Pod, container: &ContainerStatus) -> Option<Trouble> {
+    if container.ready {
+        return None;
+    }
+    let state = container.state.clone().unwrap_or_default();
+    let waiting = state.waiting.as_ref();
+    let reason = waiting.and_then(|waiting| waiting.reason.as_deref()).unwrap_or_default();
+    let told = waiting.and_then(|waiting| waiting.message.as_deref()).unwrap_or_default();
+    let name = pod.name_any();
+    match reason {
+        "ErrImagePull" | "ImagePullBackOff" | "InvalidImageName" => {
+            let message = format!("instance {name} cannot get its image: {}", pull_error(told));
+            Some(Trouble::Blocked(Reason::ImageNotPulled, message))
+        }
+        "CreateContainerConfigError" => {
+            let reason = match told.split(' ').next() {
+                Some("secret") => Reason::SecretMissing,
+                Some("configmap") => Reason::ConfigMissing,
+                _ => Reason::Unhealthy,
+            };
+            Some(Trouble::Blocked(reason, format!("instance {name} cannot start: {}", quote(told))))
+        }
+        "" | "ContainerCreating" | "PodInitializing" | "CrashLoopBackOff" => ended(pod, container, &state)
+            .or_else(|| (reason == "CrashLoopBackOff").then(|| fails(pod, "crashes")))
+            .or_else(|| unready(pod, &state)),
+        other => Some(Trouble::Fails(format!("instance {name} cannot start: {other}: {}", quote(told)))),
+    }
+}
+
+/// How the container ended, now or the last time.
+fn ended(pod: &Pod, container: &ContainerStatus, state: &ContainerState) -> Option<Trouble> {
+    let last = || container.last_state.as_ref()?.terminated.clone();
+    let ContainerStateTerminated { exit_code, reason, message, .. } =
+        state.terminated.clone().or_else(last)?;
+    Some(match (reason.as_deref(), exit_code) {
+        (Some("OOMKilled"), _) => fails(pod, "is killed: OOMKilled, raise `resources.memory`"),
+        (Some(reason @ ("StartError" | "ContainerCannotRun")), _) => {
+            let told = quote(message.as_deref().unwrap_or_default());
+            Trouble::Fails(format!("instance {} cannot start: {reason}: {told}", pod.name_any()))
+        }
+        (_, 0) => fails(pod, "ends by itself: exit code 0, but a service must keep running"),
+        (_, code) => fails(pod, &format!("crashes: exit code {code}")),
+    })
+}
+
+fn fails(pod: &Pod, how: &str) -> Trouble {
+    let (namespace, name) = (pod.namespace().unwrap_or_default(), pod.name_any());
+    Trouble::Fails(format!("instance {name} {how}; kubectl -n {namespace} logs {name} --previous"))
+}
+
+fn unready(pod: &Pod, state: &ContainerState) -> Option<Trouble> {
+    state.running.as_ref()?;
+    let conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
+    let ready = conditions.into_iter().find(|condition| condition.type_ == "Ready");
+    let since = ready.and_then(|ready| ready.last_transition_time.as_ref());
+    let since = since.map(|time| format!(" since {}", time.0)).unwrap_or_default();
+    let (namespace, name) = (pod.namespace().unwrap_or_default(), pod.name_any());
+    let message = format!(
+        "instance {name} runs and is not ready{since}, see its probes: kubectl -n {namespace} describe pod {name}"
+    );
+    Some(Trouble::Unready(message))
+}
+
+/// The end of the kubelet's sentence is the registry's; before it stands the image, several times.
+fn pull_error(told: &str) -> String {
+    let begin = told.rmatch_indices(": ").nth(1).map_or(0, |(at, mark)| at + mark.len());
+    quote(&told[begin..])
+}
+
+fn quote(text: &str) -> String {
+    text.trim().chars().take(LONGEST_QUOTE).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A pod made at this second of one template, with `status`.
+    fn pod(name: &str, second: u8, template: &str, status: &str) -> Pod {
+        serde_saphyr::from_str(&format!(
+            "
+            metadata: {{name: {name}, namespace: acme-dev, creationTimestamp: '2026-01-01T00:00:{second:02}Z',
+                       labels: {{pod-template-hash: '{template}'}}}}
+            status: {status}
+            "
+        ))
+        .unwrap()
+    }
+
+    /// One container that is not ready.
+    fn container(states: &str) -> String {
+        format!(
+            "{{containerStatuses: [{{name: c, image: i, imageID: '', restartCount: 3, ready: false, {states}}}]}}"
+        )
+    }
+
+    fn told(states: &str) -> Option<Trouble> {
+        trouble(&[pod("orders-a", 1, "a", &container(states))])
+    }
+
+    #[test]
+    fn a_crash_is_told_with_its_code_in_the_same_words_through_all_its_states() {
+        let crashes = "instance orders-a crashes: exit code 3; kubectl -n acme-dev logs orders-a --previous";
+        let ended = "terminated: {exitCode: 3, reason: Error}";
+        for states in [
+            format!("state: {{{ended}}}"),
+            format!(
+                "state: {{waiting: {{reason: CrashLoopBackOff, message: back-off 40s}}}}, lastState: {{{ended}}}"
+            ),
+            format!("state: {{running: {{}}}}, lastState: {{{ended}}}"),
+        ] {
+            assert_eq!(told(&states), Some(Trouble::Fails(crashes.to_owned())), "{states}");
+        }
+    }
+
+    #[test]
+    fn each_cause_comes_first_in_its_sentence() {
+        let text = |states: &str| match told(states).unwrap() {
+            Trouble::Fails(text) | Trouble::Blocked(_, text) | Trouble::Unready(text) => text,
+        };
+        for (states, begins) in [
+            (
+                "state: {terminated: {exitCode: 137, reason: OOMKilled}}",
+                "instance orders-a is killed: OOMKilled, raise",
+            ),
+            (
+                "state: {terminated: {exitCode: 0, reason: Completed}}",
+                "instance orders-a ends by itself: exit code 0",
+            ),
+            (
+                "state: {terminated: {exitCode: 128, reason: StartError, message: no such file}}",
+                "instance orders-a cannot start: StartError: no such file",
+            ),
+            (
+                "state: {waiting: {reason: RunContainerError, message: no such file}}",
+                "instance orders-a cannot start: RunContainerError: no such file",
+            ),
+            (
+                "state: {running: {}}",
+                "instance orders-a runs and is not ready, see its probes: kubectl -n acme-dev describe pod orders-a",
+            ),
+        ] {
+            assert!(text(states).starts_with(begins), "{}", text(states));
+        }
+        assert_eq!(told("state: {waiting: {reason: ContainerCreating}}"), None, "it just starts");
+    }
+
+    #[test]
+    fn what_is_outside_of_the_release_is_told_with_its_own_reason() {
+        let blocked = |states: &str| match told(states) {
+            Some(Trouble::Blocked(reason, message)) => (reason, message),
+            other => panic!("{other:?}"),
+        };
+        let image = "registry.example.com/acme/orders@sha256:4f2a";
+        let error = format!("failed to pull image {image}: failed to resolve image: {image}: not found");
+        let cannot = format!("instance orders-a cannot get its image: {image}: not found");
+        for waiting in [
+            format!("{{reason: ErrImagePull, message: '{error}'}}"),
+            format!(
+                "{{reason: ImagePullBackOff, message: 'Back-off pulling image {image}: ErrImagePull: {error}'}}"
+            ),
+        ] {
+            let (reason, message) = blocked(&format!("state: {{waiting: {waiting}}}"));
+            assert_eq!((reason, message), (Reason::ImageNotPulled, cannot.clone()));
+        }
+        let secret = "state: {waiting: {reason: CreateContainerConfigError, message: 'secret \"rates-db\" not found'}}";
+        let (reason, message) = blocked(secret);
+        assert_eq!(reason, Reason::SecretMissing);
+        assert_eq!(message, "instance orders-a cannot start: secret \"rates-db\" not found");
+        let full = "{conditions: [{type: PodScheduled, status: 'False', reason: Unschedulable, message:
+            '0/1 nodes are available: 1 Insufficient memory. preemption: 0/1 nodes are available'}]}";
+        let sentence = "no node for instance orders-a: 0/1 nodes are available: 1 Insufficient memory.";
+        assert_eq!(
+            trouble(&[pod("orders-a", 1, "a", full)]),
+            Some(Trouble::Blocked(Reason::Unschedulable, sentence.to_owned()))
+        );
+    }
+
+    #[test]
+    fn only_the_newest_pods_are_asked_and_the_worst_of_them_is_told() {
+        let crash = |code: i32| container(&format!("state: {{terminated: {{exitCode: {code}}}}}"));
+        let runs = container("state: {running: {}}");
+        let well = "{containerStatuses: [{name: c, image: i, imageID: '', restartCount: 3, ready: true}]}";
+        let old = pod("orders-old", 1, "old", &crash(1));
+        assert_eq!(trouble(&[old.clone(), pod("orders-new", 2, "new", well)]), None);
+        let new = [pod("orders-x", 2, "new", &runs), pod("orders-y", 3, "new", &crash(2))];
+        let worst = trouble(&[vec![old], new.to_vec()].concat());
+        assert!(matches!(&worst, Some(Trouble::Fails(text)) if text.contains("exit code 2")), "{worst:?}");
+        let mut ending = new[1].clone();
+        ending.metadata.deletion_timestamp = ending.metadata.creation_timestamp.clone();
+        assert!(matches!(trouble(&[new[0].clone(), ending]), Some(Trouble::Unready(_))));
+        assert_eq!(trouble(&[]), None);
+    }
+}

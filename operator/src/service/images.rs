@@ -1,0 +1,75 @@
+//! IO: asks the registry for images, by the hashes of commits or by the digests that descriptors name.
+
+use super::{
+    Problem,
+    history::History,
+    poll::Origins,
+    promote::{named_digests, untagged},
+    resolve::{Branch, Snapshot, Tag},
+    validate::ValidService,
+};
+use crate::platform::Platform;
+
+/// Asks for the images that only the registry can name, and forgets those that nobody asks for any more.
+pub(super) async fn look_at_images(
+    (platform, origins): (&Platform, &Origins),
+    service: &ValidService,
+    seen: &mut Snapshot,
+) {
+    let mut digests = named_digests(service, seen);
+    let Snapshot { branches, builds, tags, failure: _ } = seen;
+    let is_head = |commit: &String| {
+        branches.values().any(|branch| matches!(branch, Branch::Head { commit: head, .. } if head == commit))
+    };
+    let is_asked = |reference: &String| {
+        is_head(reference)
+            || digests.contains(reference)
+            || builds.values().any(|build| build.commits.contains(reference))
+    };
+    tags.retain(|reference, _| is_asked(reference));
+    digests.retain(|digest| !matches!(tags.get(digest), Some(Tag::Found(_))));
+    let open = untagged(service, seen);
+    if open.is_empty() && digests.is_empty() {
+        return;
+    }
+    let releases = platform.releases.all_in(&service.home());
+    let own = releases.iter().filter(|release| release.spec.service == service.name);
+    let history = History::of(own.map(AsRef::as_ref));
+    let mut answers = Vec::new();
+    for (build_id, commits) in open {
+        let known = history.newest_digest_of(&build_id).map(|digest| Tag::Found(digest.to_owned()));
+        for commit in commits {
+            let tag = match &known {
+                Some(known) => known.clone(),
+                None => tag(origins, service, commit).await,
+            };
+            let is_found = matches!(tag, Tag::Found(_));
+            answers.push((commit.clone(), tag));
+            if is_found {
+                break;
+            }
+        }
+    }
+    for digest in digests.into_iter().filter(|digest| !history.has_digest(digest)) {
+        let tag = image(origins, service, &digest).await;
+        answers.push((digest, tag));
+    }
+    seen.tags.extend(answers);
+}
+
+async fn tag(origins: &Origins, service: &ValidService, commit: &str) -> Tag {
+    match origins.registry.digest(&service.tenant, &service.name, commit).await {
+        Ok(Some(digest)) => Tag::Found(digest.to_string()),
+        Ok(None) => Tag::Missing,
+        Err(error) => Tag::Unknown(Problem::new(error.reason(), error.to_string())),
+    }
+}
+
+async fn image(origins: &Origins, service: &ValidService, digest: &str) -> Tag {
+    let Ok(named) = digest.parse() else { return Tag::Missing };
+    match origins.registry.exists(&service.tenant, &service.name, &named).await {
+        Ok(true) => Tag::Found(digest.to_owned()),
+        Ok(false) => Tag::Missing,
+        Err(error) => Tag::Unknown(Problem::new(error.reason(), error.to_string())),
+    }
+}
