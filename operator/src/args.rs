@@ -5,7 +5,9 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use clap::{Args, Parser, Subcommand};
 use url::Url;
 
-use crate::{api::Quantity, git::url::allowed_host, telemetry::LogFormat};
+use crate::{
+    api::Quantity, git::url::allowed_host, registry::generations::Generations, telemetry::LogFormat,
+};
 
 /// Integration Mashup as a Service: a multi-tenant GitOps operator for integration services.
 #[derive(Debug, Parser)]
@@ -74,6 +76,9 @@ pub struct Run {
     /// The key from which the registry accounts' passwords are derived, at least 32 bytes.
     #[arg(long, env = "IMAAS_ACCOUNTS_KEY_FILE")]
     pub accounts_key_file: PathBuf,
+    /// Generation of the registry passwords that tenants get, and of single tenants after it, as in `2,acme=3`.
+    #[arg(long, env = "IMAAS_CURRENT_GENERATION", default_value = "1")]
+    pub current_generation: Generations,
     /// For trying things out: plain `http` to Git and registry is accepted.
     #[arg(long, env = "IMAAS_DEVELOPMENT")]
     pub development: bool,
@@ -94,6 +99,13 @@ pub struct RegistryAuth {
     /// The key from which the registry accounts' passwords are derived, at least 32 bytes.
     #[arg(long, env = "IMAAS_ACCOUNTS_KEY_FILE")]
     pub accounts_key_file: PathBuf,
+    /// Another such key that is accepted too, while one is exchanged for the other. There need be no such file.
+    #[arg(long, env = "IMAAS_ACCOUNTS_OVERLAP_KEY_FILE")]
+    pub accounts_overlap_key_file: Option<PathBuf>,
+    /// Lowest generation of registry passwords that opens an account, and of single tenants after it, as in `2,acme=3`.
+    /// The next generation is accepted too.
+    #[arg(long, env = "IMAAS_LOWEST_GENERATION", default_value = "1")]
+    pub lowest_generation: Generations,
     /// `issuer` in the registry's configuration.
     #[arg(long, env = "IMAAS_TOKEN_ISSUER", default_value = "imaas")]
     pub issuer: String,

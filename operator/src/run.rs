@@ -23,16 +23,15 @@ use crate::{
     platform::{Platform, Settings},
     policies,
     registry::{
-        accounts::{AccountKey, Generations},
+        accounts::AccountKey,
         client::{RegistryClient, RegistryEndpoint},
+        generations::{Accepted, Issued},
         service::{TokenMetrics, TokenService, router},
-        token::{TokenSettings, TokenSigner},
+        token::{LIFETIME, TokenSettings, TokenSigner},
     },
     runtime, service, source, tenant,
 };
 
-/// How long a registry token lives.
-const TOKEN_LIFETIME: Duration = Duration::from_mins(5);
 /// Between two looks for what is missing at the start.
 const START_INTERVAL: Duration = Duration::from_secs(2);
 
@@ -52,9 +51,14 @@ pub enum RunError {
         /// Why not.
         source: std::io::Error,
     },
-    /// The accounts key.
-    #[error("--accounts-key-file")]
-    Accounts(#[source] crate::registry::accounts::WeakKey),
+    /// An accounts key.
+    #[error("{path}")]
+    Accounts {
+        /// As the option says.
+        path: String,
+        /// What is wrong with it.
+        source: crate::registry::accounts::WeakKey,
+    },
     /// `--registry-host` is no host.
     #[error("--registry-host")]
     RegistryHost(#[source] url::ParseError),
@@ -83,11 +87,15 @@ pub async fn registry_auth(
     options: RegistryAuth,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), RunError> {
-    let settings =
-        TokenSettings { issuer: options.issuer, service: options.service, lifetime: TOKEN_LIFETIME };
-    let service = TokenService {
+    let settings = TokenSettings { issuer: options.issuer, service: options.service, lifetime: LIFETIME };
+    let accepted = Accepted {
         key: accounts_key(&options.accounts_key_file)?,
-        generations: Generations::default(),
+        overlap_key: options.accounts_overlap_key_file.as_deref().map_or(Ok(None), overlap_key)?,
+        lowest: options.lowest_generation,
+    };
+    let has_overlap_key = accepted.overlap_key.is_some();
+    let service = TokenService {
+        accepted,
         signer: TokenSigner::new(
             &read(&options.signing_key_file)?,
             &read(&options.signing_cert_file)?,
@@ -96,7 +104,7 @@ pub async fn registry_auth(
         now: Timestamp::now,
         metrics: TokenMetrics::new(metrics::registry())?,
     };
-    tracing::info!(listen = %options.listen, "serving tokens");
+    tracing::info!(listen = %options.listen, has_overlap_key, "serving tokens");
     Ok(http::serve(options.listen, Health::default(), router(Arc::new(service)), stop).await?)
 }
 
@@ -130,13 +138,14 @@ async fn work(options: Run, health: Health, stopped: watch::Receiver<bool>) -> R
         () = kinds_are_there(&client, &health) => {}
         () = told(stopped.clone()) => return Ok(()),
     }
-    let accounts = accounts_key(&options.accounts_key_file)?;
+    let key = accounts_key(&options.accounts_key_file)?;
+    let logins = Issued { key, generations: options.current_generation.clone() };
     let urls =
         UrlPolicy { development: options.development, allowed_hosts: options.allowed_git_hosts.clone() };
     // The rest is for indexes, and for what the file system itself takes.
     let limits = Limits { mirrors_bytes: options.data_size / 4 * 3, ..Limits::default() };
     let git = Arc::new(Git::new(&options.data_dir, urls.clone(), limits)?);
-    let registry = Arc::new(registry(&options, accounts.clone())?);
+    let registry = Arc::new(registry(&options, logins.clone())?);
     let (platform, background, listed) =
         Platform::observe(client, settings(&options), Timestamp::now, jitter);
     let watches = async {
@@ -154,7 +163,7 @@ async fn work(options: Run, health: Health, stopped: watch::Receiver<bool>) -> R
         tracing::info!("the cluster is known; reconciling");
         let proof = policies::Policies::new(health.clone());
         let sources = Arc::new(source::Sources::new(platform.clone(), git.clone(), urls.clone()));
-        let tenants = Arc::new(tenant::Context::new(platform.clone(), proof.clone(), Arc::new(accounts)));
+        let tenants = Arc::new(tenant::Context::new(platform.clone(), proof.clone(), logins));
         let origins = service::poll::Origins { git: git.clone(), registry, urls };
         // Push notifications of Git hosts will come this way.
         let wake = futures::stream::pending().boxed();
@@ -211,7 +220,7 @@ fn settings(options: &Run) -> Settings {
     }
 }
 
-fn registry(options: &Run, accounts: AccountKey) -> Result<RegistryClient, RunError> {
+fn registry(options: &Run, logins: Issued) -> Result<RegistryClient, RunError> {
     let url = match &options.registry_url {
         Some(url) => url.clone(),
         None => Url::parse(&format!("https://{}", options.registry_host)).map_err(RunError::RegistryHost)?,
@@ -222,7 +231,7 @@ fn registry(options: &Run, accounts: AccountKey) -> Result<RegistryClient, RunEr
         ca: options.registry_ca_file.as_deref().map(read).transpose()?,
         development: options.development,
     };
-    Ok(RegistryClient::new(endpoint, accounts, Generations::default())?)
+    Ok(RegistryClient::new(endpoint, logins)?)
 }
 
 /// Randomness in `0.0..=1.0`. Without it, nothing is spread but everything still runs.
@@ -244,5 +253,14 @@ fn read(path: &Path) -> Result<Vec<u8>, RunError> {
 
 /// Without the line end that an editor leaves: both commands must see the same key.
 fn accounts_key(path: &Path) -> Result<AccountKey, RunError> {
-    AccountKey::new(read(path)?.trim_ascii_end()).map_err(RunError::Accounts)
+    AccountKey::new(read(path)?.trim_ascii_end())
+        .map_err(|source| RunError::Accounts { path: path.display().to_string(), source })
+}
+
+/// `None` where there is no such file: no key is being exchanged.
+fn overlap_key(path: &Path) -> Result<Option<AccountKey>, RunError> {
+    match accounts_key(path) {
+        Err(RunError::File { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        key => key.map(Some),
+    }
 }

@@ -13,7 +13,7 @@ use imaas_operator::{
     health::Health,
     platform::{Platform, Settings},
     policies::{self, Policies},
-    registry::accounts::AccountKey,
+    registry::{accounts::AccountKey, generations::Issued},
     tenant,
 };
 use lab::{Lab, LabOptions, Progress, User, helm::Release};
@@ -85,7 +85,7 @@ async fn install(lab: &Lab, progress: &Progress) {
 }
 
 /// The stages of this page, as the operator's ServiceAccount.
-async fn start(lab: &Lab) -> (Health, Vec<tokio::task::JoinHandle<()>>) {
+async fn start(lab: &Lab, generations: &str) -> (Health, Vec<tokio::task::JoinHandle<()>>) {
     let file: PathBuf = lab.user_kubeconfig(OPERATOR).unwrap();
     let config = kube::Config::from_custom_kubeconfig(
         kube::config::Kubeconfig::read_from(file).unwrap(),
@@ -108,8 +108,8 @@ async fn start(lab: &Lab) -> (Health, Vec<tokio::task::JoinHandle<()>>) {
     let cluster = platform.cluster.clone();
     let health = Health::default();
     let policies = Policies::new(health.clone());
-    let accounts = Arc::new(AccountKey::new([7; 32]).unwrap());
-    let ctx = Arc::new(tenant::Context::new(platform.clone(), policies.clone(), accounts));
+    let logins = Issued { key: AccountKey::new([7; 32]).unwrap(), generations: generations.parse().unwrap() };
+    let ctx = Arc::new(tenant::Context::new(platform.clone(), policies.clone(), logins));
     tasks.push(tokio::spawn(tenant::run(ctx, std::future::pending())));
     tasks.push(tokio::spawn(environment::run(platform, std::future::pending())));
     tasks.push(tokio::spawn(policies.run(cluster, settings, std::future::pending())));
@@ -191,6 +191,29 @@ async fn members_follow_the_file_everywhere(lab: &Lab) {
     until(lab, &["tenants.imaas.dev", "acme"], |tenant| reason(tenant) == "Succeeded").await;
 }
 
+/// A rotation goes on when no Secret says the old generation any more.
+async fn another_generation_reaches_every_secret(lab: &Lab) {
+    let secrets = [
+        ["secret", "imaas-registry-push", "-n", "acme-home"],
+        ["secret", "imaas-registry-pull", "-n", "acme-dev"],
+        ["secret", "imaas-registry-pull", "-n", "acme-prod"],
+    ];
+    let generation =
+        |secret: &Value| secret["metadata"]["annotations"]["imaas.dev/registry-generation"].clone();
+    let mut before = Vec::new();
+    for secret in &secrets {
+        before.push(lab.kubectl().get(secret).await.unwrap());
+    }
+    assert!(before.iter().all(|secret| generation(secret) == "1"));
+    let (_, tasks) = start(lab, "2").await;
+    for (secret, before) in secrets.iter().zip(before) {
+        let after = until(lab, secret, |secret| generation(secret) == "2").await;
+        assert_ne!(after["data"], before["data"]);
+        assert_eq!(after["metadata"]["uid"], before["metadata"]["uid"], "pods name it: it never goes");
+    }
+    tasks.iter().for_each(tokio::task::JoinHandle::abort);
+}
+
 /// Told on the tenant; what does not need that Environment is repaired and changed as ever.
 async fn a_deleted_environment_holds_up_nothing_else(lab: &Lab) {
     let kubectl = lab.kubectl();
@@ -216,7 +239,7 @@ async fn a_tenant_gets_its_space_by_the_charts_rights_alone() {
     let users = vec![User::new(OPERATOR, &["system:serviceaccounts", "system:serviceaccounts:imaas-system"])];
     let lab = Lab::start(LabOptions { users, ..LabOptions::default() }, &progress).await.unwrap();
     install(&lab, &progress).await;
-    let (health, tasks) = start(&lab).await;
+    let (health, tasks) = start(&lab, "1").await;
     let kubectl = lab.kubectl();
 
     // Without policies nothing is made, and both the tenant and readiness say why.
@@ -264,9 +287,10 @@ async fn a_tenant_gets_its_space_by_the_charts_rights_alone() {
     tokio::time::sleep(Duration::from_secs(2)).await;
     let before = versions(&lab).await;
     tasks.iter().for_each(tokio::task::JoinHandle::abort);
-    let (_, tasks) = start(&lab).await;
+    let (_, tasks) = start(&lab, "1").await;
     tokio::time::sleep(Duration::from_secs(6)).await;
     assert_eq!(versions(&lab).await, before);
     tasks.iter().for_each(tokio::task::JoinHandle::abort);
+    another_generation_reaches_every_secret(&lab).await;
     lab.stop().await.unwrap();
 }

@@ -7,7 +7,10 @@ use imaas_operator::{
     api::{Environment, IntegrationService, Quantity, Quota, Tenant, tenant::EnvironmentOverride},
     environment::{Checked, check},
     names,
-    registry::accounts::AccountKey,
+    registry::{
+        accounts::AccountKey,
+        generations::{Generations, Issued},
+    },
     tenant::{
         desired::{Access, Children, DockerConfigs, Operator, desired, kept, orphans},
         validate::{ValidTenant, access, validate},
@@ -78,8 +81,8 @@ fn acme() -> ValidTenant {
 
 fn children(tenant: &ValidTenant) -> Vec<Children> {
     let operator = Operator { namespace: "imaas-system", service_account: "imaas-operator" };
-    let key = AccountKey::new([7; 32]).unwrap();
-    let logins = DockerConfigs::new(&key, 1, "registry.example.com", &tenant.name).unwrap();
+    let issued = Issued { key: AccountKey::new([7; 32]).unwrap(), generations: Generations::default() };
+    let logins = DockerConfigs::new(&issued, "registry.example.com", &tenant.name).unwrap();
     desired(tenant, &operator, &logins)
 }
 

@@ -18,6 +18,21 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 {{ .Values.registry.auth.existingSecret | default "imaas-registry-auth" }}
 {{- end }}
 
+{{- /* `2,acme=3`: the lowest or the current generation of all, then of single tenants. */}}
+{{- define "imaas.generations" -}}
+{{- $field := last . }}
+{{- with (first .).Values.registry.auth.generations }}
+{{- $all := dict "registry.auth.generations" . }}
+{{- range $tenant, $own := .tenants }}{{ $_ := set $all (printf "registry.auth.generations.tenants.%s" $tenant) $own }}{{ end }}
+{{- range $name, $pair := $all }}
+{{- if or (lt (int $pair.current) (int $pair.lowest)) (gt (int $pair.current) (add1 (int $pair.lowest))) }}
+{{- fail (printf "%s: current must be lowest, or one more: the token service accepts no other generation" $name) }}
+{{- end }}
+{{- end }}
+{{- int (get . $field) }}{{ range $tenant, $own := .tenants }},{{ $tenant }}={{ int (get $own $field) }}{{ end }}
+{{- end }}
+{{- end }}
+
 {{- define "imaas.user" -}}
 system:serviceaccount:{{ .Release.Namespace }}:{{ .Values.serviceAccount.name }}
 {{- end }}

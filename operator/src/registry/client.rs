@@ -19,9 +19,10 @@ use serde::Deserialize;
 use url::Url;
 
 use super::{
-    accounts::{Account, AccountKey, Generations, Usage, password},
+    accounts::{Account, Usage},
     digest::Digest,
     error::RegistryError,
+    generations::Issued,
     scope::is_repository,
 };
 
@@ -53,8 +54,7 @@ pub struct RegistryEndpoint {
 pub struct RegistryClient {
     http: Client,
     endpoint: RegistryEndpoint,
-    key: AccountKey,
-    generations: Generations,
+    issued: Issued,
     tokens: Mutex<HashMap<String, Token>>,
 }
 
@@ -66,11 +66,7 @@ struct Token {
 
 impl RegistryClient {
     /// Checks the settings; connects to nothing yet.
-    pub fn new(
-        endpoint: RegistryEndpoint,
-        key: AccountKey,
-        generations: Generations,
-    ) -> Result<Self, RegistryError> {
+    pub fn new(endpoint: RegistryEndpoint, issued: Issued) -> Result<Self, RegistryError> {
         check(&endpoint)?;
         let mut builder = Client::builder()
             .redirect(Policy::none())
@@ -85,7 +81,7 @@ impl RegistryClient {
             builder = builder.tls_certs_only(certificates);
         }
         let http = builder.build().map_err(RegistryError::Client)?;
-        Ok(Self { http, endpoint, key, generations, tokens: Mutex::default() })
+        Ok(Self { http, endpoint, issued, tokens: Mutex::default() })
     }
 
     /// The digest that `tag` has now in `<tenant>/<service>`, `None` when there is no such tag or repository. One
@@ -173,7 +169,7 @@ impl RegistryClient {
         url.query_pairs_mut()
             .append_pair("service", service)
             .append_pair("scope", &format!("repository:{name}:pull"));
-        let secret = password(&self.key, account, self.generations.current());
+        let secret = self.issued.password(account);
         let asked = Instant::now();
         let response = send(self.http.get(url).basic_auth(account.to_string(), Some(secret)), who()).await?;
         if response.status() != StatusCode::OK {
@@ -314,6 +310,11 @@ fn bearer_parameters(challenge: &str) -> Option<HashMap<String, String>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::registry::{accounts::AccountKey, generations::Generations};
+
+    fn issued() -> Issued {
+        Issued { key: AccountKey::new([1; 32]).unwrap(), generations: Generations::default() }
+    }
 
     fn endpoint(url: &str, realm: &str, development: bool) -> RegistryEndpoint {
         RegistryEndpoint { url: url.parse().unwrap(), realm: realm.parse().unwrap(), ca: None, development }
@@ -335,9 +336,8 @@ mod tests {
 
     #[test]
     fn a_challenge_for_another_token_service_is_not_followed() {
-        let key = AccountKey::new([1; 32]).unwrap();
         let endpoint = endpoint("https://registry.example.com", "https://auth.example.com/token", false);
-        let client = RegistryClient::new(endpoint, key, Generations::default()).unwrap();
+        let client = RegistryClient::new(endpoint, issued()).unwrap();
         let challenged = |realm: &str| {
             let value = format!("Bearer realm=\"{realm}\",service=\"s\"").parse().unwrap();
             client.challenged(&HeaderMap::from_iter([(WWW_AUTHENTICATE, value)]))
@@ -360,12 +360,8 @@ mod tests {
 
     #[test]
     fn plain_http_and_logins_in_addresses_are_refused() {
-        let reason = |endpoint| {
-            let key = AccountKey::new([1; 32]).unwrap();
-            RegistryClient::new(endpoint, key, Generations::default())
-                .map(drop)
-                .map_err(|error| error.to_string())
-        };
+        let reason =
+            |endpoint| RegistryClient::new(endpoint, issued()).map(drop).map_err(|error| error.to_string());
         let auth = "https://auth.example.com/token";
         assert_eq!(reason(endpoint("http://r.example.com", auth, true)), Ok(()));
         let refused = reason(endpoint("http://r.example.com", auth, false)).unwrap_err();

@@ -42,7 +42,7 @@ pub enum RegistryError {
     },
     /// Login or access refused.
     #[error(
-        "{who} refuses account {account} with {status}; check that both use the same account key and signing key"
+        "{who} refuses account {account} with {status}; check that both use the same account key, generations and signing key"
     )]
     Refused {
         /// `registry` or `token service`, with host.

@@ -21,7 +21,8 @@ use tracing::{debug, error, warn};
 use url::form_urlencoded;
 
 use super::{
-    accounts::{Account, AccountKey, Generations, opens},
+    accounts::Account,
+    generations::{Accepted, Opened},
     scope::granted,
     token::TokenSigner,
 };
@@ -34,10 +35,8 @@ const AUTHORIZATION_MAX: usize = 1024;
 /// Everything that answers depend on.
 #[derive(Debug)]
 pub struct TokenService {
-    /// From which passwords are computed.
-    pub key: AccountKey,
     /// Which passwords are valid.
-    pub generations: Generations,
+    pub accepted: Accepted,
     /// Signs the answers.
     pub signer: TokenSigner,
     /// The clock.
@@ -48,7 +47,10 @@ pub struct TokenService {
 
 /// How often the service answered in which way.
 #[derive(Clone, Debug)]
-pub struct TokenMetrics(IntCounterVec);
+pub struct TokenMetrics {
+    requests: IntCounterVec,
+    logins: IntCounterVec,
+}
 
 /// The closed set of answers, label `outcome`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,26 +82,46 @@ impl Outcome {
 }
 
 impl TokenMetrics {
-    /// Registers `imaas_registry_token_requests_total` with `registry`, every outcome at zero.
+    /// Registers `imaas_registry_token_requests_total` and `imaas_registry_logins_total` with `registry`, every line at
+    /// zero.
     pub fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
         let opts =
             Opts::new("imaas_registry_token_requests_total", "Answers of the registry's token service.");
-        let counters = IntCounterVec::new(opts, &["outcome"])?;
+        let requests = IntCounterVec::new(opts, &["outcome"])?;
         for outcome in Outcome::ALL {
-            counters.with_label_values(&[outcome.label()]).reset();
+            requests.with_label_values(&[outcome.label()]).reset();
         }
-        registry.register(Box::new(counters.clone()))?;
-        Ok(Self(counters))
+        let opts = Opts::new("imaas_registry_logins_total", "Right passwords, by what they are made of.");
+        let logins = IntCounterVec::new(opts, &["generation", "key"])?;
+        for (next, overlap) in [(false, false), (false, true), (true, false), (true, true)] {
+            logins.with_label_values(&labels(Opened { next, overlap })).reset();
+        }
+        registry.register(Box::new(requests.clone()))?;
+        registry.register(Box::new(logins.clone()))?;
+        Ok(Self { requests, logins })
     }
 
     /// How many answers were `outcome` since the start.
     pub fn count(&self, outcome: Outcome) -> u64 {
-        self.0.with_label_values(&[outcome.label()]).get()
+        self.requests.with_label_values(&[outcome.label()]).get()
     }
 
     fn add(&self, outcome: Outcome) {
-        self.0.with_label_values(&[outcome.label()]).inc();
+        self.requests.with_label_values(&[outcome.label()]).inc();
     }
+
+    /// How many logins were by such a password since the start.
+    pub fn logins(&self, opened: Opened) -> u64 {
+        self.logins.with_label_values(&labels(opened)).get()
+    }
+
+    fn login(&self, opened: Opened) {
+        self.logins.with_label_values(&labels(opened)).inc();
+    }
+}
+
+fn labels(Opened { next, overlap }: Opened) -> [&'static str; 2] {
+    [if next { "next" } else { "lowest" }, if overlap { "overlap" } else { "own" }]
 }
 
 /// `/token` alone, to be merged into the process's one server. The service is ready once it exists: its keys were proved
@@ -259,7 +281,10 @@ impl TokenService {
 
     fn login(&self, request: &Request) -> Result<Account, Refusal> {
         let account: Account = request.user.parse().map_err(|_| Refusal::WrongLogin)?;
-        if opens(&self.key, &account, &request.password, &self.generations) {
+        if let Some(opened) = self.accepted.opens(&account, &request.password) {
+            self.metrics.login(opened);
+            let [generation, key] = labels(opened);
+            debug!(%account, generation, key, "registry login");
             return Ok(account);
         }
         warn!(%account, "wrong password at the registry's token service");

@@ -13,6 +13,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{accounts::Account, scope::Access};
 
+/// How long a token lives. A password that opens nothing any more may still be behind a token for so long.
+pub const LIFETIME: Duration = Duration::from_mins(5);
 /// Clocks of the token service and the registry may differ by this.
 const CLOCK_SKEW_SECONDS: i64 = 30;
 

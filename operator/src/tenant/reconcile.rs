@@ -25,7 +25,7 @@ use crate::{
     names,
     platform::Platform,
     policies::{Missing, Policies},
-    registry::accounts::{AccountKey, Generations, NotAnAccount},
+    registry::{accounts::NotAnAccount, generations::Issued},
     retry::Retry,
 };
 
@@ -46,16 +46,15 @@ const IDLE: Duration = Duration::from_mins(10);
 pub struct Context {
     platform: Platform,
     policies: Policies,
-    accounts: Arc<AccountKey>,
-    generations: Generations,
+    logins: Issued,
     /// When the operator bound itself in a namespace.
     bound: Mutex<HashMap<String, Timestamp>>,
 }
 
 impl Context {
-    /// `accounts` is the key of the registry's passwords.
-    pub fn new(platform: Platform, policies: Policies, accounts: Arc<AccountKey>) -> Self {
-        Self { platform, policies, accounts, generations: Generations::default(), bound: Mutex::default() }
+    /// `logins` is what tenants get as logins of the registry.
+    pub fn new(platform: Platform, policies: Policies, logins: Issued) -> Self {
+        Self { platform, policies, logins, bound: Mutex::default() }
     }
 
     /// The stores and the clock.
@@ -307,8 +306,7 @@ fn children(
     ctx: &Context,
 ) -> Result<Vec<Children>, NotAnAccount> {
     let Platform { settings, services, .. } = &ctx.platform;
-    let logins =
-        DockerConfigs::new(&ctx.accounts, ctx.generations.current(), &settings.registry_host, &valid.name)?;
+    let logins = DockerConfigs::new(&ctx.logins, &settings.registry_host, &valid.name)?;
     let mut all = desired(valid, operator, &logins);
     if let Some(home) = all.first_mut() {
         let listed = services.all_in(&home.access.namespace.name_any());

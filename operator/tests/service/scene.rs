@@ -19,8 +19,9 @@ use imaas_operator::{
     git::{Git, Limits, UrlPolicy},
     platform::{Platform, Settings},
     registry::{
-        accounts::{AccountKey, Generations},
+        accounts::AccountKey,
         client::{RegistryClient, RegistryEndpoint},
+        generations::{Generations, Issued},
     },
     service::{poll::Origins, run::run},
 };
@@ -320,7 +321,8 @@ fn origins(mirrors: &Path, registry: &str) -> Origins {
         development: true,
     };
     let key = AccountKey::new(*b"the account key of the tests, 32+").unwrap();
-    let registry = RegistryClient::new(endpoint, key, Generations::new(1, 1).unwrap()).unwrap();
+    let registry =
+        RegistryClient::new(endpoint, Issued { key, generations: Generations::default() }).unwrap();
     let git = Git::new(mirrors, urls.clone(), Limits::default()).unwrap();
     Origins { git: Arc::new(git), registry: Arc::new(registry), urls }
 }

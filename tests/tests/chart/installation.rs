@@ -24,6 +24,12 @@ pub async fn installs_and_keeps_its_keys(lab: &Lab, progress: &Progress, broken:
     let signer = TokenSigner::new(&key("tls.key")?, &key("tls.crt")?, settings);
     broken.unless(signer.is_ok(), format!("the token service can sign: {:?}", signer.err()));
     broken.unless(key("accounts.key")?.len() >= 32, "the accounts' key is long enough");
+    generations_are_raised_one_by_one(lab, progress, broken).await?;
+    let overlap = r#"{"stringData":{"accounts-overlap.key":"another key, while one is exchanged"}}"#;
+    lab.kubectl()
+        .run(&["patch", "secret", "imaas-registry-auth", "-n", NAMESPACE, "-p", overlap], None)
+        .await?;
+    let first = lab.kubectl().get(&secret).await?["data"].clone();
     let full = [
         "tenantSource.url=https://git.example.com/platform/tenants.git",
         "tenantSource.credentials=tenants-git",
@@ -50,10 +56,63 @@ pub async fn installs_and_keeps_its_keys(lab: &Lab, progress: &Progress, broken:
         (vec!["image.pullPolicy=Sometimes"], "pullPolicy"),
         (vec!["registry.auth.replicas=0"], "replicas"),
         (vec!["log.format=xml"], "format"),
+        (vec!["registry.auth.generations.current=0"], "current"),
+        (vec!["registry.auth.generations.current=3"], "registry.auth.generations: current"),
+        (
+            vec![
+                "registry.auth.generations.tenants.acme.lowest=2",
+                "registry.auth.generations.tenants.acme.current=1",
+            ],
+            "registry.auth.generations.tenants.acme: current",
+        ),
+        (
+            vec!["registry.auth.generations.lowest=2", "registry.auth.generations.current=2"],
+            "every node still has generation 1",
+        ),
     ] {
         let refusal = install(lab, progress, &values).await.err().map(|error| error.to_string());
         let told = refusal.as_deref().is_some_and(|words| words.contains(word));
         broken.unless(told, format!("{values:?} is refused by name: {refusal:?}"));
     }
+    Ok(())
+}
+
+/// Each step restarts one of the two deployments: what a step does not change, it does not touch.
+async fn generations_are_raised_one_by_one(
+    lab: &Lab,
+    progress: &Progress,
+    broken: &mut Broken,
+) -> Result<()> {
+    let current = "registry.auth.generations.current=2";
+    let lowest = "registry.auth.generations.lowest=2";
+    let acme = [
+        "registry.auth.generations.tenants.acme.lowest=2",
+        "registry.auth.generations.tenants.acme.current=3",
+    ];
+    let seen = async || {
+        let mut seen = Vec::new();
+        for (deployment, option) in [
+            ("imaas-operator", "IMAAS_CURRENT_GENERATION"),
+            ("imaas-registry-auth", "IMAAS_LOWEST_GENERATION"),
+        ] {
+            let found = lab.kubectl().get(&["deployment", deployment, "-n", NAMESPACE]).await?;
+            let env = found["spec"]["template"]["spec"]["containers"][0]["env"].as_array().cloned();
+            let value = env.into_iter().flatten().find(|one| one["name"] == option);
+            let value = value.and_then(|one| Some(one["value"].as_str()?.to_owned()));
+            seen.push((value.unwrap_or_default(), found["metadata"]["generation"].clone()));
+        }
+        anyhow::Ok(seen)
+    };
+    let before = seen().await?;
+    install(lab, progress, &[current]).await?;
+    let raised = seen().await?;
+    broken.unless(raised[0].0 == "2" && raised[1] == before[1], format!("current 2: {before:?} {raised:?}"));
+    install(lab, progress, &[current, lowest]).await?;
+    let rotated = seen().await?;
+    broken
+        .unless(rotated[1].0 == "2" && rotated[0] == raised[0], format!("lowest 2: {raised:?} {rotated:?}"));
+    install(lab, progress, &[&[current, lowest][..], &acme].concat()).await?;
+    let own: Vec<_> = seen().await?.into_iter().map(|(value, _)| value).collect();
+    broken.unless(own == ["2,acme=3", "2,acme=2"], format!("a tenant's own: {own:?}"));
     Ok(())
 }

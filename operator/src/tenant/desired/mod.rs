@@ -77,7 +77,7 @@ pub fn desired(tenant: &ValidTenant, operator: &Operator<'_>, logins: &DockerCon
         limits: None,
         quota: limits::home_quota(&home),
         networks: vec![network::closed(&home)],
-        secrets: vec![registry::secret(&home, names::PUSH_SECRET, &logins.push)],
+        secrets: vec![registry::secret(&home, names::PUSH_SECRET, &logins.push, logins.generation)],
         services: services::services(&home, &tenant.services),
     }];
     all.extend(tenant.environments.iter().map(|space| in_environment(tenant, space, operator, logins)));
@@ -96,7 +96,7 @@ fn in_environment(
         limits: Some(limits::limit_range(&place, &space.quota)),
         quota: limits::quota(&place, &space.quota),
         networks: network::policies(&place, &space.networks),
-        secrets: vec![registry::secret(&place, names::PULL_SECRET, &logins.pull)],
+        secrets: vec![registry::secret(&place, names::PULL_SECRET, &logins.pull, logins.generation)],
         services: Vec::new(),
     }
 }

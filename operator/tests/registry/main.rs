@@ -1,219 +1,29 @@
 //! The token service and the client against the real Distribution registry, with pushes and pulls by the real `crane`.
 #![expect(clippy::unwrap_used, reason = "a test's helpers fail the test")]
 
-use std::{
-    fs,
-    net::SocketAddr,
-    path::{Path, PathBuf},
-    process::{Command, Output},
-    sync::Arc,
-    time::Duration,
-};
+mod rotation;
+mod scene;
+
+use std::{fs, net::SocketAddr};
 
 use imaas_operator::{
     conditions::Reason,
     registry::{
-        accounts::{Account, AccountKey, Generations, Usage, docker_config_json, password},
+        accounts::{AccountKey, Usage},
         client::{RegistryClient, RegistryEndpoint},
         digest::Digest,
         error::RegistryError,
         scope::{Access, Action},
-        service::{Outcome, TokenMetrics, TokenService, router},
-        token::{TokenError, TokenSettings, TokenSigner},
+        service::Outcome,
+        token::{LIFETIME, TokenError, TokenSettings, TokenSigner},
     },
     retry::Retry,
 };
-use jiff::Timestamp;
-use lab::{
-    Progress, cache,
-    process::{Process, free_port, http_status, wait_until},
-};
+use lab::process::free_port;
 use reqwest::{Method, StatusCode};
-use tempfile::TempDir;
-use tokio::net::TcpListener;
 use url::Url;
 
-const SERVICE: &str = "imaas-test-registry";
-const ISSUER: &str = "imaas-test-issuer";
-
-#[expect(clippy::disallowed_methods, reason = "the registry compares with the real clock")]
-fn now() -> Timestamp {
-    Timestamp::now()
-}
-
-/// A registry, its token service and a `crane` for each login; all of it ends with the value.
-struct Lab {
-    dir: TempDir,
-    crane: PathBuf,
-    registry: SocketAddr,
-    realm: Url,
-    service: Arc<TokenService>,
-    _process: Process,
-}
-
-struct KeyPair {
-    key: String,
-    certificate: String,
-}
-
-fn key_pair(algorithm: &'static rcgen::SignatureAlgorithm) -> KeyPair {
-    let key = rcgen::KeyPair::generate_for(algorithm).unwrap();
-    let certificate =
-        rcgen::CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap().self_signed(&key).unwrap();
-    KeyPair { key: key.serialize_pem(), certificate: certificate.pem() }
-}
-
-fn signer(pair: &KeyPair, issuer: &str) -> TokenSigner {
-    let settings = TokenSettings {
-        issuer: issuer.to_owned(),
-        service: SERVICE.to_owned(),
-        lifetime: Duration::from_mins(5),
-    };
-    TokenSigner::new(pair.key.as_bytes(), pair.certificate.as_bytes(), settings).unwrap()
-}
-
-fn account_key() -> AccountKey {
-    AccountKey::new(*b"the account key of the tests, 32+").unwrap()
-}
-
-fn account(user: &str) -> Account {
-    user.parse().unwrap()
-}
-
-fn secret(user: &str) -> String {
-    password(&account_key(), &account(user), Generations::default().current())
-}
-
-impl Lab {
-    async fn start(pair: &KeyPair) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let realm: Url = format!("http://{}/token", listener.local_addr().unwrap()).parse().unwrap();
-        let service = Arc::new(TokenService {
-            key: account_key(),
-            generations: Generations::default(),
-            signer: signer(pair, ISSUER),
-            now,
-            metrics: TokenMetrics::new(&prometheus::Registry::new()).unwrap(),
-        });
-        let app = router(Arc::clone(&service));
-        tokio::spawn(async move { axum::serve(listener, app).await });
-        let registry = SocketAddr::from(([127, 0, 0, 1], free_port().unwrap()));
-        let settings = RegistrySettings { realm: &realm, token_certificate: &pair.certificate, tls: None };
-        let process = start_registry(dir.path(), registry, &settings).await;
-        let crane = cache::binary_async("crane", &Progress::silent()).await.unwrap();
-        Self { dir, crane, registry, realm, service, _process: process }
-    }
-
-    /// `crane` with the given login, or with none.
-    async fn crane_as(&self, login: Option<(&str, &str)>, arguments: &[&str]) -> Output {
-        let home = self.dir.path().join(format!("docker-{}", login.map_or("anonymous", |(user, _)| user)));
-        fs::create_dir_all(&home).unwrap();
-        let config = login.map_or_else(
-            || "{}".to_owned(),
-            |(user, password)| docker_config_json(&self.registry.to_string(), user, password),
-        );
-        fs::write(home.join("config.json"), config).unwrap();
-        let mut command = tokio::process::Command::new(&self.crane);
-        command.args(arguments).env("DOCKER_CONFIG", &home).kill_on_drop(true);
-        command.output().await.unwrap()
-    }
-
-    async fn crane(&self, user: &str, arguments: &[&str]) -> Output {
-        self.crane_as(Some((user, &secret(user))), arguments).await
-    }
-
-    /// Appends a layer to nothing, so that each image name has content of its own, and pushes it.
-    async fn push(&self, user: &str, image: &str) -> Output {
-        let layer = self.layer(image);
-        self.crane(user, &["append", "--new_layer", layer.to_str().unwrap(), "--new_tag", &self.image(image)])
-            .await
-    }
-
-    fn layer(&self, content: &str) -> PathBuf {
-        let folder = self.dir.path().join(format!("layer-{}", content.replace(['/', ':'], "_")));
-        fs::create_dir_all(&folder).unwrap();
-        fs::write(folder.join("content"), content).unwrap();
-        let tar = folder.with_extension("tar");
-        lab::process::run(Command::new("tar").arg("-cf").arg(&tar).arg("-C").arg(&folder).arg("content"))
-            .unwrap();
-        tar
-    }
-
-    fn image(&self, image: &str) -> String {
-        format!("{}/{image}", self.registry)
-    }
-
-    fn client(&self) -> RegistryClient {
-        self.client_with(account_key(), self.realm.clone())
-    }
-
-    fn client_with(&self, key: AccountKey, realm: Url) -> RegistryClient {
-        let url = format!("http://{}", self.registry).parse().unwrap();
-        let endpoint = RegistryEndpoint { url, realm, ca: None, development: true };
-        RegistryClient::new(endpoint, key, Generations::default()).unwrap()
-    }
-
-    /// What the registry answers to a bearer of `token`.
-    async fn status(&self, token: &str, method: Method, path: &str) -> StatusCode {
-        let request = reqwest::Client::new().request(method, format!("http://{}{path}", self.registry));
-        request.bearer_auth(token).send().await.unwrap().status()
-    }
-}
-
-struct RegistrySettings<'a> {
-    realm: &'a Url,
-    token_certificate: &'a str,
-    tls: Option<&'a KeyPair>,
-}
-
-async fn start_registry(dir: &Path, address: SocketAddr, settings: &RegistrySettings<'_>) -> Process {
-    let RegistrySettings { realm, token_certificate, tls } = settings;
-    let bundle = dir.join("token-ca.pem");
-    fs::write(&bundle, token_certificate).unwrap();
-    let mut config = serde_json::json!({
-        "version": "0.1",
-        "log": {"level": "info"},
-        "storage": {"filesystem": {"rootdirectory": dir.join("images")}},
-        "http": {"addr": address.to_string(), "secret": "of the tests"},
-        "auth": {"token": {"realm": realm.as_str(), "service": SERVICE, "issuer": ISSUER, "rootcertbundle": bundle}},
-    });
-    if let Some(pair) = tls {
-        let (certificate, key) = (dir.join("tls.crt"), dir.join("tls.key"));
-        fs::write(&certificate, &pair.certificate).unwrap();
-        fs::write(&key, &pair.key).unwrap();
-        config["http"]["tls"] = serde_json::json!({"certificate": certificate, "key": key});
-    }
-    let file = dir.join("registry.yaml");
-    fs::write(&file, config.to_string()).unwrap();
-    let program = cache::binary_async("registry", &Progress::silent()).await.unwrap();
-    let mut command = Command::new(program);
-    command.arg("serve").arg(&file).env("OTEL_TRACES_EXPORTER", "none");
-    let process = Process::spawn("registry", &command, &dir.join("registry.log")).unwrap();
-    // A TLS listener answers a plain request with 400.
-    let answer = if tls.is_some() { 400 } else { 401 };
-    let ready = || async { http_status(address, "/v2/").await == Some(answer) };
-    wait_until("registry", Duration::from_secs(20), &[&process], ready).await.unwrap();
-    process
-}
-
-fn es256() -> KeyPair {
-    key_pair(&rcgen::PKCS_ECDSA_P256_SHA256)
-}
-
-#[track_caller]
-fn assert_done(output: &Output) -> String {
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8_lossy(&output.stdout).trim().to_owned()
-}
-
-/// The registry or the token service said no; nothing else went wrong.
-#[track_caller]
-fn assert_refused(output: &Output) {
-    let text = String::from_utf8_lossy(&output.stderr);
-    assert!(!output.status.success(), "was allowed");
-    assert!(text.contains("UNAUTHORIZED") || text.contains("401"), "{text}");
-}
+use scene::*;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_push_account_pushes_and_a_pull_account_only_pulls() {
@@ -293,32 +103,6 @@ async fn a_layer_of_another_tenant_cannot_be_mounted_nor_a_path_climbed() {
     assert_eq!(raw_status(&lab, &own, "/v2/beta/base/manifests/one").await, 200);
 }
 
-/// As it stands, without the tidying of paths that HTTP clients do.
-async fn raw_status(lab: &Lab, token: &str, path: &str) -> u16 {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    let mut stream = tokio::net::TcpStream::connect(lab.registry).await.unwrap();
-    let accept =
-        "application/vnd.oci.image.manifest.v1+json, application/vnd.docker.distribution.manifest.v2+json";
-    let request = format!(
-        "GET {path} HTTP/1.0\r\nHost: {}\r\nAccept: {accept}\r\nAuthorization: Bearer {token}\r\n\r\n",
-        lab.registry
-    );
-    stream.write_all(request.as_bytes()).await.unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).await.unwrap();
-    answer.split_whitespace().nth(1).unwrap().parse().unwrap()
-}
-
-async fn token_for(lab: &Lab, user: &str, scopes: &[&str]) -> String {
-    let mut url = lab.realm.clone();
-    url.query_pairs_mut()
-        .append_pair("service", SERVICE)
-        .extend_pairs(scopes.iter().map(|scope| ("scope", scope)));
-    let response = reqwest::Client::new().get(url).basic_auth(user, Some(secret(user))).send().await.unwrap();
-    let body: serde_json::Value = response.json().await.unwrap();
-    body["token"].as_str().unwrap().to_owned()
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn nobody_gets_in_without_the_right_password() {
     let lab = Lab::start(&es256()).await;
@@ -336,7 +120,23 @@ async fn nobody_gets_in_without_the_right_password() {
     assert!(anonymous.headers().contains_key("www-authenticate"));
     let body: serde_json::Value = anonymous.json().await.unwrap();
     assert_eq!(body["errors"][0]["code"], "UNAUTHORIZED");
+    for form in [
+        "grant_type=password",
+        "grant_type=password&username=&password=",
+        "grant_type=password&username=acme.pull",
+    ] {
+        let form = format!("{form}&service={SERVICE}&scope=repository%3Aacme%2Forders%3Apull");
+        let answer = reqwest::Client::new().post(lab.realm.clone()).body(form).send().await.unwrap();
+        assert_eq!(answer.status(), StatusCode::UNAUTHORIZED);
+    }
     assert_eq!(lab.service.metrics.count(Outcome::Granted), granted);
+
+    let manifest = "/v2/acme/orders/manifests/one";
+    let without = reqwest::get(format!("http://{}{manifest}", lab.registry)).await.unwrap();
+    assert_eq!(without.status(), StatusCode::UNAUTHORIZED);
+    let login_alone = token_for(&lab, "acme.pull", &[]).await;
+    assert_eq!(raw_status(&lab, &login_alone, manifest).await, 401);
+    assert_eq!(raw_status(&lab, &login_alone, "/v2/").await, 200);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -389,6 +189,13 @@ async fn the_registry_refuses_tokens_that_are_expired_or_of_another_issuer_or_ke
     assert_eq!(status(token(&signer(&pair, ISSUER), now)).await, 200);
     assert_eq!(status(token(&signer(&pair, ISSUER), now - hour)).await, 401);
     assert_eq!(status(token(&signer(&pair, ISSUER), now + hour)).await, 401);
+    // Clocks apart: the beginning is set back, and the registry allows a minute at both ends.
+    let (seconds, lifetime) = (jiff::SignedDuration::from_secs, jiff::SignedDuration::from_mins(5));
+    assert_eq!(LIFETIME.as_secs(), lifetime.unsigned_abs().as_secs());
+    assert_eq!(status(token(&signer(&pair, ISSUER), now + seconds(80))).await, 200);
+    assert_eq!(status(token(&signer(&pair, ISSUER), now + seconds(120))).await, 401);
+    assert_eq!(status(token(&signer(&pair, ISSUER), now - lifetime - seconds(30))).await, 200);
+    assert_eq!(status(token(&signer(&pair, ISSUER), now - lifetime - seconds(61))).await, 401);
     assert_eq!(status(token(&signer(&pair, "another issuer"), now)).await, 401);
     assert_eq!(status(token(&signer(&es256(), ISSUER), now)).await, 401);
 }
@@ -435,7 +242,7 @@ async fn the_client_says_what_is_wrong_and_shows_no_secret() {
 
     let url = format!("http://127.0.0.1:{}", free_port().unwrap()).parse().unwrap();
     let endpoint = RegistryEndpoint { url, realm: lab.realm.clone(), ca: None, development: true };
-    let client = RegistryClient::new(endpoint, account_key(), Generations::default()).unwrap();
+    let client = RegistryClient::new(endpoint, issued(account_key())).unwrap();
     let error = client.digest("acme", "orders", "one").await.unwrap_err();
     assert_eq!((error.reason(), error.retry()), (Reason::RegistryUnreachable, Retry::Backoff));
     assert!(!format!("{error:?}").contains(&secret("acme.pull")));
@@ -454,7 +261,7 @@ async fn the_client_trusts_the_given_authority_and_no_other() {
         let url = format!("https://{address}").parse().unwrap();
         let ca = ca.map(String::into_bytes);
         let endpoint = RegistryEndpoint { url, realm: lab.realm.clone(), ca, development: true };
-        let client = RegistryClient::new(endpoint, account_key(), Generations::default()).unwrap();
+        let client = RegistryClient::new(endpoint, issued(account_key())).unwrap();
         client.digest("acme", "orders", "one").await
     };
     assert_eq!(digest(Some(tls.certificate.clone())).await.unwrap(), None);
@@ -476,16 +283,13 @@ fn digest_settings_error(realm: &Url) -> RegistryError {
         ca: Some(b"no certificate".to_vec()),
         development: true,
     };
-    RegistryClient::new(endpoint, account_key(), Generations::default()).unwrap_err()
+    RegistryClient::new(endpoint, issued(account_key())).unwrap_err()
 }
 
 #[test]
 fn a_certificate_of_another_key_is_found_at_the_start() {
-    let settings = || TokenSettings {
-        issuer: ISSUER.to_owned(),
-        service: SERVICE.to_owned(),
-        lifetime: Duration::from_mins(5),
-    };
+    let settings =
+        || TokenSettings { issuer: ISSUER.to_owned(), service: SERVICE.to_owned(), lifetime: LIFETIME };
     let new =
         |key: &str, certificate: &str| TokenSigner::new(key.as_bytes(), certificate.as_bytes(), settings());
     let (one, two, rsa) = (es256(), es256(), key_pair(&rcgen::PKCS_RSA_SHA256));
