@@ -5,7 +5,7 @@ use super::{
     history::History,
     poll::Origins,
     promote::{named_digests, untagged},
-    resolve::{Branch, Snapshot, Tag},
+    resolve::{Snapshot, Tag},
     validate::ValidService,
 };
 use crate::platform::Platform;
@@ -18,9 +18,7 @@ pub(super) async fn look_at_images(
 ) {
     let mut digests = named_digests(service, seen);
     let Snapshot { branches, builds, tags, failure: _ } = seen;
-    let is_head = |commit: &String| {
-        branches.values().any(|branch| matches!(branch, Branch::Head { commit: head, .. } if head == commit))
-    };
+    let is_head = |commit: &String| branches.values().any(|branch| branch.commit() == Some(commit));
     let is_asked = |reference: &String| {
         is_head(reference)
             || digests.contains(reference)

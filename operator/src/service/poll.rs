@@ -18,14 +18,14 @@ use super::{
     images::look_at_images,
     read::{Failure, content, contents, from_git, refused_login},
     remote::remote,
-    resolve::{Branch, Content, Snapshot, joined},
+    resolve::{Branch, Content, Snapshot},
     schedule::{Schedule, first_pause, pause},
     validate::ValidService,
 };
 use crate::{
     api::{IntegrationService, IntegrationServiceStatus},
     conditions::{Reason, TOLD_AFTER},
-    git::{CommitId, Depth, Git, GitError, Remote, UrlPolicy},
+    git::{CommitId, Depth, Git, GitError, Remote, UrlPolicy, names::joined},
     metrics,
     platform::Platform,
     registry::client::RegistryClient,
@@ -218,7 +218,7 @@ impl Poller {
         let first = contents(git, &remote, (&directory, &commit)).await;
         // A mirror that was made anew has what is fetched.
         let branches = seen.iter().flat_map(|seen| &seen.branches);
-        let is_head = |(_, branch): &(&String, &Branch)| commit_of(branch) == Some(&place.commit);
+        let is_head = |(_, branch): &(&String, &Branch)| branch.commit() == Some(&place.commit);
         match (first, branches.into_iter().find(is_head)) {
             (Err(GitError::CommitMissing { .. } | GitError::Corrupt(..)), Some((branch, _))) => {
                 counted("fetch", git.fetch(&remote, branch, Depth::One).await)?;
@@ -327,13 +327,6 @@ fn told(service: &ValidService, mut failure: Failure) -> Failure {
             refused_login(&service.url, service.credentials.as_deref(), &service.home());
     }
     failure
-}
-
-fn commit_of(branch: &Branch) -> Option<&String> {
-    match branch {
-        Branch::Missing => None,
-        Branch::Head { commit, .. } => Some(commit),
-    }
 }
 
 /// The branch, if it was read at this commit for these environments.

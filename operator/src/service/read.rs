@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     Problem,
-    resolve::{self, Content, DESCRIPTOR, DESCRIPTOR_BYTES, Unbuilt, joined},
+    resolve::{self, Content, DESCRIPTOR, DESCRIPTOR_BYTES, Unbuilt},
 };
 use crate::{
     conditions::Reason,
-    git::{CommitId, DirectoryLimits, Git, GitError, GitUrl, Remote},
+    git::{CommitId, DirectoryLimits, Git, GitError, GitUrl, Remote, names::joined},
     release::{ConfigFiles, Contents},
     yaml,
 };

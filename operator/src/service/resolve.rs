@@ -13,7 +13,7 @@ use crate::{
         DescriptorSpec, IntegrationServiceStatus, ServiceDescriptor, integration_service::EnvironmentState,
     },
     conditions::Reason,
-    git::{Directory, File},
+    git::{Directory, File, names::joined},
     release::{ConfigFile, ConfigFiles},
     yaml,
 };
@@ -66,6 +66,16 @@ pub enum Branch {
         /// What it holds, or why it cannot be acted on.
         content: Result<Arc<Content>, Problem>,
     },
+}
+
+impl Branch {
+    /// Of its head.
+    pub fn commit(&self) -> Option<&String> {
+        match self {
+            Self::Missing => None,
+            Self::Head { commit, .. } => Some(commit),
+        }
+    }
 }
 
 /// What the registry said about the image of a commit, or about a digest that a commit names.
@@ -310,11 +320,6 @@ fn matches(pattern: &str, path: &str) -> bool {
         }
         None => pattern.trim_end_matches('/') == path,
     }
-}
-
-/// `directory/name`, where the empty directory is the root.
-pub fn joined(directory: &str, name: &str) -> String {
-    if directory.is_empty() { name.to_owned() } else { format!("{directory}/{name}") }
 }
 
 #[cfg(test)]
