@@ -57,6 +57,12 @@ pub struct Run {
     /// How often a service repository is looked at; at least 1s.
     #[arg(long, env = "IMAAS_INTERVAL", default_value = "60s", value_parser = interval)]
     pub interval: Duration,
+    /// How long a tenant, service or environment that Git no longer has serves on before it is scaled to zero.
+    #[arg(long, env = "IMAAS_ORPHANED_FOR", default_value = "24h", value_parser = interval)]
+    pub orphaned_for: Duration,
+    /// How long it stays scaled to zero before it is removed.
+    #[arg(long, env = "IMAAS_RETIRING_FOR", default_value = "72h", value_parser = interval)]
+    pub retiring_for: Duration,
     /// Git hosts that may have a private address; others must be public. Each on the port that stands with it
     /// (`git.example.com:8443`), else on 443, as all others. Repeat, or separate by commas.
     #[arg(long = "allowed-git-host", env = "IMAAS_ALLOWED_GIT_HOSTS", value_delimiter = ',', value_parser = git_host)]

@@ -32,6 +32,10 @@ reasons! {
     InvalidFile,
     /// Git no longer has it; it serves on.
     Orphaned,
+    /// Git no longer has it; it is scaled to zero and will be removed.
+    Retiring,
+    /// So much is gone from Git at once that its removal waits for a confirmation.
+    RemovalHeld,
     /// Another origin owns it.
     OriginConflict,
     /// The Secret that is named for the repository is missing or incomplete.

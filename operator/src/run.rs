@@ -29,6 +29,7 @@ use crate::{
         service::{TokenMetrics, TokenService, router},
         token::{LIFETIME, TokenSettings, TokenSigner},
     },
+    retirement::Periods,
     runtime, service, source, tenant,
 };
 
@@ -216,6 +217,7 @@ fn settings(options: &Run) -> Settings {
         service_account: options.service_account.clone(),
         registry_host: options.registry_host.clone(),
         interval: options.interval,
+        retirement: Periods { orphaned: options.orphaned_for, retiring: options.retiring_for },
         development: options.development,
     }
 }

@@ -98,6 +98,7 @@ async fn start(lab: &Lab, generations: &str) -> (Health, Vec<tokio::task::JoinHa
         service_account: "imaas-operator".into(),
         registry_host: "registry.example.com".into(),
         interval: Duration::from_mins(1),
+        retirement: imaas_operator::retirement::Periods::default(),
         development: true,
     };
     let client = kube::Client::try_from(config).unwrap();

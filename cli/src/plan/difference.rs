@@ -10,7 +10,8 @@ use imaas_operator::{
     api::Tenant,
     environment,
     names::{MANUAL, ORPHANED},
-    source::plan::{self as operators, allowed_to_vanish},
+    retirement::allowed_to_vanish,
+    source::plan as operators,
     tenant::validate::{ValidTenant, validate},
 };
 use kube::ResourceExt;

@@ -192,4 +192,7 @@ pub struct TenantEnvironment {
     /// Where images come from, after omitted environments are passed over; nothing for the first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub promotes_from: Option<String>,
+    /// The tenant is no longer in it, and what runs there ends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retirement: Option<super::Retirement>,
 }

@@ -14,6 +14,7 @@ use super::check::Checked;
 use crate::{
     api::Tenant,
     names::{MANAGED_BY, MANAGER, ORIGIN, ORPHANED, SOURCE_PROBLEM},
+    retirement::allowed_to_vanish,
 };
 
 /// The longest message in an annotation, in characters.
@@ -32,11 +33,6 @@ pub struct Plan {
     pub conflict: Vec<(String, String)>,
     /// So many are gone at once that it is probably a mistake: all of them, or more than [`allowed_to_vanish`].
     pub too_many_gone: bool,
-}
-
-/// Of `owned` tenants, how many may be missing without a doubt: five, or a tenth.
-pub fn allowed_to_vanish(owned: usize) -> usize {
-    (owned / 10).max(5)
 }
 
 /// Plans for the source of this name. `existing` are all Tenants of the cluster, of whatever origin.

@@ -152,6 +152,7 @@ fn environments(tenant: &ValidTenant) -> Vec<TenantEnvironment> {
             name: name.clone(),
             namespace: namespace.clone(),
             promotes_from: promotes_from.clone(),
+            retirement: None,
         })
         .collect()
 }

@@ -291,6 +291,7 @@ async fn platform(client: Client) -> (Platform, JoinHandle<()>) {
         service_account: "imaas-operator".to_owned(),
         registry_host: "registry.example.com".to_owned(),
         interval: Duration::from_secs(1),
+        retirement: imaas_operator::retirement::Periods::default(),
         development: true,
     };
     let (platform, watches, listed) = Platform::observe(client, settings, Timestamp::now, || 0.5);

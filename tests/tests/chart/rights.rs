@@ -147,6 +147,7 @@ fn settings() -> imaas_operator::platform::Settings {
         service_account: "imaas-operator".to_owned(),
         registry_host: "registry.example.com".to_owned(),
         interval: Duration::from_mins(1),
+        retirement: imaas_operator::retirement::Periods::default(),
         development: false,
     }
 }
