@@ -63,6 +63,11 @@ impl Tenant {
     pub fn origin(&self) -> &str {
         self.annotations().get(names::ORIGIN).map_or(names::MANUAL, String::as_str)
     }
+
+    /// Is a service of this name in its file?
+    pub fn lists(&self, service: &str) -> bool {
+        self.spec.services.iter().any(|entry| entry.name == service)
+    }
 }
 
 /// A person, group or machine account with a role.
