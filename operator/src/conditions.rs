@@ -34,6 +34,10 @@ reasons! {
     Orphaned,
     /// Git no longer has it; it is scaled to zero and will be removed.
     Retiring,
+    /// The platform stopped everything of the tenant.
+    Suspended,
+    /// The platform lets nothing new into the environment.
+    Frozen,
     /// So much is gone from Git at once that its removal waits for a confirmation.
     RemovalHeld,
     /// Another origin owns it.

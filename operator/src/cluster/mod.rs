@@ -9,6 +9,7 @@ mod event;
 mod foreign;
 mod observe;
 mod pods;
+mod remove;
 mod seen;
 mod watched;
 

@@ -40,6 +40,9 @@ impl Work<'_> {
         let current = self.current(environment);
         // What runs has had its turn and found its Secrets: a pass over it asks for nothing.
         if current.as_ref().is_none_or(|current| current.name_any() != name) {
+            if environment.frozen {
+                return self.kept(environment, vec![frozen(environment, &asked.resolved.commit)]);
+            }
             if current.is_some_and(|current| wave::is_of_runtime(&release.spec, &current.spec)) {
                 release.spec.cause = Cause::Runtime;
             }
@@ -211,4 +214,13 @@ impl Work<'_> {
         self.errors.push(error);
         problem
     }
+}
+
+/// Told of what is ready to run.
+fn frozen(environment: &ValidEnvironment, commit: &str) -> Problem {
+    let message = format!(
+        "frozen by the platform: commit {commit} waits until `freeze` is taken from the Environment {}; what runs goes on",
+        environment.name
+    );
+    Problem::new(Reason::Frozen, message)
 }

@@ -10,8 +10,11 @@
 
 mod brought;
 mod choice;
+pub mod ending;
+mod finalize;
 pub mod history;
 mod images;
+mod observation;
 mod pass;
 pub mod poll;
 pub mod promote;
@@ -19,6 +22,7 @@ mod prune;
 pub mod read;
 pub mod reconcile;
 mod remote;
+mod remove;
 pub mod resolve;
 pub mod run;
 pub mod schedule;

@@ -17,7 +17,7 @@ use super::{
 use crate::{
     api::{IntegrationService, Release},
     cluster::{Control, Touch, control},
-    names::{self, ORPHANED, SERVICE, TENANT, home_namespace, tenant_of_home},
+    names::{self, ORPHANED, ORPHANED_BY, RETIRING, SERVICE, TENANT, home_namespace, tenant_of_home},
     platform::Platform,
 };
 
@@ -108,7 +108,8 @@ fn of_tenants(platform: &Platform) -> impl Stream<Item = Key> + Send + use<> {
     platform.tenants.changes().flat_map(move |tenant| {
         let now = tenants.named(&tenant.name).map(|tenant| {
             let environments = tenant.status.as_ref().map(|status| status.environments.clone());
-            names::content_hash(&(environments, tenant.annotations().get(ORPHANED), tenant.uid()))
+            let marks = [ORPHANED, ORPHANED_BY, RETIRING].map(|mark| tenant.annotations().get(mark));
+            names::content_hash(&(environments, marks, tenant.spec.suspend, tenant.uid()))
         });
         let concerned = changed.is(&tenant.name, now);
         stream::iter(if concerned { keys(&services.all_in(&home_namespace(&tenant.name))) } else { vec![] })

@@ -55,5 +55,7 @@ fn is_orphan(tenant: &ValidTenant, home: &str, service: &IntegrationService) -> 
 fn object(metadata: ObjectMeta, name: &str, spec: IntegrationServiceSpec) -> IntegrationService {
     let mut service = IntegrationService { metadata, spec, status: None };
     service.labels_mut().insert(names::SERVICE.to_owned(), name.to_owned());
+    // Of the service stage, which takes it away.
+    service.finalizers_mut().push(names::FINALIZER.to_owned());
     service
 }
