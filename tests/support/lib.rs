@@ -4,6 +4,7 @@
 
 mod binary;
 mod client;
+pub mod objects;
 mod parts;
 mod people;
 mod places;

@@ -5,6 +5,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use anyhow::Result;
 use lab::process::free_port;
 
+use crate::StandOptions;
+
 /// Name of the registry in image references, and of the Git server in repository URLs: as in the samples.
 pub(crate) const REGISTRY: &str = "registry.example.com";
 pub(crate) const GIT: &str = "git.example.com";
@@ -53,13 +55,14 @@ impl Places {
     }
 
     /// Values of the chart.
-    pub(crate) fn values(&self, interval: &str) -> String {
+    pub(crate) fn values(&self, options: &StandOptions) -> String {
+        let StandOptions { interval, service_interval, .. } = options;
         let Self { git_name, registry_url, realm, .. } = self;
         format!(
             "image: {{repository: {REGISTRY}/platform/imaas-operator, tag: lab, pullPolicy: Never}}\n\
              development: true\n\
              log: {{format: text, level: 'info,imaas_operator=debug'}}\n\
-             git: {{interval: {interval}, allowedHosts: ['{git_name}']}}\n\
+             git: {{interval: {service_interval}, allowedHosts: ['{git_name}']}}\n\
              tenantSource: {{url: 'https://{git_name}/platform/tenants.git', interval: {interval}, credentials: tenants-git}}\n\
              registry:\n  host: {REGISTRY}\n  url: {registry_url}\n  \
              auth: {{realm: '{realm}', clusterIP: {TOKEN_SERVICE}, existingSecret: registry-keys}}\n"

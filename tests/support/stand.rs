@@ -37,8 +37,10 @@ const INSTALL: Duration = Duration::from_mins(3);
 /// What differs between stands.
 #[derive(Clone, Debug)]
 pub struct StandOptions {
-    /// How often repositories are looked at.
+    /// How often the tenants repository is looked at.
     pub interval: &'static str,
+    /// How often those of services are.
+    pub service_interval: &'static str,
     /// Tenants that get repositories of the sample services, with a login of the same name.
     pub tenants: Vec<&'static str>,
     /// How long to wait while another lab with real pods runs on this machine.
@@ -57,6 +59,7 @@ impl Default for StandOptions {
     fn default() -> Self {
         Self {
             interval: "1s",
+            service_interval: "1s",
             tenants: vec!["acme"],
             wait: Duration::ZERO,
             nodes: Nodes::Real,
@@ -160,7 +163,7 @@ impl Stand {
         self.kubectl.run(&secret, None).await?;
         self.create_git_secret(NAMESPACE, "tenants-git", "platform").await?;
         let values = self.scratch.path().join("values.yaml");
-        std::fs::write(&values, self.places.values(options.interval)).context("write the values")?;
+        std::fs::write(&values, self.places.values(options)).context("write the values")?;
         let chart = Path::new(env!("CARGO_MANIFEST_DIR")).join("../charts/imaas-operator");
         let chart = chart.to_string_lossy();
         let values = [values.as_path()];
