@@ -85,6 +85,15 @@ pub struct Run {
     /// Generation of the registry passwords that tenants get, and of single tenants after it, as in `2,acme=3`.
     #[arg(long, env = "IMAAS_CURRENT_GENERATION", default_value = "1")]
     pub current_generation: Generations,
+    /// How often the images of all tenants are counted in the registry; at least 1s.
+    #[arg(long, env = "IMAAS_REGISTRY_INTERVAL", default_value = "10m", value_parser = interval)]
+    pub registry_interval: Duration,
+    /// How much of the registry a tenant may use that asks for nothing, such as `20Gi`; without it, there is no quota.
+    #[arg(long, env = "IMAAS_REGISTRY_QUOTA", value_parser = quantity)]
+    pub registry_quota: Option<Quantity>,
+    /// The most that a tenant may ask for in `spec.registry.storage`; without it, the default is the most.
+    #[arg(long, env = "IMAAS_REGISTRY_QUOTA_MAX", value_parser = quantity)]
+    pub registry_quota_max: Option<Quantity>,
     /// For trying things out: plain `http` to Git and registry is accepted.
     #[arg(long, env = "IMAAS_DEVELOPMENT")]
     pub development: bool,
@@ -112,6 +121,9 @@ pub struct RegistryAuth {
     /// The next generation is accepted too.
     #[arg(long, env = "IMAAS_LOWEST_GENERATION", default_value = "1")]
     pub lowest_generation: Generations,
+    /// File that says whose pushes are refused, which the operator writes as a ConfigMap. There need be no such file.
+    #[arg(long, env = "IMAAS_OVER_QUOTA_FILE")]
+    pub over_quota_file: Option<PathBuf>,
     /// `issuer` in the registry's configuration.
     #[arg(long, env = "IMAAS_TOKEN_ISSUER", default_value = "imaas")]
     pub issuer: String,
@@ -134,6 +146,11 @@ fn git_host(text: &str) -> Result<String, String> {
 fn size(text: &str) -> Result<u64, String> {
     let bytes = Quantity(text.to_owned()).millis().and_then(|millis| u64::try_from(millis / 1000).ok());
     bytes.filter(|bytes| *bytes > 0).ok_or_else(|| format!("{text:?} is not a size such as 2Gi"))
+}
+
+/// `20Gi`.
+fn quantity(text: &str) -> Result<Quantity, String> {
+    size(text).map(|_| Quantity(text.to_owned()))
 }
 
 /// `60s`, `1m30s`; at least one second.

@@ -132,6 +132,9 @@ pub const HEALTHY: &str = "Healthy";
 /// `InSync`, of a Tenant: it is what its file says.
 pub const IN_SYNC: &str = "InSync";
 
+/// `PushAllowed`, of a Tenant: its images take no more of the registry than they may.
+pub const PUSH_ALLOWED: &str = "PushAllowed";
+
 /// The longest message of `Ready`, in characters: it is printed in tables, where one long line widens all. The other
 /// conditions say it in full.
 pub const LONGEST_PRINTED: usize = 250;

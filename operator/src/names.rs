@@ -55,6 +55,10 @@ pub const HOME: &str = "home";
 pub const PULL_SECRET: &str = "imaas-registry-pull";
 /// Secret with which the tenant's CI pushes, in the home namespace.
 pub const PUSH_SECRET: &str = "imaas-registry-push";
+/// ConfigMap in the operator's namespace: whose pushes the token service refuses. The chart makes it, without content.
+pub const OVER_QUOTA: &str = "imaas-registry-over-quota";
+/// Its one file.
+pub const OVER_QUOTA_FILE: &str = "over-quota.json";
 /// ClusterRole that the operator binds to itself in each tenant namespace.
 pub const OPERATOR_ROLE: &str = "imaas-operator-tenant";
 /// Name of the single quota and limit range of a namespace.

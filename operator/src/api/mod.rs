@@ -21,7 +21,9 @@ pub use quantity::Quantity;
 pub use release::{Cause, Release, ReleaseSpec, ReleaseStatus};
 pub use retirement::{Retirement, RetirementStage};
 pub use runtime::{IntegrationRuntime, IntegrationRuntimeSpec, RuntimeProfile};
-pub use tenant::{Member, MemberKind, Quota, Role, ServiceEntry, Tenant, TenantSpec, TenantStatus};
+pub use tenant::{
+    Member, MemberKind, Quota, RegistryUsage, Role, ServiceEntry, Tenant, TenantSpec, TenantStatus,
+};
 pub use tenant_source::{TenantSource, TenantSourceSpec, TenantSourceStatus};
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;

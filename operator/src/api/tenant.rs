@@ -51,6 +51,9 @@ pub struct TenantSpec {
     /// No new services: those that it has go on and take what is new for them.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub cordon: bool,
+    /// What it may have in the registry.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub registry: Option<TenantRegistry>,
     /// Its services, at most 300.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 300))]
@@ -153,6 +156,16 @@ pub struct Quota {
     pub pods: Option<u32>,
 }
 
+/// How much of the registry a tenant may use.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TenantRegistry {
+    /// Bytes of its images, such as `20Gi`, instead of the platform's default and up to the platform's max. Above it,
+    /// pushes are refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub storage: Option<Quantity>,
+}
+
 /// A service in the tenant file.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
@@ -186,7 +199,12 @@ pub struct TenantStatus {
     /// The first ten problems of its services, as `service: message`.
     #[serde(default)]
     pub problems: Vec<String>,
-    /// `Ready`, `Reconciling`, `Stalled`; `InSync` is false while its file is broken, gone or not the one applied.
+    /// What its images take in the registry; missing until they were counted once, and where the registry is not the
+    /// operator's to count.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub registry: Option<RegistryUsage>,
+    /// `Ready`, `Reconciling`, `Stalled`; `InSync` is false while its file is broken, gone or not the one applied;
+    /// `PushAllowed` is false while its images take more than its quota of the registry.
     #[serde(default)]
     #[x_kube(merge_strategy = kube::core::ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
@@ -206,4 +224,37 @@ pub struct TenantEnvironment {
     /// The tenant is no longer in it, and what runs there ends.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retirement: Option<super::Retirement>,
+}
+
+/// A tenant's images in the registry, as counted last: what tags and Releases name, each blob once.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RegistryUsage {
+    /// Bytes, in whole MiB.
+    pub used: Quantity,
+    /// How many bytes they may be; missing where nothing bounds them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quota: Option<Quantity>,
+    /// What the tenant asked for, where that is more than the platform's max.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked: Option<Quantity>,
+    /// Images, each in its repository.
+    pub images: u32,
+    /// Repositories with an image.
+    pub repositories: u32,
+    /// There are more than are counted.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub incomplete: bool,
+    /// Bytes of what retention would delete, in whole MiB; missing where it is off.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub removable: Option<Quantity>,
+}
+
+impl RegistryUsage {
+    /// Is it more than it may be?
+    pub fn is_over(&self) -> bool {
+        let quota = self.quota.as_ref().and_then(Quantity::millis);
+        let used = self.used.millis().unwrap_or(i128::MAX);
+        quota.is_some_and(|quota| self.incomplete || used > quota)
+    }
 }

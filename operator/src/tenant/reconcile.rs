@@ -25,7 +25,7 @@ use crate::{
     names,
     platform::Platform,
     policies::{Missing, Policies},
-    registry::{accounts::NotAnAccount, generations::Issued},
+    registry::{accounts::NotAnAccount, generations::Issued, usages::Usages},
     retry::Retry,
 };
 
@@ -47,14 +47,20 @@ pub struct Context {
     platform: Platform,
     policies: Policies,
     logins: Issued,
+    usages: Usages,
     /// When the operator bound itself in a namespace.
     bound: Mutex<HashMap<String, Timestamp>>,
 }
 
 impl Context {
-    /// `logins` is what tenants get as logins of the registry.
-    pub fn new(platform: Platform, policies: Policies, logins: Issued) -> Self {
-        Self { platform, policies, logins, bound: Mutex::default() }
+    /// `logins` is what tenants get as logins of the registry, `usages` what their images take there.
+    pub fn new(platform: Platform, policies: Policies, logins: Issued, usages: Usages) -> Self {
+        Self { platform, policies, logins, usages, bound: Mutex::default() }
+    }
+
+    /// What was counted in the registry.
+    pub fn usages(&self) -> &Usages {
+        &self.usages
     }
 
     /// The stores and the clock.
@@ -228,6 +234,7 @@ pub async fn reconcile(tenant: Arc<Tenant>, ctx: Arc<Context>) -> Result<Action,
         converged: &converged,
         outcome: outcome.as_ref().copied(),
         services: &services,
+        registry: ctx.usages.of(&tenant.name_any(), tenant.status.as_ref().and_then(|s| s.registry.as_ref())),
     };
     write_status(&tenant, &ctx, &status(&report, (ctx.platform.now)())).await?;
     outcome.map(|()| Action::requeue(if converged.settling.is_empty() { IDLE } else { RIGHTS }))

@@ -14,11 +14,12 @@ use super::{
     validate::ValidTenant,
 };
 use crate::{
-    api::{IntegrationService, Tenant, TenantStatus, tenant::TenantEnvironment},
+    api::{IntegrationService, RegistryUsage, Tenant, TenantStatus, tenant::TenantEnvironment},
     cluster::ReconcileError,
     conditions::{Claim, IN_SYNC, LONGEST_PRINTED, READY, Reason, Wellness, cut, is_true, merge},
     environment::Problems,
     names,
+    registry::quota,
     retry::Retry,
 };
 
@@ -39,11 +40,13 @@ pub struct Report<'a> {
     pub outcome: Result<(), &'a Error>,
     /// Everything in its home namespace, the hand-made ones too.
     pub services: &'a [Arc<IntegrationService>],
+    /// Its images, where they are counted.
+    pub registry: Option<RegistryUsage>,
 }
 
 /// The status that follows; equal input gives an equal status, at any time.
 pub fn status(report: &Report<'_>, now: Timestamp) -> TenantStatus {
-    let Report { tenant, valid, converged, outcome, services } = report;
+    let Report { tenant, valid, converged, outcome, services, registry } = report;
     let old = tenant.status.clone().unwrap_or_default();
     let mut claims = match outcome {
         Ok(()) => wellness(*valid, converged),
@@ -60,6 +63,7 @@ pub fn status(report: &Report<'_>, now: Timestamp) -> TenantStatus {
         }
     }
     claims.push(in_sync);
+    claims.extend(registry.as_ref().map(quota::claim));
     let generation = tenant.metadata.generation.unwrap_or_default();
     let ready = services.iter().filter(|service| is_true(conditions(service), READY)).count();
     TenantStatus {
@@ -68,6 +72,7 @@ pub fn status(report: &Report<'_>, now: Timestamp) -> TenantStatus {
         environments: published(*valid, &converged.own, old.environments),
         services_ready: Some(format!("{ready}/{}", services.len())),
         problems: problems(services),
+        registry: registry.clone(),
         conditions: merge(&old.conditions, &claims, generation, now),
     }
 }
@@ -209,7 +214,8 @@ mod tests {
         )
         .unwrap();
         let valid = validate(tenant, &check(&[environment])).unwrap();
-        let report = Report { tenant, valid: Some(&valid), converged, outcome: Ok(()), services };
+        let report =
+            Report { tenant, valid: Some(&valid), converged, outcome: Ok(()), services, registry: None };
         status(&report, at("2026-01-01T00:00:00Z"))
     }
 
@@ -323,6 +329,7 @@ mod tests {
                 converged: &Converged::default(),
                 outcome: Err(&Error::Deleted),
                 services: &[],
+                registry: None,
             },
             at("2026-02-01T00:00:00Z"),
         );
