@@ -7,7 +7,7 @@ use kube::{CustomResource, KubeSchema, ResourceExt};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::Quantity;
+use super::{Limits, Quantity};
 use crate::names;
 
 /// A business unit: its members, environments and services.
@@ -45,6 +45,10 @@ pub struct TenantSpec {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 16))]
     pub environments: BTreeMap<String, EnvironmentOverride>,
+    /// How much it may have beyond what every tenant may, and in all. The platform writes it: a tenant from Git has it from
+    /// `limits/<name>.yaml`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limits: Option<Limits>,
     /// Its services, at most 300.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 300))]
