@@ -100,6 +100,8 @@ reasons! {
     Unhealthy,
     /// The tenant's quota leaves no room.
     QuotaExceeded,
+    /// More is asked for than the platform gives; what there is is given.
+    QuotaTooLarge,
     /// The API server refused or failed a write.
     ApplyFailed,
     /// The operator's right is not there yet, or was taken away.

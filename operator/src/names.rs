@@ -115,6 +115,19 @@ pub fn member_role(role: crate::api::Role) -> String {
     format!("imaas-tenant-{}", role.as_str())
 }
 
+/// What [`own_role`] begins with. `imaas-tenant-<tenant>` would be a member's role where the tenant is named `owner`.
+const OWN_ROLE: &str = "imaas-tenant-own-";
+
+/// ClusterRole by which the members of `tenant` see their own Tenant, and the ClusterRoleBinding of the same name.
+pub fn own_role(tenant: &str) -> String {
+    format!("{OWN_ROLE}{tenant}")
+}
+
+/// The tenant of a name that [`own_role`] made.
+pub fn tenant_of_own_role(name: &str) -> Option<&str> {
+    name.strip_prefix(OWN_ROLE)
+}
+
 /// Twelve hexadecimal digits that change when `content` does. Maps are hashed in key order.
 pub fn content_hash(content: &impl Serialize) -> String {
     let canonical = serde_json::to_value(content).map(|value| value.to_string()).unwrap_or_default();
@@ -157,6 +170,18 @@ mod tests {
             prop_assert!(one.len() <= 63);
             prop_assert_eq!(one == two, (a, x) == (b, y));
         }
+    }
+
+    #[test]
+    fn what_a_tenant_sees_of_itself_is_never_a_members_role() {
+        use crate::api::Role;
+        let roles = [Role::Owner, Role::Developer, Role::Viewer].map(member_role);
+        for tenant in ["owner", "developer", "viewer", "er", "own", "own-er", "a"] {
+            let own = own_role(tenant);
+            assert!(!roles.contains(&own), "{own}");
+            assert_eq!(tenant_of_own_role(&own), Some(tenant));
+        }
+        assert!(roles.iter().all(|role| tenant_of_own_role(role).is_none()));
     }
 
     #[test]

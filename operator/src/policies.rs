@@ -1,7 +1,7 @@
 #![expect(clippy::disallowed_types, reason = "IO: asks the API server")]
 //! Are the chart's admission policies in force? All ownership rests on them, so nothing is made before they are proven.
 //!
-//! The proof is a dry run of two requests of the operator's own that RBAC allows and the policies must refuse. A
+//! The proof is a dry run of requests of the operator's own that RBAC allows and the policies must refuse. A
 //! policy that is stored proves nothing: it may lack its binding, name another user, or not be active yet.
 
 use std::{future::Future, time::Duration};
@@ -9,7 +9,7 @@ use std::{future::Future, time::Duration};
 use futures::Stream;
 use k8s_openapi::api::{
     core::v1::Namespace,
-    rbac::v1::{RoleBinding, RoleRef, Subject},
+    rbac::v1::{ClusterRole, PolicyRule, RoleBinding, RoleRef, Subject},
 };
 use kube::{
     Api,
@@ -20,6 +20,7 @@ use tokio::{sync::watch, time::Instant};
 use tracing::Level;
 
 use crate::{
+    api::GROUP,
     cluster::Cluster,
     conditions::Reason,
     health::Health,
@@ -34,6 +35,9 @@ pub const GATE: &str = "policies";
 const FOREIGN: &str = "kube-system";
 const NAMESPACES: &str = "imaas-namespaces";
 const ROLE_BINDINGS: &str = "imaas-rolebindings";
+const CLUSTER_ROLES: &str = "imaas-clusterroles";
+/// What the dry runs would make.
+const PROOF: &str = "imaas-policy-proof";
 /// How often what is proven is proven again.
 const PROVEN: Duration = Duration::from_mins(3);
 /// How often it is tried while it is not; a policy is active a moment after its binding is stored.
@@ -183,7 +187,7 @@ impl Told {
     }
 }
 
-/// Tries what must be refused. Nothing is stored: both requests are dry runs.
+/// Tries what must be refused. Nothing is stored: all requests are dry runs.
 pub async fn enforced(cluster: &Cluster, settings: &Settings) -> Result<(), Missing> {
     let label = serde_json::json!({ "metadata": { "labels": { TENANT: "not-a-tenant" } } });
     let params =
@@ -195,13 +199,28 @@ pub async fn enforced(cluster: &Cluster, settings: &Settings) -> Result<(), Miss
     let params = PostParams { dry_run: true, field_manager: Some(MANAGER.to_owned()) };
     let bindings = Api::<RoleBinding>::namespaced(cluster.client(), FOREIGN);
     let bound = bindings.create(&params, &binding(settings)).await;
-    refused_by(ROLE_BINDINGS, bound.err().as_ref())
+    refused_by(ROLE_BINDINGS, bound.err().as_ref())?;
+
+    let made = Api::<ClusterRole>::all(cluster.client()).create(&params, &cluster_role()).await;
+    refused_by(CLUSTER_ROLES, made.err().as_ref())
+}
+
+/// One that RBAC lets the operator make: it gives what the operator has itself.
+fn cluster_role() -> ClusterRole {
+    let rule = PolicyRule {
+        api_groups: Some(vec![GROUP.to_owned()]),
+        resources: Some(vec!["tenants".to_owned()]),
+        verbs: vec!["get".to_owned()],
+        ..PolicyRule::default()
+    };
+    let metadata = ObjectMeta { name: Some(PROOF.to_owned()), ..ObjectMeta::default() };
+    ClusterRole { metadata, rules: Some(vec![rule]), aggregation_rule: None }
 }
 
 /// One that RBAC lets the operator make: its own role for itself.
 fn binding(settings: &Settings) -> RoleBinding {
     RoleBinding {
-        metadata: ObjectMeta { name: Some("imaas-policy-proof".to_owned()), ..ObjectMeta::default() },
+        metadata: ObjectMeta { name: Some(PROOF.to_owned()), ..ObjectMeta::default() },
         role_ref: RoleRef {
             api_group: "rbac.authorization.k8s.io".to_owned(),
             kind: "ClusterRole".to_owned(),

@@ -139,7 +139,7 @@ fn reason(object: &Value) -> &str {
 
 /// kind/namespace/name → resourceVersion of everything that the operator wrote, and of what it wrote about.
 async fn versions(lab: &Lab) -> Vec<String> {
-    let kinds = "namespaces,resourcequotas,limitranges,networkpolicies,rolebindings,secrets,tenants.imaas.dev,environments.imaas.dev,integrationservices.imaas.dev";
+    let kinds = "namespaces,resourcequotas,limitranges,networkpolicies,rolebindings,clusterroles,clusterrolebindings,secrets,tenants.imaas.dev,environments.imaas.dev,integrationservices.imaas.dev";
     let list = lab.kubectl().get(&[kinds, "-A"]).await.unwrap();
     let mut versions: Vec<_> = list["items"]
         .as_array()
@@ -183,13 +183,53 @@ async fn members_follow_the_file_everywhere(lab: &Lab) {
     owner_is("lee", &["acme-dev", "acme-prod"]).await;
 
     kubectl.apply(PLATFORM).await.unwrap();
-    kubectl.apply(&with("max", "{dev: {quota: {cpu: '999'}}}")).await.unwrap();
+    kubectl.apply(&with("max", "{dev: {quota: {cpu: '0'}}}")).await.unwrap();
     owner_is("max", &["acme-home", "acme-dev", "acme-prod"]).await;
+    until(lab, &["clusterrolebinding", "imaas-tenant-own-acme"], |binding| {
+        binding["subjects"].as_array().is_some_and(|all| all.len() == 1 && all[0]["name"] == "max")
+    })
+    .await;
     until(lab, &["tenants.imaas.dev", "acme"], |tenant| reason(tenant) == "Invalid").await;
 
     kubectl.apply(ACME).await.unwrap();
     owner_is("jo", &["acme-home", "acme-dev", "acme-prod"]).await;
     until(lab, &["tenants.imaas.dev", "acme"], |tenant| reason(tenant) == "Succeeded").await;
+}
+
+/// The platform lowers what a tenant has: it gets what there is, is told, and the rest of it goes on. Its limits give more
+/// again.
+async fn a_lowered_max_bounds_the_quota_and_holds_up_nothing_else(lab: &Lab) {
+    let kubectl = lab.kubectl();
+    let with = |limits: &str, service: &str| {
+        ACME.replace(
+            "spec:",
+            &format!("spec:\n  environments: {{dev: {{quota: {{cpu: '3'}}}}}}\n  limits: {limits}"),
+        )
+        .replace("name: orders", &format!("name: {service}"))
+    };
+    let cpu_is = async |cpu: &str| {
+        until(lab, &["resourcequota", "imaas", "-n", "acme-dev"], |quota| {
+            quota["spec"]["hard"]["requests.cpu"] == cpu
+        })
+        .await;
+    };
+    kubectl.apply(&with("{}", "orders")).await.unwrap();
+    cpu_is("3").await;
+    let lowered = "default: true, quota: {default: {cpu: '1'}, max: {cpu: '2'}}";
+    kubectl.apply(&PLATFORM.replacen("default: true", lowered, 1)).await.unwrap();
+    cpu_is("2").await;
+    let acme = until(lab, &["tenants.imaas.dev", "acme"], |tenant| reason(tenant) == "QuotaTooLarge").await;
+    let told = acme["status"]["conditions"].to_string();
+    assert!(told.contains("spec.environments.dev.quota.cpu: 3 is more than 2"), "{told}");
+    kubectl.apply(&with("{}", "billing")).await.unwrap();
+    until(lab, &["integrationservices.imaas.dev", "billing", "-n", "acme-home"], |_| true).await;
+
+    kubectl.apply(&with("{environments: {dev: {max: {cpu: '3'}}}}", "billing")).await.unwrap();
+    cpu_is("3").await;
+    until(lab, &["tenants.imaas.dev", "acme"], |tenant| reason(tenant) == "Succeeded").await;
+    kubectl.apply(PLATFORM).await.unwrap();
+    kubectl.apply(ACME).await.unwrap();
+    cpu_is("4").await;
 }
 
 /// A rotation goes on when no Secret says the old generation any more.
@@ -273,6 +313,7 @@ async fn a_tenant_gets_its_space_by_the_charts_rights_alone() {
 
     members_follow_the_file_everywhere(&lab).await;
     a_deleted_environment_holds_up_nothing_else(&lab).await;
+    a_lowered_max_bounds_the_quota_and_holds_up_nothing_else(&lab).await;
 
     // What somebody removes or edits comes back.
     kubectl.run(&["delete", "networkpolicy", "imaas-default-deny", "-n", "acme-dev"], None).await.unwrap();

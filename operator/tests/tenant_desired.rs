@@ -12,7 +12,7 @@ use imaas_operator::{
         generations::{Generations, Issued},
     },
     tenant::{
-        desired::{Access, Children, DockerConfigs, Operator, desired, kept, orphans},
+        desired::{Access, Children, DockerConfigs, Operator, Own, desired, kept, orphans, own},
         validate::{ValidTenant, access, validate},
     },
 };
@@ -109,6 +109,8 @@ fn the_objects_are_what_was_reviewed() {
         let name = space.access.namespace.name_any();
         insta::assert_yaml_snapshot!(name, objects(space));
     }
+    let Own { role, binding } = own(&acme());
+    insta::assert_yaml_snapshot!("acme-own", [value(role), value(binding)]);
 }
 
 #[test]
@@ -121,7 +123,8 @@ fn the_order_of_members_and_services_in_the_file_makes_no_difference() {
     let mut tenant: Tenant = serde_saphyr::from_str(TENANT).unwrap();
     tenant.spec.members.reverse();
     tenant.spec.services.reverse();
-    assert_eq!(children(&validate(&tenant, &environments()).unwrap()), children(&acme()));
+    let reversed = validate(&tenant, &environments()).unwrap();
+    assert_eq!((children(&reversed), own(&reversed)), (children(&acme()), own(&acme())));
 }
 
 #[test]
@@ -256,7 +259,7 @@ fn who_gets_into_what_is_left_follows_the_file_and_the_role_map_there() {
 #[test]
 fn another_mistake_in_the_file_keeps_nobodys_access() {
     let mut tenant: Tenant = serde_saphyr::from_str(TENANT).unwrap();
-    let quota = Some(Quota { cpu: Some(Quantity("9999".into())), ..Quota::default() });
+    let quota = Some(Quota { cpu: Some(Quantity("0".into())), ..Quota::default() });
     tenant.spec.environments.insert("prod".into(), EnvironmentOverride { omit: false, quota });
     assert!(validate(&tenant, &environments()).is_err());
     let known = access(&tenant).unwrap();

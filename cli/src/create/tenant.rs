@@ -102,6 +102,7 @@ fn tenant(options: &TenantNew, email: Option<String>) -> Tenant {
         members: options.members.iter().map(|member| member.0.clone()).collect(),
         environments: options.omitted.iter().map(omit).collect(),
         services: options.services.iter().map(|service| service.0.clone()).collect(),
+        ..TenantSpec::default()
     };
     Tenant::new(&options.name, spec)
 }

@@ -7,6 +7,7 @@
 pub mod descriptor;
 pub mod environment;
 pub mod integration_service;
+pub mod limits;
 pub mod quantity;
 pub mod release;
 pub mod retirement;
@@ -17,6 +18,7 @@ pub mod tenant_source;
 pub use descriptor::{DescriptorSpec, Instances, Port, ServiceDescriptor, Strategy, WorkloadType};
 pub use environment::{Environment, EnvironmentSpec};
 pub use integration_service::{IntegrationService, IntegrationServiceSpec, IntegrationServiceStatus};
+pub use limits::{Limits, TenantLimits};
 pub use quantity::Quantity;
 pub use release::{Cause, Release, ReleaseSpec, ReleaseStatus};
 pub use retirement::{Retirement, RetirementStage};

@@ -54,6 +54,18 @@ impl Quantity {
     }
 }
 
+/// Thousandths as one would write them: `2`, `250m`.
+pub fn number(millis: i128) -> String {
+    if millis % 1000 == 0 { (millis / 1000).to_string() } else { format!("{millis}m") }
+}
+
+/// Thousandths of bytes in the largest unit that divides them: `9Gi`.
+pub fn bytes(millis: i128) -> String {
+    let units = [("Ti", 40), ("Gi", 30), ("Mi", 20), ("Ki", 10)];
+    let fits = units.into_iter().find(|(_, power)| millis % (1000_i128 << power) == 0);
+    fits.map_or_else(|| number(millis), |(unit, power)| format!("{}{unit}", millis / (1000_i128 << power)))
+}
+
 impl<'de> Deserialize<'de> for Quantity {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         #[derive(Deserialize)]
@@ -103,6 +115,13 @@ mod tests {
         assert_eq!(millis("250m"), Some(250));
         assert_eq!(millis("1024Mi"), millis("1Gi"));
         assert_eq!(millis("0.0001"), Some(1));
+    }
+
+    #[test]
+    fn sums_are_written_as_one_would() {
+        let shown = |text: &str| (number(millis(text).unwrap()), bytes(millis(text).unwrap()));
+        assert_eq!((shown("2").0, shown("0.25").0), ("2".into(), "250m".into()));
+        assert_eq!((shown("3072Mi").1, shown("1500M").1), ("3Gi".into(), "1500000000".into()));
     }
 
     #[test]

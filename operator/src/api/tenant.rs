@@ -7,7 +7,7 @@ use kube::{CustomResource, KubeSchema, ResourceExt};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::Quantity;
+use super::{Limits, Quantity};
 use crate::names;
 
 /// A business unit: its members, environments and services.
@@ -54,6 +54,10 @@ pub struct TenantSpec {
     /// What it may have in the registry.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub registry: Option<TenantRegistry>,
+    /// How much it may have beyond what every tenant may, and in all. The platform writes it: a tenant from Git has it from
+    /// `limits/<name>.yaml`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limits: Option<Limits>,
     /// Its services, at most 300.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 300))]

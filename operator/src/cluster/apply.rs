@@ -8,7 +8,7 @@
 use std::fmt::Debug;
 
 use k8s_openapi::{
-    NamespaceResourceScope, Resource as Kind,
+    ClusterResourceScope, NamespaceResourceScope, Resource as Kind,
     api::core::v1::{Namespace, Secret},
 };
 use kube::{
@@ -184,11 +184,22 @@ impl Cluster {
 
     /// Removes an object of ours, if the watch shows one; as it was read, not as somebody recreated it.
     pub async fn delete<K: Object>(&self, namespace: &str, name: &str) -> Result<(), ApplyError> {
-        let key = ObjectKey::named::<K>(Some(namespace), name);
-        if !self.sees(&key) {
+        self.delete_key::<K>(&ObjectKey::named::<K>(Some(namespace), name)).await
+    }
+
+    /// As [`Cluster::delete`], of a kind that is in no namespace.
+    pub async fn delete_global<K>(&self, name: &str) -> Result<(), ApplyError>
+    where
+        K: Object + Resource<Scope = ClusterResourceScope>,
+    {
+        self.delete_key::<K>(&ObjectKey::named::<K>(None, name)).await
+    }
+
+    async fn delete_key<K: Object>(&self, key: &ObjectKey) -> Result<(), ApplyError> {
+        if !self.sees(key) {
             return Ok(());
         }
-        let Some(live) = self.read::<K>(&key).await? else { return Ok(()) };
+        let Some(live) = self.read::<K>(key).await? else { return Ok(()) };
         if live.labels().get(MANAGED_BY).map(String::as_str) != Some(MANAGER) {
             return Err(ApplyError::Foreign(key.to_string()));
         }
@@ -196,17 +207,17 @@ impl Cluster {
             preconditions: Some(Preconditions { uid: live.uid(), resource_version: live.resource_version() }),
             ..DeleteParams::background()
         };
-        let request = request::<K>(&key).delete(name, &params).map_err(kube::Error::BuildRequest);
+        let request = request::<K>(key).delete(&key.name, &params).map_err(kube::Error::BuildRequest);
         let outcome = match request {
             Ok(request) => self.client().request_status::<K>(request).await.map(drop),
             Err(error) => Err(error),
         };
         match outcome {
             Err(error) if is_code(&error, 404) => {}
-            Err(error) => return Err(failed("delete", &key, error)),
+            Err(error) => return Err(failed("delete", key, error)),
             Ok(()) => tracing::info!(object = %key, "deleted"),
         }
-        self.seen().forget(&key);
+        self.seen().forget(key);
         Ok(())
     }
 

@@ -15,7 +15,7 @@ use k8s_openapi::api::{
     core::v1::{ConfigMap, LimitRange, Namespace, ResourceQuota, Service},
     networking::v1::NetworkPolicy,
     policy::v1::PodDisruptionBudget,
-    rbac::v1::RoleBinding,
+    rbac::v1::{ClusterRole, ClusterRoleBinding, RoleBinding},
 };
 use kube::{
     Api, Client, Resource,
@@ -53,6 +53,8 @@ impl Cluster {
             cluster.watch::<LimitRange>(&mut listed),
             cluster.watch::<NetworkPolicy>(&mut listed),
             cluster.watch::<RoleBinding>(&mut listed),
+            cluster.watch::<ClusterRole>(&mut listed),
+            cluster.watch::<ClusterRoleBinding>(&mut listed),
             cluster.watch::<ConfigMap>(&mut listed),
             cluster.watch::<Service>(&mut listed),
             cluster.watch::<PodDisruptionBudget>(&mut listed),

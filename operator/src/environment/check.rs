@@ -244,7 +244,12 @@ fn bounds(environment: &Environment, problems: &mut Vec<Problem>) -> Bounds {
 }
 
 /// `quota` with what is missing taken from `default`; `field` is where it stands.
-fn resolved(quota: &Quota, default: &ValidQuota, field: &str, problems: &mut Vec<Problem>) -> ValidQuota {
+pub(crate) fn resolved(
+    quota: &Quota,
+    default: &ValidQuota,
+    field: &str,
+    problems: &mut Vec<Problem>,
+) -> ValidQuota {
     let mut amount = |given: &Option<Quantity>, default: &Quantity, name: &str, example: &str| match given {
         None => default.clone(),
         Some(given) if given.millis().is_some_and(|millis| millis > 0) => given.clone(),
@@ -269,34 +274,8 @@ fn resolved(quota: &Quota, default: &ValidQuota, field: &str, problems: &mut Vec
     ValidQuota { cpu, memory, pods }
 }
 
-/// What a tenant that asks for `quota` gets in `environment`; `field` is where it stands.
-pub(crate) fn granted(
-    quota: &Quota,
-    environment: &ValidEnvironment,
-    field: &str,
-    problems: &mut Vec<Problem>,
-) -> ValidQuota {
-    let Bounds { default, max } = &environment.quota;
-    let quota = resolved(quota, default, field, problems);
-    for name in exceeded(&quota, max) {
-        let of = |quota: &ValidQuota| match name {
-            "cpu" => quota.cpu.0.clone(),
-            "memory" => quota.memory.0.clone(),
-            _ => quota.pods.to_string(),
-        };
-        let message = format!(
-            "{} is more than {}, the most that Environment {} gives: ask for less, or ask the platform team",
-            of(&quota),
-            of(max),
-            environment.name
-        );
-        problems.push(Problem::new(format!("{field}.{name}"), message));
-    }
-    quota
-}
-
 /// Names of the fields of `quota` that are above `max`.
-fn exceeded(quota: &ValidQuota, max: &ValidQuota) -> Vec<&'static str> {
+pub(crate) fn exceeded(quota: &ValidQuota, max: &ValidQuota) -> Vec<&'static str> {
     let ValidQuota { cpu, memory, pods } = quota;
     [
         ("cpu", cpu.millis() > max.cpu.millis()),

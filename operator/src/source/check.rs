@@ -84,7 +84,7 @@ pub fn check(parsed: &Parsed, surroundings: &Surroundings<'_>) -> Checked {
 fn tenant_problems(tenant: &Tenant, file: &ParsedFile, surroundings: &Surroundings<'_>) -> Vec<Problem> {
     // What the tenant's own stage would refuse later is told here, where it has a place.
     let refused = match validate(tenant, surroundings.environments) {
-        Ok(valid) => valid.unknown,
+        Ok(valid) => [valid.unknown, valid.exceeding].concat(),
         Err(problems) => problems.0,
     };
     let mut found: Vec<_> = refused.into_iter().map(|problem| (problem.field, problem.message)).collect();

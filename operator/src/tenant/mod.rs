@@ -1,14 +1,17 @@
 //! Tenant → its space: namespaces with quota, access and network rules, registry logins, and its services.
 //!
 //! Pure: [`validate`] (wire → valid), [`desired`] (valid → objects), `ownership` (whose namespace it is),
-//! [`status`]. IO: `reconcile`, [`run`].
+//! [`status`]. IO: `reconcile`, `own`, [`run`].
 
 pub mod desired;
+mod own;
 mod ownership;
+mod quota;
 mod reconcile;
 pub mod run;
 pub mod status;
 pub mod validate;
 
+pub use own::hide;
 pub use reconcile::{Context, Error, reconcile};
 pub use run::run;

@@ -13,6 +13,7 @@ use kube::{ResourceExt, runtime::controller::Action};
 
 use super::{
     desired::{Access, Children, DockerConfigs, Operator, desired, kept, orphans},
+    own,
     ownership::{NotOurs, claim},
     status::{Report, status},
     validate::{ValidTenant, access, validate},
@@ -302,6 +303,7 @@ async fn converge(
             Err(error) => errors.push(error),
         }
     }
+    errors.extend(own::show(cluster, &known).await.err().map(SpaceError::Apply));
     Ok((converged, errors))
 }
 

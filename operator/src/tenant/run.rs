@@ -9,7 +9,7 @@ use super::{Context, reconcile};
 use crate::{
     api::Tenant,
     cluster::{Control, Touch, Watched, control},
-    names::{TENANT, tenant_of_home},
+    names::{TENANT, tenant_of_home, tenant_of_own_role},
 };
 
 /// Tenants at a time; each writes to up to four namespaces at a time.
@@ -53,7 +53,10 @@ fn everyone<T>(
 /// By label; of an object that went while nobody looked only the name is known, and that splits at the last `-`.
 fn tenant_of(touch: &Touch) -> Option<ObjectRef<Tenant>> {
     let namespace = touch.object.namespace.as_ref().unwrap_or(&touch.object.name);
-    let by_name = || namespace.rsplit_once('-').map(|(tenant, _)| tenant);
+    let by_name = || match touch.object.kind.as_str() {
+        "ClusterRole" | "ClusterRoleBinding" => tenant_of_own_role(&touch.object.name),
+        _ => namespace.rsplit_once('-').map(|(tenant, _)| tenant),
+    };
     touch.labels.get(TENANT).map(String::as_str).or_else(by_name).map(ObjectRef::new)
 }
 
@@ -74,7 +77,9 @@ mod tests {
             (touch("RoleBinding", Some("acme-eu-dev"), "imaas-owner", Some("acme-eu")), Some("acme-eu")),
             (touch("RoleBinding", Some("acme-eu-dev"), "imaas-owner", None), Some("acme-eu")),
             (touch("Namespace", None, "acme-home", None), Some("acme")),
-            (touch("ClusterRole", None, "plain", None), None),
+            (touch("ClusterRoleBinding", None, "imaas-tenant-own-acme-eu", Some("acme-eu")), Some("acme-eu")),
+            (touch("ClusterRole", None, "imaas-tenant-own-acme-eu", None), Some("acme-eu")),
+            (touch("ClusterRole", None, "imaas-tenant-owner", None), None),
         ] {
             assert_eq!(tenant_of(&touch), tenant.map(ObjectRef::new), "{touch:?}");
         }

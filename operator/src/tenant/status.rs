@@ -98,6 +98,11 @@ fn wellness(valid: Option<&ValidTenant>, converged: &Converged) -> Wellness {
         );
         return Wellness::Stalled(Reason::EnvironmentMissing, message);
     }
+    let exceeding = valid.map_or(&[][..], |tenant| &tenant.exceeding);
+    if !exceeding.is_empty() {
+        let message = format!("{}; everything else goes on", Problems(exceeding.to_vec()));
+        return Wellness::Stalled(Reason::QuotaTooLarge, message);
+    }
     Wellness::Ready(if left.is_empty() {
         format!("{spaces} namespaces")
     } else {

@@ -6,9 +6,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use kube::ResourceExt;
 
+use super::quota::Quotas;
 use crate::{
     api::{IntegrationServiceSpec, Member, MemberKind, Role, ServiceEntry, Tenant},
-    environment::{Checked, Problem, Problems, ValidEnvironment, ValidNetwork, ValidQuota, check::granted},
+    environment::{Checked, Problem, Problems, ValidNetwork, ValidQuota},
     names::{environment_namespace, is_label},
 };
 
@@ -35,6 +36,9 @@ pub struct ValidTenant {
     /// Where it names an Environment that there is none of. A file from Git is refused for it; a Tenant is not, since
     /// the platform may have deleted the Environment, and the rest of the tenant must not wait for that.
     pub unknown: Vec<Problem>,
+    /// Where it asks for more than the platform gives. It gets what there is, and the rest does not wait for that: the
+    /// platform may have lowered an Environment's max. A file from Git is refused for it.
+    pub exceeding: Vec<Problem>,
     /// By name, unique.
     pub services: Vec<ValidService>,
 }
@@ -102,16 +106,18 @@ pub fn validate(tenant: &Tenant, environments: &Checked) -> Result<ValidTenant, 
         environments: Vec::new(),
         held: Vec::new(),
         unknown: unknown_environments(tenant, environments),
+        exceeding: Vec::new(),
         services: services(&tenant.spec.services, &mut problems),
         name,
     };
+    let mut quotas = Quotas::new(tenant);
     for link in environments.chain(has) {
         let namespace = environment_namespace(&valid.name, &link.environment);
         match environments.named(&link.environment) {
             Some(Ok(environment)) => valid.environments.push(ValidSpace {
                 namespace,
                 promotes_from: link.promotes_from,
-                quota: quota(tenant, environment, &mut problems),
+                quota: quotas.in_environment(environment),
                 members: members(tenant, |role| environments.role(&link.environment, role)),
                 networks: environment.networks.iter().filter(|network| network.default).cloned().collect(),
                 environment: link.environment,
@@ -125,10 +131,14 @@ pub fn validate(tenant: &Tenant, environments: &Checked) -> Result<ValidTenant, 
         }
     }
     valid.held.extend(gone(tenant, environments));
+    quotas.in_all(&valid.environments);
+    problems.append(&mut quotas.problems);
+    valid.exceeding = quotas.exceeding;
     if problems.is_empty() {
         return Ok(valid);
     }
     problems.append(&mut valid.unknown);
+    problems.append(&mut valid.exceeding);
     Err(Problems(problems))
 }
 
@@ -152,6 +162,7 @@ pub fn access(tenant: &Tenant) -> Option<ValidTenant> {
         environments: Vec::new(),
         held: Vec::new(),
         unknown: Vec::new(),
+        exceeding: Vec::new(),
         services: Vec::new(),
     })
 }
@@ -193,8 +204,11 @@ fn unknown_environments(tenant: &Tenant, environments: &Checked) -> Vec<Problem>
     let branches = tenant.spec.services.iter().enumerate().flat_map(|(index, entry)| {
         entry.spec.branches.keys().map(move |name| (format!("spec.services[{index}].branches.{name}"), name))
     });
+    let limits = tenant.spec.limits.iter().flat_map(|limits| limits.environments.keys());
+    let limits = limits.map(|name| (format!("spec.limits.environments.{name}"), name));
     overrides
         .chain(branches)
+        .chain(limits)
         .filter(|(_, name)| environments.named(name).is_none())
         .map(|(field, name)| Problem::new(field, unknown("Environment", name, environments.names())))
         .collect()
@@ -209,15 +223,6 @@ fn gone(tenant: &Tenant, environments: &Checked) -> impl Iterator<Item = Held> {
         namespace: environment_namespace(&tenant.name_any(), name),
         promotes_from: known.iter().find(|one| one.name == *name).and_then(|one| one.promotes_from.clone()),
     })
-}
-
-fn quota(tenant: &Tenant, environment: &ValidEnvironment, problems: &mut Vec<Problem>) -> ValidQuota {
-    let field = format!("spec.environments.{}.quota", environment.name);
-    let own = tenant.spec.environments.get(&environment.name).and_then(|own| own.quota.as_ref());
-    match own {
-        Some(own) => granted(own, environment, &field, problems),
-        None => environment.quota.default.clone(),
-    }
 }
 
 fn members_problems(members: &[Member], problems: &mut Vec<Problem>) {
@@ -241,8 +246,19 @@ fn member_problem(member: &Member, field: &str) -> Option<Problem> {
     let is_plain = name.starts_with(is_alphanumeric)
         && name.ends_with(is_alphanumeric)
         && name.chars().all(|c| is_alphanumeric(c) || c == '-' || c == '.');
-    if name.is_empty() || name.starts_with("system:") {
+    let is_of_the_cluster = |namespace: &String| namespace == "kube" || namespace.starts_with("kube-");
+    if let Some((namespace, account)) =
+        name.strip_prefix("system:serviceaccount:").and_then(|name| name.split_once(':'))
+    {
+        let message = format!(
+            "{name:?} is a system identity: write kind ServiceAccount, name {account}, namespace {namespace}"
+        );
+        Some(Problem::new(format!("{field}.name"), message))
+    } else if name.is_empty() || name.starts_with("system:") {
         Some(Problem::new(format!("{field}.name"), format!("{name:?} is a system identity or empty")))
+    } else if let Some(namespace) = namespace.as_ref().filter(|namespace| is_of_the_cluster(namespace)) {
+        let message = format!("{namespace:?} is the cluster's own: its accounts are system identities");
+        Some(Problem::new(format!("{field}.namespace"), message))
     } else if is_account != namespace.is_some() {
         let message = "goes with kind ServiceAccount, and only with it";
         Some(Problem::new(format!("{field}.namespace"), message))

@@ -173,6 +173,9 @@ impl Checker<'_> {
         if self.form.fields_to_come.contains(&without_indices(path).as_str()) {
             return "not supported yet".to_owned();
         }
+        if let Some((_, where_)) = self.form.fields_elsewhere.iter().find(|(field, _)| *field == path) {
+            return (*where_).to_owned();
+        }
         let known: Vec<_> = known.map(String::as_str).collect();
         match (nearest(key, &known), known.as_slice()) {
             (Some(near), _) => format!("unknown field, did you mean {near:?}?"),

@@ -1,11 +1,11 @@
-//! The schemas of tenant file and descriptor as editors read them: JSON Schema, draft 7. Pure.
+//! The schemas of tenant file, limits and descriptor as editors read them: JSON Schema, draft 7. Pure.
 //!
 //! Made from the schemas that files are checked against, so an editor never says what the operator does not. Rules that
 //! JSON Schema has no word for (CEL) stand in the description; `kubectl imaas validate` checks them.
 
 use serde_json::{Map, Value, json};
 
-use super::schema::{DESCRIPTOR, SETTINGS, TENANT};
+use super::schema::{DESCRIPTOR, LIMITS, SETTINGS, TENANT};
 
 /// What means the same in both.
 const ALIKE: [&str; 13] = [
@@ -27,6 +27,11 @@ const ALIKE: [&str; 13] = [
 /// JSON Schema of a tenant file.
 pub fn tenant_schema() -> Value {
     published("Tenant file", json_schema(&TENANT.schema))
+}
+
+/// JSON Schema of a file of limits.
+pub fn limits_schema() -> Value {
+    published("Limits of a tenant", json_schema(&LIMITS.schema))
 }
 
 /// JSON Schema of `imaas.yaml`. What stands under an environment may be any part of the rest, or null to remove it.

@@ -17,9 +17,9 @@ use std::{collections::BTreeMap, fmt};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::api::{DescriptorSpec, ServiceDescriptor, Tenant};
+use crate::api::{DescriptorSpec, ServiceDescriptor, Tenant, TenantLimits};
 
-pub use editor::{descriptor_schema, tenant_schema};
+pub use editor::{descriptor_schema, limits_schema, tenant_schema};
 use node::Node;
 
 /// The most that is read of one file, in bytes.
@@ -56,6 +56,13 @@ impl fmt::Display for Problem {
 pub fn tenant(text: &[u8]) -> Result<Tenant, Vec<Problem>> {
     let (tree, mut problems) = node::compose(text).map_err(|problem| vec![problem])?;
     check::check(&schema::TENANT, &tree, &mut problems);
+    typed(&tree, problems)
+}
+
+/// Reads a file of limits. All problems are told, in the order of the file.
+pub fn limits(text: &[u8]) -> Result<TenantLimits, Vec<Problem>> {
+    let (tree, mut problems) = node::compose(text).map_err(|problem| vec![problem])?;
+    check::check(&schema::LIMITS, &tree, &mut problems);
     typed(&tree, problems)
 }
 

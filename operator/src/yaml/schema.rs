@@ -25,6 +25,8 @@ pub(super) struct Form {
     pub patterns: HashMap<String, Regex>,
     /// Fields of the design whose behaviour is not built, as `spec.services[].uses`.
     pub fields_to_come: &'static [&'static str],
+    /// Fields that are written elsewhere, and where.
+    pub fields_elsewhere: &'static [(&'static str, &'static str)],
     /// Values of the design whose behaviour is not built.
     pub values_to_come: &'static [(&'static str, &'static str)],
 }
@@ -37,7 +39,8 @@ impl Form {
     ) -> Self {
         let mut patterns = HashMap::new();
         collect_patterns(&schema, &mut patterns);
-        Self { rules: compile_schema(&schema), schema, patterns, fields_to_come, values_to_come }
+        let rules = compile_schema(&schema);
+        Self { rules, schema, patterns, fields_to_come, fields_elsewhere: &[], values_to_come }
     }
 }
 
@@ -56,28 +59,58 @@ fn collect_patterns(schema: &Value, patterns: &mut HashMap<String, Regex>) {
     }
 }
 
-/// A tenant file: the Tenant's spec, and of `metadata` the name only.
+/// Of a tenant file.
+const ELSEWHERE: &[(&str, &str)] = &[
+    (
+        "spec.limits",
+        "stands in limits/<tenant>.yaml beside the directory of the tenant files, which the platform team writes: remove it here",
+    ),
+    (
+        "spec.quota",
+        "is asked for by environment: write it as spec.environments.<name>.quota; a total is the platform team's, in limits/<tenant>.yaml",
+    ),
+];
+
+/// A tenant file: the Tenant's spec without what the platform writes, and of `metadata` the name only.
 pub(super) static TENANT: LazyLock<Form> = LazyLock::new(|| {
     let crd = serde_json::to_value(Tenant::crd()).unwrap_or_default();
     let stored = &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
-    let schema = json!({
+    let mut spec = stored["properties"]["spec"].clone();
+    if let Some(fields) = spec["properties"].as_object_mut() {
+        fields.remove("limits");
+    }
+    let mut schema = document("Tenant", &spec);
+    schema["x-kubernetes-validations"] = stored["x-kubernetes-validations"].clone();
+    let to_come = &["spec.services[].exportTo", "spec.services[].uses"];
+    Form { fields_elsewhere: ELSEWHERE, ..Form::new(schema, to_come, &[]) }
+});
+
+/// A file of limits: what the Tenant's schema has of them.
+pub(super) static LIMITS: LazyLock<Form> = LazyLock::new(|| {
+    let crd = serde_json::to_value(Tenant::crd()).unwrap_or_default();
+    let stored = &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
+    let mut spec = stored["properties"]["spec"]["properties"]["limits"].clone();
+    spec["nullable"] = json!(false);
+    Form::new(document("TenantLimits", &spec), &[], &[])
+});
+
+/// The schema of a file that has nothing but a kind, a name and a spec.
+fn document(kind: &str, spec: &Value) -> Value {
+    json!({
         "type": "object",
         "required": ["apiVersion", "kind", "metadata", "spec"],
         "properties": {
             "apiVersion": { "type": "string", "enum": [API_VERSION] },
-            "kind": { "type": "string", "enum": ["Tenant"] },
+            "kind": { "type": "string", "enum": [kind] },
             "metadata": {
                 "type": "object",
                 "required": ["name"],
                 "properties": { "name": { "type": "string" } },
             },
-            "spec": stored["properties"]["spec"],
+            "spec": spec,
         },
-        "x-kubernetes-validations": stored["x-kubernetes-validations"],
-    });
-    let to_come = &["spec.limits", "spec.quota", "spec.services[].exportTo", "spec.services[].uses"];
-    Form::new(schema, to_come, &[])
-});
+    })
+}
 
 /// `imaas.yaml`.
 pub(super) static DESCRIPTOR: LazyLock<Form> = LazyLock::new(|| {
@@ -174,7 +207,7 @@ mod tests {
 
     #[test]
     fn every_keyword_of_our_schemas_is_checked() {
-        for form in [&*TENANT, &*DESCRIPTOR, &*SETTINGS] {
+        for form in [&*TENANT, &*LIMITS, &*DESCRIPTOR, &*SETTINGS] {
             every_keyword(&form.schema, "");
             assert!(!form.patterns.is_empty());
         }
@@ -198,7 +231,7 @@ mod tests {
                 _ => {}
             }
         }
-        for form in [&*TENANT, &*DESCRIPTOR, &*SETTINGS] {
+        for form in [&*TENANT, &*LIMITS, &*DESCRIPTOR, &*SETTINGS] {
             rules(&form.rules);
             patterns(&form.schema, form);
         }

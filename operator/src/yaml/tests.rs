@@ -188,11 +188,19 @@ fn every_mistake_in_a_tenant_file_is_told_with_its_place() {
             "  contact: \"\"",
             vec!["5:12: spec.contact: must not be empty"],
         ),
-        ("  contact: integrations@acme.example", "  limits: {}", vec!["5:3: spec.limits: not supported yet"]),
+        (
+            "  contact: integrations@acme.example",
+            "  limits: {total: {cpu: 8}}",
+            vec![
+                "5:3: spec.limits: stands in limits/<tenant>.yaml beside the directory of the tenant files, which the platform team writes: remove it here",
+            ],
+        ),
         (
             "  contact: integrations@acme.example",
             "  quota: {cpu: 8}",
-            vec!["5:3: spec.quota: not supported yet"],
+            vec![
+                "5:3: spec.quota: is asked for by environment: write it as spec.environments.<name>.quota; a total is the platform team's, in limits/<tenant>.yaml",
+            ],
         ),
         (
             "      runtime: camel",

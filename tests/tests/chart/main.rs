@@ -3,7 +3,9 @@
 
 mod installation;
 mod kinds;
+mod members;
 mod namespaces;
+mod own;
 mod rights;
 mod secrets;
 
@@ -54,7 +56,9 @@ async fn every_promise(lab: &Lab, progress: &Progress) -> Result<Vec<String>> {
     namespaces::every_change_every_way(lab.kubectl(), &mut broken).await?;
     namespaces::a_deleted_one_goes(lab.kubectl(), &mut broken).await?;
     rights::bindings_stay_in_tenant_namespaces(lab.kubectl(), &mut broken).await?;
+    own::the_operator_writes_one_pair_a_tenant(lab.kubectl(), &mut broken).await?;
     secrets::are_no_logins_and_the_operators_own_stay(lab.kubectl(), &mut broken).await?;
+    members::may_do_what_their_role_says(lab, &mut broken).await?;
     rights::the_operator_observes_and_proves(lab, &mut broken).await?;
     Ok(broken.0)
 }
@@ -62,7 +66,7 @@ async fn every_promise(lab: &Lab, progress: &Progress) -> Result<Vec<String>> {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_chart_on_a_real_api_server() -> Result<()> {
     let progress = Progress::new(|line| eprintln!("{line}"));
-    let lab = Lab::start(LabOptions::default(), &progress).await?;
+    let lab = Lab::start(LabOptions { users: members::users(), ..LabOptions::default() }, &progress).await?;
     let outcome = every_promise(&lab, &progress).await;
     lab.stop().await?;
     let broken = outcome?;

@@ -46,12 +46,13 @@ pub async fn are_narrow(kubectl: &Kubectl, broken: &mut Broken) -> Result<()> {
     for no in [
         ["list", "secrets"],
         ["delete", "namespaces"],
-        ["create", "clusterrolebindings.rbac.authorization.k8s.io"],
+        ["escalate", "clusterroles.rbac.authorization.k8s.io"],
+        ["bind", "clusterroles.rbac.authorization.k8s.io"],
         ["create", "pods"],
         ["create", "deployments.apps"],
         ["adopt", "tenants.imaas.dev"],
         ["patch", "validatingadmissionpolicies.admissionregistration.k8s.io"],
-        ["list", "clusterroles.rbac.authorization.k8s.io"],
+        ["deletecollection", "clusterroles.rbac.authorization.k8s.io"],
         ["get", "secrets"],
     ] {
         let answer = ask(kubectl, &["auth", "can-i", no[0], no[1], "-A", "--as", OPERATOR], None).await?;
@@ -114,7 +115,7 @@ pub async fn the_operator_observes_and_proves(lab: &Lab, broken: &mut Broken) ->
     let proven = policies::enforced(&cluster, &settings).await;
     broken.unless(proven.is_ok(), format!("readiness proves the policies: {proven:?}"));
 
-    for policy in ["imaas-rolebindings", "imaas-namespaces"] {
+    for policy in ["imaas-rolebindings", "imaas-namespaces", "imaas-clusterroles"] {
         let kind = "validatingadmissionpolicybinding";
         let kept: Value = lab.kubectl().get(&[kind, policy]).await?;
         lab.kubectl().delete(&[kind, policy], Duration::from_secs(10)).await?;
@@ -141,7 +142,7 @@ async fn not_enforced(cluster: &Cluster) -> bool {
     false
 }
 
-fn settings() -> imaas_operator::platform::Settings {
+pub fn settings() -> imaas_operator::platform::Settings {
     imaas_operator::platform::Settings {
         namespace: NAMESPACE.to_owned(),
         service_account: "imaas-operator".to_owned(),
@@ -152,7 +153,7 @@ fn settings() -> imaas_operator::platform::Settings {
     }
 }
 
-async fn operator_client(lab: &Lab) -> Result<Client> {
+pub async fn operator_client(lab: &Lab) -> Result<Client> {
     let kubeconfig = Kubeconfig::read_from(lab.kubeconfig())?;
     let mut config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
     config.auth_info.impersonate = Some(OPERATOR.to_owned());

@@ -9,7 +9,7 @@ use crate::{
     tenant::validate::Subject,
 };
 
-const GROUP: &str = "rbac.authorization.k8s.io";
+pub(super) const GROUP: &str = "rbac.authorization.k8s.io";
 const ROLES: [Role; 3] = [Role::Owner, Role::Developer, Role::Viewer];
 
 /// Name of the operator's own binding in each tenant namespace.
@@ -31,7 +31,7 @@ pub(super) fn members(place: &Place<'_>, members: &[Subject]) -> (Vec<RoleBindin
     let (mut bindings, mut none) = (Vec::new(), Vec::new());
     for role in ROLES {
         let name = format!("imaas-{}", role.as_str());
-        let subjects: Vec<Who> = members.iter().filter(|member| member.role == role).map(subject).collect();
+        let subjects: Vec<Who> = members.iter().filter(|member| member.role == role).map(of).collect();
         if subjects.is_empty() {
             none.push(name);
         } else {
@@ -41,13 +41,18 @@ pub(super) fn members(place: &Place<'_>, members: &[Subject]) -> (Vec<RoleBindin
     (bindings, none)
 }
 
-fn subject(member: &Subject) -> Who {
-    let (kind, api_group) = match member.kind {
+fn of(member: &Subject) -> Who {
+    subject(member.kind, &member.name, member.namespace.as_ref())
+}
+
+/// A member, as RBAC names it.
+pub(super) fn subject(kind: MemberKind, name: &str, namespace: Option<&String>) -> Who {
+    let (kind, api_group) = match kind {
         MemberKind::User => ("User", Some(GROUP.to_owned())),
         MemberKind::Group => ("Group", Some(GROUP.to_owned())),
         MemberKind::ServiceAccount => ("ServiceAccount", None),
     };
-    Who { kind: kind.to_owned(), name: member.name.clone(), namespace: member.namespace.clone(), api_group }
+    Who { kind: kind.to_owned(), name: name.to_owned(), namespace: namespace.cloned(), api_group }
 }
 
 fn binding(place: &Place<'_>, name: &str, cluster_role: &str, subjects: Vec<Who>) -> RoleBinding {

@@ -6,9 +6,11 @@ mod access;
 mod limits;
 mod namespace;
 pub mod network;
+mod own;
 mod registry;
 mod services;
 
+pub use own::{Own, own};
 pub use registry::DockerConfigs;
 pub use services::orphans;
 

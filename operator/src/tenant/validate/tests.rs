@@ -109,14 +109,6 @@ fn every_problem_names_its_field_and_the_way_out() {
     let repository = "repository: {url: https://git.example.com/a}, runtime: camel";
     for (spec, wanted) in [
         (
-            "{environments: {prod: {quota: {cpu: \"17\"}}}}".to_owned(),
-            "spec.environments.prod.quota.cpu: 17 is more than 16, the most that Environment prod gives: ask for less, or ask the platform team",
-        ),
-        (
-            "{environments: {prod: {quota: {pods: 21}}}}".to_owned(),
-            "spec.environments.prod.quota.pods: 21 is more than 20, the most that Environment prod gives: ask for less, or ask the platform team",
-        ),
-        (
             "{environments: {dev: {quota: {memory: lots}}}}".to_owned(),
             "spec.environments.dev.quota.memory: \"lots\" is no amount above zero: write it like 16Gi or 512Mi",
         ),
@@ -128,6 +120,19 @@ fn every_problem_names_its_field_and_the_way_out() {
         (
             "{members: [{kind: Group, name: 'system:masters', role: owner}]}".to_owned(),
             "spec.members[0].name: \"system:masters\" is a system identity or empty",
+        ),
+        (
+            "{members: [{kind: User, name: 'system:serviceaccount:ci:builder', role: viewer}]}".to_owned(),
+            "spec.members[0].name: \"system:serviceaccount:ci:builder\" is a system identity: write kind ServiceAccount, name builder, namespace ci",
+        ),
+        (
+            "{members: [{kind: Group, name: 'system:serviceaccounts:ci', role: viewer}]}".to_owned(),
+            "spec.members[0].name: \"system:serviceaccounts:ci\" is a system identity or empty",
+        ),
+        (
+            "{members: [{kind: ServiceAccount, name: default, namespace: kube-system, role: owner}]}"
+                .to_owned(),
+            "spec.members[0].namespace: \"kube-system\" is the cluster's own: its accounts are system identities",
         ),
         (
             "{members: [{kind: ServiceAccount, name: ci, role: developer}]}".to_owned(),
