@@ -18,6 +18,7 @@ use super::{
     promote::{self, Wanted},
     prune::prune,
     reconcile::Context,
+    relations::Relations,
     resolve::{Branch, Snapshot},
     status::{Observation, Pass, Running, Stage},
     validate::{ValidEnvironment, ValidService},
@@ -44,6 +45,7 @@ const TOLD: Duration = Duration::from_secs(15);
 pub(super) struct Work<'a> {
     pub platform: &'a Platform,
     pub poller: &'a Poller,
+    pub relations: &'a Relations,
     /// See [`Context::config_writes`].
     pub config_writes: &'a Semaphore,
     pub key: Key,
@@ -80,6 +82,7 @@ impl<'a> Work<'a> {
         let mut work = Self {
             platform: &ctx.platform,
             poller: &ctx.poller,
+            relations: &ctx.relations,
             config_writes: &ctx.config_writes,
             key: Key::new(&service.name).within(&service.home()),
             service,
@@ -184,11 +187,13 @@ impl<'a> Work<'a> {
         let (mut observed, mut running) = (None, self.current(environment));
         let mut next = release.map(|release| (release, config));
         while let Some((release, config)) = next.take() {
+            let reach = self.neighbours().reach(self.asker(environment), &release);
             let rollout = release::Target {
                 tenant: &self.service.tenant,
                 release: &release,
                 config: config.as_ref(),
                 networks: &networks,
+                reach: &reach,
             };
             if let Err(problem) = self.configured(&rollout).await {
                 problems.push(problem);
@@ -202,6 +207,7 @@ impl<'a> Work<'a> {
                 Err(problem) => problems.push(problem),
             }
         }
+        problems.extend(running.as_deref().and_then(|running| self.shut(environment, running, &problems)));
         let running = running.as_deref().map(Running::of).or_else(|| lost(before));
         if let (Wanted::Target(asked), Some(target)) = (&wanted, &target)
             && self.history.is_healthy(target)

@@ -75,8 +75,7 @@ pub(super) static TENANT: LazyLock<Form> = LazyLock::new(|| {
         },
         "x-kubernetes-validations": stored["x-kubernetes-validations"],
     });
-    let to_come =
-        &["spec.suspend", "spec.limits", "spec.quota", "spec.services[].exportTo", "spec.services[].uses"];
+    let to_come = &["spec.suspend", "spec.limits", "spec.quota"];
     Form::new(schema, to_come, &[])
 });
 
@@ -94,7 +93,6 @@ pub(super) static SETTINGS: LazyLock<Form> =
 
 const SETTINGS_TO_COME: &[&str] = &[
     "expose",
-    "uses",
     "schedule",
     "scaling.max",
     "scaling.cpu",

@@ -9,6 +9,7 @@
 
 mod failures;
 mod scene;
+mod uses;
 mod waves;
 
 use std::{collections::BTreeSet, time::Duration};

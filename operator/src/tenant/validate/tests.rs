@@ -117,6 +117,12 @@ fn every_problem_names_its_field_and_the_way_out() {
             "spec.environments.prod.quota.pods: 21 is more than 20, the most that Environment prod gives: ask for less, or ask the platform team",
         ),
         (
+            format!(
+                "{{services: [{{name: a, {repository}, exportTo: [{{tenant: beta, service: b}}, {{tenant: acme, service: b}}]}}]}}"
+            ),
+            "spec.services[0].exportTo[1].tenant: \"acme\" is this tenant, whose services may call it anyway: remove the entry",
+        ),
+        (
             "{environments: {dev: {quota: {memory: lots}}}}".to_owned(),
             "spec.environments.dev.quota.memory: \"lots\" is no amount above zero: write it like 16Gi or 512Mi",
         ),
