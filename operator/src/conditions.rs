@@ -84,6 +84,12 @@ reasons! {
     SecretMissing,
     /// The configuration of what runs is gone, and Git does not ask for it.
     ConfigMissing,
+    /// There is no such service of the tenant as the service uses.
+    ProviderMissing,
+    /// It is not known yet how a service that is used is called.
+    ProviderNotReady,
+    /// A service of another tenant that is used does not export to it, or is not there.
+    NotExported,
     /// No such `IntegrationRuntime`, or no profile for the version.
     RuntimeMissing,
     /// No such `Environment`, or it is not valid.

@@ -123,6 +123,8 @@ fn service(entry: &ServiceEntry) -> Item {
     fields.extend(
         spec.branches.iter().map(|(environment, branch)| field(&format!("branch in {environment}"), branch)),
     );
+    let exports: Vec<_> = spec.export_to.iter().map(|to| format!("{}/{}", to.tenant, to.service)).collect();
+    fields.extend((!exports.is_empty()).then(|| field("exported to", &exports.join(", "))));
     Item::new(Kind::Service, &entry.name, fields)
 }
 

@@ -15,12 +15,12 @@ pub mod runtime;
 pub mod tenant;
 pub mod tenant_source;
 
-pub use descriptor::{DescriptorSpec, Instances, Port, ServiceDescriptor, Strategy, WorkloadType};
+pub use descriptor::{DescriptorSpec, Instances, Port, ServiceDescriptor, Strategy, Use, WorkloadType};
 pub use environment::{Environment, EnvironmentSpec};
-pub use integration_service::{IntegrationService, IntegrationServiceSpec, IntegrationServiceStatus};
+pub use integration_service::{Export, IntegrationService, IntegrationServiceSpec, IntegrationServiceStatus};
 pub use limits::{Limits, TenantLimits};
 pub use quantity::Quantity;
-pub use release::{Cause, Release, ReleaseSpec, ReleaseStatus};
+pub use release::{Cause, Release, ReleaseSpec, ReleaseStatus, ReleaseUse};
 pub use retirement::{Retirement, RetirementStage};
 pub use runtime::{IntegrationRuntime, IntegrationRuntimeSpec, RuntimeProfile};
 pub use tenant::{

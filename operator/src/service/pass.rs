@@ -17,8 +17,10 @@ use super::{
     promote::{self, Wanted},
     prune::prune,
     reconcile::Context,
+    relations::Relations,
     resolve::{Branch, Snapshot},
     status::{Observation, Pass, Running, Stage},
+    uses::reach,
     validate::{ValidEnvironment, ValidService},
     written::{Last, Look},
 };
@@ -43,6 +45,7 @@ const TOLD: Duration = Duration::from_secs(15);
 pub(super) struct Work<'a> {
     pub platform: &'a Platform,
     pub poller: &'a Poller,
+    pub relations: &'a Relations,
     /// See [`Context::config_writes`].
     pub config_writes: &'a Semaphore,
     pub key: Key,
@@ -79,6 +82,7 @@ impl<'a> Work<'a> {
         let mut work = Self {
             platform: &ctx.platform,
             poller: &ctx.poller,
+            relations: &ctx.relations,
             config_writes: &ctx.config_writes,
             key: Key::new(&service.name).within(&service.home()),
             service,
@@ -208,11 +212,13 @@ impl<'a> Work<'a> {
         let rests = environment.ending.as_ref().is_some_and(Ending::is_at_rest);
         while let Some((release, config)) = next.take() {
             let shown = if rests { Arc::new(at_rest(&release)) } else { release.clone() };
+            let reach = reach(self.asker(environment), &release, &self.neighbours());
             let rollout = release::Target {
                 tenant: &self.service.tenant,
                 release: &shown,
                 config: config.as_ref(),
                 networks: &networks,
+                reach: &reach,
             };
             if !rests && let Err(problem) = self.configured(&rollout).await {
                 problems.push(problem);
@@ -226,6 +232,7 @@ impl<'a> Work<'a> {
                 Err(problem) => problems.push(problem),
             }
         }
+        problems.extend(running.as_deref().and_then(|running| self.shut(environment, running, &problems)));
         let running = running.as_deref().map(Running::of).or_else(|| lost(before));
         if let (Wanted::Target(asked), Some(target)) = (&wanted, &target)
             && self.history.is_healthy(target)

@@ -13,8 +13,10 @@ use tokio::sync::Semaphore;
 
 use super::{
     Problem, ending, finalize,
+    neighbours::Neighbours,
     pass::{Work, owned},
     poll::Poller,
+    relations::Relations,
     status,
     validate::{Surroundings, ValidService, validate},
     written::{Last, Written},
@@ -41,6 +43,8 @@ pub struct Context {
     pub written: Written,
     /// Configurations written at a time: each is in memory several times over while it is.
     pub config_writes: Semaphore,
+    /// Whom a change of a service concerns besides.
+    pub(super) relations: Relations,
 }
 
 /// Why a pass did not reach its end.
@@ -106,6 +110,8 @@ pub async fn reconcile(service: Arc<IntegrationService>, ctx: Arc<Context>) -> R
             Err(problem)
         }
     };
+    let neighbours = Neighbours { platform: &ctx.platform, poller: &ctx.poller };
+    ctx.relations.tell(&key, neighbours.uses(&key, pass.as_ref().ok()), neighbours.shown(&key));
     let generation = service.metadata.generation.unwrap_or_default();
     let status = status::status(
         before.as_ref(),

@@ -356,6 +356,8 @@ fn stalls(reason: Reason) -> bool {
             | Reason::Unschedulable
             | Reason::SecretMissing
             | Reason::ConfigMissing
+            | Reason::ProviderMissing
+            | Reason::NotExported
             | Reason::RuntimeMissing
             | Reason::EnvironmentMissing
             | Reason::NamespaceForeign

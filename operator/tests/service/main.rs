@@ -12,6 +12,7 @@ mod failures;
 mod retirement;
 mod scene;
 mod stops;
+mod uses;
 mod waves;
 
 use std::{collections::BTreeSet, time::Duration};
