@@ -45,6 +45,12 @@ pub struct TenantSpec {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 16))]
     pub environments: BTreeMap<String, EnvironmentOverride>,
+    /// Stop: nothing of the tenant is changed until this is taken away, not even who gets in. What runs goes on.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub suspend: bool,
+    /// No new services: those that it has go on and take what is new for them.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub cordon: bool,
     /// Its services, at most 300.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 300))]

@@ -75,8 +75,7 @@ pub(super) static TENANT: LazyLock<Form> = LazyLock::new(|| {
         },
         "x-kubernetes-validations": stored["x-kubernetes-validations"],
     });
-    let to_come =
-        &["spec.suspend", "spec.limits", "spec.quota", "spec.services[].exportTo", "spec.services[].uses"];
+    let to_come = &["spec.limits", "spec.quota", "spec.services[].exportTo", "spec.services[].uses"];
     Form::new(schema, to_come, &[])
 });
 

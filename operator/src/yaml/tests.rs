@@ -188,11 +188,6 @@ fn every_mistake_in_a_tenant_file_is_told_with_its_place() {
             "  contact: \"\"",
             vec!["5:12: spec.contact: must not be empty"],
         ),
-        (
-            "  contact: integrations@acme.example",
-            "  suspend: true",
-            vec!["5:3: spec.suspend: not supported yet"],
-        ),
         ("  contact: integrations@acme.example", "  limits: {}", vec!["5:3: spec.limits: not supported yet"]),
         (
             "  contact: integrations@acme.example",
