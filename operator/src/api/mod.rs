@@ -22,7 +22,7 @@ pub use release::{Cause, Release, ReleaseSpec, ReleaseStatus};
 pub use retirement::{Retirement, RetirementStage};
 pub use runtime::{IntegrationRuntime, IntegrationRuntimeSpec, RuntimeProfile};
 pub use tenant::{Member, MemberKind, Quota, Role, ServiceEntry, Tenant, TenantSpec, TenantStatus};
-pub use tenant_source::{TenantSource, TenantSourceSpec, TenantSourceStatus};
+pub use tenant_source::{Settled, TenantSource, TenantSourceSpec, TenantSourceStatus};
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;

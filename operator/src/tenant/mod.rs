@@ -8,6 +8,7 @@ mod ownership;
 mod reconcile;
 pub mod run;
 pub mod status;
+pub mod transfer;
 pub mod validate;
 
 pub use reconcile::{Context, Error, reconcile};
