@@ -34,10 +34,16 @@ reasons! {
     Orphaned,
     /// Git no longer has it; it is scaled to zero and will be removed.
     Retiring,
+    /// The platform stopped everything of the tenant.
+    Suspended,
+    /// The platform lets nothing new into the environment.
+    Frozen,
     /// So much is gone from Git at once that its removal waits for a confirmation.
     RemovalHeld,
     /// Another origin owns it.
     OriginConflict,
+    /// The platform lets the tenant have no new services.
+    Cordoned,
     /// The Secret that is named for the repository is missing or incomplete.
     CredentialsMissing,
     /// The host refused the credentials.

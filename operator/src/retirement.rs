@@ -89,7 +89,13 @@ impl Left {
         if stage == RetirementStage::Retiring && now >= end {
             return Progress::Due;
         }
-        Progress::Underway(Retirement { stage, until: end.to_string() })
+        Progress::Underway(self.retirement(periods))
+    }
+
+    /// Its stage, whether or not that is over.
+    pub fn retirement(&self, periods: &Periods) -> Retirement {
+        let (stage, end) = self.stage(periods);
+        Retirement { stage, until: end.to_string() }
     }
 
     /// How long until the stage of `now` ends; nothing where it is to go on at once.

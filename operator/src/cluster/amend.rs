@@ -53,7 +53,7 @@ impl Cluster {
     }
 
     /// Deletes an object as it was read: neither what it became since nor one that somebody made again.
-    pub async fn delete_as_read<K: Object>(&self, live: &K) -> Result<(), ApplyError> {
+    pub async fn delete_unchanged<K: Object>(&self, live: &K) -> Result<(), ApplyError> {
         let key = ObjectKey::of(live);
         let params = DeleteParams {
             preconditions: Some(Preconditions { uid: live.uid(), resource_version: live.resource_version() }),

@@ -197,7 +197,7 @@ impl Cluster {
         if live.labels().get(MANAGED_BY).map(String::as_str) != Some(MANAGER) {
             return Err(ApplyError::Foreign(key.to_string()));
         }
-        self.delete_as_read(&live).await
+        self.delete_unchanged(&live).await
     }
 
     /// The namespace of this name as it is now.

@@ -196,7 +196,7 @@ async fn remove(to: &To<'_>, known: &Tenant) -> Result<(), ApplyError> {
     };
     match platform.cluster.amend(&live, confirm).await? {
         Some(live) if is_meant(&live) && live.metadata.deletion_timestamp.is_none() => {
-            platform.cluster.delete_as_read(&live).await
+            platform.cluster.delete_unchanged(&live).await
         }
         Some(_) | None => Ok(()),
     }

@@ -10,7 +10,6 @@ mod registry;
 mod services;
 
 pub use registry::DockerConfigs;
-pub use services::orphans;
 
 use std::collections::{BTreeMap, BTreeSet};
 
