@@ -45,7 +45,6 @@ pub async fn are_narrow(kubectl: &Kubectl, broken: &mut Broken) -> Result<()> {
     }
     for no in [
         ["list", "secrets"],
-        ["delete", "namespaces"],
         ["create", "clusterrolebindings.rbac.authorization.k8s.io"],
         ["create", "pods"],
         ["create", "deployments.apps"],
