@@ -42,6 +42,8 @@ reasons! {
     RemovalHeld,
     /// Another origin owns it.
     OriginConflict,
+    /// The platform lets the tenant have no new services.
+    Cordoned,
     /// The Secret that is named for the repository is missing or incomplete.
     CredentialsMissing,
     /// The host refused the credentials.

@@ -18,6 +18,8 @@ use crate::output::plain;
 pub enum Kind {
     /// How to reach it.
     Contact,
+    /// A stop button.
+    Stop,
     /// What its file says of an environment, where the environments themselves are not known.
     Environment,
     /// A namespace with its quota.
@@ -32,6 +34,7 @@ impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             Self::Contact => "contact",
+            Self::Stop => "stop",
             Self::Environment => "environment",
             Self::Namespace => "namespace",
             Self::Member => "member",
@@ -63,6 +66,8 @@ pub fn items(tenant: &Tenant, space: Option<&ValidTenant>) -> Vec<Item> {
     let spec = &tenant.spec;
     let contact = spec.contact.as_ref().map(|contact| Item::new(Kind::Contact, "", vec![field("", contact)]));
     let mut items: Vec<Item> = contact.into_iter().collect();
+    let stops = [("suspend", spec.suspend), ("cordon", spec.cordon)].into_iter().filter(|(_, is_on)| *is_on);
+    items.extend(stops.map(|(name, _)| Item::new(Kind::Stop, name, Vec::new())));
     items.extend(space.map_or_else(|| as_written(tenant), namespaces));
     items.extend(spec.members.iter().map(member));
     items.extend(spec.services.iter().map(service));

@@ -26,7 +26,7 @@ pub use runtime::{IntegrationRuntime, IntegrationRuntimeSpec, RuntimeProfile};
 pub use tenant::{
     Member, MemberKind, Quota, RegistryUsage, Role, ServiceEntry, Tenant, TenantSpec, TenantStatus,
 };
-pub use tenant_source::{TenantSource, TenantSourceSpec, TenantSourceStatus};
+pub use tenant_source::{Settled, TenantSource, TenantSourceSpec, TenantSourceStatus};
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;

@@ -75,6 +75,17 @@ impl Tenant {
     pub fn lists(&self, service: &str) -> bool {
         self.spec.services.iter().any(|entry| entry.name == service)
     }
+
+    /// Did somebody say that this very object is to be deleted with all that it has?
+    pub fn is_confirmed(&self) -> bool {
+        let confirmed = self.annotations().get(names::CONFIRM_DELETE);
+        confirmed.is_some() && confirmed == self.metadata.uid.as_ref()
+    }
+
+    /// The origin that it is being handed over to, until all of it has changed hands.
+    pub fn transfer_to(&self) -> Option<&str> {
+        self.annotations().get(names::TRANSFER_TO).map(String::as_str)
+    }
 }
 
 /// A person, group or machine account with a role.

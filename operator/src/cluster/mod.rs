@@ -1,5 +1,6 @@
 //! Everything that talks to the API server for the stages: connect, observe, apply, delete, status, events.
 
+mod amend;
 mod apply;
 mod apply_error;
 mod client;

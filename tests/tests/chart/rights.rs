@@ -45,7 +45,6 @@ pub async fn are_narrow(kubectl: &Kubectl, broken: &mut Broken) -> Result<()> {
     }
     for no in [
         ["list", "secrets"],
-        ["delete", "namespaces"],
         ["escalate", "clusterroles.rbac.authorization.k8s.io"],
         ["bind", "clusterroles.rbac.authorization.k8s.io"],
         ["create", "pods"],
