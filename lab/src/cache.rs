@@ -104,6 +104,13 @@ const TOOL_SETS: &[ToolSet] = &[
         cold_build: "10 s",
     },
     ToolSet {
+        name: "cyclonus",
+        tools: &[("cyclonus", "github.com/mattfenwick/cyclonus/cmd/cyclonus")],
+        files: module!("cyclonus"),
+        linker_flags: "",
+        cold_build: "70 s",
+    },
+    ToolSet {
         name: "pause",
         tools: &[("pause", ".")],
         files: &[

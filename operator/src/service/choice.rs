@@ -12,7 +12,7 @@ use super::{
     pass::Work,
     promote::Target,
     status::Stage,
-    uses::{self, Asker},
+    uses::{self, Asker, is_open},
     validate::ValidEnvironment,
     wave,
 };
@@ -197,7 +197,7 @@ impl Work<'_> {
     ) -> Option<Problem> {
         let (asker, neighbours) = (self.asker(environment), self.neighbours());
         let is_shut = |used: &&ReleaseUse| {
-            used.tenant.as_ref().is_some_and(|tenant| !neighbours.is_open(asker, tenant, &used.service))
+            used.tenant.as_ref().is_some_and(|tenant| !is_open(asker, (tenant, &used.service), &neighbours))
         };
         let shut = running.spec.uses.iter().find(is_shut)?;
         let problem = uses::not_exported(asker, shut.tenant.as_deref().unwrap_or_default(), &shut.service);

@@ -9,13 +9,13 @@ use super::{
     promote::Wanted,
     resolve::{Branch, resolve},
     status::Pass,
-    uses::{Asker, Face, is_exported},
+    uses::{Around, Asker, Face, is_open, used},
 };
 use crate::{
-    api::{IntegrationService, Port, Release, ReleaseUse, Use, WorkloadType},
+    api::{Export, IntegrationService, Port, Release, Use, WorkloadType},
     names::{self, RELEASE, environment_namespace, home_namespace, tenant_of_home},
     platform::Platform,
-    release::{Footprint, Neighbour, Reach, open_ports, written},
+    release::{Footprint, written},
     runtime::profile,
 };
 
@@ -35,7 +35,7 @@ impl Neighbours<'_> {
     /// What `asker` sees of a service that it is to call.
     pub(super) fn face(self, asker: Asker<'_>, used: &Use) -> Face {
         let tenant = used.tenant.as_deref().unwrap_or(asker.tenant);
-        if !self.is_open(asker, tenant, &used.service) {
+        if !is_open(asker, (tenant, &used.service), &self) {
             return Face::Closed;
         }
         let ports = match self.current(tenant, &used.service, asker.environment) {
@@ -44,42 +44,6 @@ impl Neighbours<'_> {
             None => self.declared(tenant, &used.service, asker.environment),
         };
         ports.map_or(Face::Unread, Face::Ports)
-    }
-
-    /// Is there such a service, and does it export to `asker` where it is another tenant's?
-    pub(super) fn is_open(self, asker: Asker<'_>, tenant: &str, service: &str) -> bool {
-        let provider = self.service(tenant, service);
-        provider.is_some_and(|it| tenant == asker.tenant || is_exported(&it.spec.export_to, asker))
-    }
-
-    /// With whom instances of `asker` may talk while those of `release` and of earlier ones run.
-    pub(super) fn reach(self, asker: Asker<'_>, release: &Release) -> Reach {
-        let Asker { tenant, service, environment } = asker;
-        let mut running = self.running(tenant, service, environment);
-        running.push(Footprint::of(release));
-        let mut reach = Reach::default();
-        for (tenant, service) in used(&running) {
-            let is_there = reach.providers.iter().any(|one| one.tenant == tenant && one.service == service);
-            if !is_there && self.is_open(asker, tenant, service) {
-                let ports = open_ports(&self.running(tenant, service, environment));
-                reach.providers.push(neighbour(tenant, service, ports));
-            }
-        }
-        let exports = self.service(tenant, service).map(|own| own.spec.export_to.clone());
-        for caller in exports.into_iter().flatten().filter(|caller| caller.tenant != tenant) {
-            let running = self.running(&caller.tenant, &caller.service, environment);
-            let is_us =
-                |used: &&ReleaseUse| used.tenant.as_deref() == Some(tenant) && used.service == service;
-            let called = running.iter().flat_map(|one| &one.uses).filter(is_us);
-            let mut ports: Vec<Port> = Vec::new();
-            for used in called.filter(|used| !ports.contains(&used.port)).cloned().collect::<Vec<_>>() {
-                ports.push(used.port);
-            }
-            if !ports.is_empty() {
-                reach.callers.push(neighbour(&caller.tenant, &caller.service, ports));
-            }
-        }
-        reach
     }
 
     /// Whom this service uses, by what Git asks for and by what runs.
@@ -99,7 +63,7 @@ impl Neighbours<'_> {
     /// Hash of what others see of it.
     pub(super) fn shown(self, service: &Key) -> String {
         let Some(tenant) = tenant_of(service) else { return String::new() };
-        let exports = self.service(tenant, &service.name).map(|own| own.spec.export_to.clone());
+        let exports = self.exports(tenant, &service.name);
         let running = self.everywhere(tenant, &service.name);
         let declared: Vec<_> = running
             .iter()
@@ -121,18 +85,6 @@ impl Neighbours<'_> {
 
     fn service(self, tenant: &str, service: &str) -> Option<Arc<IntegrationService>> {
         self.platform.services.named_in(&home_namespace(tenant), service)
-    }
-
-    /// Of all releases of which pods may run.
-    fn running(self, tenant: &str, service: &str, environment: &str) -> Vec<Footprint> {
-        let namespace = environment_namespace(tenant, environment);
-        let live = self.platform.cluster.deployment(&namespace, service);
-        let several = live.map(|live| written(&live)).unwrap_or_default();
-        if several.is_empty() {
-            let current = self.current(tenant, service, environment);
-            return current.iter().map(|release| Footprint::of(release)).collect();
-        }
-        several
     }
 
     /// What the Deployment was given last.
@@ -163,16 +115,23 @@ impl Neighbours<'_> {
     }
 }
 
+impl Around for Neighbours<'_> {
+    fn exports(&self, tenant: &str, service: &str) -> Option<Vec<Export>> {
+        self.service(tenant, service).map(|it| it.spec.export_to.clone())
+    }
+
+    fn running(&self, tenant: &str, service: &str, environment: &str) -> Vec<Footprint> {
+        let namespace = environment_namespace(tenant, environment);
+        let live = self.platform.cluster.deployment(&namespace, service);
+        let several = live.map(|live| written(&live)).unwrap_or_default();
+        if several.is_empty() {
+            let current = self.current(tenant, service, environment);
+            return current.iter().map(|release| Footprint::of(release)).collect();
+        }
+        several
+    }
+}
+
 fn tenant_of(service: &Key) -> Option<&str> {
     tenant_of_home(service.namespace.as_deref()?)
-}
-
-/// Tenant and name of every service of another tenant that is used.
-fn used(running: &[Footprint]) -> impl Iterator<Item = (&str, &str)> {
-    let uses = running.iter().flat_map(|one| &one.uses);
-    uses.filter_map(|used| Some((used.tenant.as_deref()?, used.service.as_str())))
-}
-
-fn neighbour(tenant: &str, service: &str, ports: Vec<Port>) -> Neighbour {
-    Neighbour { tenant: tenant.to_owned(), service: service.to_owned(), ports }
 }

@@ -21,6 +21,7 @@ use super::{
     relations::Relations,
     resolve::{Branch, Snapshot},
     status::{Observation, Pass, Running, Stage},
+    uses::reach,
     validate::{ValidEnvironment, ValidService},
     written::{Last, Look},
 };
@@ -187,7 +188,7 @@ impl<'a> Work<'a> {
         let (mut observed, mut running) = (None, self.current(environment));
         let mut next = release.map(|release| (release, config));
         while let Some((release, config)) = next.take() {
-            let reach = self.neighbours().reach(self.asker(environment), &release);
+            let reach = reach(self.asker(environment), &release, &self.neighbours());
             let rollout = release::Target {
                 tenant: &self.service.tenant,
                 release: &release,

@@ -3,10 +3,13 @@
 //! Of another tenant it is not told whether a service, or the tenant itself, is there: whoever does not export to the
 //! asker is as good as not there.
 
+use std::collections::BTreeSet;
+
 use super::Problem;
 use crate::{
-    api::{Export, Port, Use},
+    api::{Export, Port, Release, Use},
     conditions::Reason,
+    release::{Footprint, Neighbour, Reach, open_ports},
 };
 
 /// A service as another one sees it that wants to call it in one environment.
@@ -31,9 +34,57 @@ pub struct Asker<'a> {
     pub environment: &'a str,
 }
 
-/// Is `asker` among those that a service exports to?
-pub fn is_exported(to: &[Export], asker: Asker<'_>) -> bool {
-    to.iter().any(|one| one.tenant == asker.tenant && one.service == asker.service)
+/// The services around one.
+pub trait Around {
+    /// Whom this service of this tenant exports to; nothing where there is none of this name.
+    fn exports(&self, tenant: &str, service: &str) -> Option<Vec<Export>>;
+
+    /// What pods of it count on that may run in this environment.
+    fn running(&self, tenant: &str, service: &str, environment: &str) -> Vec<Footprint>;
+}
+
+/// Is there such a service, `(tenant, name)`, and does it export to `asker` where it is another tenant's?
+pub fn is_open(asker: Asker<'_>, (tenant, service): (&str, &str), around: &impl Around) -> bool {
+    let is_asker = |to: &Export| to.tenant == asker.tenant && to.service == asker.service;
+    around
+        .exports(tenant, service)
+        .is_some_and(|exports| tenant == asker.tenant || exports.iter().any(is_asker))
+}
+
+/// With whom instances of `asker` may talk while those of `release` and of earlier ones run. From both sides it is the
+/// same: the provider exports, and a release of which pods may run uses it.
+pub fn reach(asker: Asker<'_>, release: &Release, around: &impl Around) -> Reach {
+    let Asker { tenant, service, environment } = asker;
+    let mut running = around.running(tenant, service, environment);
+    running.push(Footprint::of(release));
+    let providers: BTreeSet<_> = used(&running).collect();
+    let providers = providers.into_iter().filter(|provider| is_open(asker, *provider, around));
+    let provider = |(tenant, service): (&str, &str)| {
+        neighbour(tenant, service, open_ports(&around.running(tenant, service, environment)))
+    };
+    let exports = around.exports(tenant, service).unwrap_or_default();
+    let caller = |to: &Export| {
+        let mut ports: Vec<Port> = Vec::new();
+        for used in around.running(&to.tenant, &to.service, environment).iter().flat_map(|one| &one.uses) {
+            let is_us = used.tenant.as_deref() == Some(tenant) && used.service == service;
+            if is_us && !ports.contains(&used.port) {
+                ports.push(used.port.clone());
+            }
+        }
+        neighbour(&to.tenant, &to.service, ports)
+    };
+    let callers = exports.iter().filter(|to| to.tenant != tenant).map(caller);
+    Reach { providers: providers.map(provider).collect(), callers: callers.collect() }
+}
+
+/// Tenant and name of every service of another tenant that is used.
+pub fn used(running: &[Footprint]) -> impl Iterator<Item = (&str, &str)> {
+    let uses = running.iter().flat_map(|one| &one.uses);
+    uses.filter_map(|used| Some((used.tenant.as_deref()?, used.service.as_str())))
+}
+
+fn neighbour(tenant: &str, service: &str, ports: Vec<Port>) -> Neighbour {
+    Neighbour { tenant: tenant.to_owned(), service: service.to_owned(), ports }
 }
 
 /// The port at which each of `uses` is called. What is missing is told for the first of them, with whose file is to be
@@ -132,11 +183,28 @@ mod tests {
         assert!(message.contains("`exportTo: [{tenant: acme, service: orders}]`"), "{message}");
     }
 
+    struct To(Vec<Export>);
+
+    impl Around for To {
+        fn exports(&self, _: &str, service: &str) -> Option<Vec<Export>> {
+            (service == "stock").then(|| self.0.clone())
+        }
+
+        fn running(&self, _: &str, _: &str, _: &str) -> Vec<Footprint> {
+            vec![]
+        }
+    }
+
     #[test]
     fn an_export_is_to_one_service_of_one_tenant() {
         let to = |tenant: &str, service: &str| Export { tenant: tenant.into(), service: service.into() };
-        assert!(is_exported(&[to("beta", "x"), to("acme", "orders")], ASKER));
-        assert!(!is_exported(&[to("acme", "order"), to("acme-eu", "orders"), to("orders", "acme")], ASKER));
-        assert!(!is_exported(&[], ASKER));
+        let is_open = |provider, exports: &[Export]| is_open(ASKER, provider, &To(exports.to_vec()));
+        let stock = ("beta", "stock");
+        assert!(is_open(stock, &[to("beta", "x"), to("acme", "orders")]));
+        assert!(!is_open(stock, &[to("acme", "order"), to("acme-eu", "orders"), to("orders", "acme")]));
+        assert!(!is_open(stock, &[]));
+        assert!(!is_open(("beta", "none"), &[to("acme", "orders")]));
+        assert!(is_open(("acme", "stock"), &[]), "one's own");
+        assert!(!is_open(("acme", "none"), &[]));
     }
 }
