@@ -7,6 +7,7 @@ pub mod reconcile;
 pub mod render;
 mod template;
 mod trouble;
+mod uses;
 
 pub use config::{ConfigFile, ConfigFiles, Contents, PlannedConfig};
 pub use desired::{Children, Footprint, Neighbour, Reach, Target, desired, open_ports, written};

@@ -183,11 +183,11 @@ impl Work<'_> {
 
     /// The port of each service that is asked for by `uses`.
     fn called(&self, environment: &ValidEnvironment, asked: &Target) -> Result<Vec<Port>, Problem> {
-        let (asker, uses) = (self.asker(environment), &asked.resolved.settings.uses);
-        let key = |used: &Use| key(used.tenant.as_deref().unwrap_or(asker.tenant), &used.service);
+        let (who, uses) = (self.asker(environment), &asked.resolved.settings.uses);
+        let key = |used: &Use| key(used.tenant.as_deref().unwrap_or(who.tenant), &used.service);
         // Before the look, so that no change falls in between.
         self.relations.asks(&self.key, uses.iter().map(key));
-        let called = uses::called(asker, uses, |used| self.neighbours().face(asker, used));
+        let called = uses::called(who, uses, |used| self.neighbours().face(who, used));
         called.map_err(|problem| Problem::new(problem.reason, asked.resolved.placed(&problem.message)))
     }
 

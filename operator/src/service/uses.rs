@@ -130,15 +130,14 @@ fn port((index, used): (usize, &Use), asker: Asker<'_>, face: Face) -> Result<Po
         return refused(Reason::InvalidDescriptor, message);
     };
     let Some(name) = port else { return Ok(first.clone()) };
-    match ports.iter().find(|port| port.name == *name) {
-        Some(port) => Ok(port.clone()),
-        None => {
-            let names: Vec<_> = ports.iter().map(|port| port.name.as_str()).collect();
-            let message =
-                format!(".port: {service} has no port {name:?} in {environment}, only {}", names.join(", "));
-            refused(Reason::InvalidDescriptor, message)
-        }
+    if let Some(port) = ports.iter().find(|port| port.name == *name) {
+        return Ok(port.clone());
     }
+    let names: Vec<_> = ports.iter().map(|port| port.name.as_str()).collect();
+    refused(
+        Reason::InvalidDescriptor,
+        format!(".port: {service} has no port {name:?} in {environment}, only {}", names.join(", ")),
+    )
 }
 
 #[cfg(test)]
@@ -155,7 +154,7 @@ mod tests {
         Face::Ports(serde_saphyr::from_str("[{name: http, port: 8080}, {name: grpc, port: 9000}]").unwrap())
     }
 
-    fn told(yaml: &str, face: Face) -> (Reason, String) {
+    fn told(yaml: &str, face: &Face) -> (Reason, String) {
         let problem = called(ASKER, &used(yaml), |_| face.clone()).unwrap_err();
         (problem.reason, problem.message)
     }
@@ -170,15 +169,15 @@ mod tests {
     #[test]
     fn what_is_missing_is_told_with_what_to_change_and_where() {
         let own = "[{service: stock, as: STOCK}]";
-        let (reason, message) = told(own, Face::Closed);
+        let (reason, message) = told(own, &Face::Closed);
         assert_eq!(reason, Reason::ProviderMissing);
         assert!(message.starts_with("uses[0].service: this tenant has no service \"stock\""), "{message}");
-        assert!(told(own, Face::Unread).1.contains("stock does not run in dev"));
-        assert!(told(own, Face::Ports(vec![])).1.contains("is a worker"));
-        let (reason, message) = told("[{service: stock, as: STOCK, port: soap}]", ports());
+        assert!(told(own, &Face::Unread).1.contains("stock does not run in dev"));
+        assert!(told(own, &Face::Ports(vec![])).1.contains("is a worker"));
+        let (reason, message) = told("[{service: stock, as: STOCK, port: soap}]", &ports());
         assert_eq!(reason, Reason::InvalidDescriptor);
         assert_eq!(message, "uses[0].port: stock has no port \"soap\" in dev, only http, grpc");
-        let (reason, message) = told("[{tenant: beta, service: stock, as: STOCK}]", Face::Closed);
+        let (reason, message) = told("[{tenant: beta, service: stock, as: STOCK}]", &Face::Closed);
         assert_eq!(reason, Reason::NotExported);
         assert!(message.contains("`exportTo: [{tenant: acme, service: orders}]`"), "{message}");
     }

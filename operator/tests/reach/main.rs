@@ -11,7 +11,7 @@ use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::ResourceExt;
 use lab::{Progress, helm};
 
-use oracle::{End, Oracle, Traffic};
+use oracle::{End, Oracle, Pod, Traffic};
 use world::{NORTH, SOUTH, VALUES, World};
 
 /// Everything that is open; what is not here is closed. `destination port: sources`, where `*` stands for every pod in an
@@ -36,8 +36,11 @@ the internet (IPv6) 443: *
 erp 443: a-b/d dev
 ";
 
+/// Port and protocol of each.
+type Ports = &'static [(u16, &'static str)];
+
 /// Outside of the cluster's pods: name, address, `port/protocol`s.
-const PLACES: &[(&str, &str, &[(u16, &str)])] = &[
+const PLACES: &[(&str, &str, Ports)] = &[
     ("node's DNS cache", "169.254.20.10", &[(53, "UDP"), (53, "TCP"), (80, "TCP")]),
     ("metadata service", "169.254.169.254", &[(80, "TCP"), (53, "UDP")]),
     ("metadata service (IPv6)", "fd00:ec2::254", &[(80, "TCP")]),
@@ -55,14 +58,14 @@ const PLACES: &[(&str, &str, &[(u16, &str)])] = &[
 ];
 
 /// Pods of nobody's: name, namespace, its label beside its name, label of the pod, ports.
-const OTHERS: &[(&str, &str, (&str, &str), &[(u16, &str)])] = &[
+const OTHERS: &[(&str, &str, (&str, &str), Ports)] = &[
     ("cluster DNS", "kube-system", ("k8s-app", "kube-dns"), &[(53, "UDP"), (53, "TCP"), (9153, "TCP")]),
     ("gateway", "gateway-system", ("app", "gateway"), &[(443, "TCP")]),
     ("Prometheus", "monitoring", ("app", "prometheus"), &[(9090, "TCP")]),
 ];
 
 /// What is asked for on every pod of a service: declared by some, management of a runtime, and the wrong protocol.
-const PORTS: &[(u16, &str)] = &[(8080, "TCP"), (9000, "TCP"), (9876, "TCP"), (8080, "UDP")];
+const PORTS: Ports = &[(8080, "TCP"), (9000, "TCP"), (9876, "TCP"), (8080, "UDP")];
 
 /// A name in the table, and what it stands for.
 struct Named {
@@ -122,7 +125,7 @@ impl Scene {
         scene.services();
         scene.pods_without_a_service();
         scene.others();
-        let outside = |(name, ip, ports): &(&str, &str, &'static [(u16, &'static str)])| {
+        let outside = |(name, ip, ports): &(&str, &str, Ports)| {
             let place = |(port, protocol): &(u16, &'static str)| (named(name, ip, None), *port, *protocol);
             ports.iter().map(place).collect::<Vec<_>>()
         };
@@ -135,7 +138,7 @@ impl Scene {
         for (index, one) in self.world.workloads.iter().enumerate() {
             let name = format!("{}/{} {}", short(&one.tenant), one.service, one.environment);
             let of_namespace = self.world.namespaces.iter().find(|(name, _)| *name == one.namespace());
-            let pod = Some((one.namespace(), of_namespace.unwrap().1.clone(), one.labels()));
+            let pod = Some(pod(&one.namespace(), &of_namespace.unwrap().1, one.labels()));
             let end = End { ip: format!("10.244.1.{index}"), pod };
             let pod = || Named { name: name.clone(), end: end.clone(), is_inside: true, is_tenants: true };
             self.sources.push(pod());
@@ -148,7 +151,7 @@ impl Scene {
         for (index, (namespace, of_namespace)) in self.world.namespaces.iter().enumerate() {
             let (tenant, place) = namespace.rsplit_once('-').unwrap();
             let name = format!("{}/no service {place}", short(tenant));
-            let pod = Some((namespace.clone(), of_namespace.clone(), BTreeMap::new()));
+            let pod = Some(pod(namespace, of_namespace, BTreeMap::new()));
             let end = End { ip: format!("10.244.2.{index}"), pod };
             let is_inside = place != "home";
             let pod = || Named { name: name.clone(), end: end.clone(), is_inside, is_tenants: true };
@@ -162,7 +165,7 @@ impl Scene {
     fn others(&mut self) {
         for (index, (name, namespace, (key, value), ports)) in OTHERS.iter().enumerate() {
             let of_namespace = labels(&[("kubernetes.io/metadata.name", namespace)]);
-            let pod = Some(((*namespace).to_owned(), of_namespace, labels(&[(key, value)])));
+            let pod = Some(pod(namespace, &of_namespace, labels(&[(key, value)])));
             let ip = format!("10.244.3.{index}");
             self.sources.push(named(name, &ip, pod.clone()));
             let one =
@@ -172,7 +175,7 @@ impl Scene {
         // Where anybody may set labels on pods, somebody sets those of a service that may call another.
         let caller = self.world.workloads.iter().find(|one| one.service == "c" && one.environment == "dev");
         let of_namespace = labels(&[("kubernetes.io/metadata.name", "default")]);
-        let pod = Some(("default".to_owned(), of_namespace, caller.unwrap().labels()));
+        let pod = Some(pod("default", &of_namespace, caller.unwrap().labels()));
         self.sources.push(named("a-b/c's double in `default`", "10.244.4.1", pod));
     }
 
@@ -202,7 +205,7 @@ impl Scene {
 
     /// Those of which one end is in this namespace.
     fn pairs_of(&self, namespace: &str) -> Vec<(usize, usize)> {
-        let is_in = |end: &End| end.pod.as_ref().is_some_and(|(name, _, _)| name == namespace);
+        let is_in = |end: &End| end.pod.as_ref().is_some_and(|pod| pod.namespace == namespace);
         let mut pairs = self.pairs();
         pairs.retain(|&(from, to)| is_in(&self.sources[from].end) || is_in(&self.destinations[to].0.end));
         pairs
@@ -217,7 +220,7 @@ impl Scene {
             assert!(is_there, "{to:?} is no destination");
             let from: Vec<_> = from.split(", ").collect();
             let is_known = |name: &&str| *name == "*" || self.sources.iter().any(|one| one.name == **name);
-            assert!(from.iter().all(|name| is_known(&name)), "{line}");
+            assert!(from.iter().all(is_known), "{line}");
             assert!(open.insert(to, from).is_none(), "{to} stands there twice");
         }
         let is_open = |&(from, to): &(usize, usize)| {
@@ -250,11 +253,11 @@ impl Scene {
     }
 }
 
-fn named(
-    name: &str,
-    ip: &str,
-    pod: Option<(String, BTreeMap<String, String>, BTreeMap<String, String>)>,
-) -> Named {
+fn pod(namespace: &str, of_namespace: &BTreeMap<String, String>, labels: BTreeMap<String, String>) -> Pod {
+    Pod { namespace: namespace.to_owned(), of_namespace: of_namespace.clone(), labels }
+}
+
+fn named(name: &str, ip: &str, pod: Option<Pod>) -> Named {
     let end = End { ip: ip.to_owned(), pod };
     Named { name: name.to_owned(), end, is_inside: false, is_tenants: false }
 }
@@ -290,6 +293,43 @@ async fn everybody_reaches_whom_the_table_says_and_nobody_else() {
         there == wanted,
         "docs/reachability.md is stale: IMAAS_WRITE_DOCS=1 cargo test -p imaas-operator --test reach"
     );
+}
+
+/// Whoever is in two tenants needs both to say so: neither side is open where the other is not.
+#[tokio::test]
+async fn no_way_between_two_tenants_is_half_open() {
+    let scene = Scene::new(World::new(&manifests().await));
+    let mut pairs = scene.pairs();
+    pairs.retain(|&(from, to)| {
+        let tenant = |named: &Named| named.name.split('/').next().map(str::to_owned);
+        let (source, destination) = (&scene.sources[from], &scene.destinations[to].0);
+        source.is_tenants && destination.is_tenants && tenant(source) != tenant(destination)
+    });
+    let (oracle, expected) = (Oracle::new(), scene.expected(&pairs));
+    assert!(expected.contains(&true));
+    for direction in ["Ingress", "Egress"] {
+        let half: Vec<_> = scene.world.policies.iter().filter_map(|policy| half(policy, direction)).collect();
+        let verdicts = scene.verdicts(&oracle, &half, &pairs);
+        let differs = pairs.iter().zip(verdicts.iter().zip(&expected)).filter(|(_, (a, b))| a != b);
+        let told = differs.map(|((from, to), _)| (&scene.sources[*from].name, scene.destination(*to)));
+        assert_eq!(told.collect::<Vec<_>>(), [], "{direction}");
+    }
+}
+
+/// What `policy` says of one direction.
+fn half(policy: &NetworkPolicy, direction: &str) -> Option<NetworkPolicy> {
+    let mut half = policy.clone();
+    let spec = half.spec.as_mut()?;
+    spec.policy_types.as_mut()?.retain(|one| one == direction);
+    if spec.policy_types.as_ref()?.is_empty() {
+        return None;
+    }
+    if direction == "Ingress" {
+        spec.egress = None;
+    } else {
+        spec.ingress = None;
+    }
+    Some(half)
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! `cyclonus`: what NetworkPolicies mean, by code that is not ours.
+//! `cyclonus`: what network policies mean, by code that is not ours.
 
 use std::{collections::BTreeMap, path::PathBuf, process::Command};
 
@@ -7,11 +7,18 @@ use lab::{Progress, cache};
 use serde_json::{Value, json};
 
 /// One end of a connection.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct End {
     pub ip: String,
-    /// Of a pod: its namespace, the labels of that, its own.
-    pub pod: Option<(String, BTreeMap<String, String>, BTreeMap<String, String>)>,
+    pub pod: Option<Pod>,
+}
+
+/// A pod, as policies see it.
+#[derive(Clone, Debug)]
+pub struct Pod {
+    pub namespace: String,
+    pub of_namespace: BTreeMap<String, String>,
+    pub labels: BTreeMap<String, String>,
 }
 
 /// From one end to a port of another.
@@ -69,8 +76,8 @@ impl Traffic {
 
 impl End {
     fn json(&self) -> Value {
-        let internal = self.pod.as_ref().map(|(namespace, labels, own)| {
-            json!({ "Namespace": namespace, "NamespaceLabels": labels, "PodLabels": own })
+        let internal = self.pod.as_ref().map(|Pod { namespace, of_namespace, labels }| {
+            json!({ "Namespace": namespace, "NamespaceLabels": of_namespace, "PodLabels": labels })
         });
         match internal {
             Some(internal) => json!({ "IP": self.ip, "Internal": internal }),

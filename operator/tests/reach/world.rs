@@ -40,7 +40,8 @@ environments:
     acceptance01: {}
 ";
 
-/// `a-b` with `c` and `a` with `b-c` are the same letters; of `a`'s exports to three services one is used, and only in dev.
+/// `a-b` with `c` and `a` with `b-c` are the same letters; of what `a` exports, to services that there are and that there are not, one
+/// is used, and only in dev.
 fn tenants() -> Vec<Tenant> {
     let long = |name: &str, services: &str| {
         format!(
@@ -67,7 +68,7 @@ fn tenants() -> Vec<Tenant> {
                     ", exportTo: [{{tenant: a-b, service: c}}, {{tenant: {NORTH}, service: s}}, {{tenant: a-b, service: none}}]"
                 )
             ),
-            service("e", "container", "")
+            service("e", "container", ", exportTo: [{tenant: a-b, service: c}]")
         ),
         long(NORTH, &service("s", "camel", &format!(", exportTo: [{{tenant: {SOUTH}, service: s}}]"))),
         long(SOUTH, &service("s", "camel", "")),
@@ -153,7 +154,7 @@ impl World {
             for service in &tenant.services {
                 let descriptor = descriptor(&tenant.name, &service.name);
                 let settings = yaml::settings(&descriptor, &space.environment).unwrap();
-                let release = self.release(
+                let release = release(
                     (&tenant.name, &service.name),
                     &settings,
                     &Platform {
@@ -173,32 +174,27 @@ impl World {
             }
         }
     }
+}
 
-    fn release(
-        &self,
-        (tenant, service): (&str, &str),
-        settings: &DescriptorSpec,
-        around: &Platform<'_>,
-    ) -> Release {
-        let called = vec![Port { name: "http".to_owned(), port: 8080 }; settings.uses.len()];
-        let environment = around.environment.metadata.name.as_deref().unwrap();
-        let input = Input {
-            tenant,
-            service,
-            environment,
-            settings,
-            runtime: around.runtime,
-            networks: &around.environment.spec.networks,
-            called: &called,
-            image_repository: &format!("registry.example.com/{tenant}/{service}"),
-            digest: &format!("sha256:{}", "4f2a".repeat(16)),
-            config: None,
-            commit: "c0ffee00c0ffee00c0ffee00c0ffee00c0ffee00",
-            build_id: "b1d",
-            cause: Cause::Commit,
-        };
-        render(&input).unwrap().release
-    }
+fn release((tenant, service): (&str, &str), settings: &DescriptorSpec, around: &Platform<'_>) -> Release {
+    let called = vec![Port { name: "http".to_owned(), port: 8080 }; settings.uses.len()];
+    let environment = around.environment.metadata.name.as_deref().unwrap();
+    let input = Input {
+        tenant,
+        service,
+        environment,
+        settings,
+        runtime: around.runtime,
+        networks: &around.environment.spec.networks,
+        called: &called,
+        image_repository: &format!("registry.example.com/{tenant}/{service}"),
+        digest: &format!("sha256:{}", "4f2a".repeat(16)),
+        config: None,
+        commit: "c0ffee00c0ffee00c0ffee00c0ffee00c0ffee00",
+        build_id: "b1d",
+        cause: Cause::Commit,
+    };
+    render(&input).unwrap().release
 }
 
 /// What a release is rendered beside.

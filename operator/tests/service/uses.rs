@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::scene::{IMAGE_OF_A, Scene, reasons, until};
 
 /// A tenant beside `acme`, in dev only, and a runtime whose instances end at once.
-const BETA: &str = r#"
+const BETA: &str = r"
 apiVersion: v1
 kind: List
 items:
@@ -23,7 +23,7 @@ items:
   kind: IntegrationRuntime
   metadata: {name: quick}
   spec: {profiles: [{managementPorts: [{name: management, port: 9876}], drain: {sleepSeconds: 0, graceSeconds: 1}}]}
-"#;
+";
 
 fn descriptor(more: &str) -> String {
     format!(
@@ -146,10 +146,6 @@ const BILLING: (&str, &str) = ("acme", "billing");
 const STOCK: (&str, &str) = ("beta", "stock");
 
 #[tokio::test(flavor = "multi_thread")]
-#[expect(
-    clippy::too_many_lines,
-    reason = "one story on one cluster, whose start takes longer than the story"
-)]
 async fn the_way_between_two_tenants_is_open_while_both_say_so() {
     let scene = Scene::start().await;
     scene.beta().await;

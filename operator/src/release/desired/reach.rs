@@ -119,14 +119,14 @@ mod tests {
     }
 
     fn footprint(declared: &[(&str, u16)], management: &[u16], uses: &[(&str, u16)]) -> Footprint {
-        let used = |port: Port| ReleaseUse { tenant: Some("beta".into()), service: "stock".into(), port };
+        let called = |port: Port| ReleaseUse { tenant: Some("beta".into()), service: "stock".into(), port };
         Footprint {
             type_: WorkloadType::Api,
             many: true,
             ports: ports(declared),
             management: management.to_vec(),
             connects: vec![],
-            uses: ports(uses).into_iter().map(used).collect(),
+            uses: ports(uses).into_iter().map(called).collect(),
             grace_seconds: 30,
         }
     }
