@@ -18,6 +18,8 @@ use crate::output::plain;
 pub enum Kind {
     /// How to reach it.
     Contact,
+    /// How much of the registry it asks for.
+    Registry,
     /// What its file says of an environment, where the environments themselves are not known.
     Environment,
     /// A namespace with its quota.
@@ -32,6 +34,7 @@ impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             Self::Contact => "contact",
+            Self::Registry => "registry",
             Self::Environment => "environment",
             Self::Namespace => "namespace",
             Self::Member => "member",
@@ -62,7 +65,9 @@ impl Item {
 pub fn items(tenant: &Tenant, space: Option<&ValidTenant>) -> Vec<Item> {
     let spec = &tenant.spec;
     let contact = spec.contact.as_ref().map(|contact| Item::new(Kind::Contact, "", vec![field("", contact)]));
-    let mut items: Vec<Item> = contact.into_iter().collect();
+    let storage = spec.registry.as_ref().and_then(|registry| registry.storage.as_ref());
+    let registry = storage.map(|storage| Item::new(Kind::Registry, "", vec![field("storage", &storage.0)]));
+    let mut items: Vec<Item> = contact.into_iter().chain(registry).collect();
     items.extend(space.map_or_else(|| as_written(tenant), namespaces));
     items.extend(spec.members.iter().map(member));
     items.extend(spec.services.iter().map(service));

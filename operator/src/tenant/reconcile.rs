@@ -8,7 +8,10 @@ use std::{
 
 use futures::{FutureExt, StreamExt, stream};
 use jiff::Timestamp;
-use k8s_openapi::api::{core::v1::Namespace, rbac::v1::RoleBinding};
+use k8s_openapi::api::{
+    core::v1::{Namespace, Secret},
+    rbac::v1::RoleBinding,
+};
 use kube::{ResourceExt, runtime::controller::Action};
 
 use super::{
@@ -37,7 +40,7 @@ const RIGHTS: Duration = Duration::from_millis(250);
 const RIGHTS_KNOWN: jiff::SignedDuration = jiff::SignedDuration::from_secs(10);
 /// When a namespace that is being deleted is looked at again; its end wakes the tenant earlier.
 const TERMINATING: Duration = Duration::from_secs(10);
-/// When a foreign namespace is looked at again: its end wakes nobody.
+/// When a foreign namespace, or a Secret that others provide, is looked at again: nobody tells of it.
 const FOREIGN: Duration = Duration::from_mins(1);
 /// When all is looked at again, for what no watch shows: Secrets.
 const IDLE: Duration = Duration::from_mins(10);
@@ -46,16 +49,22 @@ const IDLE: Duration = Duration::from_mins(10);
 pub struct Context {
     platform: Platform,
     policies: Policies,
-    logins: Issued,
+    logins: Option<Issued>,
     usages: Usages,
     /// When the operator bound itself in a namespace.
     bound: Mutex<HashMap<String, Timestamp>>,
 }
 
 impl Context {
-    /// `logins` is what tenants get as logins of the registry, `usages` what their images take there.
-    pub fn new(platform: Platform, policies: Policies, logins: Issued, usages: Usages) -> Self {
-        Self { platform, policies, logins, usages, bound: Mutex::default() }
+    /// `logins` is what tenants get as logins of the registry, none where the platform provides them; `usages` is what
+    /// their images take there.
+    pub fn new(
+        platform: Platform,
+        policies: Policies,
+        logins: impl Into<Option<Issued>>,
+        usages: Usages,
+    ) -> Self {
+        Self { platform, policies, logins: logins.into(), usages, bound: Mutex::default() }
     }
 
     /// What was counted in the registry.
@@ -141,6 +150,12 @@ pub enum SpaceError {
     /// A right or a count that is a moment old.
     #[error("namespace {0} is being set up")]
     Settling(String),
+    /// All else is made.
+    #[error(
+        "Secret {PULL} is missing in {0}: the registry is external, so the platform team provides it",
+        PULL = names::PULL_SECRET
+    )]
+    PullSecret(String),
     /// It could not be told whose it is.
     #[error(transparent)]
     Unclaimed(ApplyError),
@@ -152,7 +167,7 @@ pub enum SpaceError {
 impl SpaceError {
     fn retry(&self) -> Retry {
         match self {
-            Self::Foreign(_) | Self::OtherOrigin(_) => Retry::After(FOREIGN),
+            Self::Foreign(_) | Self::OtherOrigin(_) | Self::PullSecret(_) => Retry::After(FOREIGN),
             Self::Terminating(_) => Retry::After(TERMINATING),
             Self::Settling(_) => Retry::After(RIGHTS),
             Self::Unclaimed(error) | Self::Apply(error) => error.retry(),
@@ -163,7 +178,7 @@ impl SpaceError {
     fn is_own(&self) -> Option<bool> {
         match self {
             Self::Foreign(_) | Self::OtherOrigin(_) => Some(false),
-            Self::Terminating(_) | Self::Settling(_) | Self::Apply(_) => Some(true),
+            Self::Terminating(_) | Self::Settling(_) | Self::PullSecret(_) | Self::Apply(_) => Some(true),
             Self::Unclaimed(_) => None,
         }
     }
@@ -173,6 +188,7 @@ impl SpaceError {
             Self::Foreign(_) | Self::OtherOrigin(_) => Reason::NamespaceForeign,
             Self::Terminating(_) => Reason::NamespaceTerminating,
             Self::Settling(_) => Reason::Progressing,
+            Self::PullSecret(_) => Reason::SecretMissing,
             Self::Unclaimed(error) | Self::Apply(error) => error.reason(),
         }
     }
@@ -313,8 +329,14 @@ fn children(
     ctx: &Context,
 ) -> Result<Vec<Children>, NotAnAccount> {
     let Platform { settings, services, .. } = &ctx.platform;
-    let logins = DockerConfigs::new(&ctx.logins, &settings.registry_host, &valid.name)?;
+    let logins = match &ctx.logins {
+        Some(issued) => DockerConfigs::new(issued, &settings.registry_host, &valid.name)?,
+        None => DockerConfigs::default(),
+    };
     let mut all = desired(valid, operator, &logins);
+    if ctx.logins.is_none() {
+        all.iter_mut().for_each(|children| children.secrets.clear());
+    }
     if let Some(home) = all.first_mut() {
         let listed = services.all_in(&home.access.namespace.name_any());
         home.services.extend(orphans(valid, tenant.metadata.generation.unwrap_or_default(), listed));
@@ -329,7 +351,17 @@ async fn settle(ctx: &Context, children: Children) -> (String, Result<(), SpaceE
         Ok(()) => in_force(ctx, &namespace, fill(ctx, children).await),
         Err(error) => Err(error),
     };
+    let outcome = match outcome {
+        Ok(()) if ctx.logins.is_none() => provided(ctx, &namespace).await,
+        outcome => outcome,
+    };
     (namespace, outcome)
+}
+
+/// Is the login of the registry there that the platform provides?
+async fn provided(ctx: &Context, namespace: &str) -> Result<(), SpaceError> {
+    let is_there = ctx.platform.cluster.has::<Secret>(namespace, names::PULL_SECRET).await?;
+    if is_there { Ok(()) } else { Err(SpaceError::PullSecret(namespace.to_owned())) }
 }
 
 /// Who gets into a namespace that is not made any more. It is left as it is otherwise.

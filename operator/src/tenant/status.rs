@@ -316,6 +316,27 @@ mod tests {
     }
 
     #[test]
+    fn what_images_take_is_told_and_does_not_take_readiness() {
+        let (tenant, converged) = (acme(""), Converged::default());
+        let report = |registry: &str| Report {
+            tenant: &tenant,
+            valid: None,
+            converged: &converged,
+            outcome: Ok(()),
+            services: &[],
+            registry: serde_saphyr::from_str(registry).unwrap(),
+        };
+        let now = at("2026-01-01T00:00:00Z");
+        let over = status(&report("{used: 21Gi, quota: 20Gi, images: 7, repositories: 2}"), now);
+        assert_eq!(claim(&over, "PushAllowed").0, "False");
+        assert_eq!(claim(&over, "PushAllowed").1, "QuotaExceeded");
+        assert_eq!(claim(&over, "Ready").0, "True");
+        assert_eq!(over.registry.unwrap().images, 7);
+        let uncounted = status(&report("null"), now);
+        assert!(uncounted.registry.is_none() && uncounted.conditions.len() == 4);
+    }
+
+    #[test]
     fn the_same_pass_gives_the_same_status_later() {
         let mut tenant = acme("");
         let first = told(&tenant, &converged(), &[]);
