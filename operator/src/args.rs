@@ -6,7 +6,10 @@ use clap::{Args, Parser, Subcommand};
 use url::Url;
 
 use crate::{
-    api::Quantity, git::url::allowed_host, registry::generations::Generations, telemetry::LogFormat,
+    api::Quantity,
+    git::url::allowed_host,
+    registry::{generations::Generations, retention::Mode},
+    telemetry::LogFormat,
 };
 
 /// Integration Mashup as a Service: a multi-tenant GitOps operator for integration services.
@@ -24,13 +27,47 @@ pub struct Cli {
     pub command: Command,
 }
 
-/// The two processes of the chart.
+/// The processes of the chart.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Runs the operator: Git in, running services out.
     Run(Box<Run>),
     /// Runs the registry's token service: who may push and pull what.
     RegistryAuth(RegistryAuth),
+    /// Makes the registry read-only while its garbage is collected, or writable again.
+    RegistryWindow(RegistryWindow),
+}
+
+/// Options of `registry-window`.
+#[derive(Debug, Args)]
+pub struct RegistryWindow {
+    /// What to do.
+    #[arg(value_enum)]
+    pub step: WindowStep,
+    /// Namespace of the registry.
+    #[arg(long, env = "IMAAS_NAMESPACE", default_value = "imaas-system")]
+    pub namespace: String,
+    /// Name of its Deployment.
+    #[arg(long, default_value = "imaas-registry")]
+    pub deployment: String,
+    /// Name of its container.
+    #[arg(long, default_value = "registry")]
+    pub container: String,
+    /// How long its pods may take to be replaced.
+    #[arg(long, default_value = "5m", value_parser = interval)]
+    pub deadline: Duration,
+    /// A file that is there when the collection of garbage failed: it is said at the end.
+    #[arg(long)]
+    pub failed_file: Option<PathBuf>,
+}
+
+/// One end of the window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum WindowStep {
+    /// Read-only from now on.
+    Open,
+    /// Writable again.
+    Close,
 }
 
 /// Options of `run`.
@@ -73,15 +110,21 @@ pub struct Run {
     /// Where the operator itself reaches the registry; without it, `https://<registry-host>`.
     #[arg(long, env = "IMAAS_REGISTRY_URL")]
     pub registry_url: Option<Url>,
-    /// Where the registry sends clients for a token.
-    #[arg(long, env = "IMAAS_REGISTRY_REALM")]
-    pub registry_realm: Url,
+    /// Whose the registry is.
+    #[arg(long, env = "IMAAS_REGISTRY_MODE", value_enum, default_value_t = RegistryMode::Managed)]
+    pub registry_mode: RegistryMode,
+    /// What stands before the tenant in names of repositories of an external registry, such as `team/imaas`.
+    #[arg(long, env = "IMAAS_REGISTRY_PREFIX", default_value = "", hide_default_value = true)]
+    pub registry_prefix: String,
+    /// Where the registry sends clients for a token. An external registry may ask for the password itself instead.
+    #[arg(long, env = "IMAAS_REGISTRY_REALM", required_if_eq("registry_mode", "managed"))]
+    pub registry_realm: Option<Url>,
     /// PEM file of the authority that signed the registry's certificate, when it is a private one.
     #[arg(long, env = "IMAAS_REGISTRY_CA_FILE")]
     pub registry_ca_file: Option<PathBuf>,
     /// The key from which the registry accounts' passwords are derived, at least 32 bytes.
-    #[arg(long, env = "IMAAS_ACCOUNTS_KEY_FILE")]
-    pub accounts_key_file: PathBuf,
+    #[arg(long, env = "IMAAS_ACCOUNTS_KEY_FILE", required_if_eq("registry_mode", "managed"))]
+    pub accounts_key_file: Option<PathBuf>,
     /// Generation of the registry passwords that tenants get, and of single tenants after it, as in `2,acme=3`.
     #[arg(long, env = "IMAAS_CURRENT_GENERATION", default_value = "1")]
     pub current_generation: Generations,
@@ -94,9 +137,24 @@ pub struct Run {
     /// The most that a tenant may ask for in `spec.registry.storage`; without it, the default is the most.
     #[arg(long, env = "IMAAS_REGISTRY_QUOTA_MAX", value_parser = quantity)]
     pub registry_quota_max: Option<Quantity>,
+    /// Whether images that no release needs are deleted from the registry.
+    #[arg(long, env = "IMAAS_REGISTRY_RETENTION", value_enum, default_value_t = Mode::DryRun)]
+    pub registry_retention: Mode,
+    /// How long an image must not have been needed before retention deletes it; at least 1s.
+    #[arg(long, env = "IMAAS_REGISTRY_RETENTION_AFTER", default_value = "168h", value_parser = interval)]
+    pub registry_retention_after: Duration,
     /// For trying things out: plain `http` to Git and registry is accepted.
     #[arg(long, env = "IMAAS_DEVELOPMENT")]
     pub development: bool,
+}
+
+/// Whose the registry is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum RegistryMode {
+    /// The operator gives out logins, counts, bounds and clears.
+    Managed,
+    /// The platform provides the registry and each tenant's Secrets.
+    External,
 }
 
 /// Options of `registry-auth`.

@@ -1,4 +1,4 @@
-//! The process: reads the command line, starts logging, runs one of the two commands until it is told to stop.
+//! The process: reads the command line, starts logging, runs one of the commands until it is told to stop.
 
 use std::process::ExitCode;
 
@@ -36,6 +36,7 @@ async fn start(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Run(options) => Box::pin(run::operator(*options, stop)).await?,
         Command::RegistryAuth(options) => run::registry_auth(options, stop).await?,
+        Command::RegistryWindow(options) => run::registry_window(options).await?,
     }
     Ok(())
 }

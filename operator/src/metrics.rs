@@ -3,7 +3,8 @@
 use std::sync::LazyLock;
 
 use prometheus::{
-    Encoder, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder,
+    Encoder, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    TextEncoder,
 };
 
 use crate::{conditions::Reason, git::GitError};
@@ -47,6 +48,16 @@ pub static REGISTRY_BYTES: LazyLock<IntGaugeVec> =
 /// `imaas_registry_quota_bytes{tenant}`: what they may take.
 pub static REGISTRY_QUOTA: LazyLock<IntGaugeVec> = LazyLock::new(|| {
     gauge("imaas_registry_quota_bytes", "Bytes that a tenant's images may have", &["tenant"])
+});
+
+/// `imaas_registry_removable_bytes`: what retention would delete, of all tenants.
+pub static REGISTRY_REMOVABLE: LazyLock<IntGauge> = LazyLock::new(|| {
+    registered(IntGauge::new("imaas_registry_removable_bytes", "Bytes that retention would delete"))
+});
+
+/// `imaas_registry_deleted_total`: manifests and indexes that retention deleted.
+pub static REGISTRY_DELETED: LazyLock<IntCounter> = LazyLock::new(|| {
+    registered(IntCounter::new("imaas_registry_deleted_total", "Manifests that retention deleted"))
 });
 
 /// Counts how a request to a Git host ended, and hands it on.
@@ -100,6 +111,8 @@ mod tests {
         REGISTRY_SWEEPS.with_label_values(&["Succeeded"]).inc();
         REGISTRY_BYTES.with_label_values(&["acme"]).set(1);
         REGISTRY_QUOTA.with_label_values(&["acme"]).set(2);
+        REGISTRY_REMOVABLE.set(3);
+        REGISTRY_DELETED.inc();
         let text = text();
         for name in [
             "imaas_watch_errors_total",
@@ -107,6 +120,8 @@ mod tests {
             "imaas_reconcile_seconds",
             "imaas_git_requests_total",
             "imaas_registry_sweeps_total",
+            "imaas_registry_removable_bytes 3",
+            "imaas_registry_deleted_total",
             "imaas_registry_bytes{tenant=\"acme\"} 1",
             "imaas_registry_quota_bytes{tenant=\"acme\"} 2",
         ] {

@@ -57,8 +57,10 @@ pub const PULL_SECRET: &str = "imaas-registry-pull";
 pub const PUSH_SECRET: &str = "imaas-registry-push";
 /// ConfigMap in the operator's namespace: whose pushes the token service refuses. The chart makes it, without content.
 pub const OVER_QUOTA: &str = "imaas-registry-over-quota";
-/// Its one file.
+/// The operator's file in it.
 pub const OVER_QUOTA_FILE: &str = "over-quota.json";
+/// Another file in it, which is there while the registry is read-only.
+pub const READ_ONLY_FILE: &str = "read-only";
 /// ClusterRole that the operator binds to itself in each tenant namespace.
 pub const OPERATOR_ROLE: &str = "imaas-operator-tenant";
 /// Name of the single quota and limit range of a namespace.

@@ -3,19 +3,19 @@
     clippy::disallowed_methods,
     reason = "IO: starts everything; the only reader of the clock"
 )]
-//! The two commands, from their options to the last task that ends.
+//! The commands, from their options to the last task that ends.
 
 use std::{future::Future, path::Path, sync::Arc, time::Duration};
 
 use futures::{FutureExt, StreamExt, future::BoxFuture};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use kube::Client;
 use tokio::sync::watch;
 use url::Url;
 
 use crate::{
     api,
-    args::{RegistryAuth, Run},
+    args::{RegistryAuth, RegistryMode, RegistryWindow, Run, WindowStep},
     cluster, environment,
     git::{Git, Limits, UrlPolicy},
     health::Health,
@@ -26,13 +26,17 @@ use crate::{
         accounts::AccountKey,
         client::{RegistryClient, RegistryEndpoint},
         generations::{Accepted, Issued},
+        logins::Logins,
         over_quota::PushStops,
         quota::StorageBounds,
+        retain::Retainer,
+        retention::Retention,
         service::{TokenMetrics, TokenService, router},
         survey::Survey,
         sweep::Sweep,
         token::{LIFETIME, TokenSettings, TokenSigner},
         usages::Usages,
+        window::Window,
     },
     retirement::Periods,
     runtime, service, source, tenant,
@@ -80,6 +84,12 @@ pub enum RunError {
     /// The API server.
     #[error(transparent)]
     Connect(#[from] cluster::ConnectError),
+    /// The registry's read-only window.
+    #[error(transparent)]
+    Window(#[from] crate::registry::window::WindowError),
+    /// The registry is writable again, but nothing was freed.
+    #[error("garbage was not collected; the log of the container `collect` says why")]
+    Collect,
     /// The HTTP server.
     #[error(transparent)]
     Serve(#[from] http::ServeError),
@@ -120,6 +130,17 @@ pub async fn registry_auth(
     }
 }
 
+/// `imaas-operator registry-window`: one end of the window in which the registry is read-only.
+pub async fn registry_window(options: RegistryWindow) -> Result<(), RunError> {
+    let RegistryWindow { step, namespace, deployment, container, deadline, failed_file } = options;
+    let (client, window) = (cluster::connect().await?, Window { namespace, deployment, container, deadline });
+    match step {
+        WindowStep::Open => window.open(&client).await?,
+        WindowStep::Close => window.close(&client).await?,
+    }
+    if failed_file.is_some_and(|file| file.exists()) { Err(RunError::Collect) } else { Ok(()) }
+}
+
 /// `imaas-operator run`: reconciles until `stop`, then finishes what is under way.
 ///
 /// What is missing in the cluster (kinds, policies) is told by `/readyz` and waited for; it is no reason to end.
@@ -150,17 +171,21 @@ async fn work(options: Run, health: Health, stopped: watch::Receiver<bool>) -> R
         () = kinds_are_there(&client, &health) => {}
         () = told(stopped.clone()) => return Ok(()),
     }
-    let key = accounts_key(&options.accounts_key_file)?;
-    let logins = Issued { key, generations: options.current_generation.clone() };
+    let logins = match (options.registry_mode, &options.accounts_key_file) {
+        (RegistryMode::Managed, Some(file)) => {
+            Some(Issued { key: accounts_key(file)?, generations: options.current_generation.clone() })
+        }
+        _ => None,
+    };
     let urls =
         UrlPolicy { development: options.development, allowed_hosts: options.allowed_git_hosts.clone() };
     // The rest is for indexes, and for what the file system itself takes.
     let limits = Limits { mirrors_bytes: options.data_size / 4 * 3, ..Limits::default() };
     let git = Arc::new(Git::new(&options.data_dir, urls.clone(), limits)?);
-    let registry = Arc::new(registry(&options, logins.clone())?);
-    let usages = Usages::counted();
     let (platform, background, listed) =
         Platform::observe(client, settings(&options), Timestamp::now, jitter);
+    let registry = Arc::new(registry(&options, logins.clone(), &platform)?);
+    let usages = if logins.is_some() { Usages::counted() } else { Usages::never() };
     let watches = async {
         tokio::select! {
             () = background => {}
@@ -177,7 +202,7 @@ async fn work(options: Run, health: Health, stopped: watch::Receiver<bool>) -> R
         let proof = policies::Policies::new(health.clone());
         let sources = Arc::new(source::Sources::new(platform.clone(), git.clone(), urls.clone()));
         let tenants = Arc::new(tenant::Context::new(platform.clone(), proof.clone(), logins, usages.clone()));
-        let sweep = sweep(&options, platform.clone(), (registry.clone(), usages));
+        let sweep = swept(&options, platform.clone(), (registry.clone(), usages), stopped.clone());
         let origins = service::poll::Origins { git: git.clone(), registry, urls };
         // Push notifications of Git hosts will come this way.
         let wake = futures::stream::pending().boxed();
@@ -189,7 +214,7 @@ async fn work(options: Run, health: Health, stopped: watch::Receiver<bool>) -> R
             tenant::run(tenants, told(stopped.clone())),
             service::run::run(platform.clone(), origins, told(stopped.clone())),
             git.tidy(told(stopped.clone())),
-            sweep.run(told(stopped.clone())),
+            sweep,
         );
     };
     futures::join!(watches, stages);
@@ -229,31 +254,62 @@ fn settings(options: &Run) -> Settings {
     Settings {
         namespace: options.namespace.clone(),
         service_account: options.service_account.clone(),
-        registry_host: options.registry_host.clone(),
+        registry_host: image_host(options),
         interval: options.interval,
         retirement: Periods { orphaned: options.orphaned_for, retiring: options.retiring_for },
         development: options.development,
     }
 }
 
-fn registry(options: &Run, logins: Issued) -> Result<RegistryClient, RunError> {
+/// What stands before the tenant in image names.
+fn image_host(options: &Run) -> String {
+    match (options.registry_mode, options.registry_prefix.as_str()) {
+        (RegistryMode::External, prefix) if !prefix.is_empty() => {
+            format!("{}/{prefix}", options.registry_host)
+        }
+        _ => options.registry_host.clone(),
+    }
+}
+
+fn registry(options: &Run, logins: Option<Issued>, platform: &Platform) -> Result<RegistryClient, RunError> {
     let url = match &options.registry_url {
         Some(url) => url.clone(),
         None => Url::parse(&format!("https://{}", options.registry_host)).map_err(RunError::RegistryHost)?,
     };
     let endpoint = RegistryEndpoint {
+        // No registry sends to itself for a token, so without a realm there are none.
+        realm: options.registry_realm.clone().unwrap_or_else(|| url.clone()),
         url,
-        realm: options.registry_realm.clone(),
         ca: options.registry_ca_file.as_deref().map(read).transpose()?,
         development: options.development,
     };
-    Ok(RegistryClient::new(endpoint, logins)?)
+    Ok(match logins {
+        Some(issued) => RegistryClient::new(endpoint, issued)?,
+        None => {
+            let host = options.registry_host.clone();
+            let logins = Logins::Secrets { cluster: platform.cluster.clone(), host };
+            RegistryClient::external(endpoint, logins, &options.registry_prefix)?
+        }
+    })
 }
 
-fn sweep(options: &Run, platform: Platform, (registry, usages): (Arc<RegistryClient>, Usages)) -> Sweep {
+/// Counts until `stopped`; not where the registry is somebody else's.
+async fn swept(
+    options: &Run,
+    platform: Platform,
+    (registry, usages): (Arc<RegistryClient>, Usages),
+    stopped: watch::Receiver<bool>,
+) {
+    if options.registry_mode == RegistryMode::External {
+        return;
+    }
     let bounds =
         StorageBounds { default: options.registry_quota.clone(), max: options.registry_quota_max.clone() };
-    Sweep { platform, survey: Survey::new(registry), usages, bounds, interval: options.registry_interval }
+    let after = SignedDuration::try_from(options.registry_retention_after).unwrap_or(SignedDuration::MAX);
+    let retainer = Retainer::new(Retention { mode: options.registry_retention, after });
+    let interval = options.registry_interval;
+    let sweep = Sweep { platform, survey: Survey::new(registry), usages, bounds, retainer, interval };
+    sweep.run(told(stopped)).await;
 }
 
 /// Randomness in `0.0..=1.0`. Without it, nothing is spread but everything still runs.

@@ -84,8 +84,11 @@ async fn install(lab: &Lab, progress: &Progress) {
     std::fs::write(lab.data_dir().join("policies.yaml"), part(&policy)).unwrap();
 }
 
-/// The stages of this page, as the operator's ServiceAccount.
-async fn start(lab: &Lab, generations: &str) -> (Health, Vec<tokio::task::JoinHandle<()>>) {
+/// The stages of this page, as the operator's ServiceAccount; without generations, the registry is somebody else's.
+async fn start(
+    lab: &Lab,
+    generations: impl Into<Option<&str>>,
+) -> (Health, Vec<tokio::task::JoinHandle<()>>) {
     let file: PathBuf = lab.user_kubeconfig(OPERATOR).unwrap();
     let config = kube::Config::from_custom_kubeconfig(
         kube::config::Kubeconfig::read_from(file).unwrap(),
@@ -109,7 +112,9 @@ async fn start(lab: &Lab, generations: &str) -> (Health, Vec<tokio::task::JoinHa
     let cluster = platform.cluster.clone();
     let health = Health::default();
     let policies = Policies::new(health.clone());
-    let logins = Issued { key: AccountKey::new([7; 32]).unwrap(), generations: generations.parse().unwrap() };
+    let issued =
+        |text: &str| Issued { key: AccountKey::new([7; 32]).unwrap(), generations: text.parse().unwrap() };
+    let logins = generations.into().map(issued);
     let ctx = Arc::new(tenant::Context::new(platform.clone(), policies.clone(), logins, Usages::counted()));
     tasks.push(tokio::spawn(tenant::run(ctx, std::future::pending())));
     tasks.push(tokio::spawn(environment::run(platform, std::future::pending())));
@@ -274,6 +279,33 @@ async fn a_deleted_environment_holds_up_nothing_else(lab: &Lab) {
     until(lab, &["tenants.imaas.dev", "acme"], |tenant| reason(tenant) == "Succeeded").await;
 }
 
+/// With an external registry no login is given out; what the platform has to provide is told by name.
+async fn the_secrets_of_an_external_registry_are_awaited(lab: &Lab) {
+    let (_, tasks) = start(lab, None).await;
+    let (kubectl, tenant) = (lab.kubectl(), ["tenants.imaas.dev", "gamma"]);
+    kubectl.apply(&BETA.replace("beta", "gamma")).await.unwrap();
+    let gamma = until(lab, &tenant, |tenant| reason(tenant) == "SecretMissing").await;
+    let message = gamma["status"]["conditions"][1]["message"].as_str().unwrap();
+    for namespace in ["gamma-home", "gamma-dev", "gamma-prod"] {
+        let wanted =
+            format!("Secret imaas-registry-pull is missing in {namespace}: the registry is external");
+        assert!(message.contains(&wanted), "{message}");
+        let secret = ["create", "secret", "docker-registry", "imaas-registry-pull", "-n", namespace];
+        let login = ["--docker-server=registry.example.com", "--docker-username=x", "--docker-password=x"];
+        kubectl.run(&[&secret[..], &login].concat(), None).await.unwrap();
+    }
+    assert_eq!(
+        gamma["status"]["environments"].as_array().unwrap().len(),
+        2,
+        "its services may run meanwhile"
+    );
+    let look = ["annotate", "tn", "gamma", "imaas.dev/reconcile-requested=now"];
+    kubectl.run(&look, None).await.unwrap();
+    until(lab, &tenant, |tenant| reason(tenant) == "Succeeded").await;
+    assert!(kubectl.get(&["secret", "imaas-registry-push", "-n", "gamma-home"]).await.is_err());
+    tasks.iter().for_each(tokio::task::JoinHandle::abort);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_tenant_gets_its_space_by_the_charts_rights_alone() {
     let progress = Progress::new(|line| println!("{line}"));
@@ -334,5 +366,6 @@ async fn a_tenant_gets_its_space_by_the_charts_rights_alone() {
     assert_eq!(versions(&lab).await, before);
     tasks.iter().for_each(tokio::task::JoinHandle::abort);
     another_generation_reaches_every_secret(&lab).await;
+    the_secrets_of_an_external_registry_are_awaited(&lab).await;
     lab.stop().await.unwrap();
 }

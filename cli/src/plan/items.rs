@@ -20,6 +20,8 @@ pub enum Kind {
     Contact,
     /// A stop button.
     Stop,
+    /// How much of the registry it asks for.
+    Registry,
     /// What its file says of an environment, where the environments themselves are not known.
     Environment,
     /// A namespace with its quota.
@@ -35,6 +37,7 @@ impl fmt::Display for Kind {
         f.pad(match self {
             Self::Contact => "contact",
             Self::Stop => "stop",
+            Self::Registry => "registry",
             Self::Environment => "environment",
             Self::Namespace => "namespace",
             Self::Member => "member",
@@ -65,7 +68,9 @@ impl Item {
 pub fn items(tenant: &Tenant, space: Option<&ValidTenant>) -> Vec<Item> {
     let spec = &tenant.spec;
     let contact = spec.contact.as_ref().map(|contact| Item::new(Kind::Contact, "", vec![field("", contact)]));
-    let mut items: Vec<Item> = contact.into_iter().collect();
+    let storage = spec.registry.as_ref().and_then(|registry| registry.storage.as_ref());
+    let registry = storage.map(|storage| Item::new(Kind::Registry, "", vec![field("storage", &storage.0)]));
+    let mut items: Vec<Item> = contact.into_iter().chain(registry).collect();
     let stops = [("suspend", spec.suspend), ("cordon", spec.cordon)].into_iter().filter(|(_, is_on)| *is_on);
     items.extend(stops.map(|(name, _)| Item::new(Kind::Stop, name, Vec::new())));
     items.extend(space.map_or_else(|| as_written(tenant), namespaces));

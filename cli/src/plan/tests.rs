@@ -125,6 +125,16 @@ fn programs_see_the_same() {
 }
 
 #[test]
+fn what_a_tenant_asks_of_the_registry_is_told() {
+    let plan = planned(
+        &[file("acme", "  registry: {storage: 1Gi}\n")],
+        &[file("acme", "  registry: {storage: 30Gi}\n")],
+    );
+    let told = text(&plan);
+    assert!(told.contains("registry") && told.contains("30Gi"), "{told}");
+}
+
+#[test]
 fn nothing_is_said_of_what_stays() {
     let same = [file("acme", "  {}\n"), file("beta", "  {}\n")];
     let plan = planned(&same, &same);

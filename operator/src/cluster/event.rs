@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use super::Cluster;
 use crate::{
-    conditions::{IN_SYNC, READY, RECONCILING, is_true},
+    conditions::{IN_SYNC, PUSH_ALLOWED, READY, RECONCILING, is_true},
     names::MANAGER,
 };
 
@@ -28,7 +28,7 @@ const MANY: usize = 1024;
 pub(super) struct Budget(HashMap<String, (u32, Instant)>);
 
 impl Cluster {
-    /// Tells what became of `object` when its `Ready` or `InSync` condition moved from `old` to `new`.
+    /// Tells what became of `object` when its `Ready`, `InSync` or `PushAllowed` condition moved from `old` to `new`.
     pub async fn tell_change<K>(&self, object: &K, old: &[Condition], new: &[Condition])
     where
         K: Resource<DynamicType = ()>,
@@ -54,13 +54,13 @@ impl Cluster {
 }
 
 /// What is to be told: nothing where nothing changed but numbers, as in `1 of 2 ready`. An object that is in sync from
-/// its beginning is no news.
+/// its beginning is no news, nor one that may push.
 fn events(old: &[Condition], new: &[Condition]) -> Vec<Event> {
     let of = |conditions: &[Condition], type_| conditions.iter().find(|c| c.type_ == type_).cloned();
     let changed = |type_| {
         let (before, now) = (of(old, type_), of(new, type_)?);
         let is_same = before.as_ref().is_some_and(|before| is_told(before, &now));
-        let is_no_news = type_ == IN_SYNC && before.is_none() && now.status == "True";
+        let is_no_news = type_ != READY && before.is_none() && now.status == "True";
         (!is_same && !is_no_news).then_some(now)
     };
     let event = |now: Condition, is_well| Event {
@@ -71,8 +71,9 @@ fn events(old: &[Condition], new: &[Condition]) -> Vec<Event> {
         secondary: None,
     };
     let ready = changed(READY).map(|now| event(now, is_true(new, READY) || is_true(new, RECONCILING)));
-    let in_sync = changed(IN_SYNC).map(|now| event(now, is_true(new, IN_SYNC)));
-    ready.into_iter().chain(in_sync).collect()
+    let others = [IN_SYNC, PUSH_ALLOWED].into_iter();
+    let others = others.filter_map(|type_| changed(type_).map(|now| event(now, is_true(new, type_))));
+    ready.into_iter().chain(others).collect()
 }
 
 fn is_told(before: &Condition, now: &Condition) -> bool {
@@ -165,6 +166,22 @@ mod tests {
         let message = format!("is {}", in_sync.as_str());
         let claim = Claim { type_: IN_SYNC, status: in_sync == Reason::Succeeded, reason: in_sync, message };
         merge(&[], &[wellness.claims(), vec![claim]].concat(), 1, Timestamp::UNIX_EPOCH)
+    }
+
+    #[test]
+    fn that_pushes_are_refused_is_told_once_and_that_they_are_not_any_more() {
+        let of = |message: &str, reason: Reason| {
+            let status = reason == Reason::Succeeded;
+            let claim = Claim { type_: PUSH_ALLOWED, status, reason, message: message.to_owned() };
+            merge(&[], &[claim], 1, Timestamp::UNIX_EPOCH)
+        };
+        let well = of("3 images take 3Mi of 20Gi", Reason::Succeeded);
+        let over = of("4 images take 21Gi of 20Gi", Reason::QuotaExceeded);
+        assert!(events(&[], &well).is_empty(), "counted for the first time");
+        assert!(events(&well, &of("4 images take 4Mi of 20Gi", Reason::Succeeded)).is_empty());
+        assert_eq!(events(&well, &over).len(), 1);
+        assert!(events(&over, &of("5 images take 22Gi of 20Gi", Reason::QuotaExceeded)).is_empty());
+        assert!(events(&over, &well).iter().all(|event| event.type_ == EventType::Normal));
     }
 
     #[test]

@@ -19,12 +19,13 @@ use serde::Deserialize;
 use url::Url;
 
 use super::{
-    accounts::{Account, Usage},
+    accounts::Account,
     challenge::bearer_parameters,
     digest::Digest,
     error::RegistryError,
     generations::Issued,
-    scope::is_repository,
+    logins::Logins,
+    question::{Question, Repository, is_tag},
 };
 
 const MANIFESTS: &str = "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json, \
@@ -55,41 +56,25 @@ pub struct RegistryEndpoint {
 pub struct RegistryClient {
     http: Client,
     endpoint: RegistryEndpoint,
-    issued: Issued,
+    logins: Logins,
+    /// Before the tenant in names of repositories; with a slash at its end, or empty.
+    prefix: String,
     tokens: Mutex<HashMap<String, Token>>,
 }
 
-/// One request, and with which login it is made.
-pub(super) struct Question<'a> {
-    pub method: Method,
-    /// With its query.
-    pub path: &'a str,
-    pub account: &'a Account,
-    /// What the token must open.
-    pub scope: &'a str,
+/// What the registry asks for.
+#[derive(Debug, PartialEq, Eq)]
+enum Challenge {
+    /// A token for the service of this name.
+    Bearer(String),
+    /// The password itself.
+    Basic,
 }
 
-/// A repository, read with the pull account of the tenant in whose area it is.
-pub(super) struct Repository {
-    pub name: String,
-    account: Account,
-    scope: String,
-}
-
-impl Repository {
-    /// `name`: with the tenant's.
-    pub fn of(tenant: &str, name: &str) -> Result<Self, RegistryError> {
-        let no_name = || RegistryError::Name(name.to_owned());
-        let account = Account::new(tenant, Usage::Pull).map_err(|_| no_name())?;
-        if !is_repository(name) {
-            return Err(no_name());
-        }
-        Ok(Self { name: name.to_owned(), account, scope: format!("repository:{name}:pull") })
-    }
-
-    pub fn question<'a>(&'a self, method: Method, path: &'a str) -> Question<'a> {
-        Question { method, path, account: &self.account, scope: &self.scope }
-    }
+/// What is sent with a request.
+enum Authorization {
+    Bearer(String),
+    Basic((String, String)),
 }
 
 #[derive(Clone)]
@@ -99,8 +84,18 @@ struct Token {
 }
 
 impl RegistryClient {
-    /// Checks the settings; connects to nothing yet.
+    /// Of the operator's own registry. Checks the settings; connects to nothing yet.
     pub fn new(endpoint: RegistryEndpoint, issued: Issued) -> Result<Self, RegistryError> {
+        Self::with(endpoint, Logins::Issued(issued), String::new())
+    }
+
+    /// Of another one. `prefix` is what stands before the tenant in names of repositories, such as `team/imaas`.
+    pub fn external(endpoint: RegistryEndpoint, logins: Logins, prefix: &str) -> Result<Self, RegistryError> {
+        let prefix = if prefix.is_empty() { String::new() } else { format!("{prefix}/") };
+        Self::with(endpoint, logins, prefix)
+    }
+
+    fn with(endpoint: RegistryEndpoint, logins: Logins, prefix: String) -> Result<Self, RegistryError> {
         check(&endpoint)?;
         let mut builder = Client::builder()
             .redirect(Policy::none())
@@ -115,7 +110,7 @@ impl RegistryClient {
             builder = builder.tls_certs_only(certificates);
         }
         let http = builder.build().map_err(RegistryError::Client)?;
-        Ok(Self { http, endpoint, issued, tokens: Mutex::default() })
+        Ok(Self { http, endpoint, logins, prefix, tokens: Mutex::default() })
     }
 
     /// The digest that `tag` has now in `<tenant>/<service>`, `None` when there is no such tag or repository. One
@@ -147,7 +142,7 @@ impl RegistryClient {
         service: &str,
         reference: &str,
     ) -> Result<Option<Digest>, RegistryError> {
-        let repository = Repository::of(tenant, &format!("{tenant}/{service}"))?;
+        let repository = Repository::of(tenant, &format!("{}{tenant}/{service}", self.prefix))?;
         let path = format!("/v2/{}/manifests/{reference}", repository.name);
         let response = self.ask(&repository.question(Method::HEAD, &path)).await?;
         match response.status() {
@@ -160,11 +155,16 @@ impl RegistryClient {
     pub(super) async fn ask(&self, question: &Question<'_>) -> Result<Response, RegistryError> {
         let Question { method: _, path, account, scope } = question;
         let url = self.endpoint.url.join(path).map_err(|_| RegistryError::Name((*path).to_owned()))?;
-        let mut response = self.asked(question, &url, self.cached(scope)).await?;
+        let known = self.cached(scope).map(Authorization::Bearer);
+        let mut response = self.asked(question, &url, known).await?;
         if response.status() == StatusCode::UNAUTHORIZED {
-            let service = self.challenged(response.headers())?;
-            let token = self.login(account, scope, &service).await?;
-            response = self.asked(question, &url, Some(token)).await?;
+            let authorization = match self.challenged(response.headers())? {
+                Challenge::Bearer(service) => {
+                    Authorization::Bearer(self.login(account, scope, &service).await?)
+                }
+                Challenge::Basic => Authorization::Basic(self.logins.of(account).await?),
+            };
+            response = self.asked(question, &url, Some(authorization)).await?;
         }
         let status = response.status();
         if status.is_success() || status == StatusCode::NOT_FOUND {
@@ -178,20 +178,26 @@ impl RegistryClient {
         &self,
         question: &Question<'_>,
         url: &Url,
-        token: Option<String>,
+        authorization: Option<Authorization>,
     ) -> Result<Response, RegistryError> {
         let request = self.http.request(question.method.clone(), url.clone()).header(ACCEPT, MANIFESTS);
-        let request = match token {
-            Some(token) => request.bearer_auth(token),
+        let request = match authorization {
+            Some(Authorization::Bearer(token)) => request.bearer_auth(token),
+            Some(Authorization::Basic((user, password))) => request.basic_auth(user, Some(password)),
             None => request,
         };
         send(request, self.registry()).await
     }
 
-    /// The `service` of the registry's challenge, if it names the configured token service.
-    fn challenged(&self, headers: &HeaderMap) -> Result<String, RegistryError> {
-        let mut challenges = headers.get_all(WWW_AUTHENTICATE).iter().filter_map(|value| value.to_str().ok());
-        let Some(parameters) = challenges.find_map(bearer_parameters) else {
+    /// How the registry wants to be logged in to, if that is where a password may go.
+    fn challenged(&self, headers: &HeaderMap) -> Result<Challenge, RegistryError> {
+        let challenges = headers.get_all(WWW_AUTHENTICATE).iter().filter_map(|value| value.to_str().ok());
+        let challenges: Vec<_> = challenges.collect();
+        let Some(parameters) = challenges.iter().copied().find_map(bearer_parameters) else {
+            let is_basic = |challenge: &&str| challenge.to_ascii_lowercase().starts_with("basic");
+            if self.logins.may_be_basic() && challenges.iter().any(is_basic) {
+                return Ok(Challenge::Basic);
+            }
             return Err(self
                 .answer_error("401 without a Bearer challenge; is its token authentication on?".to_owned()));
         };
@@ -200,7 +206,7 @@ impl RegistryClient {
             let registry = host(&self.endpoint.url);
             return Err(RegistryError::Realm { registry, realm: self.endpoint.realm.to_string() });
         }
-        Ok(parameters.get("service").cloned().unwrap_or_default())
+        Ok(Challenge::Bearer(parameters.get("service").cloned().unwrap_or_default()))
     }
 
     /// Asks the token service for a token and keeps it.
@@ -208,9 +214,9 @@ impl RegistryClient {
         let who = || format!("token service {}", host(&self.endpoint.realm));
         let mut url = self.endpoint.realm.clone();
         url.query_pairs_mut().append_pair("service", service).append_pair("scope", scope);
-        let secret = self.issued.password(account);
+        let (user, password) = self.logins.of(account).await?;
         let asked = Instant::now();
-        let response = send(self.http.get(url).basic_auth(account.to_string(), Some(secret)), who()).await?;
+        let response = send(self.http.get(url).basic_auth(user, Some(password)), who()).await?;
         if response.status() != StatusCode::OK {
             return Err(refused(who(), account, response.status()));
         }
@@ -325,14 +331,6 @@ fn refused(who: String, account: &Account, status: StatusCode) -> RegistryError 
     }
 }
 
-/// `[A-Za-z0-9_][A-Za-z0-9._-]{0,127}`
-pub(super) fn is_tag(tag: &str) -> bool {
-    let is_word = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
-    (1..=128).contains(&tag.len())
-        && tag.bytes().next().is_some_and(is_word)
-        && tag.bytes().all(|b| is_word(b) || b == b'.' || b == b'-')
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -354,8 +352,8 @@ mod tests {
             let value = format!("Bearer realm=\"{realm}\",service=\"s\"").parse().unwrap();
             client.challenged(&HeaderMap::from_iter([(WWW_AUTHENTICATE, value)]))
         };
-        assert_eq!(challenged("https://auth.example.com/token").unwrap(), "s");
-        assert_eq!(challenged("https://auth.example.com:443/token").unwrap(), "s");
+        assert_eq!(challenged("https://auth.example.com/token").unwrap(), Challenge::Bearer("s".into()));
+        assert_eq!(challenged("https://auth.example.com:443/token").unwrap(), Challenge::Bearer("s".into()));
         for realm in [
             "https://evil.example/token",
             "http://auth.example.com/token",
@@ -381,15 +379,5 @@ mod tests {
         let refused = reason(endpoint("https://u:geheim@r.example.com", auth, false)).unwrap_err();
         assert!(!refused.contains("geheim"), "{refused}");
         assert!(reason(endpoint("https://r.example.com", "http://auth.example.com/token", false)).is_err());
-    }
-
-    #[test]
-    fn only_tags_are_tags() {
-        for tag in ["latest", "4f2a0c", "_x", &"a".repeat(128)] {
-            assert!(is_tag(tag), "{tag}");
-        }
-        for tag in ["", ".x", "-x", "a/b", "a?b", "a#b", "a%2fb", "..", "a b", &"a".repeat(129)] {
-            assert!(!is_tag(tag), "{tag}");
-        }
     }
 }

@@ -52,6 +52,16 @@ pub enum RegistryError {
         /// The status.
         status: u16,
     },
+    /// A registry that is not the operator's, and no login for it.
+    #[error(
+        "no login for {host} in the Secret imaas-registry-pull of {namespace}: the platform team provides it"
+    )]
+    NoLogin {
+        /// The tenant's home.
+        namespace: String,
+        /// The registry, as in image names.
+        host: String,
+    },
     /// The registry wants the password elsewhere.
     #[error(
         "registry {registry} sends logins to another token service than the configured {realm}; no password was sent"
@@ -80,6 +90,7 @@ impl RegistryError {
     pub fn reason(&self) -> Reason {
         match self {
             Self::Name(_) => Reason::Invalid,
+            Self::NoLogin { .. } => Reason::SecretMissing,
             Self::Unreachable { .. } | Self::Busy { .. } => Reason::RegistryUnreachable,
             Self::Settings { .. }
             | Self::Client(_)
@@ -96,9 +107,11 @@ impl RegistryError {
         match self {
             Self::Settings { .. } | Self::Client(_) | Self::Name(_) => Retry::Never,
             Self::Unreachable { .. } | Self::Busy { .. } => Retry::Backoff,
-            Self::Refused { .. } | Self::Realm { .. } | Self::Undeletable(_) | Self::Answer { .. } => {
-                Retry::After(PLATFORM_INTERVAL)
-            }
+            Self::NoLogin { .. }
+            | Self::Refused { .. }
+            | Self::Realm { .. }
+            | Self::Undeletable(_)
+            | Self::Answer { .. } => Retry::After(PLATFORM_INTERVAL),
         }
     }
 }

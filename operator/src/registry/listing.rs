@@ -12,9 +12,10 @@ use serde::Deserialize;
 
 use super::{
     accounts::Account,
-    client::{Question, RegistryClient, Repository, capped, is_tag},
+    client::{RegistryClient, capped},
     digest::Digest,
     error::RegistryError,
+    question::{Question, Repository, is_tag},
     scope::{CATALOG, is_repository},
     usage::Manifest,
 };

@@ -2,10 +2,10 @@
 //!
 //! Pure: [`accounts`] (who may log in), [`generations`] (with which passwords), [`scope`] (what a login may do), [`token`]
 //! (how the registry is told), [`usage`] (what images take), [`quota`] (what they may take), [`usages`] (what was counted
-//! last), [`digest`], [`error`].
+//! last), [`retention`] (what nothing needs), [`digest`], [`error`].
 //! IO: [`service`] (the token service that the registry and its clients call), [`over_quota`] (what that knows of quotas),
-//! [`client`] (what the operator asks the registry for one service), [`listing`] (and for all), [`survey`] (what a
-//! tenant has there), [`sweep`] (counting, for all).
+//! [`client`] (what the operator asks the registry for one service), [`logins`] (and who it then is), [`listing`] (and for all), [`survey`] (what a
+//! tenant has there), [`sweep`] (counting, for all), [`retain`] (deleting), [`window`] (the registry read-only, while garbage is collected).
 
 pub mod accounts;
 mod challenge;
@@ -14,8 +14,12 @@ pub mod digest;
 pub mod error;
 pub mod generations;
 pub mod listing;
+pub mod logins;
 pub mod over_quota;
+mod question;
 pub mod quota;
+pub mod retain;
+pub mod retention;
 pub mod scope;
 pub mod service;
 pub mod survey;
@@ -23,3 +27,4 @@ pub mod sweep;
 pub mod token;
 pub mod usage;
 pub mod usages;
+pub mod window;

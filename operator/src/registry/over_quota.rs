@@ -1,4 +1,5 @@
-//! IO: who may not push, as a file says that the operator writes and the cluster brings here. Read again and again.
+//! IO: who may not push, as a file says that the operator writes and the cluster brings here; a second file beside it says
+//! that nobody may, since the registry is read-only. Read again and again.
 //!
 //! It is on the way of pushes only. A file that is not there stops nobody, since none is there before the operator has
 //! counted; one that cannot be read leaves what was known before. A quota saves room, it guards no secret: where it is
@@ -11,6 +12,7 @@ use std::{
 };
 
 use super::quota::{Excess, OverQuota};
+use crate::names::READ_ONLY_FILE;
 
 /// Between two looks at the file.
 const INTERVAL: Duration = Duration::from_secs(5);
@@ -27,6 +29,7 @@ pub struct PushStops {
 #[derive(Debug, Default)]
 struct Known {
     over: OverQuota,
+    is_read_only: bool,
     /// What the file held when it was read last, good or not.
     content: Vec<u8>,
 }
@@ -42,12 +45,18 @@ impl PushStops {
         self.known().over.of(tenant).cloned()
     }
 
-    /// Reads the file now.
-    pub async fn read(&self) {
+    /// Does nobody push now, since the registry is read-only?
+    pub fn is_read_only(&self) -> bool {
+        self.known().is_read_only
+    }
+
+    /// Reads the file now, and looks whether the one beside it is there; both are small.
+    pub fn read(&self) {
         let Some(path) = &self.path else { return };
-        let content = match tokio::fs::metadata(path).await {
+        self.known().is_read_only = path.with_file_name(READ_ONLY_FILE).exists();
+        let content = match std::fs::metadata(path) {
             Ok(found) if found.len() > BYTES_MAX => Err(std::io::Error::other("it is too large")),
-            Ok(_) => tokio::fs::read(path).await,
+            Ok(_) => std::fs::read(path),
             Err(error) => Err(error),
         };
         match content {
@@ -62,7 +71,7 @@ impl PushStops {
     /// Reads it for ever.
     pub async fn follow(&self) {
         loop {
-            self.read().await;
+            self.read();
             tokio::time::sleep(INTERVAL).await;
         }
     }
@@ -93,31 +102,31 @@ impl PushStops {
 mod tests {
     use super::*;
 
-    #[tokio::test]
-    async fn a_file_stops_pushes_a_missing_one_none_and_a_broken_one_changes_nothing() {
+    #[test]
+    fn a_file_stops_pushes_a_missing_one_none_and_a_broken_one_changes_nothing() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("over-quota.json");
         let stops = PushStops::new(Some(path.clone()));
-        stops.read().await;
+        stops.read();
         assert_eq!(stops.of("acme"), None, "there is no file yet");
         std::fs::write(&path, r#"{"acme": {"used": "21Gi", "quota": "20Gi"}}"#).unwrap();
-        stops.read().await;
+        stops.read();
         assert_eq!(stops.of("acme"), Some(Excess { used: "21Gi".into(), quota: "20Gi".into() }));
         assert_eq!(stops.of("beta"), None);
         for broken in ["", "{", "[]", r#"{"acme": 1}"#] {
             std::fs::write(&path, broken).unwrap();
-            stops.read().await;
+            stops.read();
             assert!(stops.of("acme").is_some(), "{broken:?}");
         }
         std::fs::File::create(&path).unwrap().set_len(BYTES_MAX + 1).unwrap();
-        stops.read().await;
+        stops.read();
         assert!(stops.of("acme").is_some());
         std::fs::remove_file(&path).unwrap();
-        stops.read().await;
+        stops.read();
         assert_eq!(stops.of("acme"), None);
         std::fs::write(&path, "{").unwrap();
         let fresh = PushStops::new(Some(path));
-        fresh.read().await;
+        fresh.read();
         assert_eq!(fresh.of("acme"), None, "a restart with a broken file stops nobody");
     }
 }

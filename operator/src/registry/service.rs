@@ -67,6 +67,8 @@ pub enum Outcome {
     Unauthorized,
     /// No token to push with: the tenant's images take more than its quota.
     OverQuota,
+    /// No token to push with: nobody pushes now.
+    ReadOnly,
     /// Not a request that this service knows.
     Invalid,
     /// No token because of a fault here.
@@ -74,8 +76,15 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    const ALL: [Self; 6] =
-        [Self::Granted, Self::Reduced, Self::Unauthorized, Self::OverQuota, Self::Invalid, Self::Failed];
+    const ALL: [Self; 7] = [
+        Self::Granted,
+        Self::Reduced,
+        Self::Unauthorized,
+        Self::OverQuota,
+        Self::ReadOnly,
+        Self::Invalid,
+        Self::Failed,
+    ];
 
     fn label(self) -> &'static str {
         match self {
@@ -83,6 +92,7 @@ impl Outcome {
             Self::Reduced => "reduced",
             Self::Unauthorized => "unauthorized",
             Self::OverQuota => "over_quota",
+            Self::ReadOnly => "read_only",
             Self::Invalid => "invalid",
             Self::Failed => "failed",
         }
@@ -155,6 +165,8 @@ enum Refusal {
         used = .1.used, quota = .1.quota
     )]
     OverQuota(String, Excess),
+    #[error("the registry is read-only for some minutes while it frees space: push again after that")]
+    ReadOnly,
     #[error("grant_type: only \"password\" is known")]
     WrongGrantType,
     #[error("the request has more than {PARAMETERS_MAX} bytes of parameters")]
@@ -169,6 +181,7 @@ impl Refusal {
             Self::NoLogin | Self::WrongLogin => {
                 (StatusCode::UNAUTHORIZED, "UNAUTHORIZED", Outcome::Unauthorized)
             }
+            Self::ReadOnly => (StatusCode::FORBIDDEN, "DENIED", Outcome::ReadOnly),
             Self::OverQuota(..) => (StatusCode::FORBIDDEN, "DENIED", Outcome::OverQuota),
             Self::WrongService | Self::WrongGrantType => {
                 (StatusCode::BAD_REQUEST, "UNSUPPORTED", Outcome::Invalid)
@@ -274,12 +287,8 @@ impl TokenService {
         if request.service.as_deref().is_some_and(|service| service != self.signer.service()) {
             return Err(Refusal::WrongService);
         }
-        if account.usage() == Usage::Push
-            && asks_to_push(request.scopes.iter().map(String::as_str))
-            && let Some(excess) = self.stops.of(account.tenant())
-        {
-            debug!(%account, "over quota, no token to push with");
-            return Err(Refusal::OverQuota(account.tenant().to_owned(), excess));
+        if account.usage() == Usage::Push && asks_to_push(request.scopes.iter().map(String::as_str)) {
+            self.may_push(&account)?;
         }
         let grant = granted(&account, request.scopes.iter().map(String::as_str));
         let outcome = if grant.complete { Outcome::Granted } else { Outcome::Reduced };
@@ -298,6 +307,16 @@ impl TokenService {
         let expires_in = self.signer.lifetime().as_secs();
         let body = json!({"token": token, "access_token": token, "expires_in": expires_in, "issued_at": now});
         Ok((outcome, body))
+    }
+
+    fn may_push(&self, account: &Account) -> Result<(), Refusal> {
+        let refusal = match self.stops.of(account.tenant()) {
+            _ if self.stops.is_read_only() => Refusal::ReadOnly,
+            Some(excess) => Refusal::OverQuota(account.tenant().to_owned(), excess),
+            None => return Ok(()),
+        };
+        debug!(%account, %refusal, "no token to push with");
+        Err(refusal)
     }
 
     fn login(&self, request: &Request) -> Result<Account, Refusal> {

@@ -1,5 +1,6 @@
 #![expect(clippy::disallowed_types, reason = "IO: writes the one ConfigMap that the token service reads")]
-//! Counts the images of all tenants, now and then, and tells: the tenants' statuses, the metrics, the token service.
+//! Counts the images of all tenants, now and then, and tells: the tenants' statuses, the metrics, the token service. What
+//! nothing needs goes by the way.
 //!
 //! A tenant that cannot be counted stays as it was counted last, and holds up no other.
 
@@ -20,13 +21,15 @@ use super::{
     digest::Digest,
     error::RegistryError,
     quota::{OverQuota, StorageBounds},
+    retain::Retainer,
     survey::Survey,
+    usage::rounded,
     usages::Usages,
 };
 use crate::{
     api::{Quantity, RegistryUsage, Release, Tenant},
     conditions::Reason,
-    metrics::{REGISTRY_BYTES, REGISTRY_QUOTA, REGISTRY_SWEEPS},
+    metrics::{REGISTRY_BYTES, REGISTRY_QUOTA, REGISTRY_REMOVABLE, REGISTRY_SWEEPS},
     names,
     platform::Platform,
 };
@@ -41,6 +44,8 @@ pub struct Sweep {
     pub usages: Usages,
     /// What a tenant may have.
     pub bounds: StorageBounds,
+    /// What goes.
+    pub retainer: Retainer,
     /// From the end of one look to the next.
     pub interval: Duration,
 }
@@ -103,6 +108,8 @@ impl Sweep {
             let _ =
                 (REGISTRY_BYTES.remove_label_values(&[&gone]), REGISTRY_QUOTA.remove_label_values(&[&gone]));
         }
+        let removable = self.usages.sum(|usage| usage.removable.as_ref());
+        REGISTRY_REMOVABLE.set(removable);
         self.publish(&over).await;
         first
     }
@@ -117,7 +124,14 @@ impl Sweep {
         let all: BTreeSet<_> = repositories.iter().chain(named.keys()).map(String::as_str).collect();
         let area = self.survey.area(&name, all, named).await?;
         let counted = area.usage();
-        let usage = self.bounds.judged(tenant, &counted);
+        let mut usage = self.bounds.judged(tenant, &counted);
+        match self.retainer.retain((&self.platform, &self.survey), tenant, &area).await {
+            Ok(removable) => usage.removable = removable.map(rounded),
+            Err(error) => {
+                let error = &error as &dyn std::error::Error;
+                tracing::warn!(tenant = name, error, "retention did not end; tried again");
+            }
+        }
         measure(&name, counted.bytes, usage.quota.as_ref());
         tracing::debug!(tenant = name, bytes = counted.bytes, images = counted.images, "images counted");
         Ok(usage)

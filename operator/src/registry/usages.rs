@@ -8,7 +8,7 @@ use std::{
 use futures::Stream;
 use tokio::sync::mpsc;
 
-use crate::api::RegistryUsage;
+use crate::api::{Quantity, RegistryUsage};
 
 /// By tenant. Cheap to clone.
 #[derive(Clone, Default)]
@@ -51,6 +51,13 @@ impl Usages {
     pub fn keep(&self, those: impl Fn(&str) -> bool) -> Vec<String> {
         let Some(mut counted) = self.lock() else { return Vec::new() };
         counted.tenants.extract_if(.., |tenant, _| !those(tenant)).map(|(tenant, _)| tenant).collect()
+    }
+
+    /// Bytes of all tenants together.
+    pub fn sum(&self, of: impl Fn(&RegistryUsage) -> Option<&Quantity>) -> i64 {
+        let Some(counted) = self.lock() else { return 0 };
+        let millis = counted.tenants.values().filter_map(|usage| of(usage)?.millis());
+        i64::try_from(millis.sum::<i128>() / 1000).unwrap_or(i64::MAX)
     }
 
     /// Every tenant whose count changes.

@@ -6,6 +6,7 @@ use crate::{
     cluster::{ApplyError, ReconcileError},
     conditions::Reason,
     environment::Problems,
+    names,
     policies::Missing,
     registry::accounts::NotAnAccount,
     retry::Retry,
@@ -15,7 +16,7 @@ use crate::{
 pub(super) const RIGHTS: Duration = Duration::from_millis(250);
 /// When a namespace that is being deleted is looked at again; its end wakes the tenant earlier.
 const TERMINATING: Duration = Duration::from_secs(10);
-/// When a foreign namespace is looked at again: its end wakes nobody.
+/// When a foreign namespace, or a Secret that others provide, is looked at again: nobody tells of it.
 const FOREIGN: Duration = Duration::from_mins(1);
 
 /// Why a pass did not reach what is declared.
@@ -67,6 +68,12 @@ pub enum SpaceError {
     /// A right or a count that is a moment old.
     #[error("namespace {0} is being set up")]
     Settling(String),
+    /// All else is made.
+    #[error(
+        "Secret {PULL} is missing in {0}: the registry is external, so the platform team provides it",
+        PULL = names::PULL_SECRET
+    )]
+    PullSecret(String),
     /// It could not be told whose it is.
     #[error(transparent)]
     Unclaimed(ApplyError),
@@ -78,7 +85,7 @@ pub enum SpaceError {
 impl SpaceError {
     pub(super) fn retry(&self) -> Retry {
         match self {
-            Self::Foreign(_) | Self::OtherOrigin(_) => Retry::After(FOREIGN),
+            Self::Foreign(_) | Self::OtherOrigin(_) | Self::PullSecret(_) => Retry::After(FOREIGN),
             Self::Terminating(_) => Retry::After(TERMINATING),
             Self::Settling(_) => Retry::After(RIGHTS),
             Self::Unclaimed(error) | Self::Apply(error) => error.retry(),
@@ -89,7 +96,7 @@ impl SpaceError {
     pub(super) fn is_own(&self) -> Option<bool> {
         match self {
             Self::Foreign(_) | Self::OtherOrigin(_) => Some(false),
-            Self::Terminating(_) | Self::Settling(_) | Self::Apply(_) => Some(true),
+            Self::Terminating(_) | Self::Settling(_) | Self::PullSecret(_) | Self::Apply(_) => Some(true),
             Self::Unclaimed(_) => None,
         }
     }
@@ -99,6 +106,7 @@ impl SpaceError {
             Self::Foreign(_) | Self::OtherOrigin(_) => Reason::NamespaceForeign,
             Self::Terminating(_) => Reason::NamespaceTerminating,
             Self::Settling(_) => Reason::Progressing,
+            Self::PullSecret(_) => Reason::SecretMissing,
             Self::Unclaimed(error) | Self::Apply(error) => error.reason(),
         }
     }

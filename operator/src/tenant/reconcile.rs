@@ -46,21 +46,32 @@ const IDLE: Duration = Duration::from_mins(10);
 pub struct Context {
     platform: Platform,
     policies: Policies,
-    logins: Issued,
+    logins: Option<Issued>,
     usages: Usages,
     /// When the operator bound itself in a namespace.
     bound: Mutex<HashMap<String, Timestamp>>,
 }
 
 impl Context {
-    /// `logins` is what tenants get as logins of the registry, `usages` what their images take there.
-    pub fn new(platform: Platform, policies: Policies, logins: Issued, usages: Usages) -> Self {
-        Self { platform, policies, logins, usages, bound: Mutex::default() }
+    /// `logins` is what tenants get as logins of the registry, none where the platform provides them; `usages` is what
+    /// their images take there.
+    pub fn new(
+        platform: Platform,
+        policies: Policies,
+        logins: impl Into<Option<Issued>>,
+        usages: Usages,
+    ) -> Self {
+        Self { platform, policies, logins: logins.into(), usages, bound: Mutex::default() }
     }
 
     /// What was counted in the registry.
     pub fn usages(&self) -> &Usages {
         &self.usages
+    }
+
+    /// Whether tenants get their logins of the registry from here, and not from the platform.
+    pub(super) fn makes_logins(&self) -> bool {
+        self.logins.is_some()
     }
 
     /// The stores and the clock.
@@ -344,8 +355,14 @@ fn children(
     (ctx, converged): (&Context, &mut Converged),
 ) -> Result<Vec<Children>, NotAnAccount> {
     let Platform { settings, services, cluster, .. } = &ctx.platform;
-    let logins = DockerConfigs::new(&ctx.logins, &settings.registry_host, &valid.name)?;
+    let logins = match &ctx.logins {
+        Some(issued) => DockerConfigs::new(issued, &settings.registry_host, &valid.name)?,
+        None => DockerConfigs::default(),
+    };
     let mut all = desired(valid, operator, &logins);
+    if ctx.logins.is_none() {
+        all.iter_mut().for_each(|children| children.secrets.clear());
+    }
     if tenant.spec.cordon
         && let Some(home) = all.first_mut()
     {

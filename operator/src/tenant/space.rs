@@ -3,7 +3,10 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use futures::FutureExt;
-use k8s_openapi::api::{core::v1::Namespace, rbac::v1::RoleBinding};
+use k8s_openapi::api::{
+    core::v1::{Namespace, Secret},
+    rbac::v1::RoleBinding,
+};
 use kube::ResourceExt;
 use serde_json::json;
 
@@ -18,7 +21,7 @@ use crate::{
     api::{IntegrationService, Tenant},
     cluster::{Applied, ApplyError, CreatedNamespace},
     conditions::Reason,
-    names::{ORIGIN, ORPHANED, ORPHANED_BY, RETIRING},
+    names::{ORIGIN, ORPHANED, ORPHANED_BY, PULL_SECRET, RETIRING},
     platform::Platform,
     retirement::{Left, Progress},
 };
@@ -34,7 +37,17 @@ pub(super) async fn settle(
         Ok(()) => in_force(ctx, &namespace, fill(ctx, children).await),
         Err(error) => Err(error),
     };
+    let outcome = match outcome {
+        Ok(()) if !ctx.makes_logins() => provided(ctx, &namespace).await,
+        outcome => outcome,
+    };
     (namespace, outcome)
+}
+
+/// Is the login of the registry there that the platform provides?
+async fn provided(ctx: &Context, namespace: &str) -> Result<(), SpaceError> {
+    let is_there = ctx.platform().cluster.has::<Secret>(namespace, PULL_SECRET).await?;
+    if is_there { Ok(()) } else { Err(SpaceError::PullSecret(namespace.to_owned())) }
 }
 
 /// What becomes of a namespace that is not made any more.

@@ -1,9 +1,11 @@
 //! The token service and the client against the real Distribution registry, with pushes and pulls by the real `crane`.
 #![expect(clippy::unwrap_used, reason = "a test's helpers fail the test")]
 
+mod collect;
 mod quota;
 mod rotation;
 mod scene;
+mod sweep;
 mod usage;
 
 use std::{fs, net::SocketAddr};
@@ -256,8 +258,12 @@ async fn the_client_trusts_the_given_authority_and_no_other() {
     let (dir, tls) = (tempfile::tempdir().unwrap(), es256());
     let address = SocketAddr::from(([127, 0, 0, 1], free_port().unwrap()));
     let token_certificate = fs::read_to_string(lab.dir.path().join("token-ca.pem")).unwrap();
-    let settings =
-        RegistrySettings { realm: &lab.realm, token_certificate: &token_certificate, tls: Some(&tls) };
+    let settings = RegistrySettings {
+        realm: &lab.realm,
+        token_certificate: &token_certificate,
+        environment: &[],
+        tls: Some(&tls),
+    };
     let _registry = start_registry(dir.path(), address, &settings).await;
     let digest = async |ca: Option<String>| {
         let url = format!("https://{address}").parse().unwrap();

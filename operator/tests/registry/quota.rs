@@ -15,7 +15,7 @@ async fn a_push_over_quota_is_refused_with_the_reason_and_nothing_else_is() {
     assert_done(&lab.push("acme.push", "acme/orders:one").await);
     let file = lab.dir.path().join(OVER_QUOTA);
     fs::write(&file, r#"{"acme": {"used": "21504Mi", "quota": "20Gi"}}"#).unwrap();
-    lab.service.stops.read().await;
+    lab.service.stops.read();
 
     let refused = lab.push("acme.push", "acme/orders:two").await;
     let told = String::from_utf8_lossy(&refused.stderr);
@@ -30,6 +30,13 @@ async fn a_push_over_quota_is_refused_with_the_reason_and_nothing_else_is() {
     assert!(!String::from_utf8_lossy(&wrong.stderr).contains("21504Mi"), "only who may push is told");
 
     fs::write(&file, "{}").unwrap();
-    lab.service.stops.read().await;
+    lab.service.stops.read();
     assert_done(&lab.push("acme.push", "acme/orders:two").await);
+
+    fs::write(file.with_file_name("read-only"), "true").unwrap();
+    lab.service.stops.read();
+    let refused = lab.push("acme.push", "acme/orders:three").await;
+    let told = String::from_utf8_lossy(&refused.stderr);
+    assert!(told.contains("DENIED: the registry is read-only for some minutes"), "{told}");
+    assert_done(&lab.crane("acme.push", &digest).await);
 }

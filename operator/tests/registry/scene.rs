@@ -113,7 +113,12 @@ impl Lab {
         let stops = PushStops::new(Some(dir.path().join(OVER_QUOTA)));
         let (service, serving) = serve(listener, (accepted(), stops), pair);
         let registry = SocketAddr::from(([127, 0, 0, 1], free_port().unwrap()));
-        let settings = RegistrySettings { realm: &realm, token_certificate: &pair.certificate, tls: None };
+        let settings = RegistrySettings {
+            realm: &realm,
+            token_certificate: &pair.certificate,
+            environment: &[],
+            tls: None,
+        };
         let process = start_registry(dir.path(), registry, &settings).await;
         let crane = cache::binary_async("crane", &Progress::silent()).await.unwrap();
         Self { dir, crane, registry, realm, service, serving, process: Some(process) }
@@ -129,11 +134,17 @@ impl Lab {
 
     /// The registry again, with these certificates as its `rootcertbundle`.
     pub async fn restart_registry(&mut self, bundle: &[&KeyPair]) {
+        self.restart_registry_with(bundle, &[]).await;
+    }
+
+    /// The registry again, with `environment` over its configuration.
+    pub async fn restart_registry_with(&mut self, bundle: &[&KeyPair], environment: &[(&str, &str)]) {
         if let Some(process) = self.process.take() {
             process.stop(Duration::from_secs(2)).await;
         }
         let bundle: String = bundle.iter().map(|pair| pair.certificate.as_str()).collect();
-        let settings = RegistrySettings { realm: &self.realm, token_certificate: &bundle, tls: None };
+        let settings =
+            RegistrySettings { realm: &self.realm, token_certificate: &bundle, environment, tls: None };
         self.process = Some(start_registry(self.dir.path(), self.registry, &settings).await);
     }
 
@@ -189,7 +200,7 @@ impl Lab {
             return tar;
         }
         let content = self.dir.path().join("noise");
-        let mut state = u64::from(letter) | 1;
+        let mut state = u64::from(letter) * 2 + 1;
         let next = || {
             // xorshift64
             state ^= state << 13;
@@ -242,11 +253,13 @@ impl Lab {
 pub struct RegistrySettings<'a> {
     pub realm: &'a Url,
     pub token_certificate: &'a str,
+    /// What overrides its configuration.
+    pub environment: &'a [(&'a str, &'a str)],
     pub tls: Option<&'a KeyPair>,
 }
 
 pub async fn start_registry(dir: &Path, address: SocketAddr, settings: &RegistrySettings<'_>) -> Process {
-    let RegistrySettings { realm, token_certificate, tls } = settings;
+    let RegistrySettings { realm, token_certificate, environment, tls } = settings;
     let bundle = dir.join("token-ca.pem");
     fs::write(&bundle, token_certificate).unwrap();
     let mut config = serde_json::json!({
@@ -267,6 +280,7 @@ pub async fn start_registry(dir: &Path, address: SocketAddr, settings: &Registry
     let program = cache::binary_async("registry", &Progress::silent()).await.unwrap();
     let mut command = Command::new(program);
     command.arg("serve").arg(&file).env("OTEL_TRACES_EXPORTER", "none");
+    command.envs(environment.iter().copied());
     let process = Process::spawn("registry", &command, &dir.join("registry.log")).unwrap();
     // A TLS listener answers a plain request with 400.
     let answer = if tls.is_some() { 400 } else { 401 };

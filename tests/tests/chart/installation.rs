@@ -5,9 +5,9 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use imaas_operator::registry::token::{TokenSettings, TokenSigner};
-use lab::{Lab, Progress};
+use lab::{Lab, Progress, helm::Release};
 
-use crate::{Broken, NAMESPACE, install};
+use crate::{Broken, NAMESPACE, install, root};
 
 pub async fn installs_and_keeps_its_keys(lab: &Lab, progress: &Progress, broken: &mut Broken) -> Result<()> {
     let notes = install(lab, progress, &[]).await?;
@@ -30,6 +30,9 @@ pub async fn installs_and_keeps_its_keys(lab: &Lab, progress: &Progress, broken:
         .run(&["patch", "secret", "imaas-registry-auth", "-n", NAMESPACE, "-p", overlap], None)
         .await?;
     let first = lab.kubectl().get(&secret).await?["data"].clone();
+    let over_quota = ["configmap", "imaas-registry-over-quota", "-n", NAMESPACE];
+    let told = r#"{"data":{"over-quota.json":"{}"}}"#;
+    lab.kubectl().run(&[&["patch"], &over_quota[..], &["--type=merge", "-p", told]].concat(), None).await?;
     let full = [
         "tenantSource.url=https://git.example.com/platform/tenants.git",
         "tenantSource.credentials=tenants-git",
@@ -39,10 +42,15 @@ pub async fn installs_and_keeps_its_keys(lab: &Lab, progress: &Progress, broken:
         "development=true",
         "operator.hostAliases[0].ip=10.0.0.1",
         "operator.hostAliases[0].hostnames={git.example.com}",
+        "registry.bundled.enabled=true",
+        "registry.bundled.image=images.example.com/distribution:3",
+        "registry.retention.mode=off",
     ];
     install(lab, progress, &full).await?;
     let second = lab.kubectl().get(&secret).await?["data"].clone();
     broken.unless(first == second, "an upgrade keeps the generated keys");
+    let kept = lab.kubectl().get(&over_quota).await?["data"]["over-quota.json"].clone();
+    broken.unless(kept == "{}", format!("an upgrade keeps what the operator told the token service: {kept}"));
     let source = lab.kubectl().get(&["tenantsource", "tenants"]).await?;
     broken.unless(source["spec"]["path"] == "tenants", format!("the TenantSource: {source}"));
     let dev = lab.kubectl().get(&["environment", "dev"]).await?["spec"]["networks"][0]["except"].to_string();
@@ -56,6 +64,12 @@ pub async fn installs_and_keeps_its_keys(lab: &Lab, progress: &Progress, broken:
         (vec!["image.pullPolicy=Sometimes"], "pullPolicy"),
         (vec!["registry.auth.replicas=0"], "replicas"),
         (vec!["log.format=xml"], "format"),
+        (vec!["registry.mode=ours"], "mode"),
+        (vec!["registry.prefix=team"], "registry.prefix"),
+        (vec!["registry.quota.default=much"], "default"),
+        (vec!["registry.retention.mode=sometimes"], "retention"),
+        (vec!["registry.bundled.enabled=true"], "registry.bundled.image"),
+        (vec!["registry.mode=external", "registry.bundled.enabled=true"], "registry.bundled.enabled"),
         (vec!["registry.auth.generations.current=0"], "current"),
         (vec!["registry.auth.generations.current=3"], "registry.auth.generations: current"),
         (
@@ -74,6 +88,28 @@ pub async fn installs_and_keeps_its_keys(lab: &Lab, progress: &Progress, broken:
         let told = refusal.as_deref().is_some_and(|words| words.contains(word));
         broken.unless(told, format!("{values:?} is refused by name: {refusal:?}"));
     }
+    Ok(())
+}
+
+/// Neither token service nor keys, and a pod that asks for none.
+pub async fn an_external_registry_needs_none_of_ours(
+    lab: &Lab,
+    progress: &Progress,
+    broken: &mut Broken,
+) -> Result<()> {
+    let chart = root().join("charts/imaas-operator");
+    let release = Release {
+        name: "imaas",
+        namespace: NAMESPACE,
+        chart: chart.to_str().context("path of the chart is not UTF-8")?,
+        values: &[],
+        set: &["registry.host=registry.example.com", "registry.mode=external", "registry.prefix=team/imaas"],
+    };
+    let rendered = lab.helm(progress).await?.template(&release).await?;
+    for word in ["imaas-registry-auth", "IMAAS_ACCOUNTS_KEY_FILE", "over-quota", "IMAAS_REGISTRY_QUOTA"] {
+        broken.unless(!rendered.contains(word), format!("{word} with an external registry"));
+    }
+    broken.unless(rendered.contains("value: \"team/imaas\""), "the prefix reaches the operator");
     Ok(())
 }
 

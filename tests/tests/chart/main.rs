@@ -46,6 +46,7 @@ async fn ask(kubectl: &Kubectl, arguments: &[&str], stdin: Option<&str>) -> Resu
 async fn every_promise(lab: &Lab, progress: &Progress) -> Result<Vec<String>> {
     let mut broken = Broken::default();
     installation::installs_and_keeps_its_keys(lab, progress, &mut broken).await?;
+    installation::an_external_registry_needs_none_of_ours(lab, progress, &mut broken).await?;
     kinds::are_served(lab.kubectl(), &mut broken).await?;
     kinds::bad_objects_are_refused(lab.kubectl(), &mut broken).await?;
     kinds::samples_are_accepted(lab.kubectl(), &mut broken).await?;

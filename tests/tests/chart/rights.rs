@@ -57,10 +57,15 @@ pub async fn are_narrow(kubectl: &Kubectl, broken: &mut Broken) -> Result<()> {
         let answer = ask(kubectl, &["auth", "can-i", no[0], no[1], "-A", "--as", OPERATOR], None).await?;
         broken.unless(answer.is_err(), format!("the operator may not {no:?}: {answer:?}"));
     }
-    for (secret, may) in [("secrets/tenants-git", true), ("secrets/imaas-registry-auth", false)] {
-        let question = ["auth", "can-i", "get", secret, "-n", NAMESPACE, "--as", OPERATOR];
+    for (name, may) in [
+        ("secrets/tenants-git", true),
+        ("secrets/imaas-registry-auth", false),
+        ("configmaps/imaas-registry-over-quota", true),
+        ("configmaps/imaas-registry", false),
+    ] {
+        let question = ["auth", "can-i", "get", name, "-n", NAMESPACE, "--as", OPERATOR];
         let answer = ask(kubectl, &question, None).await?;
-        broken.unless(answer.is_ok() == may, format!("the operator's right to {secret}: {answer:?}"));
+        broken.unless(answer.is_ok() == may, format!("the operator's right to {name}: {answer:?}"));
     }
     Ok(())
 }

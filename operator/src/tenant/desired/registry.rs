@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// `.dockerconfigjson` of the tenant's two registry accounts. Prints nothing of itself.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct DockerConfigs {
     /// For the tenant's CI, in the home namespace.
     pub push: String,

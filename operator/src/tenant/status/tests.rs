@@ -210,3 +210,19 @@ fn what_is_held_or_not_created_says_what_to_do() {
     let status = super::status(&suspended, at("2026-01-01T00:00:00Z"));
     assert_eq!(claim(&status, "Stalled").1, "Suspended");
 }
+
+#[test]
+fn what_images_take_is_told_and_does_not_take_readiness() {
+    let (tenant, converged) = (acme(""), Converged::default());
+    let counted = |registry: &str| {
+        let registry = serde_saphyr::from_str(registry).unwrap();
+        status(&Report { registry, ..report(&tenant, &converged) }, at("2026-01-01T00:00:00Z"))
+    };
+    let over = counted("{used: 21Gi, quota: 20Gi, images: 7, repositories: 2}");
+    assert_eq!(claim(&over, "PushAllowed").0, "False");
+    assert_eq!(claim(&over, "PushAllowed").1, "QuotaExceeded");
+    assert_eq!(claim(&over, "Ready").0, "True");
+    assert_eq!(over.registry.unwrap().images, 7);
+    let uncounted = counted("null");
+    assert!(uncounted.registry.is_none() && uncounted.conditions.len() == 4);
+}
