@@ -380,7 +380,7 @@ async fn own(ctx: &Context, wanted: &Namespace) -> Result<(), SpaceError> {
         CreatedNamespace::Exists(live) => live,
     };
     claimed(wanted, &live)?;
-    cluster.apply(wanted.clone()).await?;
+    cluster.apply_over(wanted.clone(), &live).await?;
     Ok(())
 }
 
