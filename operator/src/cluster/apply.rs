@@ -18,6 +18,7 @@ use kube::{
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
+use tokio::time::Instant;
 
 use super::{
     Cluster, ObjectKey,
@@ -73,12 +74,13 @@ impl Cluster {
         let version = wanted.meta_mut().resource_version.take();
         let hash = content_hash(&wanted);
         let may_exist = {
-            let seen = self.seen();
-            if seen.is_applied(&key, &hash) {
+            let (seen, now) = (self.seen(), Instant::now());
+            if seen.is_applied(&key, &hash) || seen.is_known(&key, &hash, now) {
                 return Ok(Applied::Unchanged);
             }
             // Secrets are never watched, so that nothing is seen says nothing of them.
-            seen.written(&key).is_some() || seen.shows(&key) || key.kind == "Secret"
+            let is_unwatched = key.kind == Secret::KIND && !seen.is_in_new_namespace(&key, now);
+            seen.written(&key).is_some() || seen.shows(&key) || is_unwatched
         };
         wanted.annotations_mut().insert(APPLIED.to_owned(), hash.clone());
         let tries = if version.is_some() { 0 } else { MOVES };
@@ -90,7 +92,26 @@ impl Cluster {
             }
             outcome = self.write(&key, &wanted, may_exist).await;
         }
-        let (applied, live) = outcome?;
+        self.remember::<K>(key, hash, outcome?)
+    }
+
+    /// The same over `live`, which was read a moment ago: there is no need to read it again.
+    pub async fn apply_over<K: Object>(&self, mut wanted: K, live: &K) -> Result<Applied, ApplyError> {
+        let (key, hash) = (ObjectKey::of(&wanted), content_hash(&wanted));
+        wanted.annotations_mut().insert(APPLIED.to_owned(), hash.clone());
+        let live = serde_json::to_value(live);
+        let live = live.map_err(|error| failed("read", &key, kube::Error::SerdeError(error)))?;
+        let outcome = self.change(&key, &wanted, live).await?;
+        self.remember::<K>(key, hash, outcome)
+    }
+
+    /// Tells what an apply did, and keeps by what the object is known to be so.
+    fn remember<K: Object>(
+        &self,
+        key: ObjectKey,
+        hash: String,
+        (applied, live): (Applied, Value),
+    ) -> Result<Applied, ApplyError> {
         match &applied {
             Applied::Unchanged => {}
             Applied::Created => tracing::info!(object = %key, "created"),
@@ -98,7 +119,7 @@ impl Cluster {
         }
         let live = serde_json::from_value::<K>(live);
         let mark = mark(&live.map_err(|error| failed("read", &key, kube::Error::SerdeError(error)))?);
-        self.seen().wrote(key, Written { hash, mark });
+        self.seen().wrote(key, Written { hash, mark }, Instant::now());
         Ok(applied)
     }
 
@@ -156,6 +177,11 @@ impl Cluster {
     /// Is `wanted` what was applied last, and untouched since? Costs no request; never true of a Secret.
     pub fn is_applied<K: Object>(&self, wanted: &K) -> bool {
         self.seen().is_applied(&ObjectKey::of(wanted), &content_hash(wanted))
+    }
+
+    /// Does the watch show the object exactly as we wrote it last? Then nobody has to look at it.
+    pub fn is_as_written(&self, key: &ObjectKey) -> bool {
+        self.seen().is_as_written(key)
     }
 
     /// Does the watch not show our own last write yet? `shown`: what it shows of `key`.
@@ -226,11 +252,12 @@ impl Cluster {
             return Ok(CreatedNamespace::Exists(Box::new(live)));
         }
         let hash = content_hash(&wanted);
-        wanted.annotations_mut().insert(APPLIED.to_owned(), hash);
+        wanted.annotations_mut().insert(APPLIED.to_owned(), hash.clone());
         let params = PostParams { field_manager: Some(MANAGER.to_owned()), ..PostParams::default() };
         match kube::Api::<Namespace>::all(self.client()).create(&params, &wanted).await {
-            Ok(_) => {
+            Ok(live) => {
                 tracing::info!(object = %key, "created");
+                self.seen().made(key, Written { hash, mark: mark(&live) }, Instant::now());
                 Ok(CreatedNamespace::Created)
             }
             Err(error) if is_code(&error, 409) => match self.read::<Namespace>(&key).await? {

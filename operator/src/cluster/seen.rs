@@ -4,15 +4,23 @@
 use std::{
     collections::{BTreeMap, HashMap},
     fmt,
+    time::Duration,
 };
 
 use k8s_openapi::{
-    Resource as Kind, api::core::v1::ResourceQuota, apimachinery::pkg::apis::meta::v1::ObjectMeta,
+    Resource as Kind,
+    api::core::v1::{Namespace, ResourceQuota, Secret},
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 use kube::{Resource, ResourceExt, runtime::watcher::Event};
 use serde::Serialize;
+use tokio::time::Instant;
 
 use crate::names::{MANAGED_BY, MANAGER, SERVICE, TENANT, content_hash};
+
+/// For how long a Secret that was found right is not read again, and a namespace that we made is taken for empty: passes
+/// follow each other closely while a tenant is set up, and each would read every Secret.
+const FRESH: Duration = Duration::from_secs(10);
 
 /// An object by kind, namespace and name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -100,6 +108,8 @@ pub struct Written {
 pub struct Seen {
     objects: BTreeMap<ObjectKey, Sighting>,
     written: HashMap<ObjectKey, Written>,
+    /// What was written or found right less than [`FRESH`] ago and no watch shows: Secrets, and namespaces by their creation.
+    fresh: HashMap<ObjectKey, (String, Instant)>,
 }
 
 impl Seen {
@@ -123,15 +133,44 @@ impl Seen {
         from.take_while(fits).map(|key| key.name.clone()).collect()
     }
 
-    /// Keeps what was written; nothing of Secrets, which are never watched, so that nobody would say when to forget it.
-    pub fn wrote(&mut self, key: ObjectKey, written: Written) {
-        if key.kind != "Secret" {
-            self.written.insert(key, written);
+    /// Keeps what was written; of Secrets, which are never watched, only for a moment, since nobody says when to forget it.
+    pub fn wrote(&mut self, key: ObjectKey, written: Written, now: Instant) {
+        self.fresh.retain(|_, (_, since)| now - *since < FRESH);
+        if key.kind == Secret::KIND {
+            self.fresh.insert(key, (written.hash, now));
+            return;
         }
+        self.written.insert(key, written);
+    }
+
+    /// Keeps that we made this namespace, which nobody else can have put anything into yet.
+    pub fn made(&mut self, namespace: ObjectKey, written: Written, now: Instant) {
+        self.fresh.insert(namespace.clone(), (written.hash.clone(), now));
+        self.wrote(namespace, written, now);
+    }
+
+    /// Was this Secret written so, or found so, a moment ago?
+    pub fn is_known(&self, key: &ObjectKey, hash: &str, now: Instant) -> bool {
+        let fresh = self.fresh.get(key).filter(|(_, since)| now - *since < FRESH);
+        key.kind == Secret::KIND && fresh.is_some_and(|(known, _)| known == hash)
+    }
+
+    /// Did we make its namespace a moment ago, and not write it since?
+    pub fn is_in_new_namespace(&self, key: &ObjectKey, now: Instant) -> bool {
+        let namespace = key.namespace.as_deref().map(|name| ObjectKey::named::<Namespace>(None, name));
+        let made = namespace.and_then(|namespace| self.fresh.get(&namespace));
+        made.is_some_and(|(_, since)| now - *since < FRESH) && !self.fresh.contains_key(key)
+    }
+
+    /// Is it, as the watch shows it, as we wrote it last?
+    pub fn is_as_written(&self, key: &ObjectKey) -> bool {
+        let (written, shown) = (self.written.get(key), self.objects.get(key));
+        written.zip(shown).is_some_and(|(written, shown)| *written.mark == *shown.mark)
     }
 
     /// Whatever was written is not so any more.
     pub fn forget(&mut self, key: &ObjectKey) {
+        self.fresh.remove(key);
         self.written.remove(key);
     }
 
@@ -142,9 +181,7 @@ impl Seen {
 
     /// Was this content applied last, and is the object untouched since? Never true of a Secret.
     pub fn is_applied(&self, key: &ObjectKey, hash: &str) -> bool {
-        let is_same =
-            |written: &Written, seen: &Sighting| written.hash == hash && *written.mark == *seen.mark;
-        self.written.get(key).zip(self.objects.get(key)).is_some_and(|(written, seen)| is_same(written, seen))
+        self.is_as_written(key) && self.written.get(key).is_some_and(|written| written.hash == hash)
     }
 
     /// Takes in one event of the watch of `O`, and says what it touched. A list that comes after an interruption

@@ -19,7 +19,12 @@ const CONCURRENCY: u16 = 4;
 pub async fn run(ctx: Arc<Context>, shutdown: impl Future<Output = ()> + Send + 'static) {
     let platform = ctx.platform();
     let tenants = platform.tenants.clone();
-    let touched = platform.cluster.touches().filter_map(|touch| std::future::ready(tenant_of(&touch)));
+    let cluster = platform.cluster.clone();
+    let touched = platform.cluster.touches().filter_map(move |touch| {
+        // Our own write that comes back, or a status that moved: each pass makes dozens of the first, each pod some of the second.
+        let is_news = !cluster.is_as_written(&touch.object);
+        std::future::ready(if is_news { tenant_of(&touch) } else { None })
+    });
     let served = platform.services.changes().filter_map(|service| {
         let tenant = service.namespace.as_deref().and_then(tenant_of_home).map(ObjectRef::new);
         std::future::ready(tenant)

@@ -154,8 +154,10 @@ async fn own(ctx: &Context, tenant: &Tenant, wanted: &Namespace) -> Result<(), S
         is_marked.then(|| json!({ "metadata": { "annotations": none } }))
     };
     // The tenant is in this environment again.
-    cluster.amend(&*live, unmarked).await?;
-    cluster.apply(wanted.clone()).await?;
+    let Some(live) = cluster.amend(&*live, unmarked).await? else {
+        return Err(SpaceError::Terminating(wanted.name_any()));
+    };
+    cluster.apply_over(wanted.clone(), &live).await?;
     Ok(())
 }
 

@@ -164,6 +164,7 @@ async fn refusals(stand: &Stand) -> Result<()> {
 async fn logins(stand: &Stand, progress: &Progress) -> Result<()> {
     let (user, password) = stand.registry_account("acme", "imaas-registry-push", "home").await?;
     let (registry, progress) = (stand.registry.endpoint(), progress.clone());
+    progress.say("compiling the sample service inventory …");
     let tried = tokio::task::spawn_blocking(move || {
         let image = image::go_image(&Sample::Inventory.directory(), "inventory", &[8080])?;
         let acme = Pusher::new(&registry, Some((&user, &password)), &progress)?;

@@ -125,11 +125,15 @@ fn nothing_is_remembered_of_what_is_gone() {
         vec![config("kept", "1", ORDERS), config("deleted", "1", ORDERS), config("gone", "1", ORDERS)],
     );
     for name in ["kept", "deleted", "gone", "never-shown"] {
-        seen.wrote(key(name), written());
+        seen.wrote(key(name), written(), Instant::now());
     }
     let other_kind = ObjectKey::named::<LimitRange>(Some("acme-dev"), "imaas");
-    seen.wrote(other_kind.clone(), written());
-    seen.wrote(ObjectKey::named::<Secret>(Some("acme-dev"), "imaas-registry-pull"), written());
+    seen.wrote(other_kind.clone(), written(), Instant::now());
+    seen.wrote(
+        ObjectKey::named::<Secret>(Some("acme-dev"), "imaas-registry-pull"),
+        written(),
+        Instant::now(),
+    );
     after(&mut seen, &Event::Delete(config("deleted", "2", ORDERS)));
     assert!(seen.written(&key("deleted")).is_none() && seen.is_applied(&key("gone"), "h"));
     list(&mut seen, vec![config("kept", "1", ORDERS)]);
@@ -137,6 +141,50 @@ fn nothing_is_remembered_of_what_is_gone() {
     left.sort();
     assert_eq!(left, [key("kept"), other_kind]);
     assert!(seen.is_applied(&key("kept"), "h") && !seen.is_applied(&key("kept"), "other"));
+}
+
+#[test]
+fn our_own_write_that_comes_back_is_no_news_and_a_hand_is() {
+    let (mut seen, key) = (Seen::default(), key("orders"));
+    let shown = |version| Event::Apply(config("orders", version, ORDERS));
+    let is_news = |seen: &Seen| !seen.is_as_written(&key);
+    after(&mut seen, &shown("1"));
+    assert!(is_news(&seen), "not ours, as far as is known");
+    let written = Written { hash: "h".into(), mark: mark(&config("orders", "2", ORDERS)) };
+    seen.wrote(key.clone(), written, Instant::now());
+    assert!(is_news(&seen), "the watch is behind");
+    after(&mut seen, &shown("2"));
+    assert!(!is_news(&seen));
+    after(&mut seen, &shown("3"));
+    assert!(is_news(&seen), "edited");
+    after(&mut seen, &shown("2"));
+    after(&mut seen, &Event::Delete(config("orders", "4", ORDERS)));
+    assert!(is_news(&seen), "gone");
+}
+
+#[test]
+fn a_secret_is_known_for_a_moment_and_looked_for_once_even_in_a_namespace_that_we_made() {
+    let (mut seen, made) = (Seen::default(), Instant::now());
+    let secret = ObjectKey::named::<Secret>(Some("acme-dev"), "imaas-registry-pull");
+    let namespace = |name: &str| ObjectKey::named::<Namespace>(None, name);
+    let written = |hash: &str| Written { hash: hash.into(), mark: "1".into() };
+    let soon = made + Duration::from_secs(9);
+    assert!(!seen.is_in_new_namespace(&secret, made), "somebody else's namespace");
+    seen.made(namespace("acme-dev"), written("n"), made);
+    assert!(seen.is_in_new_namespace(&secret, soon) && !seen.is_in_new_namespace(&secret, made + FRESH));
+    assert!(!seen.is_known(&secret, "h", made));
+
+    seen.wrote(secret.clone(), written("h"), made);
+    assert!(!seen.is_in_new_namespace(&secret, made), "it is there since");
+    assert!(seen.is_known(&secret, "h", soon) && !seen.is_known(&secret, "another generation", soon));
+    assert!(!seen.is_known(&secret, "h", made + FRESH));
+    assert!(!seen.is_applied(&secret, "h"), "no watch shows it");
+
+    // One that is only written was not made now: what is in it is not known.
+    let later = made + FRESH;
+    seen.wrote(namespace("acme-dev"), written("n2"), later);
+    assert!(!seen.is_in_new_namespace(&secret, later));
+    assert!(seen.fresh.is_empty(), "nothing is kept longer");
 }
 
 #[test]
@@ -154,7 +202,7 @@ fn a_status_that_moves_is_told_but_leaves_what_was_applied_applied() {
         };
         let (written, now) = (object(written), object(seen_as));
         let (mut seen, key) = (Seen::default(), ObjectKey::of(&written));
-        seen.wrote(key.clone(), Written { hash: "h".into(), mark: mark(&written) });
+        seen.wrote(key.clone(), Written { hash: "h".into(), mark: mark(&written) }, Instant::now());
         list(&mut seen, vec![written]);
         assert!(seen.is_applied(&key, "h"));
         assert_eq!(list(&mut seen, vec![now]), ["x acme/"]);
