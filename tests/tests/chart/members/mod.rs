@@ -14,7 +14,7 @@ use imaas_operator::{
     health::Health,
     platform::Platform,
     policies::Policies,
-    registry::{accounts::AccountKey, generations::Issued},
+    registry::{accounts::AccountKey, generations::Issued, usages::Usages},
     tenant,
 };
 use kube::{
@@ -141,7 +141,7 @@ async fn operate(lab: &Lab) -> Result<Vec<JoinHandle<()>>> {
     listed.await;
     let policies = Policies::new(Health::default());
     let logins = Issued { key: AccountKey::new([7; 32])?, generations: "1".parse()? };
-    let ctx = Arc::new(tenant::Context::new(platform.clone(), policies.clone(), logins));
+    let ctx = Arc::new(tenant::Context::new(platform.clone(), policies.clone(), logins, Usages::counted()));
     tasks.push(tokio::spawn(tenant::run(ctx, pending())));
     tasks.push(tokio::spawn(policies.run(platform.cluster, rights::settings(), pending())));
     Ok(tasks)
