@@ -178,6 +178,8 @@ pub fn difference(
     if sides.operators.too_many_gone {
         plan.warnings.push(retirement::held_tenants(sides.operators.orphan.len(), sides.own.len()));
     }
+    let strays = after.strays(&path);
+    plan.warnings.extend(strays.iter().map(|stray| format!("{}: {}", stray.place(), stray.sentence())));
     let now = after.checked.valid.iter().map(|(name, now)| (name.clone(), now)).collect();
     // A tenant whose file cannot be read is not gone.
     let is_read = |name: &String| !after.checked.broken.contains_key(name);
@@ -341,7 +343,7 @@ fn changes(old: &[Item], new: &[Item]) -> Vec<Change> {
     for item in old.iter().filter(|item| twin(new, item).is_none()) {
         let action = match item.kind {
             Kind::Namespace | Kind::Service => Action::Retire,
-            Kind::Contact | Kind::Environment | Kind::Member => Action::Remove,
+            Kind::Contact | Kind::Environment | Kind::Limit | Kind::Member => Action::Remove,
         };
         changes.push(Change { action, kind: item.kind, name: item.name.clone(), fields: Vec::new() });
     }

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use imaas_operator::{
-    api::{Member, Quota, ServiceEntry, Tenant},
+    api::{Limits, Member, Quota, ServiceEntry, Tenant},
     names::home_namespace,
     tenant::validate::{ValidSpace, ValidTenant},
 };
@@ -22,6 +22,8 @@ pub enum Kind {
     Environment,
     /// A namespace with its quota.
     Namespace,
+    /// How much it may have in an environment, or in all.
+    Limit,
     /// Somebody with a role.
     Member,
     /// A service.
@@ -34,6 +36,7 @@ impl fmt::Display for Kind {
             Self::Contact => "contact",
             Self::Environment => "environment",
             Self::Namespace => "namespace",
+            Self::Limit => "limit",
             Self::Member => "member",
             Self::Service => "service",
         })
@@ -64,6 +67,7 @@ pub fn items(tenant: &Tenant, space: Option<&ValidTenant>) -> Vec<Item> {
     let contact = spec.contact.as_ref().map(|contact| Item::new(Kind::Contact, "", vec![field("", contact)]));
     let mut items: Vec<Item> = contact.into_iter().collect();
     items.extend(space.map_or_else(|| as_written(tenant), namespaces));
+    items.extend(spec.limits.iter().flat_map(limits));
     items.extend(spec.members.iter().map(member));
     items.extend(spec.services.iter().map(service));
     items
@@ -100,6 +104,13 @@ fn namespaces(space: &ValidTenant) -> Vec<Item> {
         Item::new(Kind::Namespace, &held.namespace, vec![field("stays as it is", &why)])
     }));
     items
+}
+
+fn limits(limits: &Limits) -> Vec<Item> {
+    let Limits { environments, total } = limits;
+    let of_each = environments.iter().map(|(name, own)| Item::new(Kind::Limit, name, quota(&own.max)));
+    let in_all = total.iter().map(|total| Item::new(Kind::Limit, "in all", quota(total)));
+    of_each.chain(in_all).collect()
 }
 
 fn quota(quota: &Quota) -> Vec<(String, String)> {

@@ -7,7 +7,10 @@ use std::{collections::BTreeMap, sync::Arc};
 use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
 
-use super::parse::{Files, Parsed, parse};
+use super::{
+    limits,
+    parse::{Files, Parsed, parse},
+};
 use crate::{
     api::{TenantSource, TenantSourceSpec},
     conditions::Reason,
@@ -137,7 +140,7 @@ pub(super) struct Look<'a> {
     pub has_tenants: bool,
 }
 
-/// The head's tenant files. All of them or an error: a part is never taken for the whole.
+/// The head's tenant files, and the limits beside them. All of them or an error: a part is never taken for the whole.
 pub(super) async fn read(look: &Look<'_>, last: Option<Arc<Read>>) -> Result<Arc<Read>, ReadError> {
     let Look { git, remote, spec, has_tenants } = *look;
     let heads = counted("heads", git.heads(remote).await)?;
@@ -150,7 +153,11 @@ pub(super) async fn read(look: &Look<'_>, last: Option<Arc<Read>>) -> Result<Arc
     }
     let commit = counted("fetch", git.fetch(remote, &spec.branch, Depth::Full).await)?;
     let directory = counted("read", git.directory(remote, &commit, &spec.path, LIMITS).await);
-    let files = files(directory, has_tenants)?;
+    let mut files = files(directory, has_tenants)?;
+    let path = limits::directory(&spec.path);
+    let beside = counted("read", git.directory(remote, &commit, &path, LIMITS).await);
+    // No limits at all is what most installations have.
+    files.limits = Some(Box::new(self::files(beside, true)?));
     let parsed = tokio::task::spawn_blocking(move || {
         let nothing = Parsed::default();
         parse(&files, last.as_ref().map_or(&nothing, |last| &last.parsed))
