@@ -100,7 +100,7 @@ pub fn check(parsed: &Parsed, surroundings: &Surroundings<'_>) -> Checked {
         checked.broken.entry(name.clone()).or_default().push(problem);
     }
     for name in parsed.limits.names().filter(|name| !checked.has(name)).cloned().collect::<BTreeSet<_>>() {
-        let problem = parsed.limits.without_tenant(&name, (surroundings.directory, &limits));
+        let problem = parsed.limits.without_tenant(&name, &limits);
         checked.strays.insert(name, problem);
     }
     checked

@@ -120,14 +120,13 @@ impl AllLimits {
     }
 
     /// There are limits, and nobody whose they are.
-    pub(super) fn without_tenant(&self, tenant: &str, directories: (&str, &str)) -> FileProblem {
-        let (tenants, limits) = directories;
-        let file = self.misplaced.get(tenant).map_or_else(|| file_name(tenant), |one| one.file.clone());
-        let wanted = joined(tenants, &file_name(tenant));
+    pub(super) fn without_tenant(&self, tenant: &str, directory: &str) -> FileProblem {
+        let wanted = file_name(tenant);
+        let file = self.misplaced.get(tenant).map_or(&wanted, |one| &one.file);
         let message = format!(
-            "there is no {wanted}, so these limits are nobody's: remove them or name them for a tenant"
+            "there is no tenant file {wanted}, so these limits are nobody's: remove them or name them for a tenant"
         );
-        FileProblem::whole(&joined(limits, &file), message)
+        FileProblem::whole(&joined(directory, file), message)
     }
 }
 

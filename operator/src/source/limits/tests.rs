@@ -129,7 +129,7 @@ fn limits_of_nobody_are_told_and_nothing_else() {
     assert_eq!(
         told(&checked),
         [
-            "in/limits/acme.yaml: there is no in/tenants/acme.yaml, so these limits are nobody's: remove them or name them for a tenant"
+            "in/limits/acme.yaml: there is no tenant file acme.yaml, so these limits are nobody's: remove them or name them for a tenant"
         ]
     );
     let mut live = Tenant::new("acme", crate::api::TenantSpec::default());
