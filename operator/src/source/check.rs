@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    limits,
-    parse::{FileProblem, Parsed, file_name},
+    limits::{self, AllLimits},
+    parse::{FileProblem, Parsed, ParsedFile, file_name},
 };
 use crate::{
     api::Tenant,
@@ -69,29 +69,9 @@ pub fn check(parsed: &Parsed, surroundings: &Surroundings<'_>) -> Checked {
     let mut checked = Checked { changed: parsed.changed.clone(), ..Checked::default() };
     let limits = limits::directory(surroundings.directory);
     for (name, file) in &parsed.tenants {
-        let mut problems = parsed.limits.problems(name, &limits);
-        let path = joined(surroundings.directory, &file_name(name));
-        let told = |problem| FileProblem { file: path.clone(), problem };
-        match &file.outcome {
-            Ok(tenant) => {
-                let are_known = problems.is_empty();
-                let mut tenant = tenant.clone();
-                tenant.spec.limits = parsed.limits.of(name).cloned();
-                for (field, message) in found(&tenant, surroundings, are_known) {
-                    problems.push(match parsed.limits.place(name, &field, &message) {
-                        Some(problem) => FileProblem { file: joined(&limits, &file_name(name)), problem },
-                        None => told(placed(&file.content, field, message)),
-                    });
-                }
-                if problems.is_empty() {
-                    checked.valid.insert(name.clone(), tenant);
-                }
-            }
-            Err(found) => problems.extend(found.iter().cloned().map(told)),
-        }
-        if !problems.is_empty() {
-            problems.sort();
-            checked.broken.insert(name.clone(), problems);
+        match checked_tenant((name, file), (&parsed.limits, &limits), surroundings) {
+            Ok(tenant) => drop(checked.valid.insert(name.clone(), tenant)),
+            Err(problems) => drop(checked.broken.insert(name.clone(), problems)),
         }
     }
     for (name, problem) in &parsed.misplaced {
@@ -104,6 +84,35 @@ pub fn check(parsed: &Parsed, surroundings: &Surroundings<'_>) -> Checked {
         checked.strays.insert(name, problem);
     }
     checked
+}
+
+/// The tenant with its limits, or what is wrong with the files of the two, by file and place.
+fn checked_tenant(
+    (name, file): (&str, &ParsedFile),
+    (limits, directory): (&AllLimits, &str),
+    surroundings: &Surroundings<'_>,
+) -> Result<Tenant, Vec<FileProblem>> {
+    let mut problems = limits.problems(name, directory);
+    let path = joined(surroundings.directory, &file_name(name));
+    let told = |problem| FileProblem { file: path.clone(), problem };
+    let mut tenant = match &file.outcome {
+        Ok(tenant) => tenant.clone(),
+        Err(found) => {
+            problems.extend(found.iter().cloned().map(told));
+            problems.sort();
+            return Err(problems);
+        }
+    };
+    tenant.spec.limits = limits.of(name).cloned();
+    let are_known = problems.is_empty();
+    for (field, message) in found(&tenant, surroundings, are_known) {
+        problems.push(match limits.place(name, &field, &message) {
+            Some(problem) => FileProblem { file: joined(directory, &file_name(name)), problem },
+            None => told(placed(&file.content, field, message)),
+        });
+    }
+    problems.sort();
+    if problems.is_empty() { Ok(tenant) } else { Err(problems) }
 }
 
 /// Field and message of what is wrong. Where the tenant's limits are not known, it may ask for whatever it likes.
