@@ -47,6 +47,8 @@ pub enum Command {
     Validate(Validate),
     /// Says what a change of tenant files would create, change, retire and hold back.
     Plan(Plan),
+    /// Makes namespaces a tenant's own again that lost whose they are, as after a restore.
+    Adopt(Adopt),
     /// Prints the JSON Schema of a file, for editors.
     Schema(Schema),
 }
@@ -169,6 +171,29 @@ pub enum PlanOutput {
     Json,
     /// For a comment in a pull request.
     Markdown,
+}
+
+/// Options of `adopt`.
+#[derive(Debug, Args)]
+#[command(after_help = format!("Namespaces of a backup come back without the marks by which the operator knows them, or with those of another origin.
+This gives NAME-home and NAME-<environment> the labels and the origin of the Tenant NAME, as you, who needs the verb
+`adopt` on tenants.imaas.dev. A namespace of another owner is refused, and nothing is changed then.
+
+Examples:
+  kubectl imaas adopt acme --dry-run
+  kubectl imaas adopt acme
+
+{STATUSES}"))]
+pub struct Adopt {
+    /// The tenant; the Tenant must be there.
+    #[arg(value_name = "TENANT")]
+    pub tenant: String,
+    /// Says what it would do, and does nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Another context of the kubeconfig.
+    #[arg(long, value_name = "NAME")]
+    pub context: Option<String>,
 }
 
 /// Options of `tenant new`.

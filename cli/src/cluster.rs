@@ -1,19 +1,28 @@
 #![expect(
     clippy::disallowed_types,
-    reason = "IO: reads the platform's definitions and the Tenants of a cluster"
+    reason = "IO: reads the platform's definitions and the Tenants of a cluster, and adopts namespaces"
 )]
-//! IO: the cluster of the current kubeconfig context. Reads only, and only kinds of `imaas.dev`.
+//! IO: the cluster of the current kubeconfig context. Reads kinds of `imaas.dev`; `adopt` also reads namespaces, and changes
+//! whose they are.
 
-use std::{fmt::Debug, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, fmt::Debug, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result};
-use imaas_operator::api::{Environment, IntegrationRuntime, Tenant, TenantSource};
+use imaas_operator::{
+    api::{Environment, IntegrationRuntime, Tenant, TenantSource},
+    names::{HOME, environment_namespace},
+};
+use k8s_openapi::api::{
+    authorization::v1::{ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec},
+    core::v1::Namespace,
+};
 use kube::{
-    Api, Client, Config, Resource,
-    api::ListParams,
+    Api, Client, Config, Resource, ResourceExt,
+    api::{ListParams, Patch, PatchParams, PostParams},
     config::{KubeConfigOptions, Kubeconfig},
 };
 use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
 
 use crate::platform::Platform;
 
@@ -43,6 +52,76 @@ pub fn live(context: Option<&str>) -> Result<Live> {
         let platform = definitions(&client).await?;
         let tenants = list::<Tenant>(&client).await?.into_iter().map(Arc::new).collect();
         Ok(Live { platform, tenants, sources: list(&client).await? })
+    })
+}
+
+/// What an adoption looks at.
+pub struct Adoption {
+    /// The tenant.
+    pub tenant: Tenant,
+    /// Namespaces that are, by their names, its home or one of its environments.
+    pub namespaces: Vec<Namespace>,
+    /// Has the user the right to adopt?
+    pub may_adopt: bool,
+    /// For what follows.
+    pub client: Client,
+}
+
+/// Everything that an adoption needs.
+pub fn adoption(context: Option<&str>, tenant: &str) -> Result<Adoption> {
+    block_on(async {
+        let client = connect(context).await?;
+        let found =
+            Api::<Tenant>::all(client.clone()).get_opt(tenant).await.context("cannot read the Tenant")?;
+        let tenant = found.with_context(|| {
+            format!(
+                "there is no Tenant {tenant:?}: restore it, or let its TenantSource make it, and then adopt"
+            )
+        })?;
+        let environments: Vec<Environment> = list(&client).await?;
+        let known =
+            tenant.status.iter().flat_map(|status| status.environments.iter().map(|one| one.name.clone()));
+        let names: BTreeSet<String> =
+            environments.iter().map(ResourceExt::name_any).chain(known).chain([HOME.to_owned()]).collect();
+        let mut namespaces = Vec::new();
+        for name in names {
+            let name = environment_namespace(&tenant.name_any(), &name);
+            let found = Api::<Namespace>::all(client.clone()).get_opt(&name).await;
+            namespaces.extend(found.with_context(|| format!("cannot read namespace {name}"))?);
+        }
+        let may_adopt = may_adopt(&client).await?;
+        Ok(Adoption { tenant, namespaces, may_adopt, client })
+    })
+}
+
+async fn may_adopt(client: &Client) -> Result<bool> {
+    let resource = ResourceAttributes {
+        group: Some("imaas.dev".to_owned()),
+        resource: Some("tenants".to_owned()),
+        verb: Some("adopt".to_owned()),
+        ..ResourceAttributes::default()
+    };
+    let spec =
+        SelfSubjectAccessReviewSpec { resource_attributes: Some(resource), non_resource_attributes: None };
+    let review = SelfSubjectAccessReview { spec, ..SelfSubjectAccessReview::default() };
+    let answer =
+        Api::<SelfSubjectAccessReview>::all(client.clone()).create(&PostParams::default(), &review).await;
+    let answer = answer.context("cannot ask the API server whether you may adopt")?;
+    Ok(answer.status.is_some_and(|status| status.allowed))
+}
+
+/// Changes namespaces as they were read.
+pub fn adopt(client: Client, changes: &[(&Namespace, Value)]) -> Result<()> {
+    block_on(async {
+        for (namespace, change) in changes {
+            let (name, mut change) = (namespace.name_any(), change.clone());
+            change["metadata"]["resourceVersion"] = json!(namespace.resource_version());
+            let patched = Api::<Namespace>::all(client.clone())
+                .patch(&name, &PatchParams::default(), &Patch::Merge(&change))
+                .await;
+            patched.with_context(|| format!("namespace {name} is not adopted"))?;
+        }
+        Ok(())
     })
 }
 

@@ -8,7 +8,8 @@ use std::{
 
 use imaas_operator::{
     api::{
-        Cause, DescriptorSpec, Environment, Instances, IntegrationRuntime, ServiceDescriptor, WorkloadType,
+        Cause, DescriptorSpec, Environment, Instances, IntegrationRuntime, Port, ServiceDescriptor,
+        WorkloadType,
     },
     release::{ConfigFiles, Input, RenderError, render},
     runtime::NoProfile,
@@ -17,12 +18,16 @@ use imaas_operator::{
 use kube::ResourceExt;
 
 use crate::{
-    platform::{Platform, any_runtime},
+    platform::{Platform, any_port, any_runtime},
     salvage,
 };
 
 /// Stands for the image that CI will build.
 const DIGEST: &str = "sha256:0000000000000000000000000000000000000000000000000000000000000000";
+/// Stands for the names of the tenant and the service, which the descriptor does not know; no other can have it.
+const NOBODY: &str = "?";
+/// Where the image of [`NOBODY`] is.
+const REPOSITORY: &str = "registry/?/?";
 /// Stands for a runtime that is not known.
 static ANY_RUNTIME: LazyLock<IntegrationRuntime> = LazyLock::new(|| any_runtime("any"));
 /// Stands for an environment without a patch, where the stages are not known.
@@ -76,7 +81,7 @@ fn beside(question: &Question<'_>, descriptor: &ServiceDescriptor) -> Vec<Proble
                 Some((field, rest)) if !field.contains(' ') => (field, rest),
                 _ => ("", message.as_str()),
             };
-            let top = field.split('.').next().unwrap_or_default();
+            let top = field.split(['.', '[']).next().unwrap_or_default();
             let own = descriptor.environments.get(*stage).is_some_and(|patch| patch.contains_key(top));
             let path = if own { format!("environments.{stage}.{field}") } else { field.to_owned() };
             told.entry((path, message.to_owned())).or_default().push(stage);
@@ -138,7 +143,8 @@ fn rendered(question: &Question<'_>, descriptor: &ServiceDescriptor, stage: &str
     loop {
         let config = settings.config.as_deref().map(question.config).transpose();
         let rendered = config.and_then(|config| {
-            render(&input(stage, &settings, environment, (known, config.as_ref()))).map_or_else(
+            let called = vec![any_port(); settings.uses.len()];
+            render(&input(stage, &settings, environment, (known, &called, config.as_ref()))).map_or_else(
                 |error| match error {
                     // Which versions there are is the runtime's to say.
                     RenderError::Runtime(NoProfile::NoRange { .. }) if known.is_none() => Ok(()),
@@ -148,7 +154,7 @@ fn rendered(question: &Question<'_>, descriptor: &ServiceDescriptor, stage: &str
             )
         });
         let Err(message) = rendered else { return told };
-        let field = message.split([':', '.']).next().unwrap_or_default().to_owned();
+        let field = message.split([':', '.', '[']).next().unwrap_or_default().to_owned();
         told.push(message);
         // What is still wrong when the field is set aside is the runtime's own problem.
         if !asked.insert(field.clone()) || !set_aside(&mut settings, &field) {
@@ -173,6 +179,7 @@ fn set_aside(settings: &mut DescriptorSpec, field: &str) -> bool {
         "env" => settings.env.clear(),
         "secrets" => settings.secrets.clear(),
         "connects" => settings.connects.clear(),
+        "uses" => settings.uses.clear(),
         "config" => settings.config = None,
         _ => return false,
     }
@@ -183,16 +190,17 @@ fn input<'a>(
     environment: &'a str,
     settings: &'a DescriptorSpec,
     defined: Option<&'a Environment>,
-    (runtime, config): (Option<&'a IntegrationRuntime>, Option<&'a ConfigFiles>),
+    (runtime, called, config): (Option<&'a IntegrationRuntime>, &'a [Port], Option<&'a ConfigFiles>),
 ) -> Input<'a> {
     Input {
-        tenant: "tenant",
-        service: "service",
+        tenant: NOBODY,
+        service: NOBODY,
         environment,
         settings,
         runtime: runtime.unwrap_or(&ANY_RUNTIME),
         networks: defined.map_or(&[][..], |one| &one.spec.networks),
-        image_repository: "registry/tenant/service",
+        called,
+        image_repository: REPOSITORY,
         digest: DIGEST,
         config,
         commit: "",
@@ -282,6 +290,12 @@ mod tests {
                 PLATFORM,
                 None,
                 "5:25: environments.prod.scaling.min: 2 instances, but this service never runs two at a time; set it to 1 or say `instances: many`",
+            ),
+            (
+                "type: worker\nenv: {A: x}\nenvironments:\n  prod: {uses: [{service: b, as: B}, {service: b, as: A}]}\n",
+                PLATFORM,
+                None,
+                "6:55: environments.prod.uses[1].as: A stands in `env`, too: give one of them another name",
             ),
             (
                 "type: worker\nenvironments:\n  prd: {}\n",

@@ -6,6 +6,7 @@
 //! IO: [`subject`], [`working`], [`history`], [`around`], [`cluster`], [`output`], and the `run` of each command. The rest is
 //! pure. Statuses: 0 fine, 1 problems found, 2 usage or something cannot be read.
 
+mod adopt;
 mod args;
 mod around;
 mod check;
@@ -54,6 +55,7 @@ fn run(command: Command) -> anyhow::Result<Outcome> {
         Command::Service(ServiceCommand::New(options)) => create::service::run(&options),
         Command::Validate(options) => validate::run(&options),
         Command::Plan(options) => plan::run(&options),
+        Command::Adopt(options) => adopt::run(&options),
         Command::Schema(options) => {
             let schema = match options.kind {
                 SchemaKind::Tenant => yaml::tenant_schema(),

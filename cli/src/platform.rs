@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use imaas_operator::{
     api::{
-        Environment, EnvironmentSpec, IntegrationRuntime, IntegrationRuntimeSpec, Quantity, Quota,
+        Environment, EnvironmentSpec, IntegrationRuntime, IntegrationRuntimeSpec, Port, Quantity, Quota,
         RuntimeProfile, Tenant, environment::EnvironmentQuota,
     },
     environment, runtime,
@@ -122,12 +122,16 @@ impl Platform {
     }
 }
 
+/// A port in place of one that is not known.
+pub fn any_port() -> Port {
+    Port { name: "http".to_owned(), port: 1 }
+}
+
 /// A runtime that has room for everything, in place of one that is not known.
 pub fn any_runtime(name: &str) -> IntegrationRuntime {
-    let port = imaas_operator::api::Port { name: "http".to_owned(), port: 1 };
     let profile = RuntimeProfile {
         versions: "*".to_owned(),
-        ports: vec![port],
+        ports: vec![any_port()],
         config_mount: Some("/config".to_owned()),
         ..RuntimeProfile::default()
     };

@@ -1,4 +1,5 @@
-//! A lab with real pods until Ctrl-C: `cargo run -p lab --example up`. With `--no-pods`: only a control plane.
+//! A lab with real pods until Ctrl-C: `cargo run -p lab --example up`. With `--simulated`: pods that KWOK pretends; with
+//! `--no-pods`: only a control plane.
 #![expect(clippy::print_stdout, reason = "a program for a person at a terminal")]
 use std::time::Instant;
 
@@ -7,8 +8,12 @@ use tokio::signal::unix::{SignalKind, signal};
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let nodes =
-        if std::env::args().any(|argument| argument == "--no-pods") { Nodes::None } else { Nodes::Real };
+    let asked = |wanted: &str| std::env::args().any(|argument| argument == wanted);
+    let nodes = match (asked("--no-pods"), asked("--simulated")) {
+        (true, _) => Nodes::None,
+        (false, true) => Nodes::Simulated,
+        (false, false) => Nodes::Real,
+    };
     let mut terminated = signal(SignalKind::terminate())?;
     let mut interrupted = signal(SignalKind::interrupt())?;
     let progress = Progress::new(|line| println!("{line}"));

@@ -76,6 +76,13 @@ const TOOL_SETS: &[ToolSet] = &[
         cold_build: "20 s",
     },
     ToolSet {
+        name: "kwok",
+        tools: &[("kwok", "sigs.k8s.io/kwok/cmd/kwok")],
+        files: module!("kwok"),
+        linker_flags: "",
+        cold_build: "70 s",
+    },
+    ToolSet {
         name: "coredns",
         tools: &[("coredns", "github.com/coredns/coredns")],
         files: module!("coredns"),
@@ -102,6 +109,13 @@ const TOOL_SETS: &[ToolSet] = &[
         files: module!("crane"),
         linker_flags: "",
         cold_build: "10 s",
+    },
+    ToolSet {
+        name: "cyclonus",
+        tools: &[("cyclonus", "github.com/mattfenwick/cyclonus/cmd/cyclonus")],
+        files: module!("cyclonus"),
+        linker_flags: "",
+        cold_build: "70 s",
     },
     ToolSet {
         name: "pause",

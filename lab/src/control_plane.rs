@@ -26,6 +26,7 @@ pub(crate) const ONE_LOOK: Duration = Duration::from_secs(5);
 const SERVICE_RANGE: &str = "10.96.0.0/16";
 const SERVICE_ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 96, 0, 1));
 const ADMIN: &str = "lab-admin";
+const AUDIT_LOG: &str = "audit.log";
 
 /// Someone who may log in to the lab's API server with a token of their own.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,6 +53,8 @@ pub(crate) struct Settings<'a> {
     pub address: IpAddr,
     /// Besides the administrator.
     pub users: &'a [User],
+    /// Those of them whose requests are written down.
+    pub audited: &'a [String],
 }
 
 /// A running control plane. Dropping it kills it.
@@ -78,6 +81,7 @@ struct Files {
     token_key: PathBuf,
     token_public: PathBuf,
     tokens: PathBuf,
+    audit_policy: Option<PathBuf>,
 }
 
 /// Builds what a control plane needs and is not in the cache yet.
@@ -153,6 +157,11 @@ impl ControlPlane {
         &self.ca_file
     }
 
+    /// The requests of the users that are audited.
+    pub(crate) fn audit_log(&self) -> PathBuf {
+        self.dir.join(AUDIT_LOG)
+    }
+
     /// Kubectl as administrator.
     pub const fn kubectl(&self) -> &Kubectl {
         &self.kubectl
@@ -218,7 +227,29 @@ fn files(settings: &Settings<'_>, users: &[User]) -> anyhow::Result<Files> {
         writeln!(lines, "{secret},\"{name}\",\"{name}\",\"{groups}\"")?;
     }
     let tokens = certificates::write_secret(dir, "tokens.csv", &lines)?;
-    Ok(Files { ca, front, serving, kubelet_client, front_client, token_key, token_public, tokens })
+    let audit_policy = (!settings.audited.is_empty()).then(|| audit_policy(settings)).transpose()?;
+    Ok(Files {
+        ca,
+        front,
+        serving,
+        kubelet_client,
+        front_client,
+        token_key,
+        token_public,
+        tokens,
+        audit_policy,
+    })
+}
+
+/// Who, what and how it ended; once for each request.
+fn audit_policy(settings: &Settings<'_>) -> anyhow::Result<PathBuf> {
+    let policy = serde_json::json!({
+        "apiVersion": "audit.k8s.io/v1", "kind": "Policy", "omitStages": ["RequestReceived"],
+        "rules": [{ "level": "Metadata", "users": settings.audited }, { "level": "None" }],
+    });
+    let file = settings.dir.join("audit-policy.json");
+    fs::write(&file, policy.to_string()).context("write the audit policy")?;
+    Ok(file)
 }
 
 /// A random token.
@@ -301,6 +332,9 @@ fn start_api_server(
         .arg(file("proxy-client-cert-file", &files.front_client.certificate))
         .arg(file("proxy-client-key-file", &files.front_client.key))
         .env("NO_PROXY", "*");
+    if let Some(policy) = &files.audit_policy {
+        command.arg(file("audit-policy-file", policy)).arg(file("audit-log-path", &dir.join(AUDIT_LOG)));
+    }
     if address.ip().is_loopback() {
         // An endpoint must not be a loopback address; nobody but this machine calls.
         command.arg("--endpoint-reconciler-type=none");

@@ -19,6 +19,7 @@ pub mod packages;
 pub mod process;
 mod progress;
 pub mod registry;
+mod simulation;
 
 use std::{
     io::Write,
@@ -30,7 +31,9 @@ use std::{
 
 use anyhow::Context;
 
-pub use self::{control_plane::User, data_dir::DataDir, host::HOST_IP, progress::Progress};
+pub use self::{
+    control_plane::User, data_dir::DataDir, host::HOST_IP, progress::Progress, simulation::SIMULATED_NODE,
+};
 use self::{
     control_plane::{ControlPlane, Settings},
     helm::Helm,
@@ -38,6 +41,7 @@ use self::{
     kubectl::Kubectl,
     node::{Node, Runtime},
     process::Process,
+    simulation::Simulation,
 };
 
 /// Where a lab with real pods lives unless told otherwise: container file systems want a real disk.
@@ -64,6 +68,8 @@ pub enum Nodes {
     /// Nothing: objects and controllers only. No root needed, several labs side by side.
     #[default]
     None,
+    /// KWOK: pods turn Ready, nothing runs in them and nothing answers. No root needed, several labs side by side.
+    Simulated,
     /// This machine. Root on Linux, one lab at a time.
     Real,
 }
@@ -78,6 +84,8 @@ pub struct LabOptions {
     pub data_dir: Option<PathBuf>,
     /// Who may log in beside the administrator, for tests that act as a tenant's member.
     pub users: Vec<User>,
+    /// Users each of whose requests the API server writes down in [`Lab::audit_log`].
+    pub audited: Vec<String>,
     /// Names that resolve to the lab's address in pods (real nodes only).
     pub host_names: Vec<String>,
     /// How long to wait while another lab with real pods runs on this machine; else that is an error at once.
@@ -87,7 +95,14 @@ pub struct LabOptions {
 impl Default for LabOptions {
     fn default() -> Self {
         let host_names = vec!["git.imaas.lab".to_owned(), "registry.imaas.lab".to_owned()];
-        Self { nodes: Nodes::None, data_dir: None, users: Vec::new(), host_names, wait: Duration::ZERO }
+        Self {
+            nodes: Nodes::None,
+            data_dir: None,
+            users: Vec::new(),
+            audited: Vec::new(),
+            host_names,
+            wait: Duration::ZERO,
+        }
     }
 }
 
@@ -103,6 +118,7 @@ impl LabOptions {
 pub struct Lab {
     // Fields drop in this order: the folder goes when nobody writes into it, the turn when it is gone.
     node: Option<Node>,
+    simulation: Option<Simulation>,
     control_plane: ControlPlane,
     kubeconfig: PathBuf,
     dir: DataDir,
@@ -121,17 +137,26 @@ impl Lab {
         }
         control_plane::prepare(progress).await?;
         match options.nodes {
-            Nodes::None => Self::start_control_plane(&options, progress).await,
+            Nodes::None | Nodes::Simulated => Self::start_unprivileged(&options, progress).await,
             Nodes::Real => Self::start_real(&options, progress).await,
         }
     }
 
-    async fn start_control_plane(options: &LabOptions, progress: &Progress) -> anyhow::Result<Self> {
+    async fn start_unprivileged(options: &LabOptions, progress: &Progress) -> anyhow::Result<Self> {
+        if options.nodes == Nodes::Simulated {
+            simulation::prepare(progress).await?;
+        }
         let dir = DataDir::create(options.data_dir.as_deref())?;
         let address = IpAddr::V4(Ipv4Addr::LOCALHOST);
-        let settings = Settings { dir: dir.path(), address, users: &options.users };
+        let settings =
+            Settings { dir: dir.path(), address, users: &options.users, audited: &options.audited };
         let control_plane = ControlPlane::start(&settings, progress).await?;
-        Ok(Self { node: None, kubeconfig: control_plane.kubeconfig(), control_plane, dir, _turn: None })
+        let simulation = match options.nodes {
+            Nodes::Simulated => Some(Simulation::start(dir.path(), &control_plane, progress).await?),
+            Nodes::None | Nodes::Real => None,
+        };
+        let kubeconfig = control_plane.kubeconfig();
+        Ok(Self { node: None, simulation, kubeconfig, control_plane, dir, _turn: None })
     }
 
     async fn start_real(options: &LabOptions, progress: &Progress) -> anyhow::Result<Self> {
@@ -143,12 +168,13 @@ impl Lab {
         let (kubelet, proxy) = (node::KUBELET_USER, node::PROXY_USER);
         let mut users = options.users.clone();
         users.extend([User::new(kubelet.0, &[kubelet.1]), User::new(proxy.0, &[proxy.1])]);
-        let settings = Settings { dir: dir.path(), address: HOST_IP.into(), users: &users };
+        let address = HOST_IP.into();
+        let settings = Settings { dir: dir.path(), address, users: &users, audited: &options.audited };
         let (control_plane, runtime) =
             tokio::try_join!(ControlPlane::start(&settings, progress), Runtime::start(dir.path(), progress))?;
         let node = Node::start(&control_plane, (host, runtime), &options.host_names, progress).await?;
         let kubeconfig = control_plane.kubeconfig();
-        Ok(Self { node: Some(node), kubeconfig, control_plane, dir, _turn: Some(turn) })
+        Ok(Self { node: Some(node), simulation: None, kubeconfig, control_plane, dir, _turn: Some(turn) })
     }
 
     /// The administrator's kubeconfig file.
@@ -172,6 +198,11 @@ impl Lab {
     /// The lab's folder: logs, certificates. Other parts may keep their files in it too; it goes with the lab.
     pub fn data_dir(&self) -> &Path {
         self.dir.path()
+    }
+
+    /// What [`LabOptions::audited`] asked for, one JSON object a line (`audit.k8s.io/v1`).
+    pub fn audit_log(&self) -> PathBuf {
+        self.control_plane.audit_log()
     }
 
     /// The control plane.
@@ -208,7 +239,8 @@ impl Lab {
     /// All processes that the lab started itself, for their memory and logs.
     pub fn processes(&self) -> Vec<&Process> {
         let plane = self.control_plane.processes();
-        plane.into_iter().chain(self.node.iter().flat_map(Node::processes)).collect()
+        let simulation = self.simulation.iter().map(Simulation::process);
+        plane.into_iter().chain(simulation).chain(self.node.iter().flat_map(Node::processes)).collect()
     }
 
     /// Ends everything and removes what it left on the machine.
@@ -218,6 +250,9 @@ impl Lab {
     pub async fn stop(mut self) -> anyhow::Result<()> {
         // Killing and unmounting block.
         tokio::task::spawn_blocking(move || {
+            if let Some(simulation) = &self.simulation {
+                simulation.process().kill();
+            }
             self.control_plane.kill();
             self.node.as_mut().map_or(Ok(()), Node::stop)
         })

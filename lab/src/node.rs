@@ -17,6 +17,7 @@ use crate::{
     control_plane::{ControlPlane, ONE_LOOK},
     dns,
     host::{BRIDGE, CGROUP, HOST_IP, Host, NETWORK, POD_RANGE},
+    kubectl::Kubectl,
     packages,
     process::{self, Process, free_port, http_status, wait_until},
 };
@@ -44,10 +45,10 @@ const PACKAGES: [(&str, &str); 7] = [
 /// Fails early, with what to do about it, where no real node can run.
 pub(crate) fn check_machine() -> anyhow::Result<()> {
     if !cfg!(target_os = "linux") {
-        bail!("real pods need Linux: use Nodes::None here");
+        bail!("real pods need Linux: use Nodes::Simulated here");
     }
     if !crate::is_root() {
-        bail!("real pods need root: run as root, or use Nodes::None");
+        bail!("real pods need root: run as root, or use Nodes::Simulated");
     }
     Ok(())
 }
@@ -131,19 +132,7 @@ impl Node {
         let (proxy, proxy_health) = start_proxy(&dir, plane, progress).await?;
         let dns = dns::start(&dir, plane.kubectl(), &admin, names, progress).await?;
         let children = [&runtime.process, &kubelet, &proxy, &dns];
-        let node = format!("node/{NODE_NAME}");
-        wait_until("node", DEADLINE, &children, || async {
-            let kubectl = plane.kubectl();
-            kubectl.wait("create", &[&node], ONE_LOOK).await.is_ok()
-                && kubectl.wait("condition=Ready", &[&node], ONE_LOOK).await.is_ok()
-        })
-        .await?;
-        wait_until("node without taints", DEADLINE, &children, || async {
-            let path = "jsonpath={.status.conditions[?(@.type==\"Ready\")].status} {.spec.taints}";
-            let state = plane.kubectl().run(&["get", "node", NODE_NAME, "-o", path], None).await;
-            state.is_ok_and(|state| state.trim() == "True")
-        })
-        .await?;
+        wait_for_node(NODE_NAME, plane.kubectl(), &children, DEADLINE).await?;
         wait_until("kube-proxy", DEADLINE, &children, || async {
             http_status(proxy_health, "/healthz").await == Some(200)
         })
@@ -193,6 +182,28 @@ impl Node {
         }
         self.host.clean()
     }
+}
+
+/// Waits until a node is ready and takes pods.
+pub(crate) async fn wait_for_node(
+    name: &str,
+    kubectl: &Kubectl,
+    children: &[&Process],
+    deadline: Duration,
+) -> anyhow::Result<()> {
+    let node = format!("node/{name}");
+    wait_until("node", deadline, children, || async {
+        kubectl.wait("create", &[&node], ONE_LOOK).await.is_ok()
+            && kubectl.wait("condition=Ready", &[&node], ONE_LOOK).await.is_ok()
+    })
+    .await?;
+    wait_until("node without taints", deadline, children, || async {
+        let path = "jsonpath={.status.conditions[?(@.type==\"Ready\")].status} {.spec.taints}";
+        let state = kubectl.run(&["get", "node", name, "-o", path], None).await;
+        state.is_ok_and(|state| state.trim() == "True")
+    })
+    .await
+    .map(drop)
 }
 
 async fn start_kubelet(dir: &Path, plane: &ControlPlane, progress: &Progress) -> anyhow::Result<Process> {

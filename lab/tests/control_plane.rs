@@ -2,7 +2,7 @@
 #![expect(clippy::print_stdout, reason = "a test: says what is built")]
 use std::{path::Path, time::Duration};
 
-use lab::{Lab, LabOptions, Progress, User, helm::Release, process::wait_until};
+use lab::{Lab, LabOptions, Nodes, Progress, SIMULATED_NODE, User, helm::Release, process::wait_until};
 
 fn progress() -> Progress {
     Progress::new(|line| println!("{line}"))
@@ -96,5 +96,48 @@ async fn helm_installs_and_uninstalls_and_says_why_it_cannot() {
 
     helm.uninstall("hello", "charts", Duration::from_secs(20)).await.unwrap();
     assert!(lab.kubectl().get(&["configmap", "hello", "-n", "charts"]).await.is_err());
+    lab.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn simulated_pods_turn_ready_and_go_and_their_node_says_what_it_is() {
+    let lab = Lab::start(LabOptions { nodes: Nodes::Simulated, ..LabOptions::default() }, &progress())
+        .await
+        .unwrap();
+    let (kubectl, patience) = (lab.kubectl(), Duration::from_secs(60));
+    kubectl
+        .run(&["create", "deployment", "echo", "--image=nowhere.example/none", "--replicas=3"], None)
+        .await
+        .unwrap();
+    kubectl.rollout("default", "deployment/echo", patience).await.unwrap();
+    let pods = kubectl.get(&["pods", "-l", "app=echo"]).await.unwrap();
+    let pods = pods["items"].as_array().unwrap();
+    assert_eq!(pods.len(), 3);
+    assert!(
+        pods.iter()
+            .all(|pod| pod["spec"]["nodeName"] == SIMULATED_NODE && pod["status"]["podIP"].is_string())
+    );
+
+    kubectl.delete(&["deployment", "echo", "--cascade=foreground"], patience).await.unwrap();
+    assert_eq!(
+        kubectl.get(&["pods", "-l", "app=echo"]).await.unwrap()["items"].as_array().map(Vec::len),
+        Some(0)
+    );
+    lab.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn requests_of_an_audited_user_are_written_down_and_nobody_elses() {
+    let options = LabOptions {
+        users: vec![User::new("alice", &["system:masters"])],
+        audited: vec!["alice".to_owned()],
+        ..LabOptions::default()
+    };
+    let lab = Lab::start(options, &progress()).await.unwrap();
+    lab.kubectl().run(&["create", "namespace", "unseen"], None).await.unwrap();
+    lab.kubectl_as("alice").unwrap().run(&["create", "namespace", "seen"], None).await.unwrap();
+    let log = std::fs::read_to_string(lab.audit_log()).unwrap();
+    assert!(log.contains("/api/v1/namespaces?") && log.contains("\"name\":\"seen\""), "{log}");
+    assert!(!log.contains("unseen"), "{log}");
     lab.stop().await.unwrap();
 }

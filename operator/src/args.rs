@@ -57,6 +57,12 @@ pub struct Run {
     /// How often a service repository is looked at; at least 1s.
     #[arg(long, env = "IMAAS_INTERVAL", default_value = "60s", value_parser = interval)]
     pub interval: Duration,
+    /// How long a tenant, service or environment that Git no longer has serves on before it is scaled to zero.
+    #[arg(long, env = "IMAAS_ORPHANED_FOR", default_value = "24h", value_parser = interval)]
+    pub orphaned_for: Duration,
+    /// How long it stays scaled to zero before it is removed.
+    #[arg(long, env = "IMAAS_RETIRING_FOR", default_value = "72h", value_parser = interval)]
+    pub retiring_for: Duration,
     /// Git hosts that may have a private address; others must be public. Each on the port that stands with it
     /// (`git.example.com:8443`), else on 443, as all others. Repeat, or separate by commas.
     #[arg(long = "allowed-git-host", env = "IMAAS_ALLOWED_GIT_HOSTS", value_delimiter = ',', value_parser = git_host)]
@@ -79,6 +85,15 @@ pub struct Run {
     /// Generation of the registry passwords that tenants get, and of single tenants after it, as in `2,acme=3`.
     #[arg(long, env = "IMAAS_CURRENT_GENERATION", default_value = "1")]
     pub current_generation: Generations,
+    /// How often the images of all tenants are counted in the registry; at least 1s.
+    #[arg(long, env = "IMAAS_REGISTRY_INTERVAL", default_value = "10m", value_parser = interval)]
+    pub registry_interval: Duration,
+    /// How much of the registry a tenant may use that asks for nothing, such as `20Gi`; without it, there is no quota.
+    #[arg(long, env = "IMAAS_REGISTRY_QUOTA", value_parser = quantity)]
+    pub registry_quota: Option<Quantity>,
+    /// The most that a tenant may ask for in `spec.registry.storage`; without it, the default is the most.
+    #[arg(long, env = "IMAAS_REGISTRY_QUOTA_MAX", value_parser = quantity)]
+    pub registry_quota_max: Option<Quantity>,
     /// For trying things out: plain `http` to Git and registry is accepted.
     #[arg(long, env = "IMAAS_DEVELOPMENT")]
     pub development: bool,
@@ -106,6 +121,9 @@ pub struct RegistryAuth {
     /// The next generation is accepted too.
     #[arg(long, env = "IMAAS_LOWEST_GENERATION", default_value = "1")]
     pub lowest_generation: Generations,
+    /// File that says whose pushes are refused, which the operator writes as a ConfigMap. There need be no such file.
+    #[arg(long, env = "IMAAS_OVER_QUOTA_FILE")]
+    pub over_quota_file: Option<PathBuf>,
     /// `issuer` in the registry's configuration.
     #[arg(long, env = "IMAAS_TOKEN_ISSUER", default_value = "imaas")]
     pub issuer: String,
@@ -128,6 +146,11 @@ fn git_host(text: &str) -> Result<String, String> {
 fn size(text: &str) -> Result<u64, String> {
     let bytes = Quantity(text.to_owned()).millis().and_then(|millis| u64::try_from(millis / 1000).ok());
     bytes.filter(|bytes| *bytes > 0).ok_or_else(|| format!("{text:?} is not a size such as 2Gi"))
+}
+
+/// `20Gi`.
+fn quantity(text: &str) -> Result<Quantity, String> {
+    size(text).map(|_| Quantity(text.to_owned()))
 }
 
 /// `60s`, `1m30s`; at least one second.

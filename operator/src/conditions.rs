@@ -32,8 +32,18 @@ reasons! {
     InvalidFile,
     /// Git no longer has it; it serves on.
     Orphaned,
+    /// Git no longer has it; it is scaled to zero and will be removed.
+    Retiring,
+    /// The platform stopped everything of the tenant.
+    Suspended,
+    /// The platform lets nothing new into the environment.
+    Frozen,
+    /// So much is gone from Git at once that its removal waits for a confirmation.
+    RemovalHeld,
     /// Another origin owns it.
     OriginConflict,
+    /// The platform lets the tenant have no new services.
+    Cordoned,
     /// The Secret that is named for the repository is missing or incomplete.
     CredentialsMissing,
     /// The host refused the credentials.
@@ -76,6 +86,12 @@ reasons! {
     SecretMissing,
     /// The configuration of what runs is gone, and Git does not ask for it.
     ConfigMissing,
+    /// There is no such service of the tenant as the service uses.
+    ProviderMissing,
+    /// It is not known yet how a service that is used is called.
+    ProviderNotReady,
+    /// A service of another tenant that is used does not export to it, or is not there.
+    NotExported,
     /// No such `IntegrationRuntime`, or no profile for the version.
     RuntimeMissing,
     /// No such `Environment`, or it is not valid.
@@ -125,6 +141,9 @@ pub const STALLED: &str = "Stalled";
 pub const HEALTHY: &str = "Healthy";
 /// `InSync`, of a Tenant: it is what its file says.
 pub const IN_SYNC: &str = "InSync";
+
+/// `PushAllowed`, of a Tenant: its images take no more of the registry than they may.
+pub const PUSH_ALLOWED: &str = "PushAllowed";
 
 /// The longest message of `Ready`, in characters: it is printed in tables, where one long line widens all. The other
 /// conditions say it in full.

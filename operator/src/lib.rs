@@ -19,6 +19,7 @@ pub mod platform;
 pub mod policies;
 pub mod registry;
 pub mod release;
+pub mod retirement;
 pub mod retry;
 pub mod run;
 pub mod runtime;

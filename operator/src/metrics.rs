@@ -2,7 +2,9 @@
 
 use std::sync::LazyLock;
 
-use prometheus::{Encoder, HistogramOpts, HistogramVec, IntCounterVec, Opts, Registry, TextEncoder};
+use prometheus::{
+    Encoder, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder,
+};
 
 use crate::{conditions::Reason, git::GitError};
 
@@ -33,6 +35,20 @@ static GIT_REQUESTS: LazyLock<IntCounterVec> = LazyLock::new(|| {
     counter("imaas_git_requests_total", "Requests to Git hosts by outcome", &["operation", "reason"])
 });
 
+/// `imaas_registry_sweeps_total{reason}`: looks at all images of the registry by how they ended.
+pub static REGISTRY_SWEEPS: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    counter("imaas_registry_sweeps_total", "Looks at all images of the registry by outcome", &["reason"])
+});
+
+/// `imaas_registry_bytes{tenant}`: what a tenant's images take.
+pub static REGISTRY_BYTES: LazyLock<IntGaugeVec> =
+    LazyLock::new(|| gauge("imaas_registry_bytes", "Bytes of a tenant's images", &["tenant"]));
+
+/// `imaas_registry_quota_bytes{tenant}`: what they may take.
+pub static REGISTRY_QUOTA: LazyLock<IntGaugeVec> = LazyLock::new(|| {
+    gauge("imaas_registry_quota_bytes", "Bytes that a tenant's images may have", &["tenant"])
+});
+
 /// Counts how a request to a Git host ended, and hands it on.
 pub fn counted<T>(operation: &'static str, outcome: Result<T, GitError>) -> Result<T, GitError> {
     let reason = outcome.as_ref().map_or_else(GitError::reason, |_| Reason::Succeeded);
@@ -42,6 +58,10 @@ pub fn counted<T>(operation: &'static str, outcome: Result<T, GitError>) -> Resu
 
 fn counter(name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
     registered(IntCounterVec::new(Opts::new(name, help), labels))
+}
+
+fn gauge(name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
+    registered(IntGaugeVec::new(Opts::new(name, help), labels))
 }
 
 /// The names and labels are constants of this file and a test collects them all, so this cannot fail in a release.
@@ -77,12 +97,18 @@ mod tests {
         RECONCILES.with_label_values(&["tenant", "Succeeded"]).inc();
         RECONCILE_SECONDS.with_label_values(&["tenant"]).observe(0.01);
         GIT_REQUESTS.with_label_values(&["heads", "Succeeded"]).inc();
+        REGISTRY_SWEEPS.with_label_values(&["Succeeded"]).inc();
+        REGISTRY_BYTES.with_label_values(&["acme"]).set(1);
+        REGISTRY_QUOTA.with_label_values(&["acme"]).set(2);
         let text = text();
         for name in [
             "imaas_watch_errors_total",
             "imaas_reconciles_total",
             "imaas_reconcile_seconds",
             "imaas_git_requests_total",
+            "imaas_registry_sweeps_total",
+            "imaas_registry_bytes{tenant=\"acme\"} 1",
+            "imaas_registry_quota_bytes{tenant=\"acme\"} 2",
         ] {
             assert!(text.contains(name), "{name}");
         }

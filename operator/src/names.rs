@@ -20,8 +20,21 @@ pub const SERVICE: &str = "imaas.dev/service";
 pub const ORIGIN: &str = "imaas.dev/origin";
 /// Annotation: hash of what we applied last, so that nothing is sent when nothing differs.
 pub const APPLIED: &str = "imaas.dev/applied";
-/// Annotation of a Tenant or IntegrationService: since when Git no longer has it.
+/// Annotation of a Tenant, an IntegrationService or an environment's namespace: since when Git no longer has it.
 pub const ORPHANED: &str = "imaas.dev/orphaned-since";
+/// Annotation beside [`ORPHANED`]: by what, such as a commit.
+pub const ORPHANED_BY: &str = "imaas.dev/orphaned-by";
+/// Annotation beside [`ORPHANED`]: since when it is scaled to zero.
+pub const RETIRING: &str = "imaas.dev/retiring-since";
+/// Annotation of a TenantSource or Tenant, by the platform: yes, remove all of these. Its value is
+/// [`crate::retirement::confirmation`] of the set.
+pub const CONFIRM_REMOVAL: &str = "imaas.dev/confirm-removal";
+/// Annotation of an object, by the platform: its deletion is meant. Its value is the object's uid.
+pub const CONFIRM_DELETE: &str = "imaas.dev/confirm-delete";
+/// Annotation of a Tenant, by the platform: the origin that it is handed over to.
+pub const TRANSFER_TO: &str = "imaas.dev/transfer-to";
+/// Finalizer of a Tenant and an IntegrationService.
+pub const FINALIZER: &str = "imaas.dev/retirement";
 /// Annotation of a Tenant: what is wrong with its file in Git; the object itself keeps its last good state.
 pub const SOURCE_PROBLEM: &str = "imaas.dev/source-problem";
 /// Annotation of a Deployment, not of its pods: name of the Release that it runs.
@@ -42,6 +55,10 @@ pub const HOME: &str = "home";
 pub const PULL_SECRET: &str = "imaas-registry-pull";
 /// Secret with which the tenant's CI pushes, in the home namespace.
 pub const PUSH_SECRET: &str = "imaas-registry-push";
+/// ConfigMap in the operator's namespace: whose pushes the token service refuses. The chart makes it, without content.
+pub const OVER_QUOTA: &str = "imaas-registry-over-quota";
+/// Its one file.
+pub const OVER_QUOTA_FILE: &str = "over-quota.json";
 /// ClusterRole that the operator binds to itself in each tenant namespace.
 pub const OPERATOR_ROLE: &str = "imaas-operator-tenant";
 /// Name of the single quota and limit range of a namespace.

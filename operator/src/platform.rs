@@ -13,6 +13,7 @@ use kube::Client;
 use crate::{
     api::{Environment, IntegrationRuntime, IntegrationService, Release, Tenant, TenantSource},
     cluster::{Background, Cluster, Watched},
+    retirement::Periods,
 };
 
 /// Set once at start, from the command line.
@@ -26,6 +27,8 @@ pub struct Settings {
     pub registry_host: String,
     /// How often a service repository is looked at.
     pub interval: Duration,
+    /// How long what Git no longer has is kept.
+    pub retirement: Periods,
     /// Plain `http` is accepted for repositories and the registry.
     pub development: bool,
 }

@@ -26,9 +26,15 @@ use crate::{
         accounts::AccountKey,
         client::{RegistryClient, RegistryEndpoint},
         generations::{Accepted, Issued},
+        over_quota::PushStops,
+        quota::StorageBounds,
         service::{TokenMetrics, TokenService, router},
+        survey::Survey,
+        sweep::Sweep,
         token::{LIFETIME, TokenSettings, TokenSigner},
+        usages::Usages,
     },
+    retirement::Periods,
     runtime, service, source, tenant,
 };
 
@@ -96,6 +102,7 @@ pub async fn registry_auth(
     let has_overlap_key = accepted.overlap_key.is_some();
     let service = TokenService {
         accepted,
+        stops: PushStops::new(options.over_quota_file),
         signer: TokenSigner::new(
             &read(&options.signing_key_file)?,
             &read(&options.signing_cert_file)?,
@@ -105,7 +112,12 @@ pub async fn registry_auth(
         metrics: TokenMetrics::new(metrics::registry())?,
     };
     tracing::info!(listen = %options.listen, has_overlap_key, "serving tokens");
-    Ok(http::serve(options.listen, Health::default(), router(Arc::new(service)), stop).await?)
+    let service = Arc::new(service);
+    let serving = http::serve(options.listen, Health::default(), router(service.clone()), stop);
+    tokio::select! {
+        served = serving => Ok(served?),
+        () = service.stops.follow() => Ok(()),
+    }
 }
 
 /// `imaas-operator run`: reconciles until `stop`, then finishes what is under way.
@@ -146,6 +158,7 @@ async fn work(options: Run, health: Health, stopped: watch::Receiver<bool>) -> R
     let limits = Limits { mirrors_bytes: options.data_size / 4 * 3, ..Limits::default() };
     let git = Arc::new(Git::new(&options.data_dir, urls.clone(), limits)?);
     let registry = Arc::new(registry(&options, logins.clone())?);
+    let usages = Usages::counted();
     let (platform, background, listed) =
         Platform::observe(client, settings(&options), Timestamp::now, jitter);
     let watches = async {
@@ -163,7 +176,8 @@ async fn work(options: Run, health: Health, stopped: watch::Receiver<bool>) -> R
         tracing::info!("the cluster is known; reconciling");
         let proof = policies::Policies::new(health.clone());
         let sources = Arc::new(source::Sources::new(platform.clone(), git.clone(), urls.clone()));
-        let tenants = Arc::new(tenant::Context::new(platform.clone(), proof.clone(), logins));
+        let tenants = Arc::new(tenant::Context::new(platform.clone(), proof.clone(), logins, usages.clone()));
+        let sweep = sweep(&options, platform.clone(), (registry.clone(), usages));
         let origins = service::poll::Origins { git: git.clone(), registry, urls };
         // Push notifications of Git hosts will come this way.
         let wake = futures::stream::pending().boxed();
@@ -175,6 +189,7 @@ async fn work(options: Run, health: Health, stopped: watch::Receiver<bool>) -> R
             tenant::run(tenants, told(stopped.clone())),
             service::run::run(platform.clone(), origins, told(stopped.clone())),
             git.tidy(told(stopped.clone())),
+            sweep.run(told(stopped.clone())),
         );
     };
     futures::join!(watches, stages);
@@ -216,6 +231,7 @@ fn settings(options: &Run) -> Settings {
         service_account: options.service_account.clone(),
         registry_host: options.registry_host.clone(),
         interval: options.interval,
+        retirement: Periods { orphaned: options.orphaned_for, retiring: options.retiring_for },
         development: options.development,
     }
 }
@@ -232,6 +248,12 @@ fn registry(options: &Run, logins: Issued) -> Result<RegistryClient, RunError> {
         development: options.development,
     };
     Ok(RegistryClient::new(endpoint, logins)?)
+}
+
+fn sweep(options: &Run, platform: Platform, (registry, usages): (Arc<RegistryClient>, Usages)) -> Sweep {
+    let bounds =
+        StorageBounds { default: options.registry_quota.clone(), max: options.registry_quota_max.clone() };
+    Sweep { platform, survey: Survey::new(registry), usages, bounds, interval: options.registry_interval }
 }
 
 /// Randomness in `0.0..=1.0`. Without it, nothing is spread but everything still runs.

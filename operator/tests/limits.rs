@@ -78,6 +78,7 @@ async fn start(lab: &Lab, mirrors: &std::path::Path) {
         registry_host: "registry.example.com".into(),
         interval: Duration::from_mins(1),
         development: true,
+        retirement: imaas_operator::retirement::Periods::default(),
     };
     let client = Client::try_from(config).unwrap();
     let (platform, background, listed) = Platform::observe(client, settings, jiff::Timestamp::now, || 0.5);

@@ -6,13 +6,13 @@ use std::collections::BTreeSet;
 
 use imaas_operator::{
     api::{
-        Cause, DescriptorSpec, IntegrationRuntime, Quantity, Release, Strategy, WorkloadType,
+        Cause, DescriptorSpec, IntegrationRuntime, Port, Quantity, Release, Strategy, WorkloadType,
         environment::Network,
     },
     names::{self, hex},
     release::{
-        Children, ConfigFile, ConfigFiles, Contents, Footprint, Input, PlannedConfig, RenderError, Rendered,
-        Target, desired, render,
+        Children, ConfigFile, ConfigFiles, Contents, Footprint, Input, PlannedConfig, Reach, RenderError,
+        Rendered, Target, desired, render,
     },
     runtime::check,
 };
@@ -74,6 +74,7 @@ struct Case {
     settings: DescriptorSpec,
     config: Option<ConfigFiles>,
     networks: Vec<Network>,
+    called: Vec<Port>,
     digest: String,
     commit: &'static str,
     build_id: &'static str,
@@ -86,6 +87,7 @@ fn case(runtime_name: &str, yaml: &str) -> Case {
         settings: settings(yaml),
         config: None,
         networks: networks(),
+        called: vec![],
         digest: DIGEST.to_owned(),
         commit: "c0ffee00c0ffee00c0ffee00c0ffee00c0ffee00",
         build_id: "b1d",
@@ -102,6 +104,7 @@ impl Case {
             settings: &self.settings,
             runtime: &self.runtime,
             networks: &self.networks,
+            called: &self.called,
             image_repository: "registry.example.com/acme/orders",
             digest: &self.digest,
             config: self.config.as_ref(),
@@ -122,7 +125,9 @@ impl Case {
 }
 
 fn children(release: &Release, config: Option<&ConfigMap>, networks: &[Network]) -> Children {
-    desired(&Target { tenant: "acme", release, config, networks }, &[Footprint::of(release)])
+    let reach = Reach::default();
+    let target = Target { tenant: "acme", release, config, networks, reach: &reach };
+    desired(&target, &[Footprint::of(release)])
 }
 
 const CONTAINER_API: &str = "
@@ -305,6 +310,53 @@ fn what_git_asks_for_and_the_runtime_have_a_revision_each() {
     }
 }
 
+const STOCK: &str = "{tenant: beta, service: stock, as: STOCK_URL}";
+
+/// One that uses this service, at port 8080.
+fn using(used: &str) -> Case {
+    let mut case =
+        case("camel", &format!("{{ports: [{{name: http, port: 8000}}], env: {{MODE: a}}, uses: [{used}]}}"));
+    case.called = vec![Port { name: "http".to_owned(), port: 8080 }];
+    case
+}
+
+#[test]
+fn what_is_used_is_known_by_its_address_and_stands_in_the_release() {
+    for (used, address) in [
+        (STOCK, "http://stock.beta-dev.svc:8080"),
+        ("{service: stock, as: STOCK_URL}", "http://stock.acme-dev.svc:8080"),
+    ] {
+        let release = using(used).render().unwrap().release;
+        let env = release.spec.template.spec.unwrap().containers.remove(0).env.unwrap();
+        let value = env.iter().find(|variable| variable.name == "STOCK_URL").unwrap().value.as_deref();
+        assert_eq!(value, Some(address));
+        assert_eq!((release.spec.uses.len(), release.spec.uses[0].port.port), (1, 8080));
+    }
+    let nothing = case("camel", "{}").render().unwrap().release;
+    assert!(serde_json::to_value(&nothing.spec).unwrap().get("uses").is_none());
+}
+
+#[test]
+fn the_address_is_what_git_asks_for_and_not_the_runtimes() {
+    let revision = |case: &Case| case.render().unwrap().release.spec.content_revision.unwrap();
+    let mut moved = using(STOCK);
+    moved.called[0].port = 8081;
+    assert_ne!(revision(&moved), revision(&using(STOCK)));
+}
+
+#[test]
+fn a_use_that_cannot_be_says_what_to_change() {
+    for (used, told) in [
+        ("{service: stock, as: MODE}", "uses[0].as: MODE stands in `env`, too"),
+        ("{service: stock, as: JAVA_TOOL_OPTIONS}", "uses[0].as: JAVA_TOOL_OPTIONS is set by the runtime"),
+        ("{tenant: acme, service: stock, as: A}", "uses[0].tenant: acme is the own tenant"),
+        ("{service: orders, as: A}", "uses[0].service: orders is this service itself"),
+    ] {
+        let refused = using(used).render().unwrap_err().to_string();
+        assert!(refused.starts_with(told), "{refused}");
+    }
+}
+
 #[test]
 fn each_setting_changes_the_name() {
     type Change = fn(&mut Case);
@@ -325,6 +377,11 @@ fn each_setting_changes_the_name() {
         ("env's value", |c| drop(c.settings.env.insert("A".into(), "2".into()))),
         ("secrets", |c| c.settings.secrets.push("db".into())),
         ("connects", |c| c.settings.connects.push("erp".into())),
+        ("uses", |c| *c = using(STOCK)),
+        ("the port of what it uses", |c| {
+            *c = using(STOCK);
+            c.called[0].port = 8081;
+        }),
         ("config", |c| c.config = Some(files())),
         ("config's bytes", |c| {
             let mut changed = files();
@@ -419,6 +476,7 @@ fn an_image_of_another_tenant_is_refused() {
             settings: &case.settings,
             runtime: &case.runtime,
             networks: &[],
+            called: &[],
             image_repository: repository,
             digest: DIGEST,
             config: None,

@@ -13,7 +13,7 @@ use imaas_operator::{
     api::{self, Cause, Release, environment::Network},
     cluster::Cluster,
     names::{APPLIED, RUNNING},
-    release::{Input, Phase, Target, render, roll_out},
+    release::{Input, Phase, Reach, Target, render, roll_out},
 };
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::{
@@ -83,6 +83,7 @@ impl Scene {
             settings: &serde_saphyr::from_str(descriptor).unwrap(),
             runtime: &serde_saphyr::from_str(runtime).unwrap(),
             networks: &networks(),
+            called: &[],
             image_repository: "registry.example.com/acme/orders",
             digest: &format!("sha256:{}", "4f2a".repeat(16)),
             config: None,
@@ -101,7 +102,8 @@ impl Scene {
 
     /// The phase, and whether pods may still be ending.
     async fn roll_out_at(&self, release: &Release, now: Timestamp) -> (Phase, bool) {
-        let target = Target { tenant: "acme", release, config: None, networks: &networks() };
+        let (networks, reach) = (networks(), Reach::default());
+        let target = Target { tenant: "acme", release, config: None, networks: &networks, reach: &reach };
         let (observed, again) = roll_out(&self.cluster, &target, now).await.unwrap();
         (observed.phase, again.is_some())
     }

@@ -1,5 +1,5 @@
 //! The pure half of the central repository: files in, what is applied, marked or refused out.
-#![expect(clippy::unwrap_used, reason = "a test may panic")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may panic")]
 
 use std::{collections::BTreeMap, fs, path::Path, sync::Arc};
 
@@ -7,11 +7,12 @@ use imaas_operator::{
     api::{Environment, Tenant},
     environment,
     git::UrlPolicy,
-    names::{MANAGED_BY, ORIGIN, ORPHANED, SOURCE_PROBLEM},
+    names::{MANAGED_BY, ORIGIN, TRANSFER_TO},
     source::{
         check::{Checked, Surroundings, check},
+        mark::Mark,
         parse::{Files, Parsed, SourceFile, file_name, parse},
-        plan::{Plan, plan},
+        plan::{Before, Plan, plan},
     },
 };
 use kube::ResourceExt;
@@ -84,6 +85,10 @@ fn names<'a>(tenants: impl IntoIterator<Item = &'a Tenant>) -> Vec<String> {
     tenants.into_iter().map(ResourceExt::name_any).collect()
 }
 
+fn planned(checked: &Checked, existing: &[Arc<Tenant>]) -> Plan {
+    plan(&Before::new("central", existing), checked)
+}
+
 fn annotations(wanted: &[Tenant], name: &str) -> BTreeMap<String, String> {
     let tenant = wanted.iter().find(|tenant| tenant.name_any() == name).unwrap();
     assert_eq!(tenant.labels()[MANAGED_BY], "imaas-operator");
@@ -103,10 +108,10 @@ fn each_file_becomes_one_tenant_of_the_source() {
         ("CODEOWNERS", "* @platform".into()),
     ]);
     assert_eq!(told(&checked), [""; 0]);
-    let plan = plan("central", &checked, &[]);
-    let wanted = plan.desired("central", COMMIT, &[]);
-    assert_eq!(names(&wanted), ["acme", "beta"]);
-    assert_eq!(annotations(&wanted, "acme"), map(&[(ORIGIN, "central")]));
+    let plan = planned(&checked, &[]);
+    assert_eq!(names(&plan.apply), ["acme", "beta"]);
+    assert_eq!(annotations(&plan.apply, "acme"), map(&[(ORIGIN, "central")]));
+    assert_eq!(plan.marks(COMMIT), ["acme", "beta"].map(|name| (name.to_owned(), Mark::None)));
     assert_eq!(Plan { apply: Vec::new(), ..plan }, Plan::default(), "and nothing else");
 }
 
@@ -197,52 +202,13 @@ fn a_quota_up_to_the_bound_is_accepted_however_it_is_written() {
 fn a_broken_file_keeps_its_tenant_as_it_is_and_says_why() {
     let checked = checked([("acme.yaml", "spec: [".into()), ("new.yaml", "kind: Pod".into())]);
     let existing = [live("acme", &[(ORIGIN, "central")])];
-    let plan = plan("central", &checked, &existing);
+    let plan = planned(&checked, &existing);
     assert_eq!((plan.apply.as_slice(), plan.orphan.as_slice()), ([].as_slice(), [].as_slice()));
-    let wanted = plan.desired("central", COMMIT, &existing);
-    assert_eq!(names(&wanted), ["acme"], "nothing is made of a broken file");
-    assert_eq!(wanted[0].spec, existing[0].spec);
-    let annotations = annotations(&wanted, "acme");
-    assert_eq!(annotations.keys().collect::<Vec<_>>(), [ORIGIN, SOURCE_PROBLEM]);
-    assert!(
-        annotations[SOURCE_PROBLEM].starts_with("in/tenants/acme.yaml:1:7:"),
-        "{}",
-        annotations[SOURCE_PROBLEM]
-    );
-}
-
-#[test]
-fn a_repaired_file_loses_the_mark() {
-    let checked = checked([("acme.yaml", text("acme"))]);
-    let existing = [live("acme", &[(ORIGIN, "central"), (SOURCE_PROBLEM, "old")])];
-    let wanted = plan("central", &checked, &existing).desired("central", COMMIT, &existing);
-    assert_eq!(annotations(&wanted, "acme"), map(&[(ORIGIN, "central")]));
-}
-
-#[test]
-fn a_vanished_tenant_is_marked_once_and_serves_on() {
-    let checked = checked([("beta.yaml", text("beta"))]);
-    let fresh = [live("acme", &[(ORIGIN, "central")]), live("beta", &[(ORIGIN, "central")])];
-    let plan = plan("central", &checked, &fresh);
-    assert_eq!((plan.orphan.as_slice(), plan.too_many_gone), (["acme".to_owned()].as_slice(), false));
-    let wanted = plan.desired("central", COMMIT, &fresh);
-    assert_eq!(names(&wanted), ["beta", "acme"]);
-    assert_eq!(wanted[1].spec, fresh[0].spec);
-    assert_eq!(annotations(&wanted, "acme"), map(&[(ORIGIN, "central"), (ORPHANED, COMMIT)]));
-
-    let marked = [live("acme", &[(ORIGIN, "central"), (ORPHANED, "first")])];
-    let wanted = plan.desired("central", COMMIT, &marked);
-    assert_eq!(annotations(&wanted, "acme")[ORPHANED], "first", "a later commit does not move the mark");
-}
-
-#[test]
-fn a_tenant_that_is_put_back_loses_the_mark() {
-    let existing = [live("acme", &[(ORIGIN, "central"), (ORPHANED, "first")])];
-    for text in [text("acme"), "broken: [".to_owned()] {
-        let checked = checked([("acme.yaml", text)]);
-        let wanted = plan("central", &checked, &existing).desired("central", COMMIT, &existing);
-        assert!(!annotations(&wanted, "acme").contains_key(ORPHANED));
-    }
+    let [(tenant, Mark::Problem(problem))] = &plan.marks(COMMIT)[..] else {
+        panic!("nothing is made of a broken file")
+    };
+    assert_eq!(tenant, "acme");
+    assert!(problem.starts_with("in/tenants/acme.yaml:1:7:"), "{problem}");
 }
 
 #[test]
@@ -258,35 +224,32 @@ fn a_tenant_of_another_origin_is_refused_and_not_touched() {
             ("acme.yaml", if broken { "broken: [".into() } else { text("acme") }),
             ("beta.yaml", text("beta")),
         ]);
-        let plan = plan("central", &checked, &existing);
+        let plan = planned(&checked, &existing);
         let conflicts = [("acme".to_owned(), "other".to_owned()), ("beta".to_owned(), "manual".to_owned())];
+        assert_eq!(plan.marks(COMMIT), []);
         assert_eq!(plan, Plan { conflict: conflicts.into(), ..Plan::default() });
-        assert_eq!(plan.desired("central", COMMIT, &existing), []);
     }
 }
 
 #[test]
-fn an_emptied_repository_removes_nothing_and_is_loud() {
-    let existing = [live("acme", &[(ORIGIN, "central")]), live("hand", &[])];
-    let plan = plan("central", &checked([("README.md", String::new())]), &existing);
-    assert!(plan.too_many_gone);
-    let wanted = plan.desired("central", COMMIT, &existing);
-    assert_eq!(names(&wanted), ["acme"]);
-    assert_eq!(wanted[0].spec, existing[0].spec);
-}
+fn a_tenant_that_is_handed_over_is_taken_with_a_valid_file_and_orphaned_by_nobody() {
+    let existing = [
+        live("acme", &[(ORIGIN, "other"), (TRANSFER_TO, "central")]),
+        live("beta", &[(TRANSFER_TO, "central")]),
+    ];
+    let with = |acme: &str| checked([("acme.yaml", acme.to_owned()), ("beta.yaml", text("beta"))]);
+    let plan = planned(&with(&text("acme")), &existing);
+    assert_eq!((names(&plan.apply), plan.conflict.len()), (vec!["acme".to_owned(), "beta".to_owned()], 0));
+    let plan = planned(&with("broken: ["), &existing);
+    assert_eq!(
+        (names(&plan.apply), plan.conflict.len()),
+        (vec!["beta".to_owned()], 0),
+        "it waits for a valid file"
+    );
 
-#[test]
-fn more_than_five_and_a_tenth_gone_is_loud() {
-    let all: Vec<_> = (0..100).map(|n| format!("tenant{n:02}")).collect();
-    let existing: Vec<_> = all.iter().map(|name| live(name, &[(ORIGIN, "central")])).collect();
-    for (gone, loud) in [(0, false), (10, false), (11, true)] {
-        let mut present = files([]);
-        for name in &all[gone..] {
-            present.regular.extend(files([(file_name(name).as_str(), text(name))]).regular);
-        }
-        let plan = plan("central", &checked_files(&present), &existing);
-        assert_eq!((plan.orphan.len(), plan.too_many_gone), (gone, loud));
-    }
+    let others = self::plan(&Before::new("other", &existing), &checked([("x.yaml", text("x"))]));
+    assert_eq!(others.marks(COMMIT), [("x".to_owned(), Mark::None), ("acme".to_owned(), Mark::None)]);
+    assert_eq!((others.orphan.as_slice(), others.held), ([].as_slice(), None));
 }
 
 #[test]
@@ -300,7 +263,7 @@ fn a_file_that_names_another_tenant_holds_both() {
         ]
     );
     let existing = [live("acme", &[(ORIGIN, "central")]), live("beta", &[(ORIGIN, "central")])];
-    let plan = plan("central", &checked, &existing);
+    let plan = planned(&checked, &existing);
     assert_eq!((plan.broken.len(), plan.orphan.len(), plan.apply.len()), (2, 0, 0));
 }
 
@@ -325,7 +288,7 @@ fn a_tenant_file_with_another_ending_or_kind_is_told_and_not_taken_for_absent() 
         ]
     );
     let existing = [live("acme", &[(ORIGIN, "central")]), live("delta", &[(ORIGIN, "central")])];
-    assert!(plan("central", &checked, &existing).orphan.is_empty());
+    assert!(planned(&checked, &existing).orphan.is_empty());
 }
 
 #[test]
@@ -338,7 +301,7 @@ fn a_file_that_is_too_large_is_refused_alone() {
         ["in/tenants/acme.yaml: is larger than a tenant file can be, 64 KiB: make it smaller"]
     );
     let existing = [live("acme", &[(ORIGIN, "central")])];
-    let plan = plan("central", &checked, &existing);
+    let plan = planned(&checked, &existing);
     assert_eq!((names(&plan.apply), plan.broken.len(), plan.orphan.len()), (vec!["beta".to_owned()], 1, 0));
 }
 
@@ -441,17 +404,21 @@ proptest! {
             }
         }
         let checked = checked_files(&present);
-        let wanted = plan("central", &checked, &existing).desired("central", COMMIT, &existing);
-        for tenant in &wanted {
-            let before = existing.iter().find(|live| live.name_any() == tenant.name_any());
-            prop_assert!(before.is_none_or(|live| live.annotations().get(ORIGIN).is_some_and(|o| o == "central")));
+        let plan = planned(&checked, &existing);
+        for (name, _) in plan.marks(COMMIT) {
+            let before = existing.iter().find(|live| live.name_any() == name);
+            prop_assert!(before.is_none_or(|live| live.origin() == "central"));
         }
-        for live in existing.iter().filter(|live| live.annotations().get(ORIGIN).is_some_and(|o| o == "central")) {
-            prop_assert!(names(&wanted).contains(&live.name_any()), "none of ours is ever left out");
+        let held = plan.held.iter().flat_map(|held| held.tenants.clone());
+        let told: Vec<_> = plan.marks(COMMIT).into_iter().map(|(name, _)| name).chain(held).collect();
+        for live in existing.iter().filter(|live| live.origin() == "central") {
+            prop_assert!(told.contains(&live.name_any()), "none of ours is ever left out");
         }
-        // As the cluster is after this pass.
-        let mut then: Vec<_> = existing.iter().filter(|live| !names(&wanted).contains(&live.name_any())).cloned().collect();
-        then.extend(wanted.iter().cloned().map(Arc::new));
-        prop_assert_eq!(plan("central", &checked, &then).desired("central", "later", &then), wanted);
+        prop_assert_eq!(plan.tenants(), told.len());
+        // As the cluster is after this pass, all marks apart.
+        let is_applied = |live: &Arc<Tenant>| plan.apply.iter().any(|tenant| tenant.name_any() == live.name_any());
+        let mut then: Vec<_> = existing.iter().filter(|live| !is_applied(live)).cloned().collect();
+        then.extend(plan.apply.iter().cloned().map(Arc::new));
+        prop_assert_eq!(planned(&checked, &then), plan);
     }
 }

@@ -13,7 +13,7 @@ use imaas_operator::{
     health::Health,
     platform::{Platform, Settings},
     policies::{self, Policies},
-    registry::{accounts::AccountKey, generations::Issued},
+    registry::{accounts::AccountKey, generations::Issued, usages::Usages},
     tenant,
 };
 use lab::{Lab, LabOptions, Progress, User, helm::Release};
@@ -98,6 +98,7 @@ async fn start(lab: &Lab, generations: &str) -> (Health, Vec<tokio::task::JoinHa
         service_account: "imaas-operator".into(),
         registry_host: "registry.example.com".into(),
         interval: Duration::from_mins(1),
+        retirement: imaas_operator::retirement::Periods::default(),
         development: true,
     };
     let client = kube::Client::try_from(config).unwrap();
@@ -109,7 +110,7 @@ async fn start(lab: &Lab, generations: &str) -> (Health, Vec<tokio::task::JoinHa
     let health = Health::default();
     let policies = Policies::new(health.clone());
     let logins = Issued { key: AccountKey::new([7; 32]).unwrap(), generations: generations.parse().unwrap() };
-    let ctx = Arc::new(tenant::Context::new(platform.clone(), policies.clone(), logins));
+    let ctx = Arc::new(tenant::Context::new(platform.clone(), policies.clone(), logins, Usages::counted()));
     tasks.push(tokio::spawn(tenant::run(ctx, std::future::pending())));
     tasks.push(tokio::spawn(environment::run(platform, std::future::pending())));
     tasks.push(tokio::spawn(policies.run(cluster, settings, std::future::pending())));

@@ -1,10 +1,8 @@
 //! The objects of a tenant, as they were reviewed: one sample tenant in two environments, every object in full.
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed; clippy only exempts #[test] bodies")]
 
-use std::sync::Arc;
-
 use imaas_operator::{
-    api::{Environment, IntegrationService, Quantity, Quota, Tenant, tenant::EnvironmentOverride},
+    api::{Environment, Quantity, Quota, Tenant, tenant::EnvironmentOverride},
     environment::{Checked, check},
     names,
     registry::{
@@ -12,7 +10,7 @@ use imaas_operator::{
         generations::{Generations, Issued},
     },
     tenant::{
-        desired::{Access, Children, DockerConfigs, Operator, Own, desired, kept, orphans, own},
+        desired::{Access, Children, DockerConfigs, Operator, Own, desired, kept, own},
         validate::{ValidTenant, access, validate},
     },
 };
@@ -188,40 +186,6 @@ fn only_the_operator_itself_is_bound_to_its_role() {
             assert!(binding.role_ref.name.starts_with("imaas-tenant-"), "{}", binding.role_ref.name);
         }
     }
-}
-
-fn service(name: &str, namespace: &str, labels: &str, annotations: &str) -> Arc<IntegrationService> {
-    let yaml = format!(
-        "{{apiVersion: imaas.dev/v1alpha1, kind: IntegrationService, \
-          metadata: {{name: {name}, namespace: {namespace}, labels: {{{labels}}}, annotations: {{{annotations}}}}}, \
-          spec: {{repository: {{url: https://git.example.com/a}}, runtime: camel}}}}"
-    );
-    Arc::new(serde_saphyr::from_str(&yaml).unwrap())
-}
-
-#[test]
-fn only_a_service_of_ours_that_is_no_longer_listed_is_marked_and_once() {
-    let ours = "app.kubernetes.io/managed-by: imaas-operator, imaas.dev/tenant: acme";
-    let existing = [
-        service("orders", "acme-home", ours, ""),
-        service("gone", "acme-home", ours, ""),
-        service("long-gone", "acme-home", ours, "imaas.dev/orphaned-since: \"3\""),
-        service("by-hand", "acme-home", "", ""),
-        service("elsewhere", "beta-home", ours, ""),
-    ];
-    let marked: Vec<_> = orphans(&acme(), 7, existing.iter())
-        .iter()
-        .map(|service| {
-            (service.name_any(), service.annotations()[names::ORPHANED].clone(), service.spec.runtime.clone())
-        })
-        .collect();
-    assert_eq!(
-        marked,
-        [
-            ("gone".to_owned(), "7".to_owned(), "camel".to_owned()),
-            ("long-gone".to_owned(), "3".to_owned(), "camel".to_owned())
-        ]
-    );
 }
 
 #[test]

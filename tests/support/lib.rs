@@ -1,10 +1,16 @@
-//! The whole platform on one machine, for the demo and the whole-flow tests: a real Kubernetes, registry and Git
-//! server, the operator installed by Helm as its Deployment, and people who commit.
+//! The whole platform on one machine, for the demo, the whole-flow tests and the benchmarks: a real Kubernetes, registry and
+//! Git server, the operator installed by Helm as its Deployment (a process of this machine where pods are not real), and
+//! people who commit.
 
+mod binary;
 mod client;
+pub mod objects;
+mod parts;
 mod people;
+mod places;
+mod programs;
 mod stand;
 
 pub use client::{Answer, Trickle, TrickleReport, get};
 pub use people::{Developer, Sample};
-pub use stand::{Stand, StandOptions, until};
+pub use stand::{OPERATOR, Stand, StandOptions, until};

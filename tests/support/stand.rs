@@ -2,54 +2,71 @@
 
 use std::{
     future::Future,
-    net::{IpAddr, SocketAddr},
+    net::SocketAddr,
     path::{Path, PathBuf},
-    process::Command,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, bail};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use lab::{
-    DataDir, Lab, LabOptions, Progress,
+    DataDir, Lab, Nodes, Progress,
     certificates::{Authority, Pair, Subject},
-    git_server::{self, Credentials, GitServer, User, WorkTree},
+    git_server::{Credentials, GitServer, WorkTree},
     helm::Release,
-    image,
     kubectl::Kubectl,
-    process,
+    process::Process,
     registry::{Registry, TokenAuth},
 };
 use serde_json::Value;
 
-use crate::people::tenants_clone;
+use crate::{
+    binary,
+    parts::{git_server, lab_options, password},
+    people::tenants_clone,
+    places::{GIT, Places, REGISTRY},
+    programs::{Programs, Surroundings},
+};
 
 /// The operator's namespace.
 const NAMESPACE: &str = "imaas-system";
-/// Name of the registry in image references, and of the Git server in repository URLs: as in the samples.
-const REGISTRY: &str = "registry.example.com";
-const GIT: &str = "git.example.com";
-/// Fixed, so that the registry can be told before the cluster has the Service.
-const TOKEN_SERVICE: &str = "10.96.0.15";
+/// The operator, as the API server names it.
+pub const OPERATOR: &str = "system:serviceaccount:imaas-system:imaas-operator";
 /// How long an installation may take on a busy machine.
 const INSTALL: Duration = Duration::from_mins(3);
-/// The platform team's password on the lab's Git server; a tenant's is `<tenant>-password`.
-const PLATFORM_PASSWORD: &str = "platform-password";
-
 /// What differs between stands.
 #[derive(Clone, Debug)]
 pub struct StandOptions {
-    /// How often repositories are looked at.
+    /// How often the tenants repository is looked at.
     pub interval: &'static str,
+    /// How often those of services are.
+    pub service_interval: &'static str,
     /// Tenants that get repositories of the sample services, with a login of the same name.
     pub tenants: Vec<&'static str>,
     /// How long to wait while another lab with real pods runs on this machine.
     pub wait: Duration,
+    /// What runs pods. Where they are not real, the operator and its token service are processes of this machine.
+    pub nodes: Nodes,
+    /// The operator as it is released, and not as it is developed.
+    pub release: bool,
+    /// Who may log in to the cluster beside its administrator and the operator.
+    pub users: Vec<lab::User>,
+    /// Users whose requests the API server writes down.
+    pub audited: Vec<String>,
 }
 
 impl Default for StandOptions {
     fn default() -> Self {
-        Self { interval: "1s", tenants: vec!["acme"], wait: Duration::ZERO }
+        Self {
+            interval: "1s",
+            service_interval: "1s",
+            tenants: vec!["acme"],
+            wait: Duration::ZERO,
+            nodes: Nodes::Real,
+            release: false,
+            users: Vec::new(),
+            audited: Vec::new(),
+        }
     }
 }
 
@@ -63,6 +80,8 @@ pub struct Stand {
     pub git: GitServer,
     /// As the cluster's administrator.
     pub kubectl: Kubectl,
+    programs: Option<Programs>,
+    places: Places,
     authority: Authority,
     scratch: DataDir,
 }
@@ -74,77 +93,84 @@ impl Stand {
     /// What could not be had or did not start, with its last words.
     pub async fn start(options: StandOptions, progress: &Progress) -> Result<Self> {
         let scratch = DataDir::temporary("imaas-stand-").context("a scratch directory")?;
-        let archive = operator_archive(scratch.path(), progress).await?;
-        let host_names = vec![GIT.to_owned(), REGISTRY.to_owned()];
-        let lab_options = LabOptions { host_names, wait: options.wait, ..LabOptions::real() };
-        let lab = Lab::start(lab_options, progress).await?;
-        let address = IpAddr::V4(lab.host_ip());
+        let binary = binary::operator(options.release, progress).await?;
+        let is_real = options.nodes == Nodes::Real;
+        let reference = format!("{REGISTRY}/platform/imaas-operator:lab");
+        let archive = if is_real {
+            Some(binary::archive(binary.clone(), reference, scratch.path(), progress).await?)
+        } else {
+            None
+        };
+        let lab = Lab::start(lab_options(&options), progress).await?;
+        let places = if is_real { Places::of_pods(lab.host_ip()) } else { Places::of_processes()? };
         let tokens = Authority::create(scratch.path(), "tokens")?;
         let subject =
             Subject { common_name: "registry-auth", organization: None, names: &[], addresses: &[] };
         let signing = tokens.issue(scratch.path(), "registry-auth", &subject)?;
         let auth = TokenAuth {
-            realm: format!("http://{TOKEN_SERVICE}/token"),
+            realm: places.realm.clone(),
             service: "imaas-registry".to_owned(),
             issuer: "imaas".to_owned(),
             root_certificates: tokens.certificate.clone(),
         };
-        let registry = Registry::start(
-            &scratch.path().join("registry"),
-            SocketAddr::new(address, 5000),
-            Some(&auth),
-            progress,
-        )
-        .await?;
-        let node = lab.node().context("a stand needs real pods")?;
-        node.trust_registry(REGISTRY, &format!("http://{}", registry.endpoint()))?;
-        node.import_image(&archive)?;
+        let storage = scratch.path().join("registry");
+        let registry = Registry::start(&storage, places.registry, Some(&auth), progress).await?;
+        if let Some((node, archive)) = lab.node().zip(archive) {
+            node.trust_registry(REGISTRY, &format!("http://{}", registry.endpoint()))?;
+            node.import_image(&archive)?;
+        }
         let authority = Authority::create(scratch.path(), "git")?;
-        let git = git_server(address, scratch.path(), &authority, &options)?;
+        let git = git_server(places.git, scratch.path(), &authority, &options)?;
         progress.say("registry and Git server are up");
         let kubectl = lab.kubectl().clone();
-        let stand = Self { lab, registry, git, kubectl, authority, scratch };
-        stand.install(&options, &signing, progress).await?;
+        let mut stand = Self { lab, registry, git, kubectl, programs: None, places, authority, scratch };
+        let keys = stand.keys(&signing)?;
+        stand.install(&options, &keys, progress).await?;
+        if !is_real {
+            stand.programs = Some(stand.start_programs(&binary, &keys).await?);
+        }
         Ok(stand)
     }
 
+    /// What the chart's Secret holds, as files of the same names.
+    fn keys(&self, signing: &Pair) -> Result<PathBuf> {
+        let keys = self.scratch.path().join("keys");
+        std::fs::create_dir(&keys).context("a directory for keys")?;
+        std::fs::copy(&signing.key, keys.join("tls.key")).context("copy the signing key")?;
+        std::fs::copy(&signing.certificate, keys.join("tls.crt")).context("copy the certificate")?;
+        std::fs::write(keys.join("accounts.key"), "0123456789abcdef".repeat(4))
+            .context("write the accounts key")?;
+        Ok(keys)
+    }
+
+    async fn start_programs(&self, binary: &Path, keys: &Path) -> Result<Programs> {
+        let kubeconfig = self.lab.user_kubeconfig(OPERATOR)?;
+        let around = Surroundings {
+            binary,
+            keys,
+            folder: self.scratch.path(),
+            kubeconfig: &kubeconfig,
+            tokens: self.places.tokens,
+        };
+        Programs::start(&self.kubectl, NAMESPACE, &around).await
+    }
+
     /// Installs or upgrades the chart, as a platform team would.
-    async fn install(&self, options: &StandOptions, signing: &Pair, progress: &Progress) -> Result<()> {
-        let accounts = self.scratch.path().join("accounts.key");
-        std::fs::write(&accounts, "0123456789abcdef".repeat(4)).context("write the accounts key")?;
+    async fn install(&self, options: &StandOptions, keys: &Path, progress: &Progress) -> Result<()> {
         self.kubectl.run(&["create", "namespace", NAMESPACE], None).await?;
-        let file = |key: &str, path: &Path| format!("--from-file={key}={}", path.display());
-        let arguments = ["-n", NAMESPACE, "create", "secret", "generic"];
-        let auth = [
-            file("tls.key", &signing.key),
-            file("tls.crt", &signing.certificate),
-            file("accounts.key", &accounts),
-        ];
-        let auth: Vec<&str> =
-            arguments.into_iter().chain(["registry-keys"]).chain(auth.iter().map(String::as_str)).collect();
-        self.kubectl.run(&auth, None).await?;
+        let files = format!("--from-file={}", keys.display());
+        let secret = ["-n", NAMESPACE, "create", "secret", "generic", "registry-keys", &files];
+        self.kubectl.run(&secret, None).await?;
         self.create_git_secret(NAMESPACE, "tenants-git", "platform").await?;
         let values = self.scratch.path().join("values.yaml");
-        std::fs::write(&values, Self::values(options)).context("write the values")?;
+        std::fs::write(&values, self.places.values(options)).context("write the values")?;
         let chart = Path::new(env!("CARGO_MANIFEST_DIR")).join("../charts/imaas-operator");
         let chart = chart.to_string_lossy();
         let values = [values.as_path()];
         let release =
             Release { name: "imaas", namespace: NAMESPACE, chart: &chart, values: &values, set: &[] };
-        self.lab.helm(progress).await?.install(&release, Some(INSTALL)).await.map(drop)
-    }
-
-    fn values(options: &StandOptions) -> String {
-        let interval = options.interval;
-        format!(
-            "image: {{repository: {REGISTRY}/platform/imaas-operator, tag: lab, pullPolicy: Never}}\n\
-             development: true\n\
-             log: {{format: text, level: 'info,imaas_operator=debug'}}\n\
-             git: {{interval: {interval}, allowedHosts: [{GIT}]}}\n\
-             tenantSource: {{url: 'https://{GIT}/platform/tenants.git', interval: {interval}, credentials: tenants-git}}\n\
-             registry:\n  host: {REGISTRY}\n  url: http://{REGISTRY}:5000\n  \
-             auth: {{realm: 'http://{TOKEN_SERVICE}/token', clusterIP: {TOKEN_SERVICE}, existingSecret: registry-keys}}\n"
-        )
+        let wait = (options.nodes == Nodes::Real).then_some(INSTALL);
+        self.lab.helm(progress).await?.install(&release, wait).await.map(drop)
     }
 
     /// A Secret with the login of `user` on the Git server, and its authority.
@@ -259,12 +285,51 @@ impl Stand {
         self.scratch.path()
     }
 
+    /// The sample tenant of this name, with its repositories where this stand has them.
+    ///
+    /// # Errors
+    /// When there is no such sample.
+    pub fn sample_tenant(&self, name: &str) -> Result<String> {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../tenants/tenants/{name}.yaml"));
+        let text = std::fs::read_to_string(&file).with_context(|| format!("read {}", file.display()))?;
+        Ok(text.replace(GIT, &self.places.git_name))
+    }
+
+    /// The Git server as the URLs of repositories name it.
+    pub fn git_name(&self) -> &str {
+        &self.places.git_name
+    }
+
+    /// The operator, where it is a process of this machine.
+    pub fn operator(&self) -> Option<&Process> {
+        self.programs.as_ref().map(Programs::operator)
+    }
+
+    /// Ends the operator and starts it anew.
+    ///
+    /// # Errors
+    /// When it is no process of this machine, or does not get ready.
+    pub async fn restart_operator(&mut self) -> Result<()> {
+        self.programs.as_mut().context("the operator runs in a pod")?.restart().await
+    }
+
     /// The operator's log so far.
     ///
     /// # Errors
     /// What kubectl says.
     pub async fn operator_log(&self) -> Result<String> {
+        if let Some(programs) = &self.programs {
+            return std::fs::read_to_string(programs.log()).context("read the operator's log");
+        }
         self.kubectl.run(&["-n", NAMESPACE, "logs", "deployment/imaas-operator", "--tail=-1"], None).await
+    }
+
+    /// The command that follows the operator's log.
+    pub fn follow_log(&self) -> String {
+        self.programs.as_ref().map_or_else(
+            || format!("kubectl -n {NAMESPACE} logs -f deploy/imaas-operator"),
+            |programs| format!("tail -f {}", programs.log().display()),
+        )
     }
 
     /// Ends everything that was started.
@@ -272,7 +337,8 @@ impl Stand {
     /// # Errors
     /// What could not be removed.
     pub async fn stop(self) -> Result<()> {
-        let Self { lab, registry, git, kubectl: _, authority: _, scratch } = self;
+        let Self { lab, registry, git, kubectl: _, programs, places: _, authority: _, scratch } = self;
+        drop(programs);
         let stopped = lab.stop().await;
         registry.stop().await;
         git.stop();
@@ -299,76 +365,4 @@ where
             Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
         }
     }
-}
-
-fn password(user: &str) -> String {
-    if user == "platform" { PLATFORM_PASSWORD.to_owned() } else { format!("{user}-password") }
-}
-
-/// The operator as it is in this work tree, in an archive that a node can import.
-async fn operator_archive(scratch: &Path, progress: &Progress) -> Result<PathBuf> {
-    let (archive, binary, progress) =
-        (scratch.join("operator.tar"), scratch.join("imaas-operator"), progress.clone());
-    tokio::task::spawn_blocking(move || {
-        progress.say("building the operator and its image …");
-        let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("../Cargo.toml");
-        let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-        cargo.args([
-            "build",
-            "--quiet",
-            "--package",
-            "imaas-operator",
-            "--bin",
-            "imaas-operator",
-            "--manifest-path",
-        ]);
-        cargo.arg(&manifest).args(["--message-format", "json-render-diagnostics"]);
-        let messages = process::run(&mut cargo)?;
-        let built = messages
-            .lines()
-            .filter_map(|line| serde_json::from_str::<Value>(line).ok())
-            .find_map(|message| message["executable"].as_str().map(PathBuf::from))
-            .context("cargo names no executable")?;
-        process::run(Command::new("strip").args(["--strip-debug", "-o"]).arg(&binary).arg(built))?;
-        let reference = format!("{REGISTRY}/platform/imaas-operator:lab");
-        image::operator_image(&binary, &progress)?.archive(&reference, &archive)?;
-        Ok(archive)
-    })
-    .await
-    .context("the build died")?
-}
-
-fn git_server(
-    address: IpAddr,
-    scratch: &Path,
-    authority: &Authority,
-    options: &StandOptions,
-) -> Result<GitServer> {
-    let mut users = vec![User::writer("platform", PLATFORM_PASSWORD, "/platform/")];
-    users.extend(
-        options.tenants.iter().map(|tenant| User::writer(tenant, &password(tenant), &format!("/{tenant}/"))),
-    );
-    let git = GitServer::start(git_server::Options {
-        address: SocketAddr::new(address, 443),
-        directory: &scratch.join("git"),
-        authority: Some(authority),
-        names: &[GIT],
-        users,
-    })?;
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let empty = scratch.join("empty");
-    std::fs::create_dir_all(empty.join("tenants")).context("an empty tenants repository")?;
-    std::fs::copy(root.join("tenants/README.md"), empty.join("README.md"))
-        .context("the tenants repository's README")?;
-    git.create("/platform/tenants.git", &empty, &["main"])?;
-    for tenant in &options.tenants {
-        for sample in [crate::Sample::Orders, crate::Sample::Inventory] {
-            git.create(
-                &format!("/{tenant}/{}.git", sample.name()),
-                &sample.directory(),
-                &["dev", "test", "prod"],
-            )?;
-        }
-    }
-    Ok(git)
 }

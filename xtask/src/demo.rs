@@ -1,19 +1,20 @@
 #![expect(clippy::print_stdout, reason = "a demo is there to be read")]
-//! `cargo xtask demo`: the main job on real input, told as it happens.
+//! `cargo xtask demo`: the main job on real input, told as it happens. Without root, or when asked to, pods are simulated:
+//! then it is the story of the tenant's space ([`space`]), and nothing is served.
+
+mod services;
+mod space;
 
 use std::{
     io::{IsTerminal, Write},
-    net::SocketAddr,
-    path::Path,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
 use clap::Args;
-use flows::{Developer, Sample, Stand, StandOptions, Trickle, TrickleReport, get, until};
-use lab::Progress;
-use serde_json::Value;
+use flows::{Stand, StandOptions, until};
+use lab::{Nodes, Progress};
 use tokio::signal;
 
 use crate::invitation::{NEWCOMER, Places, invitation};
@@ -25,13 +26,22 @@ const ENVIRONMENTS: [&str; 3] = ["dev", "test", "prod"];
 /// Shows the whole way of a tenant and its services on a real Kubernetes on this machine.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  cargo xtask demo          stays up for you to try things, Ctrl-C ends it\n  cargo xtask demo --once   ends by itself, status 0 when all went well"
+    after_help = "Examples:\n  cargo xtask demo               stays up for you to try things, Ctrl-C ends it\n  cargo xtask demo --once        ends by itself, status 0 when all went well\n  cargo xtask demo --simulated   as without root: pods are simulated, nothing is served"
 )]
 pub struct Demo {
     /// End when the story is told, and remove everything.
     #[arg(long)]
     once: bool,
+    /// Simulate the pods: no container runs and nothing is served. Needs no root, and is so where there is none.
+    #[arg(long)]
+    simulated: bool,
 }
+
+/// Said at the beginning and at the end, so that nobody takes it for more than it is.
+const SIMULATED: &str = "\
+Pods are SIMULATED here (by KWOK): they are scheduled and turn Ready, but no container runs, nothing answers and there is
+no traffic. Everything else is real: API server, controllers, admission, the operator, its token service, the registry and
+the Git server, as processes of this machine.";
 
 /// Prints one line a step, with its time.
 struct Teller {
@@ -53,25 +63,40 @@ impl Demo {
     /// Tells the story; whatever happens, ends what it started.
     pub async fn run(self) -> Result<()> {
         let teller = Teller { begun: Instant::now() };
-        println!("IMaaS: from one commit to a running service, on a real Kubernetes on this machine.");
+        let is_simulated = self.simulated || !lab::is_root();
+        if is_simulated {
+            let why = if self.simulated { "" } else { "This is not root, so there are no real pods.\n" };
+            println!(
+                "IMaaS: from one commit to a tenant's space, on a real control plane on this machine.\n{why}{SIMULATED}"
+            );
+        } else {
+            println!("IMaaS: from one commit to a running service, on a real Kubernetes on this machine.");
+        }
         Teller::chapter("Setting up (the first time builds Kubernetes and its tools: about 15 minutes)");
         let progress = progress(teller.begun);
         let begun = Instant::now();
-        let options =
-            StandOptions { interval: "1s", tenants: vec!["acme", NEWCOMER], ..StandOptions::default() };
+        let options = StandOptions {
+            interval: "1s",
+            tenants: vec!["acme", NEWCOMER],
+            nodes: if is_simulated { Nodes::Simulated } else { Nodes::Real },
+            ..StandOptions::default()
+        };
         let stand = tokio::select! {
             stand = Stand::start(options, &progress) => stand?,
             _ = signal::ctrl_c() => bail!("interrupted while setting up"),
         };
         teller.told("Kubernetes, registry, Git server and operator are ready", begun);
         let told = tokio::select! {
-            told = story(&stand, &teller, &progress) => told,
+            told = story(&stand, &teller, &progress, is_simulated) => told,
             _ = signal::ctrl_c() => Err(anyhow::anyhow!("interrupted")),
         };
         let told = match told {
             Ok(()) if !self.once => stay(&stand, &progress).await,
             told => told,
         };
+        if is_simulated {
+            println!("\n{SIMULATED}");
+        }
         if told.is_err()
             && let Ok(log) = stand.operator_log().await
         {
@@ -97,47 +122,21 @@ fn progress(begun: Instant) -> Progress {
     })
 }
 
-async fn story(stand: &Stand, teller: &Teller, progress: &Progress) -> Result<()> {
+async fn story(stand: &Stand, teller: &Teller, progress: &Progress, is_simulated: bool) -> Result<()> {
     Teller::chapter("A tenant onboards: one file, merged into the tenants repository");
     onboard(stand, teller).await?;
-    Teller::chapter("Its services come up in dev: CI pushes an image under the commit's hash");
-    let inventory = Developer::new(stand, "acme", Sample::Inventory)?;
-    let orders = Developer::new(stand, "acme", Sample::Orders)?;
-    for (developer, sample) in [(&inventory, Sample::Inventory), (&orders, Sample::Orders)] {
-        deliver(stand, teller, developer, sample, progress).await?;
+    if is_simulated {
+        space::story(stand, teller, progress).await
+    } else {
+        services::story(stand, teller, progress).await
     }
-    Teller::chapter(
-        "A new version of orders, a real Camel integration, under a constant trickle of requests",
-    );
-    let load = Load::on(stand, "dev").await?;
-    let begun = Instant::now();
-    let commit = orders.release_version("dev", "2")?;
-    let digest = orders.build(stand, progress).await?;
-    let pushed = Instant::now();
-    stand.deployed(("acme", "orders", "dev"), &commit, PATIENCE).await?;
-    teller.told(&format!("commit {} is in dev, image {}", &commit[..8], &digest[..19]), begun);
-    teller.told("of that, from the image in the registry to the last old instance gone", pushed);
-    load.end().await?;
-    latency(stand, teller, &orders).await?;
-    Teller::chapter("Release: dev is merged into test, test into prod; the image stays the same");
-    let load = Load::on(stand, "prod").await?;
-    for (from, into) in [("dev", "test"), ("test", "prod")] {
-        let begun = Instant::now();
-        let commit = orders.promote(from, into)?;
-        let board = stand.deployed(("acme", "orders", into), &commit, PATIENCE).await?;
-        ensure!(board["digest"] == digest.as_str(), "{into} runs {} and not {digest}", board["digest"]);
-        teller.told(&format!("{from} merged into {into}: it runs the same image {}", &digest[..19]), begun);
-    }
-    load.end().await?;
-    table(stand).await
 }
 
 /// Commits the tenant's file and waits for its space.
 async fn onboard(stand: &Stand, teller: &Teller) -> Result<()> {
     let begun = Instant::now();
     let tenants = stand.tenants()?;
-    let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tenants/tenants/acme.yaml");
-    tenants.write("tenants/acme.yaml", std::fs::read(&sample).context("read the sample tenant")?)?;
+    tenants.write("tenants/acme.yaml", stand.sample_tenant("acme")?)?;
     tenants.commit("feat: onboard acme")?;
     tenants.push("main")?;
     until("the namespace acme-home", PATIENCE, || async {
@@ -150,108 +149,13 @@ async fn onboard(stand: &Stand, teller: &Teller) -> Result<()> {
     }
     until("tenant acme", PATIENCE, || async {
         let tenant = stand.kubectl.get(&["tenant", "acme"]).await.map_err(|error| format!("{error:#}"))?;
-        let environments = tenant["status"]["environments"].as_array().map_or(0, Vec::len);
-        if environments == ENVIRONMENTS.len() { Ok(()) } else { Err(tenant["status"].to_string()) }
+        let conditions = tenant["status"]["conditions"].as_array();
+        let is_ready =
+            conditions.is_some_and(|all| all.iter().any(|c| c["type"] == "Ready" && c["status"] == "True"));
+        if is_ready { Ok(()) } else { Err(tenant["status"].to_string()) }
     })
     .await?;
     teller.told("tenant acme has its namespaces, quota, access, network walls and registry area", begun);
-    Ok(())
-}
-
-/// The first commit of a service reaches all three environments by the branches that it stands on.
-async fn deliver(
-    stand: &Stand,
-    teller: &Teller,
-    developer: &Developer,
-    sample: Sample,
-    progress: &Progress,
-) -> Result<()> {
-    let begun = Instant::now();
-    let commit = developer.work_tree().head()?;
-    developer.build(stand, progress).await?;
-    for environment in ENVIRONMENTS {
-        stand.deployed(("acme", sample.name(), environment), &commit, PATIENCE).await?;
-        teller.told(&format!("{} runs in {environment}", sample.name()), begun);
-    }
-    Ok(())
-}
-
-/// From the end of a push to the Deployment that it changes: a change of the configuration only needs no build.
-async fn latency(stand: &Stand, teller: &Teller, orders: &Developer) -> Result<()> {
-    let generation = |found: &Value| found["metadata"]["generation"].as_i64();
-    let read = || stand.kubectl.get(&["-n", "acme-dev", "deployment", "orders"]);
-    let before = generation(&read().await?);
-    let clone = orders.work_tree();
-    clone.checkout("dev")?;
-    let file = "config/orders.properties";
-    clone.write(file, clone.read(file)? + "# looked at again\n")?;
-    let commit = clone.commit("chore: another configuration")?;
-    clone.push("dev")?;
-    let pushed = Instant::now();
-    until("the changed Deployment", PATIENCE, || async {
-        let now = read().await.map(|found| generation(&found)).map_err(|error| format!("{error:#}"))?;
-        if now == before { Err("unchanged".to_owned()) } else { Ok(()) }
-    })
-    .await?;
-    teller.told("git push → changed Deployment, with an interval of 1 s", pushed);
-    stand.deployed(("acme", "orders", "dev"), &commit, PATIENCE).await.map(drop)
-}
-
-/// Requests to orders in one environment, a new connection each, while it changes.
-struct Load {
-    address: SocketAddr,
-    trickle: Trickle,
-}
-
-impl Load {
-    async fn on(stand: &Stand, environment: &str) -> Result<Self> {
-        let address = stand.service_address("acme", environment, "orders").await?;
-        println!("             {environment} before: {}", one_line(&get(address, "/orders").await?.body));
-        Ok(Self { address, trickle: Trickle::start(address, "/orders", Duration::from_millis(50)) })
-    }
-
-    /// Ends it, and the demo with it if one request failed.
-    async fn end(self) -> Result<()> {
-        // Requests that come after the change count too.
-        tokio::time::sleep(Duration::from_secs(2)).await;
-        println!("             after: {}", one_line(&get(self.address, "/orders").await?.body));
-        let TrickleReport { sent, failures, bodies } = self.trickle.finish().await?;
-        println!("             {sent} requests, each on a new connection, {} failed", failures.len());
-        for (body, times) in &bodies {
-            println!("             {times:>4} × {}", one_line(body));
-        }
-        ensure!(failures.is_empty(), "requests failed during the roll-out: {failures:?}");
-        ensure!(bodies.len() > 1, "the trickle saw only one version");
-        Ok(())
-    }
-}
-
-fn one_line(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
-}
-
-/// What runs where.
-async fn table(stand: &Stand) -> Result<()> {
-    println!(
-        "\n{:<8} {:<10} {:<12} {:<10} {:<21} {:<6}",
-        "TENANT", "SERVICE", "ENVIRONMENT", "COMMIT", "IMAGE", "READY"
-    );
-    for service in ["inventory", "orders"] {
-        for environment in ENVIRONMENTS {
-            let board = stand.board("acme", service, environment).await?;
-            let text = |key: &str, length: usize| {
-                board[key].as_str().map_or("-".to_owned(), |t| t.chars().take(length).collect())
-            };
-            println!(
-                "{:<8} {service:<10} {environment:<12} {:<10} {:<21} {}/{}",
-                "acme",
-                text("commit", 8),
-                text("digest", 19),
-                board["ready"],
-                board["desired"]
-            );
-        }
-    }
     Ok(())
 }
 
@@ -259,10 +163,12 @@ async fn table(stand: &Stand) -> Result<()> {
 async fn stay(stand: &Stand, progress: &Progress) -> Result<()> {
     let text = invitation(&Places {
         kubeconfig: stand.lab.kubeconfig(),
+        follow_log: &stand.follow_log(),
         kubectl: stand.kubectl.program(),
         crane: &lab::cache::binary("crane", progress)?,
         authority: stand.authority(),
         git: &stand.git.address().to_string(),
+        git_name: stand.git_name(),
         repositories: &stand.git.directory(""),
         registry: &stand.registry.endpoint(),
     });

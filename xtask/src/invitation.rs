@@ -17,6 +17,10 @@ pub struct Places<'a> {
     pub authority: &'a Path,
     /// The Git server, as `host:port`.
     pub git: &'a str,
+    /// The same as the cluster and the tenants' files name it.
+    pub git_name: &'a str,
+    /// The command that follows the operator's log.
+    pub follow_log: &'a str,
     /// The folder of its bare repositories.
     pub repositories: &'a Path,
     /// The registry, as `host:port`.
@@ -25,7 +29,8 @@ pub struct Places<'a> {
 
 /// Lines that can be pasted, in order.
 pub fn invitation(places: &Places<'_>) -> String {
-    let Places { kubeconfig, kubectl, crane, authority, git, repositories, registry } = places;
+    let Places { kubeconfig, kubectl, crane, authority, git, git_name, follow_log, repositories, registry } =
+        places;
     let [kubeconfig, kubectl, crane, authority, repositories] =
         [kubeconfig, kubectl, crane, authority, repositories].map(|path| path.display());
     format!(
@@ -36,7 +41,7 @@ Everything stays up until Ctrl-C. In another terminal:
   cd $(mktemp -d)
   kubectl get imaas -A                             # tenants, services, releases: well, and waiting for what
   kubectl -n acme-home describe isvc orders        # the board of one service
-  kubectl -n imaas-system logs -f deploy/imaas-operator
+  {follow_log}
   git clone https://acme:acme-password@{git}/acme/orders.git      # commit to dev and watch
 
 A tenant of your own, here {NEWCOMER}. The platform merges its file into the tenants repository:
@@ -44,7 +49,7 @@ A tenant of your own, here {NEWCOMER}. The platform merges its file into the ten
   sed s/acme/{NEWCOMER}/g tenants/tenants/acme.yaml > tenants/tenants/{NEWCOMER}.yaml
   git -C tenants add . && git -C tenants -c user.name=me -c user.email=me@example.com commit -m "feat: onboard {NEWCOMER}"
   git -C tenants push && kubectl get tn -w
-Its owner says how its repositories are read (the Git server has them already; the cluster calls it git.example.com):
+Its owner says how its repositories are read (the Git server has them already; the cluster calls it {git_name}):
   for service in orders inventory; do kubectl -n {NEWCOMER}-home create secret generic $service-git --from-literal=username={NEWCOMER} \
     --from-literal=password={NEWCOMER}-password --from-file=ca.crt=$GIT_SSL_CAINFO; done
 Its CI pushes an image under the commit's hash; here acme's, to have one. From this machine registry.example.com is {registry}:
@@ -55,7 +60,7 @@ Its CI pushes an image under the commit's hash; here acme's, to have one. From t
   login {NEWCOMER}; crane push --insecure image.tar {registry}/{NEWCOMER}/inventory:$(git ls-remote \
     https://{NEWCOMER}:{NEWCOMER}-password@{git}/{NEWCOMER}/inventory.git dev | cut -f1)
   kubectl -n {NEWCOMER}-home get isvc -w
-One more repository, to name in {NEWCOMER}.yaml as https://git.example.com/{NEWCOMER}/mine.git:
+One more repository, to name in {NEWCOMER}.yaml as https://{git_name}/{NEWCOMER}/mine.git:
   git init --bare -b dev {repositories}/{NEWCOMER}/mine.git && git -C {repositories}/{NEWCOMER}/mine.git config http.receivepack true"#
     )
 }
@@ -74,6 +79,8 @@ mod tests {
             crane: Path::new("/tools/crane"),
             authority: Path::new("/stand/ca.crt"),
             git: "10.0.0.1:443",
+            git_name: "git.example.com",
+            follow_log: "tail -f /stand/operator.log",
             repositories: Path::new("/stand/git"),
             registry: "10.0.0.1:5000",
         });
@@ -84,6 +91,8 @@ mod tests {
             "https://platform:platform-password@10.0.0.1:443/platform/tenants.git",
             "https://beta:beta-password@10.0.0.1:443/beta/inventory.git",
             "registry.example.com is 10.0.0.1:5000",
+            "https://git.example.com/beta/mine.git",
+            "tail -f /stand/operator.log",
             "image.tar 10.0.0.1:5000/beta/inventory:$(",
             "{.data.\\.dockerconfigjson}",
             "git init --bare -b dev /stand/git/beta/mine.git",

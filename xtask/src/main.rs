@@ -1,5 +1,6 @@
 //! `cargo xtask`: everything about this repository that is more than one cargo command.
 
+mod bench;
 mod crds;
 mod demo;
 mod invitation;
@@ -20,6 +21,8 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Task {
+    /// Measures the operator on a control plane of this machine, beside a bare client in the same run.
+    Bench(bench::Bench),
     /// Writes the custom resource definitions and the JSON Schemas from the Rust types: `crds/`, the chart, `schemas/`.
     Crds(crds::Options),
     /// Shows the whole way of a tenant and its services on a real Kubernetes on this machine.
@@ -31,6 +34,7 @@ enum Task {
 #[tokio::main]
 async fn main() -> ExitCode {
     let done = match Cli::parse().task {
+        Task::Bench(bench) => bench.run().await,
         Task::Crds(options) => crds::run(&options),
         Task::Demo(demo) => demo.run().await,
         Task::Test => test::run(),

@@ -59,6 +59,7 @@ impl FromStr for Service {
             path: None,
             runtime: RUNTIME.to_owned(),
             branches: BTreeMap::new(),
+            export_to: Vec::new(),
         };
         for part in parts {
             let (key, value) = part.split_once('=').ok_or(form)?;

@@ -61,6 +61,7 @@ fn next(options: &ServiceNew, file: &str) -> String {
             path: path.filter(|path| !path.is_empty()),
             runtime: options.runtime.clone(),
             branches: BTreeMap::new(),
+            export_to: Vec::new(),
         },
     };
     format!(

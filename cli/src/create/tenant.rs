@@ -98,11 +98,14 @@ fn repository(path: &Path) -> Option<PathBuf> {
 fn tenant(options: &TenantNew, email: Option<String>) -> Tenant {
     let omit = |name: &String| (name.clone(), EnvironmentOverride { omit: true, quota: None });
     let spec = TenantSpec {
+        suspend: false,
+        cordon: false,
         contact: options.contact.clone().or(email),
         members: options.members.iter().map(|member| member.0.clone()).collect(),
         environments: options.omitted.iter().map(omit).collect(),
         limits: None,
         services: options.services.iter().map(|service| service.0.clone()).collect(),
+        ..TenantSpec::default()
     };
     Tenant::new(&options.name, spec)
 }

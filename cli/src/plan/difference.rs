@@ -9,9 +9,12 @@ use std::{
 use imaas_operator::{
     api::Tenant,
     environment,
-    names::{MANUAL, ORPHANED},
-    source::plan::{self as operators, allowed_to_vanish},
-    tenant::validate::{ValidTenant, validate},
+    names::{CONFIRM_REMOVAL, MANUAL, ORPHANED},
+    source::plan as operators,
+    tenant::{
+        retire::{Part, held},
+        validate::{ValidTenant, validate},
+    },
 };
 use kube::ResourceExt;
 use serde::Serialize;
@@ -126,6 +129,10 @@ pub struct Before<'a> {
     pub existing: &'a [Arc<Tenant>],
     /// The origin of those that the files decide about.
     pub source: &'a str,
+    /// What somebody confirmed at that origin.
+    pub confirmed: Option<&'a str>,
+    /// Is `source` the name of a TenantSource, and not a word for the repository?
+    pub is_named: bool,
 }
 
 impl Plan {
@@ -153,14 +160,15 @@ pub fn difference(
     platform: &Platform,
     path: impl Fn(&str) -> String,
 ) -> Plan {
-    let Before { existing, source } = before;
+    let Before { existing, source, confirmed, is_named } = *before;
     let own: BTreeMap<String, &Tenant> = existing
         .iter()
-        .filter(|tenant| tenant.origin() == *source)
+        .filter(|tenant| tenant.origin() == source)
         .map(|tenant| (tenant.name_any(), tenant.as_ref()))
         .collect();
+    let planned = operators::Before { confirmed, ..operators::Before::new(source, existing) };
     let sides = Sides {
-        operators: operators::plan(source, &after.checked, existing),
+        operators: operators::plan(&planned, &after.checked),
         stages: environment::check(&platform.assuming(own.values().copied()).environments),
         knows_environments: platform.knows_environments(),
         after,
@@ -175,8 +183,8 @@ pub fn difference(
             None => plan.summary.unchanged += 1,
         }
     }
-    if sides.operators.too_many_gone {
-        plan.warnings.push(retirement::held_tenants(sides.operators.orphan.len(), sides.own.len()));
+    if let Some(held) = &sides.operators.held {
+        plan.warnings.push(retirement::held_tenants(held, sides.own.len(), is_named.then_some(source)));
     }
     let strays = after.strays(&path);
     plan.warnings.extend(strays.iter().map(|stray| format!("{}: {}", stray.place(), stray.sentence())));
@@ -207,8 +215,9 @@ impl Sides<'_> {
         if self.after.checked.broken.contains_key(name) {
             return Some(broken(name, was.is_some(), self.after.told_of(name, path)));
         }
-        if let Some(was) = was.filter(|_| self.operators.orphan.contains(name)) {
-            return Some(gone(was, self.space(was).as_ref(), self.operators.too_many_gone));
+        let is_held = self.operators.held.as_ref().is_some_and(|held| held.tenants.contains(name));
+        if let Some(was) = was.filter(|_| is_held || self.operators.orphan.contains(name)) {
+            return Some(gone(was, self.space(was).as_ref(), is_held));
         }
         let now = self.after.checked.valid.get(name)?;
         let now_space = self.after.valid.get(name).filter(|_| self.knows_environments);
@@ -290,14 +299,14 @@ fn changed(
     let mut changes = changes(&old, &new);
     let mut told = Vec::new();
     if let Some((was, space)) = was {
-        let (all, left) = (running(was, space.as_ref()), running(now, now_space));
-        let gone = all.difference(&left).count();
-        if gone > allowed_to_vanish(all.len()) {
+        let confirmed = was.annotations().get(CONFIRM_REMOVAL).map(String::as_str);
+        let stages = stages(space.as_ref(), now_space);
+        if let Some(held) = held(&services(was, now), &stages, confirmed) {
             changes
                 .iter_mut()
                 .filter(|change| change.action == Action::Retire)
                 .for_each(|change| change.action = Action::Hold);
-            told.push(retirement::held_services(gone, all.len()));
+            told.push(retirement::held_services(&was.name_any(), &held, space.is_some()));
         } else if changes.iter().any(|change| change.action == Action::Retire) {
             told.push(retirement::part());
         }
@@ -312,14 +321,23 @@ fn changed(
     Some(TenantPlan { name: now.name_any(), action, told, changes, problems: Vec::new() })
 }
 
-/// Each service in each environment; where these are not known, each service.
-fn running<'a>(tenant: &'a Tenant, space: Option<&'a ValidTenant>) -> BTreeSet<(&'a str, &'a str)> {
-    let stages: Vec<&str> = match space {
-        Some(space) => space.environments.iter().map(|one| one.environment.as_str()).collect(),
-        None => vec![""],
+/// The services that it has, and which of them go.
+fn services(was: &Tenant, now: &Tenant) -> Vec<Part> {
+    let stays = |name: &String| now.spec.services.iter().any(|entry| entry.name == *name);
+    let part = |name: &String| Part { name: name.clone(), is_gone: !stays(name), is_marked: false };
+    was.spec.services.iter().map(|entry| part(&entry.name)).collect()
+}
+
+/// The environments that it is in, and which of them it leaves; where these are not known, one for all.
+fn stages(was: Option<&ValidTenant>, now: Option<&ValidTenant>) -> Vec<Part> {
+    let part = |name: &str, is_gone| Part { name: name.to_owned(), is_gone, is_marked: false };
+    let Some(was) = was else { return vec![part("", false)] };
+    let is_in = |now: &ValidTenant, name: &str| {
+        now.environments.iter().any(|one| one.environment == name)
+            || now.held.iter().any(|one| one.environment == name)
     };
-    let names = tenant.spec.services.iter().map(|entry| entry.name.as_str());
-    names.flat_map(|name| stages.iter().map(move |stage| (name, *stage))).collect()
+    let stages = was.environments.iter().map(|one| one.environment.as_str());
+    stages.map(|name| part(name, now.is_some_and(|now| !is_in(now, name)))).collect()
 }
 
 fn changes(old: &[Item], new: &[Item]) -> Vec<Change> {
@@ -343,7 +361,7 @@ fn changes(old: &[Item], new: &[Item]) -> Vec<Change> {
     for item in old.iter().filter(|item| twin(new, item).is_none()) {
         let action = match item.kind {
             Kind::Namespace | Kind::Service => Action::Retire,
-            Kind::Contact | Kind::Environment | Kind::Limit | Kind::Member => Action::Remove,
+            Kind::Contact | Kind::Stop | Kind::Environment | Kind::Limit | Kind::Member => Action::Remove,
         };
         changes.push(Change { action, kind: item.kind, name: item.name.clone(), fields: Vec::new() });
     }

@@ -18,6 +18,8 @@ use crate::output::plain;
 pub enum Kind {
     /// How to reach it.
     Contact,
+    /// A stop button.
+    Stop,
     /// What its file says of an environment, where the environments themselves are not known.
     Environment,
     /// A namespace with its quota.
@@ -34,6 +36,7 @@ impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             Self::Contact => "contact",
+            Self::Stop => "stop",
             Self::Environment => "environment",
             Self::Namespace => "namespace",
             Self::Limit => "limit",
@@ -66,6 +69,8 @@ pub fn items(tenant: &Tenant, space: Option<&ValidTenant>) -> Vec<Item> {
     let spec = &tenant.spec;
     let contact = spec.contact.as_ref().map(|contact| Item::new(Kind::Contact, "", vec![field("", contact)]));
     let mut items: Vec<Item> = contact.into_iter().collect();
+    let stops = [("suspend", spec.suspend), ("cordon", spec.cordon)].into_iter().filter(|(_, is_on)| *is_on);
+    items.extend(stops.map(|(name, _)| Item::new(Kind::Stop, name, Vec::new())));
     items.extend(space.map_or_else(|| as_written(tenant), namespaces));
     items.extend(spec.limits.iter().flat_map(limits));
     items.extend(spec.members.iter().map(member));
@@ -134,6 +139,8 @@ fn service(entry: &ServiceEntry) -> Item {
     fields.extend(
         spec.branches.iter().map(|(environment, branch)| field(&format!("branch in {environment}"), branch)),
     );
+    let exports: Vec<_> = spec.export_to.iter().map(|to| format!("{}/{}", to.tenant, to.service)).collect();
+    fields.extend((!exports.is_empty()).then(|| field("exported to", &exports.join(", "))));
     Item::new(Kind::Service, &entry.name, fields)
 }
 

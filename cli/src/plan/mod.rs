@@ -19,7 +19,7 @@ use std::sync::Arc;
 use anyhow::{Result, bail};
 use imaas_operator::{
     api::{Tenant, TenantSource, TenantSpec},
-    names::MANUAL,
+    names::{CONFIRM_REMOVAL, MANUAL},
     source::{parse::ENDING, plan as operators},
 };
 use kube::ResourceExt;
@@ -68,9 +68,10 @@ fn against_cluster(options: &args::Plan) -> Result<Plan> {
     let source = source(options.source.as_deref(), &sources)?;
     let urls = around::urls(&options.around);
     let after = examine(&working::tenant_files(&tenants)?, &platform, &urls, &Examined::default());
-    let plan = difference(&Before { existing: &existing, source: &source }, &after, &platform, |file| {
-        tenants.path(file)
-    });
+    let confirmed = sources.iter().find(|one| one.name_any() == source);
+    let confirmed = confirmed.and_then(|one| one.annotations().get(CONFIRM_REMOVAL)).map(String::as_str);
+    let before = Before { existing: &existing, source: &source, confirmed, is_named: true };
+    let plan = difference(&before, &after, &platform, |file| tenants.path(file));
     let notes = notes(&platform, Vec::new());
     Ok(Plan { against: format!("the cluster, TenantSource {source}"), notes, ..narrowed(plan, only) })
 }
@@ -90,7 +91,7 @@ fn against_git(options: &args::Plan, reference: Option<&str>) -> Result<Plan> {
     let after = examine(&working::tenant_files(&tenants)?, &platform, &urls, &was);
     let Base { name, commit, notes: told } = base;
     let existing = existing(&was);
-    let before = Before { existing: &existing, source: SOURCE };
+    let before = Before { existing: &existing, source: SOURCE, confirmed: None, is_named: false };
     let mut plan = narrowed(difference(&before, &after, &platform, |file| tenants.path(file)), only);
     let is_unknown = |tenant: &&mut TenantPlan| {
         was.checked.broken.contains_key(&tenant.name) && tenant.problems.is_empty()
@@ -110,7 +111,7 @@ fn existing(was: &Examined) -> Vec<Arc<Tenant>> {
         let unknown = Tenant::new(&tenant, TenantSpec::default());
         checked.valid.entry(tenant).or_insert(unknown);
     }
-    let applied = operators::plan(SOURCE, &checked, &[]).desired(SOURCE, "", &[]);
+    let applied = operators::plan(&operators::Before::new(SOURCE, &[]), &checked).apply;
     applied.into_iter().map(Arc::new).collect()
 }
 

@@ -59,7 +59,7 @@ fn planned_beside(
     after: &[(String, SourceFile)],
 ) -> Plan {
     let existing = existing(&examined(before, platform));
-    let before = Before { existing: &existing, source: SOURCE };
+    let before = Before { existing: &existing, source: SOURCE, confirmed: None, is_named: true };
     let plan = difference(&before, &examined(after, platform), platform, |file| format!("tenants/{file}"));
     Plan { against: "main".to_owned(), commit: Some("4f2a0b1c".repeat(5)), ..plan }
 }
@@ -198,6 +198,12 @@ fn more_than_a_person_takes_away_at_once_is_held() {
     let many: Vec<_> = (0..20).map(|n| file(&format!("t{n}"), "  {}\n")).collect();
     let six = planned(&many, &many[6..]);
     assert!(six.warnings[0].contains("6 of 20 tenants are gone at once"), "told once: {:?}", six.warnings);
+    let hash = imaas_operator::retirement::confirmation(["t0", "t1", "t2", "t3", "t4", "t5"]);
+    assert!(
+        six.warnings[0].contains(&format!("imaas.dev/confirm-removal={hash} --overwrite")),
+        "{:?}",
+        six.warnings
+    );
     assert!(six.holds() && six.summary.retire == 0 && six.summary.hold == 6);
     let five = planned(&many, &many[5..]);
     assert!(!five.holds() && five.summary.retire == 5);
@@ -214,6 +220,16 @@ fn more_of_one_tenant_than_a_person_takes_away_at_once_is_held() {
     let two = planned(&with(0..4), &with(0..2));
     assert!(two.holds() && text(&two).contains("6 of 12 running services"), "{}", text(&two));
     assert_eq!(two.tenants[0].changes[0].action, Action::Hold);
+    let pairs = ["s2", "s3"]
+        .map(|service| ["dev", "test", "prod"].map(|stage| format!("{service}/{stage}")))
+        .concat();
+    let hash = imaas_operator::retirement::confirmation(pairs.iter().map(String::as_str));
+    assert!(
+        text(&two)
+            .contains(&format!("kubectl annotate tn acme imaas.dev/confirm-removal={hash} --overwrite")),
+        "{}",
+        text(&two)
+    );
     let one = planned(&with(0..4), &with(0..3));
     assert!(!one.holds() && one.tenants[0].changes[0].action == Action::Retire);
     let added = planned(&with(0..2), &with(0..6));
@@ -243,8 +259,12 @@ fn a_tenant_of_another_origin_is_held_and_its_own_is_left_alone() {
     }
     let existing: Vec<_> = live.into_values().map(Arc::new).collect();
     let after = examined(&[file("acme", "  {}\n")], &platform());
-    let plan =
-        difference(&Before { existing: &existing, source: "central" }, &after, &platform(), str::to_owned);
+    let plan = difference(
+        &Before { existing: &existing, source: "central", confirmed: None, is_named: true },
+        &after,
+        &platform(),
+        str::to_owned,
+    );
     assert_eq!(plan.tenants.len(), 1, "beta is nobody's business here");
     assert!(plan.tenants[0].told[0].contains("comes from TenantSource other"), "{:?}", plan.tenants[0].told);
 }
@@ -263,7 +283,7 @@ fn a_mark_of_the_cluster_is_told() {
             other
         }),
     ];
-    let before = Before { existing: &existing, source: "central" };
+    let before = Before { existing: &existing, source: "central", confirmed: None, is_named: true };
     let gone =
         difference(&before, &examined(&[file("beta", "  {}\n")], &platform()), &platform(), str::to_owned);
     assert!(gone.tenants[0].told[1].contains("already, since 4f2a"), "{:?}", gone.tenants[0].told);

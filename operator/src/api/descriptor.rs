@@ -80,6 +80,32 @@ pub struct DescriptorSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), inner(length(min = 1, max = 40)))]
     pub connects: Vec<String>,
+    /// Services that this one calls: each gives an address, and opens the way to a service of another tenant.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32))]
+    #[x_kube(merge_strategy = kube::core::ListMerge::Map(vec!["as".into()]))]
+    pub uses: Vec<Use>,
+}
+
+/// Another service, in the same environment.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Use {
+    /// Its tenant, whose file must name this service in `exportTo`; without it, the own tenant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 50), regex(pattern = r"^[a-z]([-a-z0-9]*[a-z0-9])?$"))]
+    pub tenant: Option<String>,
+    /// Its name.
+    #[schemars(length(min = 1, max = 40), regex(pattern = r"^[a-z]([-a-z0-9]*[a-z0-9])?$"))]
+    pub service: String,
+    /// The environment variable that gets its address, `http://<service>.<tenant>-<environment>.svc:<port>`.
+    #[serde(rename = "as")]
+    #[schemars(length(min = 1, max = 100), regex(pattern = r"^[A-Za-z_][A-Za-z0-9_]*$"))]
+    pub variable: String,
+    /// Name of one of its ports; without it, its first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 15), regex(pattern = r"^[a-z]([-a-z0-9]*[a-z0-9])?$"))]
+    pub port: Option<String>,
 }
 
 /// What kind of work it does.

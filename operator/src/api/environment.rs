@@ -44,6 +44,9 @@ pub struct EnvironmentSpec {
     /// Every tenant is in this environment unless its file says `omit: true`.
     #[serde(default)]
     pub default: bool,
+    /// Stop: no new release reaches any tenant here until this is taken away. What runs goes on.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub freeze: bool,
     /// What a tenant gets, and the most that it may ask for.
     #[serde(default)]
     pub quota: EnvironmentQuota,

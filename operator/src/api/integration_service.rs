@@ -46,6 +46,24 @@ pub struct IntegrationServiceSpec {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 16))]
     pub branches: BTreeMap<String, String>,
+    /// Services of other tenants that may call this one, each in the environment in which it runs itself. They say so, too,
+    /// by `uses` in their descriptor. Services of the own tenant may always.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 50))]
+    #[x_kube(merge_strategy = kube::core::ListMerge::Map(vec!["tenant".into(), "service".into()]))]
+    pub export_to: Vec<Export>,
+}
+
+/// A service of another tenant.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Export {
+    /// Name of its tenant.
+    #[schemars(length(min = 1, max = 50), regex(pattern = r"^[a-z]([-a-z0-9]*[a-z0-9])?$"))]
+    pub tenant: String,
+    /// Its name.
+    #[schemars(length(min = 1, max = 40), regex(pattern = r"^[a-z]([-a-z0-9]*[a-z0-9])?$"))]
+    pub service: String,
 }
 
 /// The board.

@@ -10,19 +10,23 @@ pub mod integration_service;
 pub mod limits;
 pub mod quantity;
 pub mod release;
+pub mod retirement;
 pub mod runtime;
 pub mod tenant;
 pub mod tenant_source;
 
-pub use descriptor::{DescriptorSpec, Instances, Port, ServiceDescriptor, Strategy, WorkloadType};
+pub use descriptor::{DescriptorSpec, Instances, Port, ServiceDescriptor, Strategy, Use, WorkloadType};
 pub use environment::{Environment, EnvironmentSpec};
-pub use integration_service::{IntegrationService, IntegrationServiceSpec, IntegrationServiceStatus};
+pub use integration_service::{Export, IntegrationService, IntegrationServiceSpec, IntegrationServiceStatus};
 pub use limits::{Limits, TenantLimits};
 pub use quantity::Quantity;
-pub use release::{Cause, Release, ReleaseSpec, ReleaseStatus};
+pub use release::{Cause, Release, ReleaseSpec, ReleaseStatus, ReleaseUse};
+pub use retirement::{Retirement, RetirementStage};
 pub use runtime::{IntegrationRuntime, IntegrationRuntimeSpec, RuntimeProfile};
-pub use tenant::{Member, MemberKind, Quota, Role, ServiceEntry, Tenant, TenantSpec, TenantStatus};
-pub use tenant_source::{TenantSource, TenantSourceSpec, TenantSourceStatus};
+pub use tenant::{
+    Member, MemberKind, Quota, RegistryUsage, Role, ServiceEntry, Tenant, TenantSpec, TenantStatus,
+};
+pub use tenant_source::{Settled, TenantSource, TenantSourceSpec, TenantSourceStatus};
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;

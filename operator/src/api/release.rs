@@ -80,6 +80,9 @@ pub struct ReleaseSpec {
     /// Networks that the service may call beyond the environment's defaults.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub connects: Vec<String>,
+    /// Services that it was told the addresses of.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub uses: Vec<ReleaseUse>,
     /// The rendered pod template: an operator upgrade does not change it.
     #[schemars(schema_with = "any_object")]
     pub template: PodTemplateSpec,
@@ -95,6 +98,19 @@ fn any_object(_: &mut SchemaGenerator) -> Schema {
 pub struct ReleaseConfig {
     /// Name of the immutable ConfigMap, `<service>-<hash>`.
     pub name: String,
+}
+
+/// A service that a release calls, in the same environment.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ReleaseUse {
+    /// Its tenant; without it, the own one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<String>,
+    /// Its name.
+    pub service: String,
+    /// The port of its Service that is called.
+    pub port: Port,
 }
 
 /// Why a release was made.

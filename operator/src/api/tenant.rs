@@ -45,6 +45,15 @@ pub struct TenantSpec {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 16))]
     pub environments: BTreeMap<String, EnvironmentOverride>,
+    /// Stop: nothing of the tenant is changed until this is taken away, not even who gets in. What runs goes on.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub suspend: bool,
+    /// No new services: those that it has go on and take what is new for them.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub cordon: bool,
+    /// What it may have in the registry.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub registry: Option<TenantRegistry>,
     /// How much it may have beyond what every tenant may, and in all. The platform writes it: a tenant from Git has it from
     /// `limits/<name>.yaml`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -60,6 +69,22 @@ impl Tenant {
     /// Where it comes from: a `TenantSource`'s name, or `manual`.
     pub fn origin(&self) -> &str {
         self.annotations().get(names::ORIGIN).map_or(names::MANUAL, String::as_str)
+    }
+
+    /// Is a service of this name in its file?
+    pub fn lists(&self, service: &str) -> bool {
+        self.spec.services.iter().any(|entry| entry.name == service)
+    }
+
+    /// Did somebody say that this very object is to be deleted with all that it has?
+    pub fn is_confirmed(&self) -> bool {
+        let confirmed = self.annotations().get(names::CONFIRM_DELETE);
+        confirmed.is_some() && confirmed == self.metadata.uid.as_ref()
+    }
+
+    /// The origin that it is being handed over to, until all of it has changed hands.
+    pub fn transfer_to(&self) -> Option<&str> {
+        self.annotations().get(names::TRANSFER_TO).map(String::as_str)
     }
 }
 
@@ -146,6 +171,16 @@ pub struct Quota {
     pub pods: Option<u32>,
 }
 
+/// How much of the registry a tenant may use.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TenantRegistry {
+    /// Bytes of its images, such as `20Gi`, instead of the platform's default and up to the platform's max. Above it,
+    /// pushes are refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub storage: Option<Quantity>,
+}
+
 /// A service in the tenant file.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
@@ -179,7 +214,12 @@ pub struct TenantStatus {
     /// The first ten problems of its services, as `service: message`.
     #[serde(default)]
     pub problems: Vec<String>,
-    /// `Ready`, `Reconciling`, `Stalled`; `InSync` is false while its file is broken, gone or not the one applied.
+    /// What its images take in the registry; missing until they were counted once, and where the registry is not the
+    /// operator's to count.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub registry: Option<RegistryUsage>,
+    /// `Ready`, `Reconciling`, `Stalled`; `InSync` is false while its file is broken, gone or not the one applied;
+    /// `PushAllowed` is false while its images take more than its quota of the registry.
     #[serde(default)]
     #[x_kube(merge_strategy = kube::core::ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
@@ -196,4 +236,40 @@ pub struct TenantEnvironment {
     /// Where images come from, after omitted environments are passed over; nothing for the first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub promotes_from: Option<String>,
+    /// The tenant is no longer in it, and what runs there ends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retirement: Option<super::Retirement>,
+}
+
+/// A tenant's images in the registry, as counted last: what tags and Releases name, each blob once.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RegistryUsage {
+    /// Bytes, in whole MiB.
+    pub used: Quantity,
+    /// How many bytes they may be; missing where nothing bounds them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quota: Option<Quantity>,
+    /// What the tenant asked for, where that is more than the platform's max.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked: Option<Quantity>,
+    /// Images, each in its repository.
+    pub images: u32,
+    /// Repositories with an image.
+    pub repositories: u32,
+    /// There are more than are counted.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub incomplete: bool,
+    /// Bytes of what retention would delete, in whole MiB; missing where it is off.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub removable: Option<Quantity>,
+}
+
+impl RegistryUsage {
+    /// Is it more than it may be?
+    pub fn is_over(&self) -> bool {
+        let quota = self.quota.as_ref().and_then(Quantity::millis);
+        let used = self.used.millis().unwrap_or(i128::MAX);
+        quota.is_some_and(|quota| self.incomplete || used > quota)
+    }
 }

@@ -2,6 +2,7 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Repository;
@@ -79,11 +80,24 @@ pub struct TenantSourceStatus {
     /// `file:line:column: message`, at most ten.
     #[serde(default)]
     pub problems: Vec<String>,
-    /// Tenants that are in the cluster but no longer in the repository; at most ten are listed.
+    /// Tenants that are in the cluster but no longer in the repository, held ones included; at most ten are listed.
     #[serde(default)]
     pub orphaned: Vec<String>,
+    /// The last look after which no removal was held: what is gone since then is judged against it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settled: Option<Settled>,
     /// `Ready`, `Reconciling`, `Stalled`.
     #[serde(default)]
     #[x_kube(merge_strategy = kube::core::ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
+}
+
+/// A commit whose tenants, and no others, are known to be meant.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Settled {
+    /// 40 hexadecimal digits.
+    pub commit: String,
+    /// `spec.path` then.
+    pub path: String,
 }

@@ -13,7 +13,7 @@ use k8s_openapi::{
 };
 use kube::{
     Client, Resource, ResourceExt,
-    api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions, ValidationDirective},
+    api::{Patch, PatchParams, PostParams, ValidationDirective},
     core::Request,
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -29,7 +29,7 @@ use super::{
 use crate::names::{APPLIED, MANAGED_BY, MANAGER, content_hash};
 
 /// So often an object may move between reading and writing: its status does, a few times after each change.
-const MOVES: usize = 5;
+pub(super) const MOVES: usize = 5;
 
 /// What an apply did.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,9 +66,11 @@ impl Cluster {
     ///
     /// Creation is without force, so that a field which somebody else owns is a refusal and not a theft; a change of
     /// an object that carries our label is with force, so that what was edited by hand goes back; and what was added by
-    /// hand goes away (`foreign.rs`).
+    /// hand goes away (`foreign.rs`). A resourceVersion in `wanted` is the only state over which it is written: another
+    /// one is a conflict, which the caller resolves by looking again.
     pub async fn apply<K: Object>(&self, mut wanted: K) -> Result<Applied, ApplyError> {
         let key = ObjectKey::of(&wanted);
+        let version = wanted.meta_mut().resource_version.take();
         let hash = content_hash(&wanted);
         let may_exist = {
             let seen = self.seen();
@@ -79,8 +81,10 @@ impl Cluster {
             seen.written(&key).is_some() || seen.shows(&key) || key.kind == "Secret"
         };
         wanted.annotations_mut().insert(APPLIED.to_owned(), hash.clone());
+        let tries = if version.is_some() { 0 } else { MOVES };
+        wanted.meta_mut().resource_version = version;
         let mut outcome = self.write(&key, &wanted, may_exist).await;
-        for _ in 0..MOVES {
+        for _ in 0..tries {
             if !outcome.as_ref().is_err_and(ApplyError::is_conflict) {
                 break;
             }
@@ -123,7 +127,8 @@ impl Cluster {
         mut live: Value,
     ) -> Result<(Applied, Value), ApplyError> {
         let value = serde_json::to_value(wanted);
-        let value = value.map_err(|error| failed("apply", key, kube::Error::SerdeError(error)))?;
+        let mut value = value.map_err(|error| failed("apply", key, kube::Error::SerdeError(error)))?;
+        value["metadata"].as_object_mut().map(|metadata| metadata.remove("resourceVersion"));
         let mut applied = Applied::Unchanged;
         let mut taken = None;
         if is_wholly_ours(&key.kind) {
@@ -203,22 +208,7 @@ impl Cluster {
         if live.labels().get(MANAGED_BY).map(String::as_str) != Some(MANAGER) {
             return Err(ApplyError::Foreign(key.to_string()));
         }
-        let params = DeleteParams {
-            preconditions: Some(Preconditions { uid: live.uid(), resource_version: live.resource_version() }),
-            ..DeleteParams::background()
-        };
-        let request = request::<K>(key).delete(&key.name, &params).map_err(kube::Error::BuildRequest);
-        let outcome = match request {
-            Ok(request) => self.client().request_status::<K>(request).await.map(drop),
-            Err(error) => Err(error),
-        };
-        match outcome {
-            Err(error) if is_code(&error, 404) => {}
-            Err(error) => return Err(failed("delete", key, error)),
-            Ok(()) => tracing::info!(object = %key, "deleted"),
-        }
-        self.seen().forget(key);
-        Ok(())
+        self.delete_unchanged(&live).await
     }
 
     /// The namespace of this name as it is now.
@@ -323,7 +313,7 @@ impl Cluster {
     }
 }
 
-fn request<K: Object>(key: &ObjectKey) -> Request {
+pub(super) fn request<K: Object>(key: &ObjectKey) -> Request {
     Request::new(K::url_path(&(), key.namespace.as_deref()))
 }
 

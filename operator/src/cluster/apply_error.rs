@@ -55,7 +55,7 @@ impl ApplyError {
     }
 
     /// It changed between reading and writing.
-    pub(super) fn is_conflict(&self) -> bool {
+    pub fn is_conflict(&self) -> bool {
         self.status().is_some_and(|status| status.code == 409)
     }
 

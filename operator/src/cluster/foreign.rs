@@ -11,9 +11,12 @@ use serde_json::{Map, Value, json};
 use crate::names::MANAGER;
 
 /// Fields that others may own: the number of replicas, which an autoscaler sets (where it is wanted, its value is compared
-/// anyway), and the mark of `kubectl rollout restart`, which changes nothing and whose removal would restart again.
-const LEFT: [&[&str]; 2] = [
+/// anyway), the mark of `kubectl rollout restart`, which changes nothing and whose removal would restart again, and the
+/// platform's stop buttons of a Tenant from Git.
+const LEFT: [&[&str]; 4] = [
     &["f:spec", "f:replicas"],
+    &["f:spec", "f:suspend"],
+    &["f:spec", "f:cordon"],
     &["f:spec", "f:template", "f:metadata", "f:annotations", "f:kubectl.kubernetes.io/restartedAt"],
 ];
 

@@ -1,5 +1,6 @@
 //! Everything that talks to the API server for the stages: connect, observe, apply, delete, status, events.
 
+mod amend;
 mod apply;
 mod apply_error;
 mod client;
@@ -9,6 +10,7 @@ mod event;
 mod foreign;
 mod observe;
 mod pods;
+mod remove;
 mod seen;
 mod watched;
 

@@ -226,6 +226,18 @@ impl Git {
         self.read(remote, commit, "", move |reader| reader.is_ancestor(&old, &new)).await
     }
 
+    /// Whether `earlier` and `commit` share a commit in their histories. False for one that is not here. Needs
+    /// `Depth::Full`.
+    pub async fn are_related(
+        &self,
+        remote: &Remote,
+        earlier: &CommitId,
+        commit: &CommitId,
+    ) -> Result<bool, GitError> {
+        let (old, new) = (earlier.clone(), commit.clone());
+        self.read(remote, commit, "", move |reader| reader.are_related(&old, &new)).await
+    }
+
     /// Runs `what` on the commit's tree. A mirror that turns out broken is removed, so that the next fetch heals it.
     async fn read<T: Send + 'static>(
         &self,

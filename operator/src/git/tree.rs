@@ -227,6 +227,24 @@ impl<'repo> Reader<'repo> {
         }
     }
 
+    /// Whether the two share a commit in their histories, as far as these are here.
+    pub fn are_related(&self, one: &CommitId, other: &CommitId) -> Result<bool, TreeError> {
+        let (one, other) = (Oid::from_str(one.as_str())?, Oid::from_str(other.as_str())?);
+        if one == other {
+            return Ok(true);
+        }
+        for commit in [one, other] {
+            if !matches!(mirror::kind(&self.odb, commit)?, Some((_, ObjectType::Commit))) {
+                return Ok(false);
+            }
+        }
+        match self.repository.merge_base(one, other) {
+            Ok(_) => Ok(true),
+            Err(error) if error.code() == git2::ErrorCode::NotFound => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     fn directory_tree(&self, path: &str) -> Result<Tree<'repo>, TreeError> {
         self.descend(path, &parts(path)?)?.ok_or(TreeError::PathMissing)
     }

@@ -1,4 +1,4 @@
-//! Registry accounts: two per tenant, with passwords that are computed, never stored. Pure.
+//! Registry accounts: two per tenant and the operator's own, with passwords that are computed, never stored. Pure.
 //!
 //! The token service verifies a password with the key alone, so pulling an image depends on no other service.
 
@@ -56,18 +56,25 @@ pub enum Usage {
     Push,
     /// The tenant's nodes and the operator: pull only.
     Pull,
+    /// The operator alone: the list of repositories, and what retention deletes. It pulls and pushes nothing.
+    Operate,
 }
+
+/// The name before the dot of the operator's own account; no tenant may have it.
+const OPERATOR: &str = "imaas";
 
 impl fmt::Display for Usage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Push => "push",
             Self::Pull => "pull",
+            Self::Operate => "operator",
         })
     }
 }
 
-/// One login. Its user name is `<tenant>.push` or `<tenant>.pull`; a tenant's name has no dot.
+/// One login. Its user name is `<tenant>.push` or `<tenant>.pull`; a tenant's name has no dot. The operator's own is
+/// `imaas.operator`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Account {
     tenant: String,
@@ -80,9 +87,15 @@ pub struct Account {
 pub struct NotAnAccount;
 
 impl Account {
-    /// `tenant` must be a DNS label (RFC 1123).
+    /// `tenant` must be a DNS label (RFC 1123). No tenant has an account to operate with: see [`Self::operator`].
     pub fn new(tenant: &str, usage: Usage) -> Result<Self, NotAnAccount> {
-        if is_dns_label(tenant) { Ok(Self { tenant: tenant.to_owned(), usage }) } else { Err(NotAnAccount) }
+        let is_one = is_dns_label(tenant) && usage != Usage::Operate;
+        if is_one { Ok(Self { tenant: tenant.to_owned(), usage }) } else { Err(NotAnAccount) }
+    }
+
+    /// The operator's own.
+    pub fn operator() -> Self {
+        Self { tenant: OPERATOR.to_owned(), usage: Usage::Operate }
     }
 
     /// The tenant whose area it opens.
@@ -109,6 +122,7 @@ impl FromStr for Account {
         match user.split_once('.') {
             Some((tenant, "push")) => Self::new(tenant, Usage::Push),
             Some((tenant, "pull")) => Self::new(tenant, Usage::Pull),
+            Some((OPERATOR, "operator")) => Ok(Self::operator()),
             _ => Err(NotAnAccount),
         }
     }
@@ -165,6 +179,8 @@ mod tests {
             ".push",
             "acme.admin",
             "acme.push.pull",
+            "acme.operator",
+            "imaas.operator.operator",
             "a/b.push",
             "Acme.push",
             "-a.push",
@@ -173,6 +189,8 @@ mod tests {
             assert_eq!(user.parse::<Account>(), Err(NotAnAccount), "{user:?}");
         }
         assert_eq!(format!("{}.push", "a".repeat(64)).parse::<Account>(), Err(NotAnAccount));
+        assert_eq!(account("imaas.operator"), Account::operator());
+        assert_eq!(Account::new("acme", Usage::Operate), Err(NotAnAccount));
     }
 
     /// A changed formula would lock every tenant out at the update of the operator.

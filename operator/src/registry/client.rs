@@ -11,7 +11,7 @@ use std::{
 };
 
 use reqwest::{
-    Certificate, Client, RequestBuilder, Response, StatusCode,
+    Certificate, Client, Method, RequestBuilder, Response, StatusCode,
     header::{ACCEPT, HeaderMap, WWW_AUTHENTICATE},
     redirect::Policy,
 };
@@ -20,6 +20,7 @@ use url::Url;
 
 use super::{
     accounts::{Account, Usage},
+    challenge::bearer_parameters,
     digest::Digest,
     error::RegistryError,
     generations::Issued,
@@ -56,6 +57,39 @@ pub struct RegistryClient {
     endpoint: RegistryEndpoint,
     issued: Issued,
     tokens: Mutex<HashMap<String, Token>>,
+}
+
+/// One request, and with which login it is made.
+pub(super) struct Question<'a> {
+    pub method: Method,
+    /// With its query.
+    pub path: &'a str,
+    pub account: &'a Account,
+    /// What the token must open.
+    pub scope: &'a str,
+}
+
+/// A repository, read with the pull account of the tenant in whose area it is.
+pub(super) struct Repository {
+    pub name: String,
+    account: Account,
+    scope: String,
+}
+
+impl Repository {
+    /// `name`: with the tenant's.
+    pub fn of(tenant: &str, name: &str) -> Result<Self, RegistryError> {
+        let no_name = || RegistryError::Name(name.to_owned());
+        let account = Account::new(tenant, Usage::Pull).map_err(|_| no_name())?;
+        if !is_repository(name) {
+            return Err(no_name());
+        }
+        Ok(Self { name: name.to_owned(), account, scope: format!("repository:{name}:pull") })
+    }
+
+    pub fn question<'a>(&'a self, method: Method, path: &'a str) -> Question<'a> {
+        Question { method, path, account: &self.account, scope: &self.scope }
+    }
 }
 
 #[derive(Clone)]
@@ -113,33 +147,40 @@ impl RegistryClient {
         service: &str,
         reference: &str,
     ) -> Result<Option<Digest>, RegistryError> {
-        let name = format!("{tenant}/{service}");
-        let no_name = || RegistryError::Name(name.clone());
-        let account = Account::new(tenant, Usage::Pull).map_err(|_| no_name())?;
-        if !is_repository(&name) {
-            return Err(no_name());
-        }
-        let url =
-            self.endpoint.url.join(&format!("/v2/{name}/manifests/{reference}")).map_err(|_| no_name())?;
-        let mut token = self.cached(&name);
-        let mut response = self.head(&url, token.as_deref()).await?;
-        if response.status() == StatusCode::UNAUTHORIZED {
-            let service = self.challenged(response.headers())?;
-            token = Some(self.login(&account, &name, &service).await?);
-            response = self.head(&url, token.as_deref()).await?;
-        }
+        let repository = Repository::of(tenant, &format!("{tenant}/{service}"))?;
+        let path = format!("/v2/{}/manifests/{reference}", repository.name);
+        let response = self.ask(&repository.question(Method::HEAD, &path)).await?;
         match response.status() {
-            StatusCode::OK => self.content_digest(response.headers()).map(Some),
             StatusCode::NOT_FOUND => Ok(None),
-            status => {
-                self.forget(&name);
-                Err(refused(self.registry(), &account, status))
-            }
+            _ => self.content_digest(response.headers()).map(Some),
         }
     }
 
-    async fn head(&self, url: &Url, token: Option<&str>) -> Result<Response, RegistryError> {
-        let request = self.http.head(url.clone()).header(ACCEPT, MANIFESTS);
+    /// What the registry answers: a success, or 404.
+    pub(super) async fn ask(&self, question: &Question<'_>) -> Result<Response, RegistryError> {
+        let Question { method: _, path, account, scope } = question;
+        let url = self.endpoint.url.join(path).map_err(|_| RegistryError::Name((*path).to_owned()))?;
+        let mut response = self.asked(question, &url, self.cached(scope)).await?;
+        if response.status() == StatusCode::UNAUTHORIZED {
+            let service = self.challenged(response.headers())?;
+            let token = self.login(account, scope, &service).await?;
+            response = self.asked(question, &url, Some(token)).await?;
+        }
+        let status = response.status();
+        if status.is_success() || status == StatusCode::NOT_FOUND {
+            return Ok(response);
+        }
+        self.forget(scope);
+        Err(refused(self.registry(), account, status))
+    }
+
+    async fn asked(
+        &self,
+        question: &Question<'_>,
+        url: &Url,
+        token: Option<String>,
+    ) -> Result<Response, RegistryError> {
+        let request = self.http.request(question.method.clone(), url.clone()).header(ACCEPT, MANIFESTS);
         let request = match token {
             Some(token) => request.bearer_auth(token),
             None => request,
@@ -162,20 +203,18 @@ impl RegistryClient {
         Ok(parameters.get("service").cloned().unwrap_or_default())
     }
 
-    /// Asks the token service for a pull token and keeps it.
-    async fn login(&self, account: &Account, name: &str, service: &str) -> Result<String, RegistryError> {
+    /// Asks the token service for a token and keeps it.
+    async fn login(&self, account: &Account, scope: &str, service: &str) -> Result<String, RegistryError> {
         let who = || format!("token service {}", host(&self.endpoint.realm));
         let mut url = self.endpoint.realm.clone();
-        url.query_pairs_mut()
-            .append_pair("service", service)
-            .append_pair("scope", &format!("repository:{name}:pull"));
+        url.query_pairs_mut().append_pair("service", service).append_pair("scope", scope);
         let secret = self.issued.password(account);
         let asked = Instant::now();
         let response = send(self.http.get(url).basic_auth(account.to_string(), Some(secret)), who()).await?;
         if response.status() != StatusCode::OK {
             return Err(refused(who(), account, response.status()));
         }
-        let body = capped(response, who()).await?;
+        let body = capped(response, TOKEN_MAX, who()).await?;
         // The parser's message could quote the token.
         let answer: TokenAnswer = serde_json::from_slice(&body).map_err(|_| RegistryError::Answer {
             who: who(),
@@ -188,17 +227,17 @@ impl RegistryClient {
         let until = asked + lifetime.saturating_sub(TOKEN_MARGIN);
         let mut tokens = self.tokens.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         tokens.retain(|_, token| token.until > asked);
-        tokens.insert(name.to_owned(), Token { value: token.clone(), until });
+        tokens.insert(scope.to_owned(), Token { value: token.clone(), until });
         Ok(token)
     }
 
-    fn cached(&self, name: &str) -> Option<String> {
+    fn cached(&self, scope: &str) -> Option<String> {
         let tokens = self.tokens.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        tokens.get(name).filter(|token| token.until > Instant::now()).map(|token| token.value.clone())
+        tokens.get(scope).filter(|token| token.until > Instant::now()).map(|token| token.value.clone())
     }
 
-    fn forget(&self, name: &str) {
-        self.tokens.lock().unwrap_or_else(std::sync::PoisonError::into_inner).remove(name);
+    fn forget(&self, scope: &str) {
+        self.tokens.lock().unwrap_or_else(std::sync::PoisonError::into_inner).remove(scope);
     }
 
     fn content_digest(&self, headers: &HeaderMap) -> Result<Digest, RegistryError> {
@@ -208,11 +247,11 @@ impl RegistryClient {
         value.parse().map_err(|problem| self.answer_error(format!("Docker-Content-Digest: {problem}")))
     }
 
-    fn answer_error(&self, problem: String) -> RegistryError {
+    pub(super) fn answer_error(&self, problem: String) -> RegistryError {
         RegistryError::Answer { who: self.registry(), problem }
     }
 
-    fn registry(&self) -> String {
+    pub(super) fn registry(&self) -> String {
         format!("registry {}", host(&self.endpoint.url))
     }
 }
@@ -258,13 +297,18 @@ async fn send(request: RequestBuilder, who: String) -> Result<Response, Registry
     request.send().await.map_err(|source| RegistryError::Unreachable { who, source: source.without_url() })
 }
 
-async fn capped(mut response: Response, who: String) -> Result<Vec<u8>, RegistryError> {
+/// At most `max` bytes of an answer.
+pub(super) async fn capped(
+    mut response: Response,
+    max: usize,
+    who: String,
+) -> Result<Vec<u8>, RegistryError> {
     let mut body = Vec::new();
     loop {
         match response.chunk().await {
-            Ok(Some(chunk)) if body.len() + chunk.len() <= TOKEN_MAX => body.extend_from_slice(&chunk),
+            Ok(Some(chunk)) if body.len() + chunk.len() <= max => body.extend_from_slice(&chunk),
             Ok(Some(_)) => {
-                return Err(RegistryError::Answer { who, problem: format!("more than {TOKEN_MAX} bytes") });
+                return Err(RegistryError::Answer { who, problem: format!("more than {max} bytes") });
             }
             Ok(None) => return Ok(body),
             Err(source) => return Err(RegistryError::Unreachable { who, source: source.without_url() }),
@@ -282,29 +326,11 @@ fn refused(who: String, account: &Account, status: StatusCode) -> RegistryError 
 }
 
 /// `[A-Za-z0-9_][A-Za-z0-9._-]{0,127}`
-fn is_tag(tag: &str) -> bool {
+pub(super) fn is_tag(tag: &str) -> bool {
     let is_word = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
     (1..=128).contains(&tag.len())
         && tag.bytes().next().is_some_and(is_word)
         && tag.bytes().all(|b| is_word(b) || b == b'.' || b == b'-')
-}
-
-/// The parameters of a `Bearer` challenge (RFC 7235), `None` for any other scheme.
-fn bearer_parameters(challenge: &str) -> Option<HashMap<String, String>> {
-    let (scheme, mut rest) = challenge.trim().split_once(' ')?;
-    if !scheme.eq_ignore_ascii_case("bearer") {
-        return None;
-    }
-    let mut parameters = HashMap::new();
-    while let Some((name, after)) = rest.split_once('=') {
-        let (value, after) = match after.strip_prefix('"') {
-            Some(quoted) => quoted.split_once('"')?,
-            None => after.find(',').map_or((after, ""), |comma| after.split_at(comma)),
-        };
-        parameters.insert(name.trim().to_ascii_lowercase(), value.to_owned());
-        rest = after.trim_start().trim_start_matches(',');
-    }
-    Some(parameters)
 }
 
 #[cfg(test)]
@@ -318,20 +344,6 @@ mod tests {
 
     fn endpoint(url: &str, realm: &str, development: bool) -> RegistryEndpoint {
         RegistryEndpoint { url: url.parse().unwrap(), realm: realm.parse().unwrap(), ca: None, development }
-    }
-
-    #[test]
-    fn a_challenge_is_read_by_its_quotes() {
-        let parameters = bearer_parameters(
-            r#"Bearer realm="https://auth.example.com/token",service="registry",scope="repository:a/b:pull,push""#,
-        )
-        .unwrap();
-        assert_eq!(parameters["realm"], "https://auth.example.com/token");
-        assert_eq!(parameters["service"], "registry");
-        assert_eq!(parameters["scope"], "repository:a/b:pull,push");
-        assert_eq!(bearer_parameters("bearer service=x, realm=y").unwrap()["realm"], "y");
-        assert_eq!(bearer_parameters("Basic realm=\"x\""), None);
-        assert_eq!(bearer_parameters("Bearer realm=\"x"), None);
     }
 
     #[test]

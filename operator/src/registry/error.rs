@@ -62,6 +62,9 @@ pub enum RegistryError {
         /// The configured token service.
         realm: String,
     },
+    /// It keeps everything.
+    #[error("{0} deletes nothing: set storage.delete.enabled in its configuration, or retention to off")]
+    Undeletable(String),
     /// Something that is no registry, or a broken one.
     #[error("{who} answers something unexpected: {problem}")]
     Answer {
@@ -82,6 +85,7 @@ impl RegistryError {
             | Self::Client(_)
             | Self::Refused { .. }
             | Self::Realm { .. }
+            | Self::Undeletable(_)
             | Self::Answer { .. } => Reason::RegistryRefused,
         }
     }
@@ -92,7 +96,7 @@ impl RegistryError {
         match self {
             Self::Settings { .. } | Self::Client(_) | Self::Name(_) => Retry::Never,
             Self::Unreachable { .. } | Self::Busy { .. } => Retry::Backoff,
-            Self::Refused { .. } | Self::Realm { .. } | Self::Answer { .. } => {
+            Self::Refused { .. } | Self::Realm { .. } | Self::Undeletable(_) | Self::Answer { .. } => {
                 Retry::After(PLATFORM_INTERVAL)
             }
         }

@@ -10,16 +10,16 @@ use super::accounts::{Account, Usage};
 /// One entry of a token's `access` claim.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Access {
-    /// Always `repository`.
+    /// `repository`; the operator's list of all repositories is a `registry`.
     #[serde(rename = "type")]
     pub kind: String,
-    /// `<tenant>/…`
+    /// `<tenant>/…`, or `catalog`.
     pub name: String,
     /// Never empty.
     pub actions: Vec<Action>,
 }
 
-/// What may be done in a repository. Deleting is not in the list: only retention deletes.
+/// What may be done. Tenants delete nothing: only retention does, with the operator's account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Action {
@@ -27,7 +27,15 @@ pub enum Action {
     Pull,
     /// Write manifests and blobs.
     Push,
+    /// Delete manifests.
+    Delete,
+    /// What listing all repositories needs.
+    #[serde(rename = "*")]
+    All,
 }
+
+/// The scope of the list of all repositories.
+pub const CATALOG: &str = "registry:catalog:*";
 
 /// What was asked, and what of it is granted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,13 +55,29 @@ pub fn granted<'a>(account: &Account, scopes: impl IntoIterator<Item = &'a str>)
     grant
 }
 
+/// Whether one of `scopes` asks to push.
+pub fn asks_to_push<'a>(scopes: impl IntoIterator<Item = &'a str>) -> bool {
+    let mut scopes = scopes.into_iter().flat_map(|param| param.split(' '));
+    scopes
+        .any(|scope| scope.rsplit(':').next().is_some_and(|actions| actions.split(',').any(|a| a == "push")))
+}
+
 /// Adds what `account` may have of one scope; whether that is all of it.
 fn add(account: &Account, scope: &str, access: &mut Vec<Access>) -> bool {
+    if scope == CATALOG {
+        let may = account.usage() == Usage::Operate;
+        let catalog = Access { kind: "registry".into(), name: "catalog".into(), actions: vec![Action::All] };
+        if may && !access.contains(&catalog) {
+            access.push(catalog);
+        }
+        return may;
+    }
     let Some((name, actions)) = scope.strip_prefix("repository:").and_then(|rest| rest.rsplit_once(':'))
     else {
         return false;
     };
-    if !is_repository(name) || !is_in_area(name, account.tenant()) {
+    let is_open = account.usage() == Usage::Operate || is_in_area(name, account.tenant());
+    if !is_repository(name) || !is_open {
         return false;
     }
     let mut complete = true;
@@ -82,14 +106,20 @@ fn action(word: &str) -> Option<Action> {
     match word {
         "pull" => Some(Action::Pull),
         "push" => Some(Action::Push),
+        "delete" => Some(Action::Delete),
         _ => None,
     }
 }
 
 fn may(usage: Usage, action: Action) -> bool {
     match (usage, action) {
-        (Usage::Push | Usage::Pull, Action::Pull) | (Usage::Push, Action::Push) => true,
-        (Usage::Pull, Action::Push) => false,
+        (Usage::Push | Usage::Pull, Action::Pull)
+        | (Usage::Push, Action::Push)
+        | (Usage::Operate, Action::Delete) => true,
+        (Usage::Pull | Usage::Operate, Action::Push)
+        | (Usage::Operate, Action::Pull)
+        | (Usage::Push | Usage::Pull, Action::Delete)
+        | (_, Action::All) => false,
     }
 }
 
@@ -222,6 +252,33 @@ mod tests {
     #[test]
     fn no_scope_asks_for_nothing() {
         assert_eq!(grant("acme.push", &["", " "]), Grant { access: vec![], complete: true });
+    }
+
+    #[test]
+    fn the_operators_account_lists_and_deletes_and_does_nothing_else() {
+        let grant = grant("imaas.operator", &[CATALOG, CATALOG, "repository:acme/orders:delete,pull,push,*"]);
+        let catalog = Access { kind: "registry".into(), name: "catalog".into(), actions: vec![Action::All] };
+        assert_eq!(grant.access, [catalog, access("acme/orders", &[Action::Delete])]);
+        assert!(!grant.complete);
+        let json = serde_json::to_value(&grant.access).unwrap();
+        assert_eq!(json[0], serde_json::json!({"type": "registry", "name": "catalog", "actions": ["*"]}));
+        for scope in ["registry:catalog:pull", "registry:other:*", "repository:acme/../x:delete"] {
+            assert_eq!(super::tests::grant("imaas.operator", &[scope]).access, [], "{scope}");
+        }
+    }
+
+    #[test]
+    fn a_push_is_seen_among_what_is_asked() {
+        for (scopes, pushes) in [
+            (&["repository:acme/a:pull,push"][..], true),
+            (&["repository:acme/a:pull repository:acme/b:push"], true),
+            (&["repository:acme/a:pull", "repository:acme/b:push,pull"], true),
+            (&["repository:acme/push:pull"], false),
+            (&["repository:push/a:pull", ""], false),
+            (&[], false),
+        ] {
+            assert_eq!(asks_to_push(scopes.iter().copied()), pushes, "{scopes:?}");
+        }
     }
 
     proptest::proptest! {

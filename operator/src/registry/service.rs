@@ -1,8 +1,8 @@
 //! IO: the registry's token service over HTTP. A login in, a signed token with the granted part of its scopes out.
 //!
 //! Protocol: <https://distribution.github.io/distribution/spec/auth/token/> (`GET`, Basic) and `…/spec/auth/oauth/`
-//! (`POST`, grant type `password`; containerd asks this way first). It needs nothing but its keys: no cluster, no
-//! disk, so any number of replicas serve. It speaks plain HTTP: put TLS before it, passwords pass through it.
+//! (`POST`, grant type `password`; containerd asks this way first). It needs nothing but its keys and, for pushes, the
+//! file that says who is over quota: no cluster, so any number of replicas serve. It speaks plain HTTP: put TLS before it, passwords pass through it.
 
 use std::sync::Arc;
 
@@ -21,9 +21,11 @@ use tracing::{debug, error, warn};
 use url::form_urlencoded;
 
 use super::{
-    accounts::Account,
+    accounts::{Account, Usage},
     generations::{Accepted, Opened},
-    scope::granted,
+    over_quota::PushStops,
+    quota::Excess,
+    scope::{asks_to_push, granted},
     token::TokenSigner,
 };
 
@@ -37,6 +39,8 @@ const AUTHORIZATION_MAX: usize = 1024;
 pub struct TokenService {
     /// Which passwords are valid.
     pub accepted: Accepted,
+    /// Who may not push now.
+    pub stops: PushStops,
     /// Signs the answers.
     pub signer: TokenSigner,
     /// The clock.
@@ -61,6 +65,8 @@ pub enum Outcome {
     Reduced,
     /// No login, or a wrong one.
     Unauthorized,
+    /// No token to push with: the tenant's images take more than its quota.
+    OverQuota,
     /// Not a request that this service knows.
     Invalid,
     /// No token because of a fault here.
@@ -68,13 +74,15 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    const ALL: [Self; 5] = [Self::Granted, Self::Reduced, Self::Unauthorized, Self::Invalid, Self::Failed];
+    const ALL: [Self; 6] =
+        [Self::Granted, Self::Reduced, Self::Unauthorized, Self::OverQuota, Self::Invalid, Self::Failed];
 
     fn label(self) -> &'static str {
         match self {
             Self::Granted => "granted",
             Self::Reduced => "reduced",
             Self::Unauthorized => "unauthorized",
+            Self::OverQuota => "over_quota",
             Self::Invalid => "invalid",
             Self::Failed => "failed",
         }
@@ -134,7 +142,7 @@ pub fn router(service: Arc<TokenService>) -> Router {
 }
 
 /// Why there is no token. The texts are for the person behind `docker login`; they say nothing of what was sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 enum Refusal {
     #[error("log in with the tenant's registry account: <tenant>.push or <tenant>.pull, and its password")]
     NoLogin,
@@ -142,6 +150,11 @@ enum Refusal {
     WrongLogin,
     #[error("the parameter \"service\" names another registry than the one this token service signs for")]
     WrongService,
+    #[error(
+        "the images of {0} take {used} of {quota}: pushes are refused until retention made room or the tenant's quota is raised (spec.registry.storage in its file)",
+        used = .1.used, quota = .1.quota
+    )]
+    OverQuota(String, Excess),
     #[error("grant_type: only \"password\" is known")]
     WrongGrantType,
     #[error("the request has more than {PARAMETERS_MAX} bytes of parameters")]
@@ -151,11 +164,12 @@ enum Refusal {
 }
 
 impl Refusal {
-    fn answer(self) -> (StatusCode, &'static str, Outcome) {
+    fn answer(&self) -> (StatusCode, &'static str, Outcome) {
         match self {
             Self::NoLogin | Self::WrongLogin => {
                 (StatusCode::UNAUTHORIZED, "UNAUTHORIZED", Outcome::Unauthorized)
             }
+            Self::OverQuota(..) => (StatusCode::FORBIDDEN, "DENIED", Outcome::OverQuota),
             Self::WrongService | Self::WrongGrantType => {
                 (StatusCode::BAD_REQUEST, "UNSUPPORTED", Outcome::Invalid)
             }
@@ -259,6 +273,13 @@ impl TokenService {
         let account = self.login(request)?;
         if request.service.as_deref().is_some_and(|service| service != self.signer.service()) {
             return Err(Refusal::WrongService);
+        }
+        if account.usage() == Usage::Push
+            && asks_to_push(request.scopes.iter().map(String::as_str))
+            && let Some(excess) = self.stops.of(account.tenant())
+        {
+            debug!(%account, "over quota, no token to push with");
+            return Err(Refusal::OverQuota(account.tenant().to_owned(), excess));
         }
         let grant = granted(&account, request.scopes.iter().map(String::as_str));
         let outcome = if grant.complete { Outcome::Granted } else { Outcome::Reduced };

@@ -9,7 +9,7 @@ mod template;
 mod trouble;
 
 pub use config::{ConfigFile, ConfigFiles, Contents, PlannedConfig};
-pub use desired::{Children, Footprint, Target, desired};
+pub use desired::{Children, Footprint, Neighbour, Reach, Target, desired, open_ports, written};
 pub use observe::{Observed, Phase, observed};
 pub use reconcile::{roll_out, troubled};
 pub use render::{Input, RenderError, Rendered, render};

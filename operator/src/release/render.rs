@@ -14,8 +14,8 @@ use super::{
 };
 use crate::{
     api::{
-        Cause, DescriptorSpec, Instances, IntegrationRuntime, Port, Release, ReleaseSpec, RuntimeProfile,
-        Strategy, WorkloadType, environment::Network, release::ReleaseConfig,
+        Cause, DescriptorSpec, Instances, IntegrationRuntime, Port, Release, ReleaseSpec, ReleaseUse,
+        RuntimeProfile, Strategy, Use, WorkloadType, environment::Network, release::ReleaseConfig,
     },
     conditions::Reason,
     names::{self, MANAGED_BY, MANAGER},
@@ -41,6 +41,8 @@ pub struct Input<'a> {
     pub runtime: &'a IntegrationRuntime,
     /// The Environment's networks, among which `connects` chooses.
     pub networks: &'a [Network],
+    /// The ports at which the services of `settings.uses` are called, in their order.
+    pub called: &'a [Port],
     /// `<registry>/<tenant>/<service>`, without a tag.
     pub image_repository: &'a str,
     /// `sha256:` and 64 hexadecimal digits.
@@ -117,6 +119,14 @@ pub enum RenderError {
         /// What there is.
         known: String,
     },
+    /// Not a service that can be used, or not under that name.
+    #[error("uses[{index}].{problem}")]
+    Use {
+        /// Which of them.
+        index: usize,
+        /// The field and what to change.
+        problem: String,
+    },
     /// Nowhere to put files.
     #[error(
         "config: the service's runtime has no place for configuration files: remove `config`, or ask the platform team for a `configMount` in the profile of the IntegrationRuntime"
@@ -168,6 +178,7 @@ impl RenderError {
             | Self::EnvName(_)
             | Self::SecretReserved(_)
             | Self::Network { .. }
+            | Self::Use { .. }
             | Self::TemplateTooLarge { .. } => Reason::InvalidDescriptor,
         }
     }
@@ -183,6 +194,8 @@ struct Content<'a> {
     runtime: &'a str,
     profile: &'a RuntimeProfile,
     config: Option<&'a str>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    uses: &'a [ReleaseUse],
 }
 
 /// What Git asks for, whatever runs it: equal in two releases that differ in their runtime only.
@@ -192,14 +205,16 @@ struct Asked<'a> {
     image: &'a str,
     build_id: &'a str,
     config: Option<String>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    uses: &'a [ReleaseUse],
 }
 
 impl Asked<'_> {
-    fn revision(input: &Input, image: &str, resolved: &DescriptorSpec) -> String {
+    fn revision(input: &Input, image: &str, (resolved, uses): (&DescriptorSpec, &[ReleaseUse])) -> String {
         // The only default that comes from the runtime.
         let settings = DescriptorSpec { ports: input.settings.ports.clone(), ..resolved.clone() };
         let config = input.config.map(files_hash);
-        names::content_hash(&Asked { settings: &settings, image, build_id: input.build_id, config })
+        names::content_hash(&Asked { settings: &settings, image, build_id: input.build_id, config, uses })
     }
 }
 
@@ -208,6 +223,7 @@ pub fn render(input: &Input) -> Result<Rendered, RenderError> {
     let profile = profile(input.runtime, input.settings.runtime_version.as_deref())?;
     let settings = resolved(input.settings, profile)?;
     connects(&settings, input.networks)?;
+    let uses = uses(input)?;
     let image = image(input)?;
     let config = config(profile, input.config)?;
     let config_name = config.as_ref().map(|config| names::config_map(input.service, &config.hash()));
@@ -220,16 +236,18 @@ pub fn render(input: &Input) -> Result<Rendered, RenderError> {
         runtime: &runtime,
         profile,
         config: config_name.as_deref(),
+        uses: &uses,
     });
     let runtime_revision = names::content_hash(&(&runtime, profile));
     let template = template::template(&template::Parts {
         labels: &labels,
         image: &image,
         settings: &settings,
+        addresses: &addresses(input, &uses),
         profile,
         config: config.as_ref().zip(config_name.as_deref()),
     })?;
-    let content_revision = Asked::revision(input, &image, &settings);
+    let content_revision = Asked::revision(input, &image, (&settings, &uses));
     let spec = ReleaseSpec {
         service: input.service.to_owned(),
         environment: input.environment.to_owned(),
@@ -249,6 +267,7 @@ pub fn render(input: &Input) -> Result<Rendered, RenderError> {
         ports: settings.ports.clone(),
         config: config_name.clone().map(|name| ReleaseConfig { name }),
         connects: settings.connects.clone(),
+        uses,
         template,
     };
     let mut release = Release::new(&names::release(input.service, input.environment, &name), spec);
@@ -320,6 +339,35 @@ fn connects(settings: &DescriptorSpec, networks: &[Network]) -> Result<(), Rende
             },
         }),
     }
+}
+
+/// The services that are called, each with its port.
+fn uses(input: &Input) -> Result<Vec<ReleaseUse>, RenderError> {
+    let one = |(index, (used, port)): (usize, (&Use, &Port))| {
+        let refused = |problem: String| Err(RenderError::Use { index, problem });
+        if used.tenant.as_deref() == Some(input.tenant) {
+            return refused(format!("tenant: {} is the own tenant: remove `tenant`", input.tenant));
+        }
+        if used.tenant.is_none() && used.service == input.service {
+            return refused(format!("service: {} is this service itself: remove the entry", input.service));
+        }
+        if input.settings.env.contains_key(&used.variable) {
+            let variable = &used.variable;
+            return refused(format!("as: {variable} stands in `env`, too: give one of them another name"));
+        }
+        Ok(ReleaseUse { tenant: used.tenant.clone(), service: used.service.clone(), port: port.clone() })
+    };
+    input.settings.uses.iter().zip(input.called).enumerate().map(one).collect()
+}
+
+/// Variable → address, for each of `uses`.
+fn addresses(input: &Input, uses: &[ReleaseUse]) -> Vec<(String, String)> {
+    let one = |(asked, used): (&Use, &ReleaseUse)| {
+        let tenant = used.tenant.as_deref().unwrap_or(input.tenant);
+        let namespace = names::environment_namespace(tenant, input.environment);
+        (asked.variable.clone(), format!("http://{}.{namespace}.svc:{}", used.service, used.port.port))
+    };
+    input.settings.uses.iter().zip(uses).map(one).collect()
 }
 
 /// By digest only, and only from the service's own repository.

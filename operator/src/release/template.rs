@@ -41,13 +41,15 @@ pub(super) struct Parts<'a> {
     pub labels: &'a BTreeMap<String, String>,
     pub image: &'a str,
     pub settings: &'a DescriptorSpec,
+    /// Variable → address of a service that is called; none of `settings.env`.
+    pub addresses: &'a [(String, String)],
     pub profile: &'a RuntimeProfile,
     pub config: Option<(&'a Config, &'a str)>,
 }
 
 /// The template, or what is wrong with the settings.
 pub(super) fn template(parts: &Parts) -> Result<PodTemplateSpec, RenderError> {
-    let Parts { labels, settings: _, profile, image: _, config: _ } = parts;
+    let Parts { labels, settings: _, addresses: _, profile, image: _, config: _ } = parts;
     let (volumes, mounts) = volumes(parts);
     let template = PodTemplateSpec {
         metadata: Some(ObjectMeta { labels: Some((*labels).clone()), ..ObjectMeta::default() }),
@@ -68,7 +70,7 @@ pub(super) fn template(parts: &Parts) -> Result<PodTemplateSpec, RenderError> {
 }
 
 fn container(parts: &Parts, mounts: Vec<VolumeMount>) -> Result<Container, RenderError> {
-    let Parts { labels: _, image, settings, profile, config: _ } = parts;
+    let Parts { labels: _, image, settings, addresses, profile, config: _ } = parts;
     let first_port = settings.ports.first().map(|port| port.port);
     let ask = |question: &Option<runtime::Probe>| question.as_ref().and_then(|q| probe(q, first_port));
     Ok(Container {
@@ -76,7 +78,7 @@ fn container(parts: &Parts, mounts: Vec<VolumeMount>) -> Result<Container, Rende
         image: Some((*image).to_owned()),
         // A digest never changes, so what the node has is right.
         image_pull_policy: Some("IfNotPresent".to_owned()),
-        env: some(env(settings, profile)?),
+        env: some(env((settings, addresses), profile)?),
         env_from: some(secrets(settings)?),
         ports: some(settings.ports.iter().chain(&profile.management_ports).map(container_port).collect()),
         resources: Some(resources(&settings.resources)?),
@@ -135,7 +137,14 @@ fn spread(labels: &BTreeMap<String, String>) -> TopologySpreadConstraint {
 }
 
 /// The runtime's variables, then the service's.
-fn env(settings: &DescriptorSpec, profile: &RuntimeProfile) -> Result<Vec<EnvVar>, RenderError> {
+fn env(
+    (settings, addresses): (&DescriptorSpec, &[(String, String)]),
+    profile: &RuntimeProfile,
+) -> Result<Vec<EnvVar>, RenderError> {
+    if let Some(index) = addresses.iter().position(|(name, _)| profile.env.contains_key(name)) {
+        let problem = format!("as: {} is set by the runtime: give it another name", addresses[index].0);
+        return Err(RenderError::Use { index, problem });
+    }
     for name in settings.env.keys() {
         if profile.env.contains_key(name) {
             return Err(RenderError::EnvKept(name.clone()));
@@ -150,7 +159,8 @@ fn env(settings: &DescriptorSpec, profile: &RuntimeProfile) -> Result<Vec<EnvVar
         value: Some(value.replace('$', "$$")),
         value_from: None,
     };
-    Ok(profile.env.iter().chain(&settings.env).map(literal).collect())
+    let addresses = addresses.iter().map(|(name, address)| (name, address));
+    Ok(profile.env.iter().chain(&settings.env).chain(addresses).map(literal).collect())
 }
 
 /// Every key of each Secret is a variable; one that the runtime or the descriptor sets wins over it.
@@ -241,7 +251,7 @@ fn pre_stop(drain: &runtime::Drain) -> Option<Lifecycle> {
 }
 
 fn volumes(parts: &Parts) -> (Vec<Volume>, Vec<VolumeMount>) {
-    let Parts { labels: _, image: _, settings: _, profile, config } = parts;
+    let Parts { labels: _, image: _, settings: _, addresses: _, profile, config } = parts;
     let mut volumes = Vec::new();
     let mut mounts = Vec::new();
     if let Some(((config, name), path)) = config.zip(profile.config_mount.as_ref()) {

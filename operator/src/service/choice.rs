@@ -6,10 +6,18 @@ use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::ResourceExt;
 
 use super::{
-    Problem, brought::Place, pass::Work, promote::Target, status::Stage, validate::ValidEnvironment, wave,
+    Problem,
+    brought::Place,
+    neighbours::{Neighbours, key},
+    pass::Work,
+    promote::Target,
+    status::Stage,
+    uses::{self, Asker, is_open},
+    validate::ValidEnvironment,
+    wave,
 };
 use crate::{
-    api::{Cause, Release, environment::Network},
+    api::{Cause, Port, Release, ReleaseUse, Use, environment::Network},
     cluster::ApplyError,
     conditions::Reason,
     release::{self, Contents, PlannedConfig, Rendered},
@@ -40,6 +48,9 @@ impl Work<'_> {
         let current = self.current(environment);
         // What runs has had its turn and found its Secrets: a pass over it asks for nothing.
         if current.as_ref().is_none_or(|current| current.name_any() != name) {
+            if environment.frozen {
+                return self.kept(environment, vec![frozen(environment, &asked.resolved.commit)]);
+            }
             if current.is_some_and(|current| wave::is_of_runtime(&release.spec, &current.spec)) {
                 release.spec.cause = Cause::Runtime;
             }
@@ -149,6 +160,7 @@ impl Work<'_> {
             );
             Problem::new(Reason::RuntimeMissing, message)
         })?;
+        let called = self.called(environment, asked)?;
         let repository = format!("{}/{}", self.platform.settings.registry_host, service.repository());
         let input = release::Input {
             tenant: &service.tenant,
@@ -157,6 +169,7 @@ impl Work<'_> {
             settings: &asked.resolved.settings,
             runtime: &runtime,
             networks,
+            called: &called,
             image_repository: &repository,
             digest: &asked.digest,
             config: asked.resolved.config.as_ref(),
@@ -166,6 +179,40 @@ impl Work<'_> {
         };
         release::render(&input)
             .map_err(|error| Problem::new(error.reason(), asked.resolved.placed(&error.to_string())))
+    }
+
+    /// The port of each service that is asked for by `uses`.
+    fn called(&self, environment: &ValidEnvironment, asked: &Target) -> Result<Vec<Port>, Problem> {
+        let (asker, uses) = (self.asker(environment), &asked.resolved.settings.uses);
+        let key = |used: &Use| key(used.tenant.as_deref().unwrap_or(asker.tenant), &used.service);
+        // Before the look, so that no change falls in between.
+        self.relations.asks(&self.key, uses.iter().map(key));
+        let called = uses::called(asker, uses, |used| self.neighbours().face(asker, used));
+        called.map_err(|problem| Problem::new(problem.reason, asked.resolved.placed(&problem.message)))
+    }
+
+    /// A way that `running` counts on and that was closed; nothing where Git asks for it, too, and it is told already.
+    pub(super) fn shut(
+        &self,
+        environment: &ValidEnvironment,
+        running: &Release,
+        told: &[Problem],
+    ) -> Option<Problem> {
+        let (asker, neighbours) = (self.asker(environment), self.neighbours());
+        let is_shut = |used: &&ReleaseUse| {
+            used.tenant.as_ref().is_some_and(|tenant| !is_open(asker, (tenant, &used.service), &neighbours))
+        };
+        let shut = running.spec.uses.iter().find(is_shut)?;
+        let problem = uses::not_exported(asker, shut.tenant.as_deref().unwrap_or_default(), &shut.service);
+        told.iter().all(|told| told.reason != problem.reason).then_some(problem)
+    }
+
+    pub(super) fn neighbours(&self) -> Neighbours<'_> {
+        Neighbours { platform: self.platform, poller: self.poller }
+    }
+
+    pub(super) fn asker<'s>(&'s self, environment: &'s ValidEnvironment) -> Asker<'s> {
+        Asker { tenant: &self.service.tenant, service: &self.service.name, environment: &environment.name }
     }
 
     /// What runs already.
@@ -211,4 +258,13 @@ impl Work<'_> {
         self.errors.push(error);
         problem
     }
+}
+
+/// Told of what is ready to run.
+fn frozen(environment: &ValidEnvironment, commit: &str) -> Problem {
+    let message = format!(
+        "frozen by the platform: commit {commit} waits until `freeze` is taken from the Environment {}; what runs goes on",
+        environment.name
+    );
+    Problem::new(Reason::Frozen, message)
 }

@@ -334,6 +334,8 @@ mod tests {
             namespace: "acme-dev".to_owned(),
             branch: "dev".to_owned(),
             promotes_from: None,
+            frozen: false,
+            ending: None,
         };
         let running =
             Running { release: "orders-dev-09".to_owned(), digest: "Y".to_owned(), runtime_revision: None };

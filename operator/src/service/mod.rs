@@ -3,26 +3,34 @@
 //! ```text
 //! validate -> (poll: heads, descriptor, build id, image) -> resolve -> promote -> release::render -> wave -> release::roll_out -> status
 //! ```
-//! Pure: [`validate`], [`resolve`], [`promote`], [`wave`], [`history`], [`status`], [`schedule`]. IO: [`poll`] with [`read`]
+//! Pure: [`validate`], [`resolve`], [`promote`], [`uses`], [`wave`], [`history`], [`status`], [`schedule`]. IO: [`poll`] with [`read`]
 //! looks at Git and the registry and writes nothing; [`reconcile`] writes the cluster and never waits for
 //! Git (`pass` goes over the environments, `choice` finds each one's release, `written` remembers, `brought` hands over
-//! what configurations hold); [`run`] wakes it.
+//! what configurations hold, `neighbours` sees the services beside it, `relations` knows which of them to wake); [`run`] wakes
+//! it.
 
 mod brought;
 mod choice;
+pub mod ending;
+mod finalize;
 pub mod history;
 mod images;
+mod neighbours;
+mod observation;
 mod pass;
 pub mod poll;
 pub mod promote;
 mod prune;
 pub mod read;
 pub mod reconcile;
+mod relations;
 mod remote;
+mod remove;
 pub mod resolve;
 pub mod run;
 pub mod schedule;
 pub mod status;
+pub mod uses;
 pub mod validate;
 pub mod wave;
 mod written;

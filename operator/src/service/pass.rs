@@ -3,23 +3,24 @@
 
 use std::{sync::Arc, time::Duration};
 
-use k8s_openapi::api::{
-    apps::v1::Deployment,
-    core::v1::{ConfigMap, Namespace},
-};
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
 use kube::ResourceExt;
 use tokio::sync::Semaphore;
 
 use super::{
     Problem,
     choice::Choice,
+    ending::Ending,
     history::{History, Needs},
+    observation::observation,
     poll::{Key, Poller},
     promote::{self, Wanted},
     prune::prune,
     reconcile::Context,
+    relations::Relations,
     resolve::{Branch, Snapshot},
     status::{Observation, Pass, Running, Stage},
+    uses::reach,
     validate::{ValidEnvironment, ValidService},
     written::{Last, Look},
 };
@@ -30,7 +31,7 @@ use crate::{
     },
     cluster::ApplyError,
     conditions::{Claim, HEALTHY, Reason, merge},
-    names::{RECONCILE_REQUESTED, RELEASE, TENANT},
+    names::{RECONCILE_REQUESTED, RELEASE, TENANT, environment_namespace},
     platform::Platform,
     release::{self, Observed, Phase, Trouble},
 };
@@ -44,6 +45,7 @@ const TOLD: Duration = Duration::from_secs(15);
 pub(super) struct Work<'a> {
     pub platform: &'a Platform,
     pub poller: &'a Poller,
+    pub relations: &'a Relations,
     /// See [`Context::config_writes`].
     pub config_writes: &'a Semaphore,
     pub key: Key,
@@ -80,6 +82,7 @@ impl<'a> Work<'a> {
         let mut work = Self {
             platform: &ctx.platform,
             poller: &ctx.poller,
+            relations: &ctx.relations,
             config_writes: &ctx.config_writes,
             key: Key::new(&service.name).within(&service.home()),
             service,
@@ -101,17 +104,12 @@ impl<'a> Work<'a> {
 
     /// All environments, each after those that it promotes from.
     pub(super) async fn pass(&mut self, object: &IntegrationService) -> Pass {
-        let key = &self.key;
-        let snapshot = if self.service.orphaned.is_some() {
-            self.poller.forget(key);
-            None
-        } else {
-            let requested = object.annotations().get(RECONCILE_REQUESTED);
-            self.poller.watch(key, self.service, requested, self.before);
-            self.poller.snapshot(key)
-        };
+        let snapshot = self.snapshot(object.annotations().get(RECONCILE_REQUESTED));
         let mut stages = Vec::with_capacity(self.service.environments.len());
         for environment in &self.service.environments {
+            if environment.ending.is_some() && !self.runs_in(environment) {
+                continue;
+            }
             let stage = Box::pin(self.stage(environment, &stages, snapshot.as_deref())).await;
             stages.push(stage);
         }
@@ -123,8 +121,36 @@ impl<'a> Work<'a> {
         self.last.healthy.retain(|name| named.contains(&name));
         let hint = snapshot.as_deref().and_then(|snapshot| self.hint(snapshot));
         let failure = snapshot.and_then(|snapshot| snapshot.failure.clone());
-        let ValidService { gone, problems, orphaned, .. } = self.service.clone();
-        Pass { stages, failure, gone, problems, hint, orphaned }
+        let ValidService { gone, problems, ending, .. } = self.service.clone();
+        let left = self.left(&gone);
+        Pass { stages, failure, gone, left, problems, hint, ending }
+    }
+
+    /// What was seen of Git, which is asked for what does not end.
+    fn snapshot(&self, requested: Option<&String>) -> Option<Arc<Snapshot>> {
+        let lasting = self.service.lasting();
+        if lasting.environments.is_empty() {
+            self.poller.forget(&self.key);
+            return None;
+        }
+        self.poller.watch(&self.key, &lasting, requested, self.before);
+        self.poller.snapshot(&self.key)
+    }
+
+    fn runs_in(&self, environment: &ValidEnvironment) -> bool {
+        self.current(environment).is_some() || self.live(environment).is_some()
+    }
+
+    /// Environments that are the tenant's no more, in which something of the service is all the same.
+    fn left(&self, gone: &[String]) -> Vec<String> {
+        let ValidService { tenant, name: service, environments, .. } = self.service;
+        let told = self.before.into_iter().flat_map(|board| &board.environments).map(|state| &state.name);
+        let is_left = |name: &&String| {
+            let namespace = environment_namespace(tenant, name);
+            let is_known = gone.contains(name) || environments.iter().any(|known| known.name == **name);
+            !is_known && self.platform.cluster.deployment(&namespace, service).is_some()
+        };
+        told.filter(is_left).cloned().collect()
     }
 
     /// A mistake that stops nothing: an Environment that is deleted would else stop every service that names it.
@@ -183,14 +209,18 @@ impl<'a> Work<'a> {
         };
         let (mut observed, mut running) = (None, self.current(environment));
         let mut next = release.map(|release| (release, config));
+        let rests = environment.ending.as_ref().is_some_and(Ending::is_at_rest);
         while let Some((release, config)) = next.take() {
+            let shown = if rests { Arc::new(at_rest(&release)) } else { release.clone() };
+            let reach = reach(self.asker(environment), &release, &self.neighbours());
             let rollout = release::Target {
                 tenant: &self.service.tenant,
-                release: &release,
+                release: &shown,
                 config: config.as_ref(),
                 networks: &networks,
+                reach: &reach,
             };
-            if let Err(problem) = self.configured(&rollout).await {
+            if !rests && let Err(problem) = self.configured(&rollout).await {
                 problems.push(problem);
                 // What runs is kept in shape meanwhile.
                 let runs = self.kept(environment, vec![]).release;
@@ -202,6 +232,7 @@ impl<'a> Work<'a> {
                 Err(problem) => problems.push(problem),
             }
         }
+        problems.extend(running.as_deref().and_then(|running| self.shut(environment, running, &problems)));
         let running = running.as_deref().map(Running::of).or_else(|| lost(before));
         if let (Wanted::Target(asked), Some(target)) = (&wanted, &target)
             && self.history.is_healthy(target)
@@ -347,95 +378,16 @@ pub(super) fn owned(platform: &Platform, namespace: &str, tenant: &str) -> Resul
     Err(Problem::new(Reason::NamespaceForeign, message))
 }
 
+/// The release without an instance: its pods' template stays, so that all goes on as it was when that is undone.
+fn at_rest(release: &Release) -> Release {
+    let mut release = release.clone();
+    release.spec.replicas = 0;
+    release
+}
+
 /// What the board told of a release that is stored no more.
 fn lost(before: Option<&EnvironmentState>) -> Option<Running> {
     let state = before?;
     let digest = state.digest.clone().unwrap_or_default();
     Some(Running { release: state.current.clone()?, digest, runtime_revision: None })
-}
-
-/// `was_good`: it is the last that ran well.
-fn observation(
-    (seen, trouble): (Observed, Option<Trouble>),
-    was_good: bool,
-    deployment: Option<&Deployment>,
-) -> Observation {
-    let Observed { ready, desired, updated: _, phase } = seen;
-    let well = matches!(phase, Phase::Healthy | Phase::Stopped);
-    let problems = problems(phase, trouble, (ready, desired, was_good));
-    let all = deployment.and_then(|deployment| deployment.status.as_ref()?.ready_replicas);
-    Observation { ready: all.unwrap_or(ready), desired, well, problems }
-}
-
-/// What is to be told of a release, the cause first.
-fn problems(
-    phase: Phase,
-    trouble: Option<Trouble>,
-    (ready, desired, was_good): (i32, i32, bool),
-) -> Vec<Problem> {
-    let rolling =
-        || Problem::new(Reason::RollingOut, format!("{ready} of {desired} new instances are ready"));
-    let down =
-        |why: &str| Problem::new(Reason::Unhealthy, format!("{ready} of {desired} instances are ready{why}"));
-    let is_down = phase == Phase::Down && was_good;
-    match (phase, trouble) {
-        (Phase::Healthy | Phase::Stopped, _) => vec![],
-        (Phase::Blocked { reason, message }, _) => vec![Problem::new(reason, message)],
-        (_, Some(Trouble::Blocked(reason, message))) if is_down => {
-            vec![Problem::new(reason, message), down("")]
-        }
-        (_, Some(Trouble::Blocked(reason, message))) => vec![Problem::new(reason, message)],
-        (_, Some(Trouble::Fails(why) | Trouble::Unready(why))) if is_down => vec![down(&format!(": {why}"))],
-        (_, Some(Trouble::Fails(why))) | (Phase::Failed { .. }, Some(Trouble::Unready(why))) => {
-            vec![Problem::new(Reason::Unhealthy, why)]
-        }
-        (Phase::Failed { message }, None) => vec![Problem::new(Reason::Unhealthy, message)],
-        (Phase::Down, None) if is_down => vec![down("")],
-        (Phase::Down | Phase::RollingOut, Some(Trouble::Unready(_)) | None) => vec![rolling()],
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn told(phase: Phase, trouble: Option<Trouble>, was_good: bool) -> Vec<(Reason, String)> {
-        let problems = problems(phase, trouble, (0, 1, was_good));
-        problems.into_iter().map(|problem| (problem.reason, problem.message)).collect()
-    }
-
-    fn one(reason: Reason, message: &str) -> Vec<(Reason, String)> {
-        vec![(reason, message.to_owned())]
-    }
-
-    #[test]
-    fn what_went_down_is_told_so_with_its_cause() {
-        let crashes = || Some(Trouble::Fails("instance a crashes".to_owned()));
-        let full = || Some(Trouble::Blocked(Reason::Unschedulable, "no node".to_owned()));
-        assert_eq!(told(Phase::Down, None, true), one(Reason::Unhealthy, "0 of 1 instances are ready"));
-        let why = "0 of 1 instances are ready: instance a crashes";
-        assert_eq!(told(Phase::Down, crashes(), true), one(Reason::Unhealthy, why));
-        let both =
-            [one(Reason::Unschedulable, "no node"), one(Reason::Unhealthy, "0 of 1 instances are ready")];
-        assert_eq!(told(Phase::Down, full(), true), both.concat());
-        let starts = one(Reason::RollingOut, "0 of 1 new instances are ready");
-        assert_eq!(told(Phase::Down, None, false), starts, "it went back to it a moment ago");
-        assert_eq!(told(Phase::Down, crashes(), false), one(Reason::Unhealthy, "instance a crashes"));
-    }
-
-    #[test]
-    fn a_roll_out_that_cannot_end_is_told_before_its_deadline() {
-        let failed = || Phase::Failed { message: "look at the pods".to_owned() };
-        let unready = || Some(Trouble::Unready("instance a is not ready".to_owned()));
-        let full = || Some(Trouble::Blocked(Reason::ImageNotPulled, "no image".to_owned()));
-        let rolling = one(Reason::RollingOut, "0 of 1 new instances are ready");
-        assert_eq!(told(Phase::RollingOut, None, false), rolling);
-        assert_eq!(told(Phase::RollingOut, unready(), false), rolling, "it may just start");
-        for phase in [Phase::RollingOut, failed()] {
-            assert_eq!(told(phase, full(), false), one(Reason::ImageNotPulled, "no image"));
-        }
-        assert_eq!(told(failed(), unready(), false), one(Reason::Unhealthy, "instance a is not ready"));
-        assert_eq!(told(failed(), None, false), one(Reason::Unhealthy, "look at the pods"));
-        assert_eq!(told(Phase::Healthy, full(), true), vec![]);
-    }
 }

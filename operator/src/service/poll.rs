@@ -162,6 +162,13 @@ impl Poller {
         self.entries().get(key).and_then(|entry| entry.snapshot.clone())
     }
 
+    /// The service as it is looked at, and what was last seen.
+    pub fn known(&self, key: &Key) -> Option<(Arc<ValidService>, Arc<Snapshot>)> {
+        let entries = self.entries();
+        let entry = entries.get(key)?;
+        Some((entry.service.clone(), entry.snapshot.clone()?))
+    }
+
     fn ask(&self, key: &Key, pause: Duration) {
         // An error means that the loop has ended, and with it the operator.
         let _ = self.0.asks.send((key.clone(), pause));

@@ -89,6 +89,10 @@ pub fn wanted(
     snapshot: Option<&Snapshot>,
     before: (&History, &Settled),
 ) -> Wanted {
+    if let Some(ending) = &environment.ending {
+        let waiting = vec![ending.problem()];
+        return Wanted::Nothing { commit: None, build_id: None, waiting, tags: vec![] };
+    }
     let Some(branch) = snapshot.and_then(|snapshot| snapshot.branches.get(&environment.branch)) else {
         return Wanted::Unknown;
     };

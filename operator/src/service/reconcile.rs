@@ -12,15 +12,17 @@ use kube::{
 use tokio::sync::Semaphore;
 
 use super::{
-    Problem,
+    Problem, ending, finalize,
+    neighbours::Neighbours,
     pass::{Work, owned},
     poll::Poller,
+    relations::Relations,
     status,
     validate::{Surroundings, ValidService, validate},
     written::{Last, Written},
 };
 use crate::{
-    api::{IntegrationService, IntegrationServiceStatus},
+    api::{IntegrationService, IntegrationServiceStatus, Tenant},
     cluster::{ApplyError, ReconcileError},
     conditions::Reason,
     names::tenant_of_home,
@@ -41,6 +43,8 @@ pub struct Context {
     pub written: Written,
     /// Configurations written at a time: each is in memory several times over while it is.
     pub config_writes: Semaphore,
+    /// Whom a change of a service concerns besides.
+    pub(super) relations: Relations,
 }
 
 /// Why a pass did not reach its end.
@@ -77,6 +81,17 @@ pub async fn reconcile(service: Arc<IntegrationService>, ctx: Arc<Context>) -> R
     let mut last = ctx.written.of(&key, &service);
     let before = last.status.clone().or_else(|| service.status.clone());
     let valid = valid(&service, &ctx.platform, &ctx.poller);
+    if let Some(outcome) = departure(&service, &ctx, valid.is_ok()).await {
+        ctx.poller.forget(&key);
+        if let Err(error) = &outcome {
+            let problem = Problem::new(error.reason(), error.to_string());
+            let generation = service.metadata.generation.unwrap_or_default();
+            let status = status::status(before.as_ref(), generation, Err(&problem), (ctx.platform.now)());
+            tell(&service, &ctx, &mut last, status).await?;
+            ctx.written.keep(key, last);
+        }
+        return Ok(outcome.map(|()| Action::await_change())?);
+    }
     let (mut errors, mut next) = (Vec::new(), RESYNC);
     let pass = match &valid {
         Ok(valid) => {
@@ -85,8 +100,9 @@ pub async fn reconcile(service: Arc<IntegrationService>, ctx: Arc<Context>) -> R
             if work.awaits_unwatched {
                 next = ctx.platform.settings.interval;
             }
-            next = work.again.map_or(next, |again| again.min(next));
+            next = work.again.into_iter().chain(until_due(&service, &ctx.platform)).fold(next, Duration::min);
             errors = work.errors;
+            errors.extend(finalize::hold(&ctx.platform.cluster, &service).await.err());
             Ok(pass)
         }
         Err(problem) => {
@@ -94,6 +110,8 @@ pub async fn reconcile(service: Arc<IntegrationService>, ctx: Arc<Context>) -> R
             Err(problem)
         }
     };
+    let neighbours = Neighbours { platform: &ctx.platform, poller: &ctx.poller };
+    ctx.relations.tell(&key, neighbours.uses(&key, pass.as_ref().ok()), neighbours.shown(&key));
     let generation = service.metadata.generation.unwrap_or_default();
     let status = status::status(
         before.as_ref(),
@@ -113,6 +131,32 @@ pub async fn reconcile(service: Arc<IntegrationService>, ctx: Arc<Context>) -> R
     }
 }
 
+/// What becomes of a service that ends now; nothing for any other.
+async fn departure(
+    service: &IntegrationService,
+    ctx: &Context,
+    is_valid: bool,
+) -> Option<Result<(), ApplyError>> {
+    let platform = &ctx.platform;
+    if service.metadata.deletion_timestamp.is_some() {
+        return Some(finalize::end(platform, service).await);
+    }
+    let is_due = is_valid && ending::is_due(service, &platform.settings.retirement, (platform.now)());
+    let is_listed = tenant(service, platform).is_none_or(|tenant| tenant.lists(&service.name_any()));
+    if is_due && !is_listed { Some(finalize::retire(platform, service).await) } else { None }
+}
+
+/// How long until it ends; nothing where that is over and waits for something else.
+fn until_due(service: &IntegrationService, platform: &Platform) -> Option<Duration> {
+    let wait = ending::wait(service, &platform.settings.retirement, (platform.now)());
+    wait.filter(|wait| !wait.is_zero())
+}
+
+/// The tenant of the home that it is in.
+fn tenant(service: &IntegrationService, platform: &Platform) -> Option<Arc<Tenant>> {
+    tenant_of_home(&service.namespace()?).and_then(|name| platform.tenants.named(name))
+}
+
 /// One environment that a person must mend holds back no other's next attempt.
 fn most_urgent(errors: Vec<ApplyError>) -> Option<ApplyError> {
     errors.into_iter().min_by_key(|error| error.retry().urgency())
@@ -124,15 +168,19 @@ fn valid(
     poller: &Poller,
 ) -> Result<ValidService, Problem> {
     let namespace = service.namespace().unwrap_or_default();
-    let tenant = tenant_of_home(&namespace).and_then(|name| platform.tenants.named(name));
+    let tenant = tenant(service, platform);
     let environments: BTreeMap<_, _> = platform
         .environments
         .all()
         .into_iter()
         .map(|environment| (environment.name_any(), environment))
         .collect();
-    let around =
-        Surroundings { tenant: tenant.as_deref(), environments: &environments, urls: &poller.origins().urls };
+    let around = Surroundings {
+        tenant: tenant.as_deref(),
+        environments: &environments,
+        periods: &platform.settings.retirement,
+        urls: &poller.origins().urls,
+    };
     let valid = validate(service, around)?;
     owned(platform, &namespace, &valid.tenant)?;
     Ok(valid)

@@ -12,12 +12,13 @@ use tokio::sync::Semaphore;
 use super::{
     poll::{self, Key, Origins, Poller},
     reconcile::{Context, reconcile},
+    relations::Relations,
     written::Written,
 };
 use crate::{
     api::{IntegrationService, Release},
     cluster::{Control, Touch, control},
-    names::{self, ORPHANED, SERVICE, TENANT, home_namespace, tenant_of_home},
+    names::{self, ORPHANED, ORPHANED_BY, RETIRING, SERVICE, TENANT, home_namespace, tenant_of_home},
     platform::Platform,
 };
 
@@ -34,7 +35,9 @@ pub async fn run(platform: Platform, origins: Origins, shutdown: impl Future<Out
     let looks = poll::run(poller.clone(), asks, shutdown.clone());
     let seen = stream::poll_fn(move |context| news.poll_recv(context));
     let (written, config_writes) = (Written::default(), Semaphore::new(CONFIG_WRITES));
-    let ctx = Arc::new(Context { platform: platform.clone(), poller, written, config_writes });
+    let (relations, mut related) = Relations::new();
+    let related = stream::poll_fn(move |context| related.poll_recv(context));
+    let ctx = Arc::new(Context { platform: platform.clone(), poller, written, config_writes, relations });
     let gone = forget_what_is_gone(ctx.clone(), shutdown.clone());
     let services = Control {
         name: "service",
@@ -50,6 +53,7 @@ pub async fn run(platform: Platform, origins: Origins, shutdown: impl Future<Out
             of_environments(&platform).boxed(),
             of_runtimes(&platform).boxed(),
             seen.boxed(),
+            related.boxed(),
         ],
         concurrency: CONCURRENCY,
         jitter: platform.jitter,
@@ -66,6 +70,7 @@ async fn forget_what_is_gone(ctx: Arc<Context>, shutdown: impl Future<Output = (
             let key = ObjectRef::new(&service.name).within(namespace);
             ctx.poller.forget(&key);
             ctx.written.forget(&key);
+            ctx.relations.gone(&key);
         }
     }
 }
@@ -108,7 +113,8 @@ fn of_tenants(platform: &Platform) -> impl Stream<Item = Key> + Send + use<> {
     platform.tenants.changes().flat_map(move |tenant| {
         let now = tenants.named(&tenant.name).map(|tenant| {
             let environments = tenant.status.as_ref().map(|status| status.environments.clone());
-            names::content_hash(&(environments, tenant.annotations().get(ORPHANED), tenant.uid()))
+            let marks = [ORPHANED, ORPHANED_BY, RETIRING].map(|mark| tenant.annotations().get(mark));
+            names::content_hash(&(environments, marks, tenant.spec.suspend, tenant.uid()))
         });
         let concerned = changed.is(&tenant.name, now);
         stream::iter(if concerned { keys(&services.all_in(&home_namespace(&tenant.name))) } else { vec![] })

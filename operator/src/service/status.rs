@@ -5,6 +5,7 @@ use kube::ResourceExt;
 
 use super::{
     Problem,
+    ending::Ending,
     promote::Wanted,
     validate::{ValidEnvironment, no_more},
 };
@@ -83,12 +84,14 @@ pub struct Pass {
     pub failure: Option<Problem>,
     /// Environments that the platform does not define any more.
     pub gone: Vec<String>,
+    /// Environments that are the tenant's no more, in which something of the service is.
+    pub left: Vec<String>,
     /// Of the service, and of none of the stages.
     pub problems: Vec<Problem>,
     /// Of what is asked for and stops nothing.
     pub hint: Option<String>,
-    /// Git no longer has the service; what to tell.
-    pub orphaned: Option<String>,
+    /// Git no longer has the service, or its tenant.
+    pub ending: Option<Ending>,
 }
 
 /// The status that follows from `before` and a pass, or from the problem that prevented one.
@@ -105,7 +108,7 @@ pub fn status(
             // Before the first look after a start: what is told stays told.
             let unknown = pass.stages.iter().all(|stage| stage.wanted == Wanted::Unknown);
             let news = pass.failure.is_some()
-                || pass.orphaned.is_some()
+                || pass.ending.is_some()
                 || !pass.problems.is_empty()
                 || environments != old.environments;
             if unknown && !news && before.is_some() {
@@ -130,17 +133,18 @@ fn environments(pass: &Pass, before: &[EnvironmentState]) -> Vec<EnvironmentStat
         .iter()
         .map(|stage| state(stage, before.iter().find(|state| state.name == stage.environment.name)))
         .collect();
-    for gone in before.iter().filter(|state| !pass.stages.iter().any(|s| s.environment.name == state.name)) {
-        if gone.current.is_some() {
-            let left = || format!("the tenant is no longer in {}; what runs there stays as it is", gone.name);
-            let problem = if pass.gone.contains(&gone.name) {
-                Problem::new(Reason::EnvironmentMissing, no_more(&gone.name))
-            } else {
-                Problem::new(Reason::Orphaned, left())
-            };
-            let waiting = vec![problem.waiting()];
-            states.push(EnvironmentState { candidate: None, waiting, ..gone.clone() });
-        }
+    for before in before.iter().filter(|before| before.current.is_some()) {
+        let name = &before.name;
+        let problem = if pass.gone.contains(name) {
+            Problem::new(Reason::EnvironmentMissing, no_more(name))
+        } else if pass.left.contains(name) {
+            let message = format!("the tenant is no longer in {name}; what runs there stays as it is");
+            Problem::new(Reason::Orphaned, message)
+        } else {
+            continue;
+        };
+        let waiting = vec![problem.waiting()];
+        states.push(EnvironmentState { candidate: None, waiting, ..before.clone() });
     }
     states
 }
@@ -197,7 +201,10 @@ fn state(stage: &Stage, before: Option<&EnvironmentState>) -> EnvironmentState {
 
 /// Without what every pass sees anew.
 fn lasting(waiting: Vec<Waiting>) -> Vec<Waiting> {
-    const SEEN: [Reason; 13] = [
+    const SEEN: [Reason; 16] = [
+        Reason::Orphaned,
+        Reason::Retiring,
+        Reason::Frozen,
         Reason::ImageNotPulled,
         Reason::Unschedulable,
         Reason::ConfigMissing,
@@ -224,10 +231,12 @@ fn summary(environments: &[EnvironmentState]) -> String {
     words.join(" ")
 }
 
-/// `ok`, `rolling`, `waiting`, `failed` or `orphaned`.
+/// `ok`, `rolling`, `waiting`, `failed`, `orphaned` or `retired`.
 fn word(state: &EnvironmentState) -> &'static str {
     let awaits = |reason: Reason| state.waiting.iter().any(|waiting| waiting.reason == reason.as_str());
-    if awaits(Reason::Orphaned) {
+    if awaits(Reason::Retiring) {
+        "retired"
+    } else if awaits(Reason::Orphaned) {
         "orphaned"
     } else if awaits(Reason::Unhealthy) {
         "failed"
@@ -255,8 +264,8 @@ fn is_not_begun(state: &EnvironmentState) -> bool {
 }
 
 fn wellness(pass: &Pass, environments: &[EnvironmentState]) -> Wellness {
-    if let Some(message) = &pass.orphaned {
-        return told_wellness(vec![Problem::new(Reason::Orphaned, message.clone())]);
+    if let Some(ending) = &pass.ending {
+        return told_wellness(vec![ending.problem()]);
     }
     let mut problems: Vec<_> = pass.failure.iter().chain(&pass.problems).cloned().collect();
     let begun = pass.stages.iter().zip(environments).filter(|(_, state)| !is_not_begun(state));
@@ -278,16 +287,18 @@ fn wellness(pass: &Pass, environments: &[EnvironmentState]) -> Wellness {
     Wellness::Reconciling(Reason::BranchMissing, message)
 }
 
-/// The one to look at first in this environment, with its name.
+/// The one to look at first in this environment, with its name. That the tenant left it is no ailment of the service.
 fn first_problem(stage: &Stage, told: &EnvironmentState) -> Option<Problem> {
+    let ends = stage.environment.ending.is_some();
     let wanted = match &stage.wanted {
-        Wanted::Nothing { waiting, .. } => waiting.as_slice(),
-        Wanted::Unknown | Wanted::Target(_) => &[],
+        Wanted::Nothing { waiting, .. } if !ends => waiting.as_slice(),
+        Wanted::Nothing { .. } | Wanted::Unknown | Wanted::Target(_) => &[],
     };
     let seen = stage.observed.iter().flat_map(|observed| &observed.problems);
     let first =
         wanted.iter().chain(&stage.problems).chain(seen).min_by_key(|problem| !stalls(problem.reason));
-    let on_its_way = || (word(told) != "ok").then(|| Problem::new(Reason::Progressing, "on its way"));
+    let on_its_way =
+        || (!ends && word(told) != "ok").then(|| Problem::new(Reason::Progressing, "on its way"));
     let problem = first.cloned().or_else(on_its_way)?;
     Some(Problem::new(problem.reason, format!("{}: {}", told.name, problem.message)))
 }
@@ -328,6 +339,8 @@ fn stalls(reason: Reason) -> bool {
         reason,
         Reason::Invalid
             | Reason::Orphaned
+            | Reason::Retiring
+            | Reason::Suspended
             | Reason::CredentialsMissing
             | Reason::AuthenticationFailed
             | Reason::RepositoryNotFound
@@ -343,6 +356,8 @@ fn stalls(reason: Reason) -> bool {
             | Reason::Unschedulable
             | Reason::SecretMissing
             | Reason::ConfigMissing
+            | Reason::ProviderMissing
+            | Reason::NotExported
             | Reason::RuntimeMissing
             | Reason::EnvironmentMissing
             | Reason::NamespaceForeign

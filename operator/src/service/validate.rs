@@ -4,12 +4,16 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use kube::ResourceExt;
 
-use super::Problem;
+use super::{
+    Problem,
+    ending::{self, Ending},
+};
 use crate::{
     api::{Environment, IntegrationService, Tenant, tenant::TenantEnvironment},
     conditions::Reason,
     git::{GitUrl, UrlPolicy},
     names,
+    retirement::Periods,
 };
 
 /// One service that can be acted on.
@@ -33,8 +37,8 @@ pub struct ValidService {
     pub gone: Vec<String>,
     /// What is wrong with it and concerns none of `environments`.
     pub problems: Vec<Problem>,
-    /// Git no longer has the service or its tenant: it serves on as it is. The sentence to tell.
-    pub orphaned: Option<String>,
+    /// Git no longer has the service or its tenant.
+    pub ending: Option<Ending>,
 }
 
 /// One environment of one service.
@@ -48,12 +52,24 @@ pub struct ValidEnvironment {
     pub branch: String,
     /// Where an image must have become healthy before, after omitted environments are passed over.
     pub promotes_from: Option<String>,
+    /// The platform lets no other release run here.
+    pub frozen: bool,
+    /// What runs here ends: the service, its tenant, or the tenant's stay here. It takes nothing new.
+    pub ending: Option<Ending>,
 }
 
 impl ValidService {
     /// The home namespace.
     pub fn home(&self) -> String {
         names::home_namespace(&self.tenant)
+    }
+
+    /// The service where it takes what is new: without the environments in which it ends.
+    #[must_use]
+    pub fn lasting(&self) -> Self {
+        let mut service = self.clone();
+        service.environments.retain(|environment| environment.ending.is_none());
+        service
     }
 
     /// The image's name within the registry: `<tenant>/<service>`.
@@ -69,6 +85,8 @@ pub struct Surroundings<'a> {
     pub tenant: Option<&'a Tenant>,
     /// Every Environment there is.
     pub environments: &'a BTreeMap<String, Arc<Environment>>,
+    /// How long the stages of an end last.
+    pub periods: &'a Periods,
     /// Which repositories may be read.
     pub urls: &'a UrlPolicy,
 }
@@ -88,11 +106,21 @@ pub fn validate(service: &IntegrationService, around: Surroundings<'_>) -> Resul
             format!("there is no Tenant {tenant_name}: add its file or apply it"),
         )
     })?;
+    if tenant.spec.suspend {
+        let message = format!(
+            "the tenant {tenant_name} is suspended: nothing of it is changed until `suspend` is taken out of its file; what runs goes on"
+        );
+        return Err(Problem::new(Reason::Suspended, message));
+    }
     let url = GitUrl::parse(&service.spec.repository.url, around.urls).map_err(|error| {
         let reason = if error.is_refused_host() { Reason::HostRefused } else { Reason::Invalid };
         Problem::new(reason, format!("{}repository.{error}", place(service)))
     })?;
-    let environments = environments(service, tenant, around.environments)?;
+    let ending = ending::gravest([
+        ending::of_tenant(tenant, around.periods),
+        ending::of_service(service, around.periods),
+    ]);
+    let environments = environments(service, tenant, (around.environments, ending.as_ref()))?;
     let gone = listed(tenant).iter().map(|stage| stage.name.clone());
     let gone: Vec<_> = gone.filter(|name| !around.environments.contains_key(name)).collect();
     Ok(ValidService {
@@ -105,7 +133,7 @@ pub fn validate(service: &IntegrationService, around: Surroundings<'_>) -> Resul
         environments,
         problems: problems(service, around.environments, &gone),
         gone,
-        orphaned: orphaned(service, tenant),
+        ending,
     })
 }
 
@@ -123,7 +151,7 @@ fn place(service: &IntegrationService) -> String {
 fn environments(
     service: &IntegrationService,
     tenant: &Tenant,
-    known: &BTreeMap<String, Arc<Environment>>,
+    (known, ending): (&BTreeMap<String, Arc<Environment>>, Option<&Ending>),
 ) -> Result<Vec<ValidEnvironment>, Problem> {
     let listed = listed(tenant);
     if listed.is_empty() {
@@ -139,6 +167,8 @@ fn environments(
             namespace: stage.namespace.clone(),
             branch: branch.clone(),
             promotes_from: stage.promotes_from.clone(),
+            frozen: defined.spec.freeze,
+            ending: ending::gravest([ending.cloned(), ending::of_environment(stage)]),
         })
     };
     Ok(listed.iter().filter_map(environment).collect())
@@ -171,18 +201,6 @@ pub fn no_more(environment: &str) -> String {
     format!(
         "there is no Environment {environment:?} any more: make it again; until then what runs there stays as it is"
     )
-}
-
-fn orphaned(service: &IntegrationService, tenant: &Tenant) -> Option<String> {
-    if let Some(since) = service.annotations().get(names::ORPHANED) {
-        return Some(format!(
-            "the tenant file no longer lists this service (since generation {since} of the Tenant); what runs of it stays as it is"
-        ));
-    }
-    let since = tenant.annotations().get(names::ORPHANED)?;
-    Some(format!(
-        "the tenants repository has no file of the tenant since commit {since}; what runs stays as it is"
-    ))
 }
 
 #[cfg(test)]
@@ -228,7 +246,12 @@ spec:
         let urls = UrlPolicy::default();
         validate(
             &yaml(service),
-            Surroundings { tenant: Some(&tenant), environments: &environments, urls: &urls },
+            Surroundings {
+                tenant: Some(&tenant),
+                environments: &environments,
+                periods: &Periods::default(),
+                urls: &urls,
+            },
         )
     }
 
@@ -319,10 +342,32 @@ spec:
     }
 
     #[test]
-    fn what_git_no_longer_has_is_still_valid_and_told() {
+    fn each_environment_ends_as_the_gravest_of_what_it_is_part_of() {
+        let marks = |since: &str| format!("annotations: {{imaas.dev/orphaned-since: {since}}}");
+        let ends = |service: &str, tenant: &str| -> Vec<String> {
+            let service = checked(service, tenant).unwrap();
+            let told = |ending: &Option<Ending>| match ending {
+                None => "serves".to_owned(),
+                Some(ending) => format!("{:?} {}", ending.retirement.stage, ending.retirement.until),
+            };
+            let environments = service.environments.iter().map(|e| &e.ending);
+            [&service.ending].into_iter().chain(environments).map(told).collect()
+        };
+        assert_eq!(ends(SERVICE, TENANT), ["serves", "serves", "serves"]);
+
+        let left = "retirement: {stage: Retiring, until: 2026-03-03T00:00:00Z}}";
+        let left = TENANT.replace("promotesFrom: dev}", &format!("promotesFrom: dev, {left}"));
+        assert_eq!(ends(SERVICE, &left), ["serves", "serves", "Retiring 2026-03-03T00:00:00Z"]);
+
         let gone =
-            TENANT.replace("{name: acme}", "{name: acme, annotations: {imaas.dev/orphaned-since: 4f2a}}");
-        assert!(checked(SERVICE, &gone).unwrap().orphaned.unwrap().contains("4f2a"));
-        assert_eq!(checked(SERVICE, TENANT).unwrap().orphaned, None);
+            left.replace("{name: acme}", &format!("{{name: acme, {}}}", marks("2026-01-01T00:00:00Z")));
+        let orphaned = "Orphaned 2026-01-02T00:00:00Z";
+        assert_eq!(ends(SERVICE, &gone), [orphaned, orphaned, "Retiring 2026-03-03T00:00:00Z"]);
+    }
+
+    #[test]
+    fn nothing_of_a_suspended_tenant_is_acted_on() {
+        let problem = checked(SERVICE, &TENANT.replace("spec: {", "spec: {suspend: true, ")).unwrap_err();
+        assert_eq!(problem.reason, Reason::Suspended);
     }
 }

@@ -1,7 +1,7 @@
-//! What a commit says beside what the cluster has → what is to be applied. Pure.
+//! What a commit says beside what the cluster has → what is to be applied, marked or taken over. Pure.
 //!
-//! There is no step that deletes. A tenant that is no longer in Git is marked and serves on; one whose file is broken
-//! keeps what it has; one of another origin is not touched.
+//! There is no step that deletes. A tenant that is no longer in Git is marked, or held; one whose file is broken keeps what
+//! it has; one of another origin is not touched.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -10,14 +10,38 @@ use std::{
 
 use kube::ResourceExt;
 
-use super::check::Checked;
+use super::{
+    check::Checked,
+    held::{Doubt, Gone, Held},
+    mark::Mark,
+};
 use crate::{
     api::Tenant,
-    names::{MANAGED_BY, MANAGER, ORIGIN, ORPHANED, SOURCE_PROBLEM},
+    names::{MANAGED_BY, MANAGER, ORIGIN, ORPHANED},
 };
 
 /// The longest message in an annotation, in characters.
 const MAX_MESSAGE: usize = 500;
+
+/// What a commit is planned against.
+#[derive(Clone, Debug)]
+pub struct Before<'a> {
+    /// Name of the source.
+    pub source: &'a str,
+    /// All Tenants of the cluster, of whatever origin.
+    pub existing: &'a [Arc<Tenant>],
+    /// Why nothing may be removed by this commit without a confirmation, beside how many it is.
+    pub doubt: Option<Doubt>,
+    /// What somebody confirmed.
+    pub confirmed: Option<&'a str>,
+}
+
+impl<'a> Before<'a> {
+    /// Nothing is doubted, and nothing is confirmed.
+    pub fn new(source: &'a str, existing: &'a [Arc<Tenant>]) -> Self {
+        Self { source, existing, doubt: None, confirmed: None }
+    }
+}
 
 /// What one source does to the cluster.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -26,25 +50,26 @@ pub struct Plan {
     pub apply: Vec<Tenant>,
     /// Tenants that keep their last good state, and what is wrong with their file.
     pub broken: Vec<(String, String)>,
-    /// Tenants that Git no longer has.
+    /// Tenants that Git no longer has, and which bear the mark of it or are to.
     pub orphan: Vec<String>,
+    /// Tenants that Git no longer has and that go to another origin instead.
+    pub handed_over: Vec<String>,
+    /// Tenants that Git no longer has and that wait for a confirmation.
+    pub held: Option<Held>,
     /// Tenants in Git whose name is taken, and the origin that has it.
     pub conflict: Vec<(String, String)>,
-    /// So many are gone at once that it is probably a mistake: all of them, or more than [`allowed_to_vanish`].
-    pub too_many_gone: bool,
 }
 
-/// Of `owned` tenants, how many may be missing without a doubt: five, or a tenth.
-pub fn allowed_to_vanish(owned: usize) -> usize {
-    (owned / 10).max(5)
-}
-
-/// Plans for the source of this name. `existing` are all Tenants of the cluster, of whatever origin.
-pub fn plan(source: &str, checked: &Checked, existing: &[Arc<Tenant>]) -> Plan {
+/// Plans what `checked` does to what was before.
+pub fn plan(before: &Before<'_>, checked: &Checked) -> Plan {
+    let Before { source, existing, doubt, confirmed } = before;
     let existing: BTreeMap<String, &Tenant> =
         existing.iter().map(|tenant| (tenant.name_any(), tenant.as_ref())).collect();
-    let foreign =
-        |name: &String| existing.get(name).map(|live| live.origin()).filter(|origin| *origin != source);
+    let foreign = |name: &String| {
+        let is_foreign = |live: &&&Tenant| live.origin() != *source && live.transfer_to() != Some(source);
+        existing.get(name).filter(is_foreign).map(|live| live.origin())
+    };
+    let own = || existing.iter().filter(|(_, live)| live.origin() == *source);
     let mut plan = Plan::default();
     for (name, tenant) in &checked.valid {
         match foreign(name) {
@@ -63,46 +88,53 @@ pub fn plan(source: &str, checked: &Checked, existing: &[Arc<Tenant>]) -> Plan {
             plan.broken.push((name.clone(), message.chars().take(MAX_MESSAGE).collect()));
         }
     }
-    let said: BTreeSet<_> = checked.valid.keys().chain(checked.broken.keys()).collect();
-    plan.orphan = existing
-        .iter()
-        .filter(|(name, live)| live.origin() == source && !said.contains(name))
-        .map(|(name, _)| name.clone())
-        .collect();
     plan.conflict.sort();
-    let owned = existing.values().filter(|live| live.origin() == source).count();
-    let all_gone = said.is_empty() && !plan.orphan.is_empty();
-    plan.too_many_gone = all_gone || plan.orphan.len() > allowed_to_vanish(owned);
+    let said: BTreeSet<_> = checked.valid.keys().chain(checked.broken.keys()).collect();
+    let (mut marked, mut new) = (Vec::new(), Vec::new());
+    // One that is being deleted is gone already.
+    for (name, live) in own().filter(|(_, live)| live.metadata.deletion_timestamp.is_none()) {
+        if said.contains(name) {
+            continue;
+        }
+        let stays = live.transfer_to().is_some_and(|to| to != *source);
+        match live.annotations().contains_key(ORPHANED) {
+            _ if stays => plan.handed_over.push(name.clone()),
+            true => marked.push(name.clone()),
+            false => new.push(name.clone()),
+        }
+    }
+    let gone = Gone { marked: &marked, new: &new, of: own().count(), is_all: said.is_empty() };
+    plan.held = gone.held(doubt.clone(), *confirmed);
+    plan.orphan = if plan.held.is_some() { marked } else { [marked, new].concat() };
+    plan.orphan.sort();
     plan
 }
 
 impl Plan {
-    /// Every object that this plan writes, as it is wanted. `commit` is the one that was read.
-    pub fn desired(&self, source: &str, commit: &str, existing: &[Arc<Tenant>]) -> Vec<Tenant> {
-        let live: BTreeMap<String, &Tenant> =
-            existing.iter().map(|tenant| (tenant.name_any(), tenant.as_ref())).collect();
-        let kept = |name: &str, annotation: &str, value: String| {
-            live.get(name).map(|live| {
-                let mut tenant = desired(source, live);
-                tenant.annotations_mut().insert(annotation.to_owned(), value);
-                tenant
-            })
-        };
-        let broken =
-            self.broken.iter().filter_map(|(name, message)| kept(name, SOURCE_PROBLEM, message.clone()));
-        let orphaned = self.orphan.iter().filter_map(|name| {
-            // Since when, so the first commit without it stays.
-            let since = live.get(name).and_then(|live| live.annotations().get(ORPHANED).cloned());
-            kept(name, ORPHANED, since.unwrap_or_else(|| commit.to_owned()))
-        });
-        self.apply.iter().cloned().chain(broken).chain(orphaned).collect()
+    /// How many tenants the source has after it.
+    pub fn tenants(&self) -> usize {
+        let held = self.held.as_ref().map_or(0, |held| held.tenants.len());
+        self.apply.len() + self.broken.len() + self.orphan.len() + self.handed_over.len() + held
+    }
+
+    /// What the Tenants of this plan are told beside what is applied. Those that are held are told nothing. `commit` is the
+    /// one that was read.
+    pub fn marks(&self, commit: &str) -> Vec<(String, Mark)> {
+        let applied = self.apply.iter().map(ResourceExt::name_any);
+        let none = applied.chain(self.handed_over.iter().cloned()).map(|name| (name, Mark::None));
+        let broken = self.broken.iter().map(|(name, message)| (name.clone(), Mark::Problem(message.clone())));
+        let gone = self.orphan.iter().map(|name| (name.clone(), Mark::Gone(commit.to_owned())));
+        none.chain(broken).chain(gone).collect()
     }
 }
 
-/// `tenant`'s spec as an object of `source`, without a mark.
+/// `tenant`'s spec as an object of `source`.
 fn desired(source: &str, tenant: &Tenant) -> Tenant {
     let mut desired = Tenant::new(&tenant.name_any(), tenant.spec.clone());
     desired.labels_mut().insert(MANAGED_BY.to_owned(), MANAGER.to_owned());
     desired.annotations_mut().insert(ORIGIN.to_owned(), source.to_owned());
     desired
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,11 +8,12 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
 
 use super::{
+    held::Doubt,
     limits,
     parse::{Files, Parsed, parse},
 };
 use crate::{
-    api::{TenantSource, TenantSourceSpec},
+    api::{Settled, TenantSource, TenantSourceSpec},
     conditions::Reason,
     git::{
         Access, CommitId, CredentialsError, Depth, Directory, DirectoryLimits, Git, GitError, GitUrl, Remote,
@@ -103,6 +104,23 @@ pub(super) struct Read {
     pub commit: CommitId,
     /// Its tenant files.
     pub parsed: Parsed,
+    /// The commit that it was compared with, and whether the two share a history.
+    related: Option<(CommitId, bool)>,
+}
+
+impl Read {
+    /// Why nothing may be removed by this commit without a confirmation. Where nothing is settled, that is so for tenants
+    /// that were there before this source's first look.
+    pub fn doubt(&self, settled: Option<&Settled>, has_tenants: bool) -> Option<Doubt> {
+        let Some(settled) = settled else { return has_tenants.then_some(Doubt::Unknown) };
+        if settled.path != self.from.path {
+            return Some(Doubt::Moved(settled.path.clone()));
+        }
+        let is_related = |(commit, related): &(CommitId, bool)| commit.as_str() == settled.commit && *related;
+        let is_known =
+            settled.commit == self.commit.as_str() || self.related.as_ref().is_some_and(is_related);
+        (!is_known).then(|| Doubt::Unrelated(settled.commit.clone()))
+    }
 }
 
 /// Where the repository is and how it opens.
@@ -138,11 +156,13 @@ pub(super) struct Look<'a> {
     pub spec: &'a TenantSourceSpec,
     /// Does the cluster have tenants that came from here?
     pub has_tenants: bool,
+    /// The last look after which nothing was held.
+    pub settled: Option<&'a Settled>,
 }
 
 /// The head's tenant files, and the limits beside them. All of them or an error: a part is never taken for the whole.
 pub(super) async fn read(look: &Look<'_>, last: Option<Arc<Read>>) -> Result<Arc<Read>, ReadError> {
-    let Look { git, remote, spec, has_tenants } = *look;
+    let Look { git, remote, spec, has_tenants, settled } = *look;
     let heads = counted("heads", git.heads(remote).await)?;
     if let Some(last) = &last
         && heads.get(&spec.branch) == Some(&last.commit)
@@ -158,13 +178,17 @@ pub(super) async fn read(look: &Look<'_>, last: Option<Arc<Read>>) -> Result<Arc
     let beside = counted("read", git.directory(remote, &commit, &path, LIMITS).await);
     // No limits at all is what most installations have.
     files.limits = Some(Box::new(self::files(beside, true)?));
+    let related = match settled.and_then(|settled| CommitId::parse(&settled.commit)) {
+        Some(before) => Some((before.clone(), git.are_related(remote, &before, &commit).await?)),
+        None => None,
+    };
     let parsed = tokio::task::spawn_blocking(move || {
         let nothing = Parsed::default();
         parse(&files, last.as_ref().map_or(&nothing, |last| &last.parsed))
     })
     .await
     .map_err(|_| ReadError::Stopped)?;
-    Ok(Arc::new(Read { from: spec.clone(), commit, parsed }))
+    Ok(Arc::new(Read { from: spec.clone(), commit, parsed, related }))
 }
 
 /// Git keeps no empty directory: with the last file of a tenant the directory goes, too. Where tenants came from it before,

@@ -1,7 +1,7 @@
 //! One `TenantSource`: look, plan, publish, status. Status also after failure.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -10,18 +10,19 @@ use kube::{ResourceExt, runtime::controller::Action};
 
 use super::{
     check::{Surroundings, check},
-    parse::Parsed,
-    plan::plan,
-    publish::{PublishError, Refused, publish},
+    mark::Clock,
+    plan::{Before, Plan, plan},
+    publish::{PublishError, Refused, To, Wanted, publish},
     read::{Look, Read, ReadError, read, remote},
     status::{Synced, status},
 };
 use crate::{
-    api::{TenantSource, TenantSourceStatus},
+    api::{Settled, TenantSource, TenantSourceStatus},
     cluster::{ApplyError, ReconcileError},
     conditions::Reason,
     environment,
     git::{Git, UrlPolicy},
+    names::CONFIRM_REMOVAL,
     platform::Platform,
     retry::{Retry, spread},
 };
@@ -124,8 +125,9 @@ impl Sources {
         let status = status(&source, outcome.as_ref(), memory.failures, (self.platform.now)());
         self.keep(&source, memory);
         self.write_status(&source, status).await?;
-        let again = spread(interval(&source.spec.interval), (self.platform.jitter)());
-        let failed = outcome.map_err(|source| Error::Read { again, source })?.failed;
+        let mut again = spread(interval(&source.spec.interval), (self.platform.jitter)());
+        let Synced { failed, next, .. } = outcome.map_err(|source| Error::Read { again, source })?;
+        again = next.map_or(again, |next| again.min(next.max(SHORTEST)));
         match failed.first() {
             Some(first) => Err(Error::Publish { again, failed: failed.len(), first: first.clone() }),
             None => Ok(Action::requeue(again)),
@@ -137,10 +139,11 @@ impl Sources {
         let remote = remote(source, &self.platform, &self.urls).await?;
         let last = self.last.lock().unwrap_or_else(PoisonError::into_inner).get(&name).cloned();
         let has_tenants = self.platform.tenants.all().iter().any(|tenant| tenant.origin() == name);
-        let look = Look { git: &self.git, remote: &remote, spec: &source.spec, has_tenants };
+        let settled = settled(source);
+        let look = Look { git: &self.git, remote: &remote, spec: &source.spec, has_tenants, settled };
         let now = read(&look, last).await?;
         self.last.lock().unwrap_or_else(PoisonError::into_inner).insert(name, now.clone());
-        let synced = self.publish(source, now.commit.as_str(), &now.parsed, &mut memory.refused).await;
+        let synced = self.publish(source, &now, &mut memory.refused).await;
         for problem in memory.news(&synced.problems) {
             tracing::warn!(
                 source = source.name_any(),
@@ -152,13 +155,7 @@ impl Sources {
         Ok(synced)
     }
 
-    async fn publish(
-        &self,
-        source: &TenantSource,
-        commit: &str,
-        parsed: &Parsed,
-        refused: &mut Refused,
-    ) -> Synced {
+    async fn publish(&self, source: &TenantSource, now: &Read, refused: &mut Refused) -> Synced {
         let name = source.name_any();
         let surroundings = Surroundings {
             directory: &source.spec.path,
@@ -166,19 +163,29 @@ impl Sources {
             runtimes: self.platform.runtimes.all().iter().map(|one| one.name_any()).collect(),
             urls: &self.urls,
         };
-        let checked = check(parsed, &surroundings);
+        let checked = check(&now.parsed, &surroundings);
         let existing = self.platform.tenants.all();
-        let plan = plan(&name, &checked, &existing);
-        let wanted = plan.desired(&name, commit, &existing);
-        let tenants = wanted.len();
-        publish(&self.platform, wanted, refused).await;
+        let commit = now.commit.as_str();
+        let has_tenants = existing.iter().any(|tenant| tenant.origin() == name);
+        let before = Before {
+            source: &name,
+            existing: &existing,
+            doubt: now.doubt(settled(source), has_tenants),
+            confirmed: source.annotations().get(CONFIRM_REMOVAL).map(String::as_str),
+        };
+        let mut plan = plan(&before, &checked);
+        let clock = Clock { periods: self.platform.settings.retirement, now: (self.platform.now)() };
+        let next = clock.next(&existing, &plan.orphan, commit);
+        let (tenants, wanted) = (plan.tenants(), wanted(&mut plan, commit));
+        publish(&To { platform: &self.platform, source: &name, clock }, wanted, refused).await;
         Synced {
             commit: commit.to_owned(),
             tenants,
             problems: checked.problems().into_iter().map(ToString::to_string).collect(),
             conflicts: plan.conflict,
             orphaned: plan.orphan,
-            too_many_gone: plan.too_many_gone,
+            held: plan.held,
+            next,
             failed: refused.errors(),
         }
     }
@@ -209,6 +216,20 @@ impl Sources {
         self.platform.cluster.tell_change(source, &old.conditions, &status.conditions).await;
         Ok(())
     }
+}
+
+/// Each Tenant that the plan writes to.
+fn wanted(plan: &mut Plan, commit: &str) -> Vec<Wanted> {
+    let marks = plan.marks(commit);
+    let mut apply: BTreeMap<_, _> =
+        std::mem::take(&mut plan.apply).into_iter().map(|tenant| (tenant.name_any(), tenant)).collect();
+    let one = |(name, mark)| Wanted { tenant: apply.remove(&name), name, mark };
+    marks.into_iter().map(one).collect()
+}
+
+/// Nothing before the first look, and where the status was lost.
+fn settled(source: &TenantSource) -> Option<&Settled> {
+    source.status.as_ref()?.settled.as_ref()
 }
 
 /// The interval as Kubernetes writes durations: `60s`, `1m30s`.

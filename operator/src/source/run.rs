@@ -1,12 +1,15 @@
 //! IO: what makes a `TenantSource` run.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     future::Future,
     sync::{Arc, Mutex, PoisonError},
 };
 
-use futures::{StreamExt, stream::BoxStream};
+use futures::{
+    StreamExt,
+    stream::{self, BoxStream},
+};
 use kube::{Resource, runtime::reflector::ObjectRef};
 
 use super::reconcile::Sources;
@@ -33,10 +36,10 @@ pub async fn run(
     let (for_environments, for_runtimes) = (all.clone(), all.clone());
     let triggers: Vec<BoxStream<'static, ObjectRef<TenantSource>>> = vec![
         // Those that were listed before this began to listen.
-        futures::stream::iter(all()).boxed(),
+        stream::iter(all()).boxed(),
         wake.map(|name| ObjectRef::new(&name)).boxed(),
-        platform.environments.changes().flat_map(move |_| futures::stream::iter(for_environments())).boxed(),
-        platform.runtimes.changes().flat_map(move |_| futures::stream::iter(for_runtimes())).boxed(),
+        platform.environments.changes().flat_map(move |_| stream::iter(for_environments())).boxed(),
+        platform.runtimes.changes().flat_map(move |_| stream::iter(for_runtimes())).boxed(),
         strays(&sources),
     ];
     let control_of = Control {
@@ -56,23 +59,26 @@ pub async fn run(
 /// Sources whose Tenant was changed or deleted by hand: what is in Git is put back.
 fn strays(sources: &Sources) -> BoxStream<'static, ObjectRef<TenantSource>> {
     let tenants = sources.platform.tenants.clone();
-    // Origin and generation as last seen: a change of status is nobody's doing.
-    let seen = Mutex::new(HashMap::<String, (String, Option<i64>)>::new());
+    // Origins and generation as last seen: a change of status is nobody's doing.
+    let seen = Mutex::new(HashMap::<String, (Vec<String>, Option<i64>)>::new());
     sources
         .platform
         .tenants
         .changes()
-        .filter_map(move |changed: ObjectRef<Tenant>| {
-            let now = tenants
-                .named(&changed.name)
-                .map(|tenant| (tenant.origin().to_owned(), tenant.meta().generation));
+        .flat_map(move |changed: ObjectRef<Tenant>| {
+            let now = tenants.named(&changed.name).map(|tenant| {
+                let origins = [Some(tenant.origin()), tenant.transfer_to()].into_iter().flatten();
+                (origins.map(ToOwned::to_owned).collect::<Vec<_>>(), tenant.meta().generation)
+            });
             let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
             let before = match &now {
                 Some(now) => seen.insert(changed.name, now.clone()),
                 None => seen.remove(&changed.name),
             };
-            let stray = (before != now).then(|| before.or(now)).flatten();
-            std::future::ready(stray.map(|(origin, _)| ObjectRef::new(&origin)))
+            let origins = if before == now { [None, None] } else { [before, now] };
+            let origins: BTreeSet<_> =
+                origins.into_iter().flatten().flat_map(|(origins, _)| origins).collect();
+            stream::iter(origins.into_iter().map(|origin| ObjectRef::new(&origin)))
         })
         .boxed()
 }

@@ -1,14 +1,15 @@
 //! What became of a look at the repository → the `TenantSource`'s status. Pure.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
+use kube::ResourceExt;
 
-use super::{publish::PublishError, read::ReadError};
+use super::{held::Held, publish::PublishError, read::ReadError};
 use crate::{
-    api::{TenantSource, TenantSourceStatus},
+    api::{Settled, TenantSource, TenantSourceStatus},
     conditions::{LONGEST_PRINTED, READY, Reason, TOLD_AFTER, Wellness, cut, is_true, merge},
-    names::MANUAL,
+    names::{CONFIRM_REMOVAL, MANUAL},
 };
 
 /// How many problems and orphans are listed.
@@ -29,10 +30,12 @@ pub(super) struct Synced {
     pub problems: Vec<String>,
     /// Tenant and the origin that has its name.
     pub conflicts: Vec<(String, String)>,
-    /// Tenants that Git no longer has.
+    /// Tenants that Git no longer has, and that are told so.
     pub orphaned: Vec<String>,
-    /// More than a person would take away at once.
-    pub too_many_gone: bool,
+    /// Tenants that Git no longer has, and that wait for a confirmation.
+    pub held: Option<Held>,
+    /// When one of them goes on.
+    pub next: Option<Duration>,
     /// What could not be written.
     pub failed: Vec<Arc<PublishError>>,
 }
@@ -50,41 +53,46 @@ pub(super) fn status(
     if may_pass && is_true(&old.conditions, READY) && old.observed_generation == generation {
         return old;
     }
-    let (wellness, known) = match outcome {
+    let (wellness, printed) = match outcome {
         Err(error) if error.is_permanent() => (Wellness::Stalled(error.reason(), error.to_string()), None),
         Err(error) => (Wellness::Reconciling(error.reason(), error.to_string()), None),
-        Ok(synced) => (wellness(synced), Some(synced)),
+        Ok(synced) => wellness(&source.name_any(), synced),
     };
-    let conditions = merge(&old.conditions, &wellness.claims(), generation.unwrap_or_default(), now);
-    let Some(synced) = known else {
+    let mut claims = wellness.claims();
+    if let Some(printed) = printed {
+        let ready = claims.iter_mut().filter(|claim| claim.type_ == READY);
+        ready.for_each(|claim| claim.message.clone_from(&printed));
+    }
+    let conditions = merge(&old.conditions, &claims, generation.unwrap_or_default(), now);
+    let Ok(synced) = outcome else {
         return TenantSourceStatus { observed_generation: generation, conditions, ..old };
     };
     let problems = listed(synced);
+    let gone = synced.orphaned.iter().chain(synced.held.iter().flat_map(|held| &held.tenants));
+    let now_settled = Settled { commit: synced.commit.clone(), path: source.spec.path.clone() };
     TenantSourceStatus {
         observed_generation: generation,
         commit: Some(synced.commit.clone()),
         tenants: count(synced.tenants),
         problem_count: count(synced.conflicts.len() + synced.problems.len()),
         problems: problems.iter().map(|problem| cut(problem, LONGEST)).collect(),
-        orphaned: synced.orphaned.iter().take(LISTED).cloned().collect(),
+        orphaned: gone.take(LISTED).cloned().collect(),
+        settled: if synced.held.is_some() { old.settled } else { Some(now_settled) },
         conditions,
     }
 }
 
-fn wellness(synced: &Synced) -> Wellness {
-    let Synced { commit, tenants, problems, conflicts, orphaned, too_many_gone, failed } = synced;
+/// How it is, and what is printed of it in tables: there each of several things gets its share, so that none hides another.
+fn wellness(source: &str, synced: &Synced) -> (Wellness, Option<String>) {
+    let Synced { commit, tenants, problems, conflicts, orphaned, held, next: _, failed } = synced;
     let short: String = commit.chars().take(12).collect();
     if let Some(first) = failed.first() {
         let message = format!("{} of {tenants} tenants not written: {first}", failed.len());
-        return Wellness::Reconciling(first.reason(), message);
+        return (Wellness::Reconciling(first.reason(), message), None);
     }
     let mut told = Vec::new();
-    if *too_many_gone {
-        let message = format!(
-            "{} of {tenants} tenants are no longer in Git at commit {short}; all serve on: put the files back, or check spec.path",
-            orphaned.len()
-        );
-        told.push((Reason::Orphaned, message));
+    if let Some(held) = held {
+        told.push((Reason::RemovalHeld, told_held(source, held, &short)));
     }
     if let Some(first) = conflicts.first() {
         told.push((Reason::OriginConflict, told_conflict(first)));
@@ -96,19 +104,34 @@ fn wellness(synced: &Synced) -> Wellness {
         };
         told.push((Reason::InvalidFile, message));
     }
-    let names: Vec<_> = orphaned.iter().take(LISTED).map(String::as_str).collect();
-    let gone = format!("{} no longer in Git serve on: {}", orphaned.len(), names.join(", "));
+    let gone = format!("{} no longer in Git: {}", orphaned.len(), first_names(orphaned));
     let Some((reason, _)) = told.first().cloned() else {
         let message = format!("{tenants} tenants at commit {short}");
-        return Wellness::Ready(if orphaned.is_empty() { message } else { format!("{message}; {gone}") });
+        let message = if orphaned.is_empty() { message } else { format!("{message}; {gone}") };
+        return (Wellness::Ready(message), None);
     };
-    if !orphaned.is_empty() && !too_many_gone {
+    if !orphaned.is_empty() && held.is_none() {
         told.push((reason, gone));
     }
-    // Each gets its share of what is printed, so that none hides another.
     let share = LONGEST_PRINTED / told.len() - SEPARATOR.len();
-    let messages: Vec<_> = told.iter().map(|(_, message)| cut(message, share)).collect();
-    Wellness::Stalled(reason, messages.join(SEPARATOR))
+    let printed: Vec<_> = told.iter().map(|(_, message)| cut(message, share)).collect();
+    let all: Vec<_> = told.into_iter().map(|(_, message)| message).collect();
+    (Wellness::Stalled(reason, all.join(SEPARATOR)), Some(printed.join(SEPARATOR)))
+}
+
+/// The command first, since the end may be cut.
+fn told_held(source: &str, held: &Held, commit: &str) -> String {
+    let Held { tenants, doubt, confirmation } = held;
+    format!(
+        "{} gone at commit {commit}, held and serving on: put their files back, or, if it is meant, run `kubectl annotate tsrc {source} {CONFIRM_REMOVAL}={confirmation} --overwrite`. Held since {doubt}: {}",
+        tenants.len(),
+        first_names(tenants)
+    )
+}
+
+fn first_names(names: &[String]) -> String {
+    let listed = names.iter().take(LISTED).map(String::as_str).collect::<Vec<_>>().join(", ");
+    if names.len() > LISTED { format!("{listed} and {} more", names.len() - LISTED) } else { listed }
 }
 
 /// What is listed of the problems. Neither conflicts nor files take all the room.
@@ -139,6 +162,7 @@ fn count(number: usize) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::source::held::Doubt;
     use crate::{
         api::{Repository, TenantSourceSpec},
         conditions::{RECONCILING, STALLED},
@@ -213,12 +237,12 @@ mod tests {
             (0..40).map(|n| format!("tenants/t{n}.yaml:1:1: {}", "x y ".repeat(99))).collect();
         let conflicts = (0..12).map(|n| (format!("c{n}"), MANUAL.to_owned())).collect();
         let all = Synced { problems, conflicts, orphaned: vec!["beta".into()], ..synced() };
-        for all in [Synced { too_many_gone: true, ..all.clone() }, all] {
+        let held = Held { tenants: vec!["c".into()], doubt: Doubt::Empty, confirmation: "4f2a".into() };
+        for all in [Synced { held: Some(held), ..all.clone() }, all] {
             let told = status(&source(None), Ok(&all), TOLD_AFTER, at("2026-01-01T00:00:00Z"));
             let message = message(&told);
-            for part in
-                ["no longer in Git", "tenant c0: was applied by hand", "40 problems", "tenants/t0.yaml:1:1"]
-            {
+            let first = if all.held.is_some() { "1 gone" } else { "1 no longer in Git" };
+            for part in [first, "tenant c0: was applied by hand", "40 problems", "tenants/t0.yaml:1:1"] {
                 assert!(message.contains(part), "{part}: {message}");
             }
             assert!(message.chars().count() <= LONGEST_PRINTED, "{message}");
@@ -243,16 +267,27 @@ mod tests {
     }
 
     #[test]
-    fn a_few_orphans_are_named_and_many_stall() {
+    fn orphans_are_named_and_what_is_held_says_what_to_run() {
         let few = Synced { orphaned: vec!["beta".into()], ..synced() };
         let told = status(&source(None), Ok(&few), TOLD_AFTER, at("2026-01-01T00:00:00Z"));
-        assert!(
-            is_true(&told.conditions, READY) && message(&told).ends_with("1 no longer in Git serve on: beta")
+        assert!(is_true(&told.conditions, READY) && message(&told).ends_with("1 no longer in Git: beta"));
+        assert_eq!(told.settled.as_ref().unwrap().commit, few.commit);
+
+        let tenants: Vec<_> = (0..12).map(|n| format!("t{n:02}")).collect();
+        let held = Held { tenants, doubt: Doubt::Many(12), confirmation: "4f2a4f2a4f2a".into() };
+        let held = Synced { commit: "9c3b".repeat(10), held: Some(held), ..synced() };
+        let after = status(&source(Some(told.clone())), Ok(&held), TOLD_AFTER, at("2026-01-01T00:00:00Z"));
+        assert!(is_true(&after.conditions, STALLED));
+        let stalled = after.conditions.iter().find(|condition| condition.type_ == STALLED).unwrap();
+        assert_eq!(stalled.reason, "RemovalHeld");
+        assert_eq!(
+            stalled.message,
+            "12 gone at commit 9c3b9c3b9c3b, held and serving on: put their files back, or, if it is meant, run \
+             `kubectl annotate tsrc central imaas.dev/confirm-removal=4f2a4f2a4f2a --overwrite`. Held since they are more \
+             than 5 of 12: t00, t01, t02, t03, t04, t05, t06, t07, t08, t09 and 2 more"
         );
-        let many = Synced { too_many_gone: true, ..few };
-        let told = status(&source(None), Ok(&many), TOLD_AFTER, at("2026-01-01T00:00:00Z"));
-        assert!(
-            is_true(&told.conditions, STALLED) && message(&told).starts_with("1 of 12 tenants are no longer")
-        );
+        assert!(message(&after).contains("confirm-removal=4f2a4f2a4f2a --overwrite"), "also in tables");
+        assert_eq!(after.settled, told.settled, "what is held is judged against the same commit again");
+        assert_eq!(after.commit.unwrap(), held.commit);
     }
 }

@@ -19,7 +19,7 @@ pub(super) async fn show(cluster: &Cluster, tenant: &ValidTenant) -> Result<(), 
 }
 
 /// Takes back what [`show`] gave, for a tenant that is removed.
-pub async fn hide(cluster: &Cluster, tenant: &str) -> Result<(), ApplyError> {
+pub(super) async fn hide(cluster: &Cluster, tenant: &str) -> Result<(), ApplyError> {
     let name = own_role(tenant);
     cluster.delete_global::<ClusterRoleBinding>(&name).await?;
     cluster.delete_global::<ClusterRole>(&name).await

@@ -6,7 +6,11 @@
 use k8s_openapi::api::core::v1::Namespace;
 use kube::ResourceExt;
 
-use crate::names::{MANAGED_BY, MANAGER, ORIGIN, TENANT};
+use super::transfer::is_under_way;
+use crate::{
+    api::Tenant,
+    names::{MANAGED_BY, MANAGER, ORIGIN, TENANT},
+};
 
 /// Why nothing in the namespace may be touched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +39,23 @@ pub(super) fn claim(wanted: &Namespace, live: &Namespace) -> Result<(), NotOurs>
     } else {
         Ok(())
     }
+}
+
+/// What makes a namespace one of `tenant`, of whatever environment.
+pub(super) fn of_tenant(tenant: &str) -> Namespace {
+    let mut wanted = Namespace::default();
+    wanted.labels_mut().insert(TENANT.to_owned(), tenant.to_owned());
+    wanted
+}
+
+/// As [`claim`], of a namespace that may have to follow `tenant` from another origin.
+pub(super) fn judged(tenant: &Tenant, wanted: &Namespace, live: &Namespace) -> Result<(), NotOurs> {
+    let origin = live.annotations().get(ORIGIN).filter(|_| is_under_way(tenant));
+    let mut wanted = wanted.clone();
+    wanted
+        .annotations_mut()
+        .insert(ORIGIN.to_owned(), origin.map_or(tenant.origin(), String::as_str).to_owned());
+    claim(&wanted, live)
 }
 
 #[cfg(test)]
@@ -103,5 +124,23 @@ mod tests {
             "2026-01-01T00:00:00Z".parse().map(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time).unwrap(),
         );
         assert_eq!(claim(&wanted, &live), Err(NotOurs::Terminating));
+    }
+
+    #[test]
+    fn while_it_changes_hands_a_namespace_of_another_origin_follows_and_nobody_elses() {
+        let wanted = namespace(OURS, "");
+        let live = |labels| namespace(labels, "imaas.dev/origin: manual");
+        let judge = |annotations: &[(&str, &str)], live: &Namespace| {
+            let mut tenant = Tenant::new("acme", crate::api::TenantSpec::default());
+            let all = annotations.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+            tenant.annotations_mut().extend(all);
+            judged(&tenant, &wanted, live)
+        };
+        let (origin, to) = ("imaas.dev/origin", "imaas.dev/transfer-to");
+        assert_eq!(judge(&[(origin, "central")], &live(OURS)), Err(NotOurs::OtherOrigin));
+        assert_eq!(judge(&[(origin, "central"), (to, "other")], &live(OURS)), Err(NotOurs::OtherOrigin));
+        assert_eq!(judge(&[(origin, "central"), (to, "central")], &live(OURS)), Ok(()));
+        assert_eq!(judge(&[(origin, "central"), (to, "central")], &live("a: b")), Err(NotOurs::Foreign));
+        assert_eq!(judge(&[], &live(OURS)), Ok(()), "by hand, as ever");
     }
 }

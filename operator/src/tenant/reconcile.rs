@@ -8,38 +8,37 @@ use std::{
 
 use futures::{FutureExt, StreamExt, stream};
 use jiff::Timestamp;
-use k8s_openapi::api::{core::v1::Namespace, rbac::v1::RoleBinding};
+use k8s_openapi::api::core::v1::Namespace;
 use kube::{ResourceExt, runtime::controller::Action};
 
 use super::{
-    desired::{Access, Children, DockerConfigs, Operator, desired, kept, orphans},
-    own,
-    ownership::{NotOurs, claim},
+    desired::{Children, DockerConfigs, Operator, desired, kept},
+    error::{Error, RIGHTS, SpaceError},
+    finalize, own,
+    ownership::{NotOurs, judged, of_tenant},
+    retire::{self, Clock, HeldParts, Part},
+    space::{Kept, keep, mark_services, settle},
     status::{Report, status},
+    transfer,
     validate::{ValidTenant, access, validate},
 };
 use crate::{
-    api::{Tenant, TenantStatus},
-    cluster::{Applied, ApplyError, CreatedNamespace, ReconcileError},
-    conditions::Reason,
+    api::{IntegrationService, Retirement, Tenant, TenantStatus},
+    cluster::ApplyError,
     environment::{self, Checked, Problems},
-    names,
+    names::{self, MANUAL},
     platform::Platform,
     policies::{Missing, Policies},
-    registry::{accounts::NotAnAccount, generations::Issued},
-    retry::Retry,
+    registry::{accounts::NotAnAccount, generations::Issued, usages::Usages},
+    retirement::{Left, Progress},
 };
 
 /// Namespaces of one tenant at a time; the client bounds the requests of all.
 const AT_A_TIME: usize = 4;
-/// When a right that was given a moment ago is tried again.
-const RIGHTS: Duration = Duration::from_millis(250);
 /// For how long a refusal is taken for a right that is not in force yet.
 const RIGHTS_KNOWN: jiff::SignedDuration = jiff::SignedDuration::from_secs(10);
-/// When a namespace that is being deleted is looked at again; its end wakes the tenant earlier.
-const TERMINATING: Duration = Duration::from_secs(10);
-/// When a foreign namespace is looked at again: its end wakes nobody.
-const FOREIGN: Duration = Duration::from_mins(1);
+/// How soon a retirement is looked at again at the earliest.
+const SHORTEST: Duration = Duration::from_secs(1);
 /// When all is looked at again, for what no watch shows: Secrets.
 const IDLE: Duration = Duration::from_mins(10);
 
@@ -48,14 +47,20 @@ pub struct Context {
     platform: Platform,
     policies: Policies,
     logins: Issued,
+    usages: Usages,
     /// When the operator bound itself in a namespace.
     bound: Mutex<HashMap<String, Timestamp>>,
 }
 
 impl Context {
-    /// `logins` is what tenants get as logins of the registry.
-    pub fn new(platform: Platform, policies: Policies, logins: Issued) -> Self {
-        Self { platform, policies, logins, bound: Mutex::default() }
+    /// `logins` is what tenants get as logins of the registry, `usages` what their images take there.
+    pub fn new(platform: Platform, policies: Policies, logins: Issued, usages: Usages) -> Self {
+        Self { platform, policies, logins, usages, bound: Mutex::default() }
+    }
+
+    /// What was counted in the registry.
+    pub fn usages(&self) -> &Usages {
+        &self.usages
     }
 
     /// The stores and the clock.
@@ -68,18 +73,29 @@ impl Context {
         &self.policies
     }
 
-    fn bound_now(&self, namespace: &str) {
+    pub(super) fn bound_now(&self, namespace: &str) {
         let now = (self.platform.now)();
         let mut bound = self.bound.lock().unwrap_or_else(PoisonError::into_inner);
         bound.retain(|_, since| now.duration_since(*since) < RIGHTS_KNOWN);
         bound.insert(namespace.to_owned(), now);
     }
 
-    fn is_young(&self, namespace: &str) -> bool {
+    pub(super) fn is_young(&self, namespace: &str) -> bool {
         let now = (self.platform.now)();
         let bound = self.bound.lock().unwrap_or_else(PoisonError::into_inner);
         bound.get(namespace).is_some_and(|since| now.duration_since(*since) < RIGHTS_KNOWN)
     }
+}
+
+/// An environment that the tenant is no longer in, until its namespace is gone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ending {
+    /// Name of the Environment.
+    pub environment: String,
+    /// Its namespace.
+    pub namespace: String,
+    /// Nothing where it waits for a confirmation, and goes on as before.
+    pub retirement: Option<Retirement>,
 }
 
 /// What a pass found.
@@ -89,134 +105,37 @@ pub struct Converged {
     pub own: BTreeMap<String, bool>,
     /// Namespaces whose rights or quota are not in force yet; they are tried again at once.
     pub settling: Vec<String>,
-    /// Namespaces of environments that the tenant is no longer in.
+    /// Namespaces that are left as they are: there is no such Environment any more.
     pub left: Vec<String>,
-}
-
-/// Why a pass did not reach what is declared.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The tenant cannot be acted on; says what to change. Who gets in was brought up to date all the same, but where
-    /// that failed.
-    #[error("{0}")]
-    Invalid(Problems, Vec<SpaceError>),
-    /// Nothing is made without them.
-    #[error(transparent)]
-    Policies(#[from] Missing),
-    /// The registry cannot name this tenant.
-    #[error("metadata.name: {0}")]
-    Account(#[from] NotAnAccount),
-    /// Some namespaces are not as declared; the others are.
-    #[error("{}", told(.0))]
-    Spaces(Vec<SpaceError>),
-    /// All is as declared, but cannot be told.
-    #[error("status: {0}")]
-    Status(#[source] ApplyError),
-    /// It is on its way out.
-    #[error("the tenant is being deleted: its namespaces stay as they are")]
-    Deleted,
-}
-
-/// What went wrong in one namespace.
-#[derive(Debug, thiserror::Error)]
-pub enum SpaceError {
-    /// Nothing in it was touched.
-    #[error(
-        "namespace {0} exists and was not made for this tenant: rename the tenant, or ask the platform team to remove or adopt the namespace"
-    )]
-    Foreign(String),
-    /// Nothing in it was touched.
-    #[error(
-        "namespace {0} was made for a tenant of this name from another origin: ask the platform team to transfer or remove it"
-    )]
-    OtherOrigin(String),
-    /// It is made again when it is gone.
-    #[error("namespace {0} is being deleted: it is made again when it is gone")]
-    Terminating(String),
-    /// A right or a count that is a moment old.
-    #[error("namespace {0} is being set up")]
-    Settling(String),
-    /// It could not be told whose it is.
-    #[error(transparent)]
-    Unclaimed(ApplyError),
-    /// A write in it failed.
-    #[error(transparent)]
-    Apply(#[from] ApplyError),
-}
-
-impl SpaceError {
-    fn retry(&self) -> Retry {
-        match self {
-            Self::Foreign(_) | Self::OtherOrigin(_) => Retry::After(FOREIGN),
-            Self::Terminating(_) => Retry::After(TERMINATING),
-            Self::Settling(_) => Retry::After(RIGHTS),
-            Self::Unclaimed(error) | Self::Apply(error) => error.retry(),
-        }
-    }
-
-    /// Whether the namespace is this tenant's own.
-    fn is_own(&self) -> Option<bool> {
-        match self {
-            Self::Foreign(_) | Self::OtherOrigin(_) => Some(false),
-            Self::Terminating(_) | Self::Settling(_) | Self::Apply(_) => Some(true),
-            Self::Unclaimed(_) => None,
-        }
-    }
-
-    fn reason(&self) -> Reason {
-        match self {
-            Self::Foreign(_) | Self::OtherOrigin(_) => Reason::NamespaceForeign,
-            Self::Terminating(_) => Reason::NamespaceTerminating,
-            Self::Settling(_) => Reason::Progressing,
-            Self::Unclaimed(error) | Self::Apply(error) => error.reason(),
-        }
-    }
-}
-
-/// The first ten, in the order of the namespaces.
-fn told(errors: &[SpaceError]) -> String {
-    errors.iter().take(10).map(ToString::to_string).collect::<Vec<_>>().join("; ")
-}
-
-impl ReconcileError for Error {
-    fn retry(&self) -> Retry {
-        match self {
-            Self::Account(_) | Self::Deleted => Retry::Never,
-            Self::Policies(missing) => missing.retry(),
-            Self::Invalid(_, errors) | Self::Spaces(errors) => soonest(errors.iter().map(SpaceError::retry)),
-            Self::Status(error) => error.retry(),
-        }
-    }
-
-    fn reason(&self) -> Reason {
-        match self {
-            Self::Invalid(..) | Self::Account(_) => Reason::Invalid,
-            Self::Policies(missing) => missing.reason(),
-            Self::Spaces(errors) => errors.first().map_or(Reason::ApplyFailed, SpaceError::reason),
-            Self::Status(error) => error.reason(),
-            Self::Deleted => Reason::Progressing,
-        }
-    }
-}
-
-/// A failure of the world asks for patience; otherwise the shortest wait, and never only where all say so.
-fn soonest(retries: impl Iterator<Item = Retry>) -> Retry {
-    retries.fold(Retry::Never, |one, other| match (one, other) {
-        (Retry::Backoff, _) | (_, Retry::Backoff) => Retry::Backoff,
-        (Retry::After(a), Retry::After(b)) => Retry::After(a.min(b)),
-        (Retry::After(wait), Retry::Never) | (Retry::Never, Retry::After(wait)) => Retry::After(wait),
-        (Retry::Never, Retry::Never) => Retry::Never,
-    })
+    /// Environments that the tenant is no longer in.
+    pub ending: Vec<Ending>,
+    /// What is gone from the file and waits for a confirmation.
+    pub held: Option<HeldParts>,
+    /// Services that are not created.
+    pub cordoned: Vec<String>,
+    /// When a retirement goes on.
+    pub next: Option<Duration>,
 }
 
 /// Makes the cluster match `tenant`, then says in its status how that went, also when it failed.
 pub async fn reconcile(tenant: Arc<Tenant>, ctx: Arc<Context>) -> Result<Action, Error> {
     // Before the first proof there is nothing to say: a restart would be told as a failure. The proof wakes it.
-    let is_untried = matches!(ctx.policies.proven(), Err(Missing::Untried));
-    if is_untried || tenant.metadata.deletion_timestamp.is_some() {
+    if matches!(ctx.policies.proven(), Err(Missing::Untried)) {
         return Ok(Action::await_change());
     }
+    if tenant.metadata.deletion_timestamp.is_some() {
+        return finalize::finalize(&tenant, &ctx).await;
+    }
     let checked = environment::run::checked(&ctx.platform.environments);
+    if tenant.spec.suspend {
+        let converged = Converged::default();
+        let services = ctx.platform.services.all_in(&names::home_namespace(&tenant.name_any()));
+        let report = Report::of(&tenant, &converged, &ctx.platform);
+        let report = Report { outcome: Err(&Error::Suspended), services: &services, ..report };
+        write_status(&tenant, &ctx, &status(&report, (ctx.platform.now)())).await?;
+        return Ok(Action::await_change());
+    }
+    let tenant = let_go(finalize::held(tenant, &ctx).await?, &ctx).await?;
     let valid = validate(&tenant, &checked);
     let (converged, outcome) = match converge(&tenant, &valid, &checked, &ctx).await {
         Ok((converged, errors)) => (converged, verdict(&valid, errors)),
@@ -224,14 +143,29 @@ pub async fn reconcile(tenant: Arc<Tenant>, ctx: Arc<Context>) -> Result<Action,
     };
     let services = ctx.platform.services.all_in(&names::home_namespace(&tenant.name_any()));
     let report = Report {
-        tenant: &tenant,
         valid: valid.as_ref().ok(),
-        converged: &converged,
         outcome: outcome.as_ref().copied(),
         services: &services,
+        registry: ctx.usages.of(&tenant.name_any(), tenant.status.as_ref().and_then(|s| s.registry.as_ref())),
+        ..Report::of(&tenant, &converged, &ctx.platform)
     };
     write_status(&tenant, &ctx, &status(&report, (ctx.platform.now)())).await?;
-    outcome.map(|()| Action::requeue(if converged.settling.is_empty() { IDLE } else { RIGHTS }))
+    outcome?;
+    if converged.settling.is_empty() {
+        // All of it has followed.
+        ctx.platform.cluster.amend(&*tenant, transfer::ended).await.map_err(Error::Write)?;
+    }
+    Ok(Action::requeue(if converged.settling.is_empty() { next(&converged) } else { RIGHTS }))
+}
+
+fn next(converged: &Converged) -> Duration {
+    converged.next.map_or(IDLE, |next| next.clamp(SHORTEST, IDLE))
+}
+
+/// To nobody but the platform. Another source takes it by itself.
+async fn let_go(tenant: Arc<Tenant>, ctx: &Context) -> Result<Arc<Tenant>, Error> {
+    let amended = ctx.platform.cluster.amend(&*tenant, |live| transfer::taken(live, MANUAL)).await;
+    Ok(amended.map_err(Error::Write)?.map_or(tenant, Arc::new))
 }
 
 fn verdict(valid: &Result<ValidTenant, Problems>, errors: Vec<SpaceError>) -> Result<(), Error> {
@@ -242,7 +176,7 @@ fn verdict(valid: &Result<ValidTenant, Problems>, errors: Vec<SpaceError>) -> Re
     }
 }
 
-async fn write_status(tenant: &Tenant, ctx: &Context, status: &TenantStatus) -> Result<(), Error> {
+pub(super) async fn write_status(tenant: &Tenant, ctx: &Context, status: &TenantStatus) -> Result<(), Error> {
     if tenant.status.as_ref() == Some(status) {
         return Ok(());
     }
@@ -263,20 +197,29 @@ async fn converge(
     ctx.policies.proven()?;
     let Platform { cluster, settings, .. } = &ctx.platform;
     let operator = Operator { namespace: &settings.namespace, service_account: &settings.service_account };
+    let mut converged = Converged::default();
     let (all, known) = match valid {
-        Ok(valid) => (children(tenant, valid, &operator, ctx)?, valid.clone()),
+        Ok(valid) => (children(tenant, valid, &operator, (ctx, &mut converged))?, valid.clone()),
         Err(_) => match access(tenant) {
             Some(known) => (Vec::new(), known),
-            None => return Ok((Converged::default(), Vec::new())),
+            None => return Ok((converged, Vec::new())),
         },
     };
     let mut others = cluster.namespaces_of(&known.name);
     others.retain(|name| all.iter().all(|children| children.access.namespace.name_any() != *name));
-    let mut converged = Converged::default();
     converged.own.extend(known.held.iter().map(|held| (held.namespace.clone(), false)));
-    let kept = kept(&known, checked, &operator, &others);
-    let made = all.into_iter().map(|children| settle(ctx, children).boxed());
-    let passes: Vec<_> = made.chain(kept.into_iter().map(|access| keep(ctx, access).boxed())).collect();
+    let ended = match valid {
+        Ok(valid) => ended(tenant, (valid, checked), &others, ctx).await.map_err(Error::Write)?,
+        Err(_) => Ended::default(),
+    };
+    let Ended { mut namespaces, services, clock, ending, held, next } = ended;
+    (converged.ending, converged.held, converged.next) = (ending, held, next);
+    let kept = kept(&known, checked, &operator, &others).into_iter().map(|access| {
+        let ending = namespaces.remove(&access.namespace.name_any());
+        keep(ctx, tenant, Kept { access, ending }).boxed()
+    });
+    let made = all.into_iter().map(|children| settle(ctx, tenant, children).boxed());
+    let passes: Vec<_> = made.chain(kept).collect();
     let outcomes: Vec<_> = stream::iter(passes).buffered(AT_A_TIME).collect().await;
     let mut errors = Vec::new();
     for (namespace, outcome) in outcomes {
@@ -284,8 +227,9 @@ async fn converge(
             converged.own.insert(namespace.clone(), is_own);
         }
         let is_other = others.contains(&namespace);
+        let is_ending = converged.ending.iter().any(|ending| ending.namespace == namespace);
         match outcome {
-            Ok(()) if is_other && known.held.iter().all(|held| held.namespace != namespace) => {
+            Ok(()) if is_other && !is_ending && known.held.iter().all(|held| held.namespace != namespace) => {
                 converged.left.push(namespace);
             }
             Ok(()) => {}
@@ -297,145 +241,124 @@ async fn converge(
         }
     }
     errors.extend(own::show(cluster, &known).await.err().map(SpaceError::Apply));
+    if let Some(clock) =
+        clock.filter(|_| converged.own.get(&names::home_namespace(&known.name)) == Some(&true))
+    {
+        errors.extend(mark_services(ctx, &clock, &services).await.err().map(SpaceError::Apply));
+    }
     Ok((converged, errors))
 }
 
-/// All that is to be, with the services that the file no longer lists.
+/// What the file no longer has, as it is to be.
+#[derive(Default)]
+struct Ended {
+    /// By name, as they were read, and where their retirement stands; without those that are held.
+    namespaces: BTreeMap<String, (Namespace, Left)>,
+    /// Services, and whether each is gone; without those that are held.
+    services: Vec<(Arc<IntegrationService>, bool)>,
+    clock: Option<Clock>,
+    ending: Vec<Ending>,
+    held: Option<HeldParts>,
+    next: Option<Duration>,
+}
+
+async fn ended(
+    tenant: &Tenant,
+    (valid, checked): (&ValidTenant, &Checked),
+    others: &[String],
+    ctx: &Context,
+) -> Result<Ended, ApplyError> {
+    let Platform { cluster, settings, services, .. } = &ctx.platform;
+    let generation = tenant.metadata.generation.unwrap_or_default();
+    let clock = Clock {
+        periods: settings.retirement,
+        now: (ctx.platform.now)(),
+        by: format!("generation {generation} of the Tenant"),
+    };
+    let mut left = Vec::new();
+    for name in others {
+        let Some(environment) = retire::left_environment(valid, checked, name) else { continue };
+        let Some(live) = cluster.namespace(name).await? else { continue };
+        let wanted = of_tenant(&valid.name);
+        if !matches!(judged(tenant, &wanted, &live), Err(NotOurs::Foreign | NotOurs::OtherOrigin)) {
+            left.push((environment.to_owned(), live));
+        }
+    }
+    let mut services = services.all_in(&names::home_namespace(&valid.name));
+    services.retain(|service| retire::is_ours(valid, service));
+    services.sort_by_key(|service| service.name_any());
+    let is_gone =
+        |service: &IntegrationService| valid.services.iter().all(|listed| listed.name != service.name_any());
+    let part = |service: &Arc<IntegrationService>| Part {
+        name: service.name_any(),
+        is_gone: is_gone(service),
+        is_marked: Left::of(service.annotations()).is_some(),
+    };
+    let parts: Vec<_> = services.iter().map(part).collect();
+    let stays = valid.environments.iter().map(|space| Part {
+        name: space.environment.clone(),
+        is_gone: false,
+        is_marked: false,
+    });
+    let leaves = left.iter().map(|(environment, live)| Part {
+        name: environment.clone(),
+        is_gone: true,
+        is_marked: Left::of(live.annotations()).is_some(),
+    });
+    let confirmed = tenant.annotations().get(names::CONFIRM_REMOVAL).map(String::as_str);
+    let held = retire::held(&parts, &stays.chain(leaves).collect::<Vec<_>>(), confirmed);
+    let waits = |annotations: &BTreeMap<String, String>| held.is_some() && Left::of(annotations).is_none();
+    let mut ended = Ended::default();
+    let mut next = |left: &Left| {
+        if left.progress(&clock.periods, clock.now) != Progress::Due {
+            let wait = left.wait(&clock.periods, clock.now);
+            ended.next = Some(ended.next.map_or(wait, |next| next.min(wait)));
+        }
+    };
+    for (environment, live) in left {
+        let namespace = live.name_any();
+        let left = (!waits(live.annotations())).then(|| clock.left(live.annotations()));
+        left.iter().for_each(&mut next);
+        let retirement = left.as_ref().map(|left| left.retirement(&clock.periods));
+        ended.ending.push(Ending { environment, namespace: namespace.clone(), retirement });
+        ended.namespaces.extend(left.map(|left| (namespace, (live, left))));
+    }
+    for service in services {
+        let is_gone = is_gone(&service);
+        if is_gone && waits(service.annotations()) {
+            continue;
+        }
+        if is_gone {
+            next(&clock.left(service.annotations()));
+        }
+        ended.services.push((service, is_gone));
+    }
+    Ok(Ended { clock: Some(clock), held, ..ended })
+}
+
+/// All that is to be. A tenant that is cordoned gets no service that it does not have.
 fn children(
     tenant: &Tenant,
     valid: &ValidTenant,
     operator: &Operator<'_>,
-    ctx: &Context,
+    (ctx, converged): (&Context, &mut Converged),
 ) -> Result<Vec<Children>, NotAnAccount> {
-    let Platform { settings, services, .. } = &ctx.platform;
+    let Platform { settings, services, cluster, .. } = &ctx.platform;
     let logins = DockerConfigs::new(&ctx.logins, &settings.registry_host, &valid.name)?;
     let mut all = desired(valid, operator, &logins);
-    if let Some(home) = all.first_mut() {
-        let listed = services.all_in(&home.access.namespace.name_any());
-        home.services.extend(orphans(valid, tenant.metadata.generation.unwrap_or_default(), listed));
+    if tenant.spec.cordon
+        && let Some(home) = all.first_mut()
+    {
+        let namespace = home.access.namespace.name_any();
+        let is_there = |service: &IntegrationService| {
+            let name = service.name_any();
+            services.named_in(&namespace, &name).is_some()
+                || cluster.has_written::<IntegrationService>(Some(&namespace), &name)
+        };
+        let (there, new) = std::mem::take(&mut home.services).into_iter().partition(is_there);
+        home.services = there;
+        let new: Vec<_> = new;
+        converged.cordoned = new.iter().map(ResourceExt::name_any).collect();
     }
     Ok(all)
-}
-
-/// Makes one namespace and what is in it. The name says which it was.
-async fn settle(ctx: &Context, children: Children) -> (String, Result<(), SpaceError>) {
-    let namespace = children.access.namespace.name_any();
-    let outcome = match own(ctx, &children.access.namespace).await {
-        Ok(()) => in_force(ctx, &namespace, fill(ctx, children).await),
-        Err(error) => Err(error),
-    };
-    (namespace, outcome)
-}
-
-/// Who gets into a namespace that is not made any more. It is left as it is otherwise.
-async fn keep(ctx: &Context, access: Access) -> (String, Result<(), SpaceError>) {
-    let namespace = access.namespace.name_any();
-    let outcome = match ctx.platform.cluster.namespace(&namespace).await {
-        Err(error) => Err(SpaceError::Unclaimed(error)),
-        // Gone, and the watch tells it in a moment.
-        Ok(None) => Err(SpaceError::Terminating(namespace.clone())),
-        Ok(Some(live)) => match claimed(&access.namespace, &live) {
-            Ok(()) => {
-                let admitted = async {
-                    bind(ctx, &access).await?;
-                    admit(ctx, access).await
-                };
-                in_force(ctx, &namespace, admitted.await)
-            }
-            Err(error) => Err(error),
-        },
-    };
-    (namespace, outcome)
-}
-
-/// A refusal that only says that a right or a quota is a moment old is no failure.
-fn in_force(ctx: &Context, namespace: &str, outcome: Result<(), ApplyError>) -> Result<(), SpaceError> {
-    let Err(error) = outcome else { return Ok(()) };
-    if is_early(ctx, namespace, &error) || error.reason() == Reason::Progressing {
-        tracing::debug!(namespace, error = &error as &dyn std::error::Error, "not in force yet");
-        return Err(SpaceError::Settling(namespace.to_owned()));
-    }
-    Err(error.into())
-}
-
-fn is_early(ctx: &Context, namespace: &str, error: &ApplyError) -> bool {
-    error.is_forbidden() && ctx.is_young(namespace)
-}
-
-fn claimed(wanted: &Namespace, live: &Namespace) -> Result<(), SpaceError> {
-    let name = || live.name_any();
-    claim(wanted, live).map_err(|why| match why {
-        NotOurs::Foreign => SpaceError::Foreign(name()),
-        NotOurs::OtherOrigin => SpaceError::OtherOrigin(name()),
-        NotOurs::Terminating => SpaceError::Terminating(name()),
-    })
-}
-
-/// Makes the namespace, or takes back one that was made for this tenant.
-async fn own(ctx: &Context, wanted: &Namespace) -> Result<(), SpaceError> {
-    let cluster = &ctx.platform.cluster;
-    if cluster.is_applied(wanted) {
-        return Ok(());
-    }
-    let live = match cluster.create_namespace(wanted.clone()).await.map_err(SpaceError::Unclaimed)? {
-        CreatedNamespace::Created => return Ok(()),
-        CreatedNamespace::Exists(live) => live,
-    };
-    claimed(wanted, &live)?;
-    cluster.apply(wanted.clone()).await?;
-    Ok(())
-}
-
-/// No `..` in the pattern: a new kind of child does not compile until it is applied here.
-///
-/// Walls before whom they hold, so that whoever gets in finds them up. The quota comes early, since nothing can be made
-/// before its use is counted. One that cannot be written does not keep the others waiting, least of all the members'
-/// rights: what owners do to a Secret must not keep their own access from being changed.
-async fn fill(ctx: &Context, children: Children) -> Result<(), ApplyError> {
-    let Children { access, limits, quota, networks, secrets, services } = children;
-    let namespace = access.namespace.name_any();
-    let cluster = &ctx.platform.cluster;
-    bind(ctx, &access).await?;
-    let mut steps = vec![cluster.apply(quota).boxed()];
-    steps.extend(limits.map(|limits| cluster.apply(limits).boxed()));
-    steps.extend(networks.into_iter().map(|policy| cluster.apply(policy).boxed()));
-    let mut first = Ok(());
-    for step in steps {
-        if let Err(error) = step.await {
-            if is_early(ctx, &namespace, &error) {
-                return Err(error);
-            }
-            first = first.and(Err(error));
-        }
-    }
-    first = first.and(admit(ctx, access).await);
-    for secret in secrets {
-        first = first.and(cluster.apply(secret).await.map(drop));
-    }
-    for service in services {
-        first = first.and(cluster.apply(service).await.map(drop));
-    }
-    first
-}
-
-/// The operator's own right, which comes first.
-async fn bind(ctx: &Context, access: &Access) -> Result<(), ApplyError> {
-    if ctx.platform.cluster.apply(access.operator.clone()).await? != Applied::Unchanged {
-        ctx.bound_now(&access.namespace.name_any());
-    }
-    Ok(())
-}
-
-/// Members' rights, and what was theirs that nobody has any more.
-async fn admit(ctx: &Context, access: Access) -> Result<(), ApplyError> {
-    let Access { namespace, operator: _, members, no_members } = access;
-    let cluster = &ctx.platform.cluster;
-    let mut first = Ok(());
-    for binding in members {
-        first = first.and(cluster.apply(binding).await.map(drop));
-    }
-    for name in no_members {
-        first = first.and(cluster.delete::<RoleBinding>(&namespace.name_any(), &name).await);
-    }
-    first
 }

@@ -29,6 +29,7 @@ pub async fn run(ctx: Arc<Context>, shutdown: impl Future<Output = ()> + Send + 
         served.boxed(),
         platform.environments.changes().flat_map(everyone(tenants.clone())).boxed(),
         ctx.policies().changes().flat_map(everyone(tenants.clone())).boxed(),
+        ctx.usages().changes().map(|tenant| ObjectRef::new(&tenant)).boxed(),
     ];
     let settings = Control {
         name: "tenant",

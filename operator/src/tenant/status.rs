@@ -1,24 +1,30 @@
 //! How it went → what the tenant is told. Pure: the caller writes it.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{collections::BTreeSet, sync::Arc};
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::ResourceExt;
 
 use super::{
-    reconcile::{Converged, Error},
+    error::Error,
+    reconcile::{Converged, Ending},
+    retire::HeldParts,
+    transfer,
     validate::ValidTenant,
 };
 use crate::{
-    api::{IntegrationService, Tenant, TenantStatus, tenant::TenantEnvironment},
+    api::{
+        IntegrationService, RegistryUsage, Retirement, RetirementStage, Tenant, TenantStatus,
+        tenant::TenantEnvironment,
+    },
     cluster::ReconcileError,
     conditions::{Claim, IN_SYNC, LONGEST_PRINTED, READY, Reason, Wellness, cut, is_true, merge},
     environment::Problems,
-    names,
+    names::{self, CONFIRM_REMOVAL},
+    platform::Platform,
+    registry::quota,
+    retirement::{Left, Periods},
     retry::Retry,
 };
 
@@ -39,18 +45,40 @@ pub struct Report<'a> {
     pub outcome: Result<(), &'a Error>,
     /// Everything in its home namespace, the hand-made ones too.
     pub services: &'a [Arc<IntegrationService>],
+    /// Its images, where they are counted.
+    pub registry: Option<RegistryUsage>,
+    /// What a transfer waits for that has not begun.
+    pub transfer: Option<String>,
+    /// How long the stages of a retirement are.
+    pub periods: Periods,
+}
+
+impl<'a> Report<'a> {
+    /// Of a pass that found nothing wrong, and did not look further.
+    pub fn of(tenant: &'a Tenant, converged: &'a Converged, platform: &Platform) -> Self {
+        Self {
+            tenant,
+            valid: None,
+            converged,
+            outcome: Ok(()),
+            services: &[],
+            registry: tenant.status.as_ref().and_then(|status| status.registry.clone()),
+            transfer: transfer::waits(tenant, |source| platform.sources.named(source).is_some()),
+            periods: platform.settings.retirement,
+        }
+    }
 }
 
 /// The status that follows; equal input gives an equal status, at any time.
 pub fn status(report: &Report<'_>, now: Timestamp) -> TenantStatus {
-    let Report { tenant, valid, converged, outcome, services } = report;
+    let Report { tenant, valid, converged, outcome, services, registry, transfer: _, periods: _ } = report;
     let old = tenant.status.clone().unwrap_or_default();
     let mut claims = match outcome {
-        Ok(()) => wellness(*valid, converged),
+        Ok(()) => wellness(&tenant.name_any(), *valid, converged),
         Err(error) => failure(error),
     }
     .claims();
-    let in_sync = in_sync(tenant);
+    let in_sync = in_sync(report);
     if !in_sync.status {
         // Well or not: whoever looks at the table must see that it is not what Git says.
         for claim in claims.iter_mut().filter(|claim| claim.type_ == READY) {
@@ -60,25 +88,34 @@ pub fn status(report: &Report<'_>, now: Timestamp) -> TenantStatus {
         }
     }
     claims.push(in_sync);
+    claims.extend(registry.as_ref().map(quota::claim));
     let generation = tenant.metadata.generation.unwrap_or_default();
     let ready = services.iter().filter(|service| is_true(conditions(service), READY)).count();
     TenantStatus {
         observed_generation: Some(generation),
         origin: Some(tenant.origin().to_owned()),
-        environments: published(*valid, &converged.own, old.environments),
+        environments: published(*valid, converged, old.environments),
         services_ready: Some(format!("{ready}/{}", services.len())),
         problems: problems(services),
+        registry: registry.clone(),
         conditions: merge(&old.conditions, &claims, generation, now),
     }
 }
 
-fn wellness(valid: Option<&ValidTenant>, converged: &Converged) -> Wellness {
-    let Converged { own: _, settling, left } = converged;
+fn wellness(name: &str, valid: Option<&ValidTenant>, converged: &Converged) -> Wellness {
+    let Converged { own: _, settling, left, ending, held: removal, cordoned, next: _ } = converged;
     let spaces = valid.map_or(0, |tenant| tenant.environments.len() + 1);
     if let Some(namespace) = settling.first() {
         let message =
             format!("{} of {spaces} namespaces are being set up, such as {namespace}", settling.len());
         return Wellness::Reconciling(Reason::Progressing, message);
+    }
+    if let Some(HeldParts { gone, of, names, confirmation }) = removal {
+        let message = format!(
+            "{gone} of {of} running services are gone at once, held and serving on: put the lines back, or, if it is meant, run `kubectl annotate tn {name} {CONFIRM_REMOVAL}={confirmation} --overwrite`. No longer in the file: {}",
+            first(names)
+        );
+        return Wellness::Stalled(Reason::RemovalHeld, message);
     }
     let unknown = valid.map_or(&[][..], |tenant| &tenant.unknown);
     if !unknown.is_empty() {
@@ -93,19 +130,44 @@ fn wellness(valid: Option<&ValidTenant>, converged: &Converged) -> Wellness {
         );
         return Wellness::Stalled(Reason::EnvironmentMissing, message);
     }
+    if !cordoned.is_empty() {
+        let message = format!(
+            "cordoned: not created until spec.cordon is taken away: {}; the services that it has go on",
+            first(cordoned)
+        );
+        return Wellness::Stalled(Reason::Cordoned, message);
+    }
     let exceeding = valid.map_or(&[][..], |tenant| &tenant.exceeding);
     if !exceeding.is_empty() {
         let message = format!("{}; everything else goes on", Problems(exceeding.to_vec()));
         return Wellness::Stalled(Reason::QuotaTooLarge, message);
     }
-    Wellness::Ready(if left.is_empty() {
-        format!("{spaces} namespaces")
-    } else {
-        format!(
-            "{spaces} namespaces; left as it is, since the tenant is no longer in it: {}",
-            left.join(", ")
-        )
+    let mut told = vec![format!("{spaces} namespaces")];
+    told.extend(ending.iter().filter_map(told_ending));
+    if !left.is_empty() {
+        told.push(format!("left as it is, since there is no such Environment: {}", left.join(", ")));
+    }
+    Wellness::Ready(told.join("; "))
+}
+
+/// What becomes of an environment, and how to undo it.
+fn told_ending(ending: &Ending) -> Option<String> {
+    let Ending { environment, namespace, retirement } = ending;
+    let Retirement { stage, until } = retirement.as_ref()?;
+    Some(match stage {
+        RetirementStage::Orphaned => format!(
+            "{namespace} serves until {until} and is then scaled to zero: the tenant is no longer in {environment}; to keep it, put its lines back"
+        ),
+        RetirementStage::Retiring => format!(
+            "{namespace} is scaled to zero and removed after {until}: the tenant is no longer in {environment}; to keep it, put its lines back"
+        ),
     })
+}
+
+/// The first ten.
+fn first(names: &[String]) -> String {
+    let listed = names.iter().take(PROBLEMS).map(String::as_str).collect::<Vec<_>>().join(", ");
+    if names.len() > PROBLEMS { format!("{listed} and {} more", names.len() - PROBLEMS) } else { listed }
 }
 
 fn failure(error: &Error) -> Wellness {
@@ -118,13 +180,30 @@ fn failure(error: &Error) -> Wellness {
     }
 }
 
-fn in_sync(tenant: &Tenant) -> Claim {
-    let annotation = |key: &str| tenant.annotations().get(key);
-    let (status, reason, message) = if let Some(problem) = annotation(names::SOURCE_PROBLEM) {
+fn in_sync(report: &Report<'_>) -> Claim {
+    let Report { tenant, transfer, periods, .. } = report;
+    let (status, reason, message) = if let Some(problem) = tenant.annotations().get(names::SOURCE_PROBLEM) {
         (false, Reason::InvalidFile, format!("file not applied: {problem}"))
-    } else if let Some(since) = annotation(names::ORPHANED) {
-        let since: String = since.chars().take(SHORT_HASH).collect();
-        (false, Reason::Orphaned, format!("no longer in Git since commit {since}; serves on"))
+    } else if let Some(waits) = transfer {
+        (false, Reason::OriginConflict, format!("not handed over: {waits}"))
+    } else if let Some(left) = Left::of(tenant.annotations()) {
+        let Retirement { stage, until } = left.retirement(periods);
+        match stage {
+            RetirementStage::Orphaned => {
+                let message = format!(
+                    "no longer in Git since {}; serves until {until} and is then scaled to zero: put its file back to keep it",
+                    short(&left.by)
+                );
+                (false, Reason::Orphaned, message)
+            }
+            RetirementStage::Retiring => {
+                let message = format!(
+                    "no longer in Git since {}; scaled to zero, and removed after {until}: put its file back to keep it",
+                    short(&left.by)
+                );
+                (false, Reason::Retiring, message)
+            }
+        }
     } else if tenant.origin() == names::MANUAL {
         (true, Reason::Succeeded, "it was applied by hand".to_owned())
     } else {
@@ -133,16 +212,37 @@ fn in_sync(tenant: &Tenant) -> Claim {
     Claim { type_: IN_SYNC, status, reason, message }
 }
 
+/// Its commit, as long as a reader needs it.
+fn short(by: &str) -> String {
+    match by.split_once(' ') {
+        Some(("commit", hash)) => format!("commit {}", hash.chars().take(SHORT_HASH).collect::<String>()),
+        _ => by.to_owned(),
+    }
+}
+
 /// Services are run in what stands here, so only what is known to be this tenant's own; what could not be told this
 /// time is as it was.
 fn published(
     valid: Option<&ValidTenant>,
-    own: &BTreeMap<String, bool>,
+    converged: &Converged,
     old: Vec<TenantEnvironment>,
 ) -> Vec<TenantEnvironment> {
+    let Some(valid) = valid else {
+        return old.into_iter().filter(|e| converged.own.get(&e.namespace) != Some(&false)).collect();
+    };
     let was_own: BTreeSet<_> = old.iter().map(|environment| environment.namespace.clone()).collect();
-    let mut published = valid.map_or(old, environments);
-    published.retain(|e| own.get(&e.namespace).copied().unwrap_or(was_own.contains(&e.namespace)));
+    let mut published = environments(valid);
+    published.retain(|e| converged.own.get(&e.namespace).copied().unwrap_or(was_own.contains(&e.namespace)));
+    let before = |namespace: &str| old.iter().find(|e| e.namespace == namespace);
+    published.extend(converged.ending.iter().map(|ending| TenantEnvironment {
+        name: ending.environment.clone(),
+        namespace: ending.namespace.clone(),
+        promotes_from: before(&ending.namespace).and_then(|e| e.promotes_from.clone()),
+        retirement: ending.retirement.clone(),
+    }));
+    // A retirement whose Environment went meanwhile stands still.
+    let still = |e: &&TenantEnvironment| e.retirement.is_some() && converged.left.contains(&e.namespace);
+    published.extend(old.iter().filter(still).cloned());
     published
 }
 
@@ -157,6 +257,7 @@ fn environments(tenant: &ValidTenant) -> Vec<TenantEnvironment> {
             name: name.clone(),
             namespace: namespace.clone(),
             promotes_from: promotes_from.clone(),
+            retirement: None,
         })
         .collect()
 }
@@ -183,154 +284,4 @@ fn conditions(service: &IntegrationService) -> &[Condition] {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{environment::check, tenant::validate::validate};
-
-    fn at(text: &str) -> Timestamp {
-        text.parse().unwrap()
-    }
-
-    fn acme(annotations: &str) -> Tenant {
-        let yaml = format!(
-            "{{apiVersion: imaas.dev/v1alpha1, kind: Tenant, metadata: {{name: acme, generation: 3, annotations: {{{annotations}}}}}, spec: {{}}}}"
-        );
-        serde_saphyr::from_str(&yaml).unwrap()
-    }
-
-    fn service(name: &str, ready: &str, message: &str) -> Arc<IntegrationService> {
-        let yaml = format!(
-            "{{apiVersion: imaas.dev/v1alpha1, kind: IntegrationService, metadata: {{name: {name}}}, \
-             spec: {{repository: {{url: https://git.example.com/a}}, runtime: camel}}, \
-             status: {{conditions: [{{type: Ready, status: '{ready}', reason: Unhealthy, message: '{message}', lastTransitionTime: '2026-01-01T00:00:00Z'}}]}}}}"
-        );
-        Arc::new(serde_saphyr::from_str(&yaml).unwrap())
-    }
-
-    fn told(tenant: &Tenant, converged: &Converged, services: &[Arc<IntegrationService>]) -> TenantStatus {
-        let environment: crate::api::Environment = serde_saphyr::from_str(
-            "{apiVersion: imaas.dev/v1alpha1, kind: Environment, metadata: {name: dev}, spec: {default: true}}",
-        )
-        .unwrap();
-        let valid = validate(tenant, &check(&[environment])).unwrap();
-        let report = Report { tenant, valid: Some(&valid), converged, outcome: Ok(()), services };
-        status(&report, at("2026-01-01T00:00:00Z"))
-    }
-
-    fn converged() -> Converged {
-        Converged { own: BTreeMap::from([("acme-dev".to_owned(), true)]), ..Converged::default() }
-    }
-
-    #[test]
-    fn only_a_namespace_that_is_the_tenants_own_is_published() {
-        let published = |tenant: &Tenant, own: &[(&str, bool)]| {
-            let own = own.iter().map(|(namespace, is_own)| ((*namespace).to_owned(), *is_own)).collect();
-            told(tenant, &Converged { own, ..Converged::default() }, &[]).environments
-        };
-        let mut tenant = acme("");
-        assert_eq!(published(&tenant, &[("acme-dev", false)]), [], "somebody else's");
-        assert_eq!(published(&tenant, &[]), [], "not known yet");
-        let known = published(&tenant, &[("acme-dev", true)]);
-        assert_eq!(known.len(), 1);
-        tenant.status = Some(TenantStatus { environments: known.clone(), ..TenantStatus::default() });
-        assert_eq!(published(&tenant, &[]), known, "could not be told this time");
-        assert_eq!(published(&tenant, &[("acme-dev", false)]), [], "somebody else's since");
-    }
-
-    fn claim<'a>(status: &'a TenantStatus, type_: &str) -> (&'a str, &'a str, &'a str) {
-        let c = status.conditions.iter().find(|c| c.type_ == type_).unwrap();
-        (&c.status, &c.reason, &c.message)
-    }
-
-    #[test]
-    fn services_are_counted_and_ten_problems_are_listed() {
-        let mut services: Vec<_> =
-            (0..12).map(|n| service(&format!("s{n:02}"), "False", "image missing")).collect();
-        services.push(service("well", "True", "fine"));
-        let status = told(&acme(""), &converged(), &services);
-        assert_eq!(status.services_ready.as_deref(), Some("1/13"));
-        assert_eq!(status.problems.len(), 10);
-        assert_eq!(status.problems[0], "s00: image missing");
-        assert_eq!(claim(&status, "Ready"), ("True", "Succeeded", "2 namespaces"));
-        assert_eq!(status.environments[0].namespace, "acme-dev");
-    }
-
-    #[test]
-    fn a_broken_or_missing_file_is_told_without_taking_readiness() {
-        for (annotations, in_sync, message) in [
-            ("", ("True", "Succeeded", "it was applied by hand"), "2 namespaces"),
-            ("imaas.dev/origin: central", ("True", "Succeeded", "it is as its file says"), "2 namespaces"),
-            (
-                "imaas.dev/source-problem: 'tenants/acme.yaml:7:3: unknown field'",
-                ("False", "InvalidFile", "file not applied: tenants/acme.yaml:7:3: unknown field"),
-                "2 namespaces; file not applied: tenants/acme.yaml:7:3: unknown field",
-            ),
-            (
-                "imaas.dev/orphaned-since: 4f2a0b1c4f2a0b1c",
-                ("False", "Orphaned", "no longer in Git since commit 4f2a0b1c4f2a; serves on"),
-                "2 namespaces; no longer in Git since commit 4f2a0b1c4f2a; serves on",
-            ),
-        ] {
-            let status = told(&acme(annotations), &Converged::default(), &[]);
-            assert_eq!(claim(&status, "InSync"), in_sync);
-            assert_eq!(claim(&status, "Ready"), ("True", "Succeeded", message));
-        }
-    }
-
-    #[test]
-    fn neither_the_file_nor_the_space_hides_the_other() {
-        let long = "x y ".repeat(100);
-        let tenant = acme(&format!("imaas.dev/source-problem: 'tenants/acme.yaml:7:3: {long}'"));
-        let left = Converged { left: vec!["acme-test ".repeat(40)], ..Converged::default() };
-        let status = told(&tenant, &left, &[]);
-        let message = claim(&status, "Ready").2;
-        assert!(message.starts_with("2 namespaces; left as it is"), "{message}");
-        assert!(message.contains("; file not applied: tenants/acme.yaml:7:3: x y"), "{message}");
-        assert!(message.chars().count() <= LONGEST_PRINTED, "{message}");
-    }
-
-    #[test]
-    fn an_environment_that_is_gone_is_told_and_stays_published() {
-        let mut tenant = acme("");
-        tenant.spec = serde_saphyr::from_str("{environments: {old: {}}}").unwrap();
-        let own = ["acme-dev", "acme-old"].map(|namespace| (namespace.to_owned(), true)).into();
-        let status = told(&tenant, &Converged { own, ..Converged::default() }, &[]);
-        let message =
-            "spec.environments.old: there is no Environment \"old\", only dev; everything else goes on";
-        assert_eq!(claim(&status, "Ready"), ("False", "EnvironmentMissing", message));
-        let names: Vec<_> = status.environments.iter().map(|environment| environment.name.as_str()).collect();
-        assert_eq!(names, ["dev", "old"], "what runs there is not forgotten");
-    }
-
-    #[test]
-    fn what_is_left_behind_and_what_is_under_way_is_told() {
-        let left = Converged { left: vec!["acme-test".into()], ..Converged::default() };
-        let status = told(&acme(""), &left, &[]);
-        assert_eq!(
-            claim(&status, "Ready").2,
-            "2 namespaces; left as it is, since the tenant is no longer in it: acme-test"
-        );
-        let settling = Converged { settling: vec!["acme-dev".into()], ..Converged::default() };
-        assert_eq!(claim(&told(&acme(""), &settling, &[]), "Reconciling").0, "True");
-    }
-
-    #[test]
-    fn the_same_pass_gives_the_same_status_later() {
-        let mut tenant = acme("");
-        let first = told(&tenant, &converged(), &[]);
-        tenant.status = Some(first.clone());
-        let valid = None;
-        let later = status(
-            &Report {
-                tenant: &tenant,
-                valid,
-                converged: &Converged::default(),
-                outcome: Err(&Error::Deleted),
-                services: &[],
-            },
-            at("2026-02-01T00:00:00Z"),
-        );
-        assert_eq!(later.environments, first.environments, "what was known stays told");
-        assert_eq!(told(&tenant, &converged(), &[]), first);
-    }
-}
+mod tests;

@@ -107,7 +107,7 @@ pub fn validate(tenant: &Tenant, environments: &Checked) -> Result<ValidTenant, 
         held: Vec::new(),
         unknown: unknown_environments(tenant, environments),
         exceeding: Vec::new(),
-        services: services(&tenant.spec.services, &mut problems),
+        services: services(&name, &tenant.spec.services, &mut problems),
         name,
     };
     let mut quotas = Quotas::new(tenant);
@@ -288,7 +288,7 @@ fn members(tenant: &Tenant, role: impl Fn(Role) -> Role) -> Vec<Subject> {
     subjects.into_iter().collect()
 }
 
-fn services(entries: &[ServiceEntry], problems: &mut Vec<Problem>) -> Vec<ValidService> {
+fn services(tenant: &str, entries: &[ServiceEntry], problems: &mut Vec<Problem>) -> Vec<ValidService> {
     if entries.len() > SERVICES {
         problems.push(Problem::new("spec.services", format!("{} are more than {SERVICES}", entries.len())));
     }
@@ -296,12 +296,24 @@ fn services(entries: &[ServiceEntry], problems: &mut Vec<Problem>) -> Vec<ValidS
     for (index, entry) in entries.iter().enumerate() {
         let field = format!("spec.services[{index}]");
         problems.extend(service_name_problem(&entry.name, &field));
+        problems.extend(exports_problems(tenant, entry, &field));
         let service = ValidService { name: entry.name.clone(), spec: entry.spec.clone() };
         if services.insert(entry.name.clone(), service).is_some() {
             problems.push(Problem::new(format!("{field}.name"), format!("{:?} is listed twice", entry.name)));
         }
     }
     services.into_values().collect()
+}
+
+/// What a service exports is for other tenants.
+fn exports_problems(tenant: &str, entry: &ServiceEntry, field: &str) -> Vec<Problem> {
+    let own = entry.spec.export_to.iter().enumerate().filter(|(_, export)| export.tenant == tenant);
+    let told = |(index, _)| {
+        let message =
+            format!("{tenant:?} is this tenant, whose services may call it anyway: remove the entry");
+        Problem::new(format!("{field}.exportTo[{index}].tenant"), message)
+    };
+    own.map(told).collect()
 }
 
 fn service_name_problem(name: &str, field: &str) -> Option<Problem> {

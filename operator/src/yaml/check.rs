@@ -298,6 +298,9 @@ fn shape(pattern: &str) -> String {
             "the name of a Kubernetes object: lower-case letters, digits and `-`".to_owned()
         }
         r"^[A-Za-z0-9._][A-Za-z0-9._/-]*$" => "a plain relative path, such as `services/orders`".to_owned(),
+        r"^[A-Za-z_][A-Za-z0-9_]*$" => {
+            "the name of a variable: letters, digits and `_`, not beginning with a digit".to_owned()
+        }
         r"^sha256:[0-9a-f]{64}$" => "a digest: `sha256:` and 64 hexadecimal digits".to_owned(),
         other => format!("of the form {other}"),
     }

@@ -198,7 +198,7 @@ metadata: {name: acme}
 spec:
   members: [{kind: Group, name: leads, role: owner}]
   environments: {prod: {quota: {cpu: 8, memory: 16Gi, pods: 10}}, test: {omit: true}}
-  services: [{name: orders, repository: {url: \"https://git.example.com/x.git\"}, runtime: camel, branches: {prod: main}}]
+  services: [{name: orders, repository: {url: \"https://git.example.com/x.git\"}, runtime: camel, branches: {prod: main}, exportTo: [{tenant: beta, service: billing}]}]
 ";
     const DESCRIPTOR_FILE: &str = "apiVersion: imaas.dev/v1alpha1
 kind: ServiceDescriptor
@@ -207,6 +207,7 @@ ports: [{name: http, port: 8080}]
 resources: {cpu: 0.5, memory: 256Mi}
 image: {digest: \"sha256:0000000000000000000000000000000000000000000000000000000000000000\"}
 connects: [erp]
+uses: [{tenant: beta, service: stock, as: STOCK_URL, port: http}]
 environments:
   dev: {scaling: {min: 0}, connects: null, image: null, env: {A: null}, resources: {cpu: null}, type: worker}
   prod: {image: {}}
@@ -240,6 +241,7 @@ environments:
             ("name: orders", "name: Orders"),
             ("prod: main", "prod: 1"),
             ("branches:", "branch:"),
+            ("service: billing", "services: billing"),
         ];
         agree(TENANT_FILE, &tenant_schema(), |text| tenant(text).is_ok(), &changes);
     }
@@ -273,6 +275,8 @@ spec:
             ("memory: 256Mi", "memory: 256MB"),
             ("sha256:0", "sha256:x"),
             ("connects: [erp]", "connects: [1]"),
+            ("as: STOCK_URL", "as: STOCK-URL"),
+            ("as: STOCK_URL, ", ""),
             ("min: 0", "mim: 0"),
             ("min: 0", "min: -1"),
             ("type: worker", "type: batch"),

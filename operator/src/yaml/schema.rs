@@ -81,8 +81,7 @@ pub(super) static TENANT: LazyLock<Form> = LazyLock::new(|| {
     }
     let mut schema = document("Tenant", &spec);
     schema["x-kubernetes-validations"] = stored["x-kubernetes-validations"].clone();
-    let to_come = &["spec.suspend", "spec.services[].exportTo", "spec.services[].uses"];
-    Form { fields_elsewhere: ELSEWHERE, ..Form::new(schema, to_come, &[]) }
+    Form { fields_elsewhere: ELSEWHERE, ..Form::new(schema, &[], &[]) }
 });
 
 /// A file of limits: what the Tenant's schema has of them.
@@ -126,7 +125,6 @@ pub(super) static SETTINGS: LazyLock<Form> =
 
 const SETTINGS_TO_COME: &[&str] = &[
     "expose",
-    "uses",
     "schedule",
     "scaling.max",
     "scaling.cpu",

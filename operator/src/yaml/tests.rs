@@ -207,11 +207,6 @@ fn every_mistake_in_a_tenant_file_is_told_with_its_place() {
         ),
         (
             "  contact: integrations@acme.example",
-            "  suspend: true",
-            vec!["5:3: spec.suspend: not supported yet"],
-        ),
-        (
-            "  contact: integrations@acme.example",
             "  limits: {total: {cpu: 8}}",
             vec![
                 "5:3: spec.limits: stands in limits/<tenant>.yaml beside the directory of the tenant files, which the platform team writes: remove it here",
@@ -226,10 +221,10 @@ fn every_mistake_in_a_tenant_file_is_told_with_its_place() {
         ),
         (
             "      runtime: camel",
-            "      runtime: camel\n      exportTo: [{tenant: beta}]\n      uses: []",
+            "      runtime: camel\n      exportTo: [{tenant: beta}, {tenant: b, service: c}, {tenant: b, service: c}]",
             vec![
-                "16:7: spec.services[0].exportTo: not supported yet",
-                "17:7: spec.services[0].uses: not supported yet",
+                "16:18: spec.services[0].exportTo[0].service: missing",
+                "16:68: spec.services[0].exportTo[2].tenant: \"b\" \"c\" is listed twice, first in line 16",
             ],
         ),
         (
@@ -263,11 +258,15 @@ fn every_mistake_in_a_descriptor_is_told_with_its_place() {
         ),
         (
             "env: {LOG_LEVEL: info}",
-            "expose: {path: /orders}\nuses: []\nschedule: \"@daily\"",
+            "expose: {path: /orders}\nschedule: \"@daily\"",
+            vec!["8:1: expose: not supported yet", "9:1: schedule: not supported yet"],
+        ),
+        (
+            "env: {LOG_LEVEL: info}",
+            "uses: [{service: stock, as: STOCK}, {tenant: beta, service: stock, as: STOCK}, {service: a, as: A-B}]",
             vec![
-                "8:1: expose: not supported yet",
-                "9:1: uses: not supported yet",
-                "10:1: schedule: not supported yet",
+                "8:72: uses[1].as: \"STOCK\" is listed twice, first in line 8",
+                "8:97: uses[2].as: \"A-B\" is not the name of a variable: letters, digits and `_`, not beginning with a digit",
             ],
         ),
         (

@@ -1,8 +1,10 @@
 //! The token service and the client against the real Distribution registry, with pushes and pulls by the real `crane`.
 #![expect(clippy::unwrap_used, reason = "a test's helpers fail the test")]
 
+mod quota;
 mod rotation;
 mod scene;
+mod usage;
 
 use std::{fs, net::SocketAddr};
 

@@ -13,6 +13,7 @@ use imaas_operator::registry::{
     accounts::{Account, AccountKey, docker_config_json},
     client::{RegistryClient, RegistryEndpoint},
     generations::{Accepted, Generations, Issued},
+    over_quota::PushStops,
     service::{TokenMetrics, TokenService, router},
     token::{LIFETIME, TokenSettings, TokenSigner},
 };
@@ -27,6 +28,8 @@ use tokio::{net::TcpListener, task::JoinHandle};
 use url::Url;
 
 pub const SERVICE: &str = "imaas-test-registry";
+/// File of the token service in the lab's directory.
+pub const OVER_QUOTA: &str = "over-quota.json";
 pub const ISSUER: &str = "imaas-test-issuer";
 
 #[expect(clippy::disallowed_methods, reason = "the registry compares with the real clock")]
@@ -86,9 +89,14 @@ pub fn accepted() -> Accepted {
     Accepted { key: account_key(), overlap_key: None, lowest: Generations::default() }
 }
 
-fn serve(listener: TcpListener, accepted: Accepted, pair: &KeyPair) -> (Arc<TokenService>, JoinHandle<()>) {
+fn serve(
+    listener: TcpListener,
+    (accepted, stops): (Accepted, PushStops),
+    pair: &KeyPair,
+) -> (Arc<TokenService>, JoinHandle<()>) {
     let service = Arc::new(TokenService {
         accepted,
+        stops,
         signer: signer(pair, ISSUER),
         now,
         metrics: TokenMetrics::new(&prometheus::Registry::new()).unwrap(),
@@ -102,7 +110,8 @@ impl Lab {
         let dir = tempfile::tempdir().unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let realm: Url = format!("http://{}/token", listener.local_addr().unwrap()).parse().unwrap();
-        let (service, serving) = serve(listener, accepted(), pair);
+        let stops = PushStops::new(Some(dir.path().join(OVER_QUOTA)));
+        let (service, serving) = serve(listener, (accepted(), stops), pair);
         let registry = SocketAddr::from(([127, 0, 0, 1], free_port().unwrap()));
         let settings = RegistrySettings { realm: &realm, token_certificate: &pair.certificate, tls: None };
         let process = start_registry(dir.path(), registry, &settings).await;
@@ -115,7 +124,7 @@ impl Lab {
         self.serving.abort();
         (&mut self.serving).await.unwrap_err();
         let listener = TcpListener::bind(("127.0.0.1", self.realm.port().unwrap())).await.unwrap();
-        (self.service, self.serving) = serve(listener, accepted, pair);
+        (self.service, self.serving) = serve(listener, (accepted, PushStops::default()), pair);
     }
 
     /// The registry again, with these certificates as its `rootcertbundle`.
@@ -163,6 +172,52 @@ impl Lab {
         tar
     }
 
+    /// Appends layers to nothing and pushes that: each of so many MiB that nothing packs, the same for the same letter.
+    pub async fn push_layers(&self, user: &str, image: &str, layers: &[(char, usize)]) -> Output {
+        let layers: Vec<_> = layers.iter().map(|(letter, size)| self.noise(*letter, *size)).collect();
+        let (mut arguments, image) = (vec!["append", "--new_tag"], self.image(image));
+        arguments.push(&image);
+        for layer in &layers {
+            arguments.extend(["--new_layer", layer.to_str().unwrap()]);
+        }
+        self.crane(user, &arguments).await
+    }
+
+    fn noise(&self, letter: char, mebibytes: usize) -> PathBuf {
+        let tar = self.dir.path().join(format!("noise-{letter}-{mebibytes}.tar"));
+        if tar.exists() {
+            return tar;
+        }
+        let content = self.dir.path().join("noise");
+        let mut state = u64::from(letter) | 1;
+        let next = || {
+            // xorshift64
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            state.to_le_bytes()
+        };
+        fs::write(&content, std::iter::repeat_with(next).take(mebibytes << 17).flatten().collect::<Vec<_>>())
+            .unwrap();
+        let mut command = Command::new("tar");
+        command.arg("--mtime=@0").arg("-cf").arg(&tar).arg("-C").arg(self.dir.path()).arg("noise");
+        lab::process::run(&mut command).unwrap();
+        tar
+    }
+
+    /// Bytes of everything that the registry has on disk, shared or not.
+    pub fn bytes_on_disk(&self) -> u64 {
+        let mut open = vec![self.dir.path().join("images/docker/registry/v2/blobs")];
+        let mut sum = 0;
+        while let Some(path) = open.pop() {
+            for entry in fs::read_dir(path).unwrap().map(Result::unwrap) {
+                let kind = entry.metadata().unwrap();
+                if kind.is_dir() { open.push(entry.path()) } else { sum += kind.len() }
+            }
+        }
+        sum
+    }
+
     pub fn image(&self, image: &str) -> String {
         format!("{}/{image}", self.registry)
     }
@@ -197,7 +252,7 @@ pub async fn start_registry(dir: &Path, address: SocketAddr, settings: &Registry
     let mut config = serde_json::json!({
         "version": "0.1",
         "log": {"level": "info"},
-        "storage": {"filesystem": {"rootdirectory": dir.join("images")}},
+        "storage": {"filesystem": {"rootdirectory": dir.join("images")}, "delete": {"enabled": true}},
         "http": {"addr": address.to_string(), "secret": "of the tests"},
         "auth": {"token": {"realm": realm.as_str(), "service": SERVICE, "issuer": ISSUER, "rootcertbundle": bundle}},
     });

@@ -7,8 +7,12 @@
 //! A service from a push to a Deployment, on a real API server and a real Git server. No pod runs here: that a release
 //! is healthy is said by the test.
 
+mod deletion;
 mod failures;
+mod retirement;
 mod scene;
+mod stops;
+mod uses;
 mod waves;
 
 use std::{collections::BTreeSet, time::Duration};

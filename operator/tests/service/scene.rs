@@ -81,8 +81,8 @@ pub struct Scene {
     pub lab: Lab,
     pub git: GitServer,
     clone: WorkTree,
-    client: Client,
-    scratch: tempfile::TempDir,
+    pub client: Client,
+    pub scratch: tempfile::TempDir,
 }
 
 impl Scene {
@@ -291,6 +291,7 @@ async fn platform(client: Client) -> (Platform, JoinHandle<()>) {
         service_account: "imaas-operator".to_owned(),
         registry_host: "registry.example.com".to_owned(),
         interval: Duration::from_secs(1),
+        retirement: imaas_operator::retirement::Periods::default(),
         development: true,
     };
     let (platform, watches, listed) = Platform::observe(client, settings, Timestamp::now, || 0.5);
@@ -299,15 +300,15 @@ async fn platform(client: Client) -> (Platform, JoinHandle<()>) {
     (platform, watches)
 }
 
-/// A registry whose area of this service has every image but [`NO_IMAGE`]; returns its address.
+/// A registry whose areas have every image but [`NO_IMAGE`]; returns its address.
 async fn registry() -> String {
-    let answer = async |Segments(digest): Segments<String>| {
+    let answer = async |Segments((_, _, digest)): Segments<(String, String, String)>| {
         let code = if digest == NO_IMAGE { StatusCode::NOT_FOUND } else { StatusCode::OK };
         (code, [(HeaderName::from_static("docker-content-digest"), digest)])
     };
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let routes = Router::new().route("/v2/acme/orders/manifests/{digest}", head(answer));
+    let routes = Router::new().route("/v2/{tenant}/{service}/manifests/{digest}", head(answer));
     tokio::spawn(async move { axum::serve(listener, routes).await });
     format!("http://{address}")
 }
@@ -355,7 +356,12 @@ impl Scene {
 
     /// Says of every instance in `environment` what a kubelet would say of one that answers.
     pub async fn instances_are_ready(&self, environment: &str) {
-        let pods = Api::<Pod>::namespaced(self.client.clone(), &format!("acme-{environment}"));
+        self.instances_are_ready_in(&format!("acme-{environment}")).await;
+    }
+
+    /// The same of a namespace.
+    pub async fn instances_are_ready_in(&self, namespace: &str) {
+        let pods = Api::<Pod>::namespaced(self.client.clone(), namespace);
         let ready =
             json!({ "type": "Ready", "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z" });
         let status = Patch::Merge(json!({ "status": { "phase": "Running", "conditions": [ready] } }));

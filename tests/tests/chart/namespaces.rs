@@ -97,7 +97,7 @@ fn as_expected(answer: &Result<String, String>, allowed: bool) -> bool {
 type Change = (&'static str, &'static str, Option<&'static str>);
 
 /// Namespace, change, and whether operator, user and adopter may.
-const CASES: [(&str, Change, [bool; 3]); 13] = [
+const CASES: [(&str, Change, [bool; 3]); 16] = [
     ("plain", ("labels", "imaas.dev/tenant", Some("acme")), [false, false, true]),
     ("plain", ("labels", "imaas.dev/environment", Some("dev")), [false, false, true]),
     ("plain", ("annotations", "imaas.dev/origin", Some("manual")), [false, false, true]),
@@ -106,7 +106,23 @@ const CASES: [(&str, Change, [bool; 3]); 13] = [
     ("acme-dev", ("labels", "imaas.dev/tenant", Some("beta")), [false, false, true]),
     ("acme-dev", ("labels", "imaas.dev/tenant", None), [false, false, true]),
     ("acme-dev", ("labels", "imaas.dev/environment", Some("prod")), [false, false, true]),
-    ("acme-dev", ("annotations", "imaas.dev/origin", Some("other")), [false, false, true]),
+    (
+        "plain",
+        ("annotations", "imaas.dev/orphaned-since", Some("2026-01-01T00:00:00Z")),
+        [false, false, true],
+    ),
+    (
+        "acme-dev",
+        ("annotations", "imaas.dev/orphaned-since", Some("2026-01-01T00:00:00Z")),
+        [true, false, true],
+    ),
+    (
+        "acme-dev",
+        ("annotations", "imaas.dev/retiring-since", Some("2026-01-01T00:00:00Z")),
+        [true, false, true],
+    ),
+    // Of a tenant that is handed over.
+    ("acme-dev", ("annotations", "imaas.dev/origin", Some("other")), [true, false, true]),
     ("acme-dev", ("annotations", "imaas.dev/origin", None), [false, false, true]),
     ("acme-dev", ("labels", "pod-security.kubernetes.io/enforce", Some("privileged")), [true, false, true]),
     ("acme-dev", ("labels", "app.kubernetes.io/managed-by", None), [true, false, true]),
@@ -194,10 +210,34 @@ pub async fn a_deleted_one_goes(kubectl: &Kubectl, broken: &mut Broken) -> Resul
     kubectl
         .run(&["create", "--as", OPERATOR, "-f", "-"], Some(&tenant_namespace("acme-old").to_string()))
         .await?;
-    let refused = ask(kubectl, &["delete", "namespace", "acme-old", "--as", OPERATOR], None).await?;
-    broken.unless(refused.is_err(), format!("the operator deletes no namespace: {refused:?}"));
+    let dry = ["--dry-run=server", "--as", OPERATOR];
+    let foreign = ask(kubectl, &[&["delete", "namespace", "plain"][..], &dry].concat(), None).await?;
+    let told = foreign.as_ref().err().is_some_and(|words| words.contains(POLICY));
+    broken.unless(told, format!("the operator deletes no namespace but a tenant's: {foreign:?}"));
+    let own = ask(kubectl, &[&["delete", "namespace", "acme-old"][..], &dry].concat(), None).await?;
+    broken.unless(own.is_ok(), format!("the operator deletes a tenant's namespace: {own:?}"));
     // The namespace controller empties it and takes the finalizer off, as a user who is neither operator nor adopter.
     let gone = kubectl.delete(&["namespace", "acme-old"], Duration::from_mins(1)).await;
     broken.unless(gone.is_ok(), format!("a deleted namespace goes: {gone:?}"));
+    Ok(())
+}
+
+pub async fn a_tenant_goes_only_when_it_is_meant(kubectl: &Kubectl, broken: &mut Broken) -> Result<()> {
+    let tenant = json!({ "apiVersion": "imaas.dev/v1alpha1", "kind": "Tenant", "metadata": { "name": "leaving" }, "spec": {} });
+    kubectl.apply(&tenant.to_string()).await?;
+    let uid = kubectl.get(&["tenants.imaas.dev", "leaving"]).await?["metadata"]["uid"].clone();
+    let uid = uid.as_str().unwrap_or_default();
+    for (confirmed, is_gone) in [("", false), ("4f2a", false), (uid, true)] {
+        let annotation = format!("imaas.dev/confirm-delete={confirmed}");
+        kubectl.run(&["annotate", "--overwrite", "tenants.imaas.dev", "leaving", &annotation], None).await?;
+        let delete = ["delete", "tenants.imaas.dev", "leaving", "--dry-run=server", "--as", OPERATOR];
+        let answer = ask(kubectl, &delete, None).await?;
+        let is_right = match &answer {
+            Ok(_) => is_gone,
+            Err(words) => !is_gone && words.contains("imaas-tenants"),
+        };
+        broken.unless(is_right, format!("the operator deletes a Tenant with {annotation}: {answer:?}"));
+    }
+    kubectl.delete(&["tenants.imaas.dev", "leaving"], Duration::from_secs(10)).await?;
     Ok(())
 }

@@ -45,7 +45,6 @@ pub async fn are_narrow(kubectl: &Kubectl, broken: &mut Broken) -> Result<()> {
     }
     for no in [
         ["list", "secrets"],
-        ["delete", "namespaces"],
         ["escalate", "clusterroles.rbac.authorization.k8s.io"],
         ["bind", "clusterroles.rbac.authorization.k8s.io"],
         ["create", "pods"],
@@ -148,6 +147,7 @@ pub fn settings() -> imaas_operator::platform::Settings {
         service_account: "imaas-operator".to_owned(),
         registry_host: "registry.example.com".to_owned(),
         interval: Duration::from_mins(1),
+        retirement: imaas_operator::retirement::Periods::default(),
         development: false,
     }
 }

@@ -6,7 +6,6 @@
 mod delivery;
 mod killed;
 mod log;
-mod objects;
 mod onboarding;
 mod registry;
 mod rights;
@@ -20,7 +19,7 @@ use std::{
 };
 
 use anyhow::{Result, bail, ensure};
-use flows::{Developer, Sample, Stand, StandOptions, Trickle, get, until};
+use flows::{Developer, Sample, Stand, StandOptions, Trickle, get, objects, until};
 use lab::{Progress, git_server::WorkTree};
 use serde_json::Value;
 

@@ -9,7 +9,7 @@ use kube::ResourceExt;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    api::{Port, Release, WorkloadType},
+    api::{Port, Release, ReleaseUse, WorkloadType},
     names::RUNNING,
 };
 
@@ -29,8 +29,14 @@ pub struct Footprint {
     pub many: bool,
     /// Open to the namespace.
     pub ports: Vec<Port>,
+    /// Ports of the runtime's own management: open to nobody, whatever another release has under that number.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub management: Vec<u16>,
     /// Names of networks that it calls.
     pub connects: Vec<String>,
+    /// Services of other tenants that it calls.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub uses: Vec<ReleaseUse>,
     /// How long it may finish its work when it is told to end.
     pub grace_seconds: i64,
 }
@@ -44,10 +50,21 @@ impl Footprint {
             type_: spec.type_,
             many: spec.many,
             ports: spec.ports.clone(),
+            management: management(release),
             connects: spec.connects.clone(),
+            uses: spec.uses.iter().filter(|used| used.tenant.is_some()).cloned().collect(),
             grace_seconds: grace.unwrap_or(DEFAULT_GRACE),
         }
     }
+}
+
+/// What listens in the container and is no port of the service.
+fn management(release: &Release) -> Vec<u16> {
+    let spec = &release.spec;
+    let containers = spec.template.spec.iter().flat_map(|pod| &pod.containers);
+    let listening = containers.flat_map(|container| container.ports.iter().flatten());
+    let numbers = listening.filter_map(|port| u16::try_from(port.container_port).ok());
+    numbers.filter(|number| spec.ports.iter().all(|port| port.port != *number)).collect()
 }
 
 /// Of all releases of which pods may run in `live` now or soon, in the order in which they came. `before`: the release
@@ -79,7 +96,8 @@ pub fn ending(running: &[Footprint], since: Option<Timestamp>, now: Timestamp) -
     Duration::try_from(end.duration_since(now)).ok().filter(|left| !left.is_zero())
 }
 
-fn written(live: &Deployment) -> Vec<Footprint> {
+/// What `live` says of all releases of which its pods may be; nothing while they are of one, or where that cannot be read.
+pub fn written(live: &Deployment) -> Vec<Footprint> {
     let text = live.annotations().get(RUNNING);
     text.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default()
 }
@@ -92,7 +110,7 @@ mod tests {
     use crate::{
         api::environment::Network,
         names::RELEASE,
-        release::desired::{Children, Target, desired},
+        release::desired::{Children, Reach, Target, desired},
     };
 
     /// Release `orders-dev-<name>`.
@@ -120,7 +138,9 @@ mod tests {
     }
 
     fn children(release: &Release, running: &[Footprint]) -> Children {
-        desired(&Target { tenant: "acme", release, config: None, networks: &networks() }, running)
+        let (networks, reach) = (networks(), Reach::default());
+        let target = Target { tenant: "acme", release, config: None, networks: &networks, reach: &reach };
+        desired(&target, running)
     }
 
     /// The Deployment after `releases`, none of which came to be all that runs.

@@ -4,9 +4,11 @@
 
 mod footprint;
 mod network;
+mod reach;
 mod service;
 
-pub use footprint::{Footprint, ending, running};
+pub use footprint::{Footprint, ending, running, written};
+pub use reach::{Neighbour, Reach, open_ports};
 
 use std::collections::BTreeMap;
 
@@ -51,6 +53,8 @@ pub struct Target<'a> {
     pub config: Option<&'a ConfigMap>,
     /// The Environment's networks.
     pub networks: &'a [Network],
+    /// Services of other tenants with which it may talk.
+    pub reach: &'a Reach,
 }
 
 impl Target<'_> {

@@ -5,18 +5,19 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::LabelSelector,
 };
 
-use super::{Target, footprint::Footprint, label_selector};
+use super::{Target, footprint::Footprint, label_selector, reach::open_ports};
 use crate::{
     api::environment::Network,
     environment::egress::{egress_as_written, port},
 };
 
-/// Ingress from the same namespace to the service's ports and to no other, so never to one for management; egress to
-/// the networks that it connects to. Each for all of `running`: a rule holds for every pod of the service. A network
-/// that the Environment no longer has is closed.
+/// Ingress from the same namespace to the service's ports and to no other, so never to one for management, and from those
+/// that it exports to; egress to the networks that it connects to and the services that it uses. Each for all of
+/// `running`: a rule holds for every pod of the service. A network that the Environment no longer has is closed.
 pub(super) fn policy(target: &Target, running: &[Footprint]) -> NetworkPolicy {
+    let environment = &target.release.spec.environment;
     let mut ports: Vec<_> = Vec::new();
-    for open in running.iter().flat_map(|one| &one.ports).map(|open| port("TCP", open.port)) {
+    for open in open_ports(running).iter().map(|open| port("TCP", open.port)) {
         if !ports.contains(&open) {
             ports.push(open);
         }
@@ -30,9 +31,11 @@ pub(super) fn policy(target: &Target, running: &[Footprint]) -> NetworkPolicy {
         ports: Some(ports.clone()),
     };
     // No ports in a rule would mean all of them.
-    let ingress = if ports.is_empty() { Vec::new() } else { vec![ingress] };
+    let mut ingress = if ports.is_empty() { Vec::new() } else { vec![ingress] };
+    ingress.extend(target.reach.ingress(environment, running));
     let connects = |network: &&Network| running.iter().any(|one| one.connects.contains(&network.name));
-    let egress: Vec<_> = target.networks.iter().filter(connects).map(egress_as_written).collect();
+    let mut egress: Vec<_> = target.networks.iter().filter(connects).map(egress_as_written).collect();
+    egress.extend(target.reach.egress(environment, running));
     let mut policy_types = vec!["Ingress".to_owned()];
     if !egress.is_empty() {
         policy_types.push("Egress".to_owned());

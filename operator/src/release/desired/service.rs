@@ -74,7 +74,9 @@ mod tests {
             type_: WorkloadType::Api,
             many: true,
             ports: ports.iter().map(port).collect(),
+            management: vec![],
             connects: vec![],
+            uses: vec![],
             grace_seconds: 30,
         };
         let running: Vec<_> = running.iter().map(footprint).collect();

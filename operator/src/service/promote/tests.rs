@@ -29,11 +29,13 @@ fn orders(branches: [(&str, &str, Option<&str>); 3]) -> ValidService {
                 namespace: format!("acme-{name}"),
                 branch: branch.to_owned(),
                 promotes_from: promotes_from.map(ToOwned::to_owned),
+                frozen: false,
+                ending: None,
             })
             .to_vec(),
         gone: vec![],
         problems: vec![],
-        orphaned: None,
+        ending: None,
     }
 }
 

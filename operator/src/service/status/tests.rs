@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::{
+    api::{Retirement, RetirementStage},
     conditions::{READY, RECONCILING, STALLED, is_true},
     service::{promote::Target, resolve::Resolved},
 };
@@ -14,6 +15,8 @@ fn environment(name: &str) -> ValidEnvironment {
         namespace: format!("acme-{name}"),
         branch: name.to_owned(),
         promotes_from: None,
+        frozen: false,
+        ending: None,
     }
 }
 
@@ -67,7 +70,11 @@ fn under_way() -> Vec<Stage> {
 }
 
 fn passed(before: Option<&IntegrationServiceStatus>, stages: Vec<Stage>) -> IntegrationServiceStatus {
-    told(before, &Pass { stages, failure: None, gone: vec![], problems: vec![], hint: None, orphaned: None })
+    told(before, &pass(stages))
+}
+
+fn pass(stages: Vec<Stage>) -> Pass {
+    Pass { stages, failure: None, gone: vec![], left: vec![], problems: vec![], hint: None, ending: None }
 }
 
 fn told(before: Option<&IntegrationServiceStatus>, pass: &Pass) -> IntegrationServiceStatus {
@@ -82,15 +89,10 @@ fn ready(status: &IntegrationServiceStatus) -> (bool, String) {
 #[test]
 fn a_second_pass_says_the_same() {
     let first = passed(None, under_way());
-    let pass = Pass {
-        stages: under_way(),
-        failure: None,
-        gone: vec![],
-        problems: vec![],
-        hint: None,
-        orphaned: None,
-    };
-    assert_eq!(status(Some(&first), 1, Ok(&pass), "2026-06-01T00:00:00Z".parse().unwrap()), first);
+    assert_eq!(
+        status(Some(&first), 1, Ok(&pass(under_way())), "2026-06-01T00:00:00Z".parse().unwrap()),
+        first
+    );
 }
 
 #[test]
@@ -270,9 +272,7 @@ fn a_restart_changes_nothing_before_git_was_read() {
         unread("test", "orders-test-2", Some(Reason::RollingOut)),
         unread("prod", "orders-prod-0", None),
     ];
-    let pass =
-        Pass { stages: after, failure: None, gone: vec![], problems: vec![], hint: None, orphaned: None };
-    assert_eq!(status(Some(&before), 2, Ok(&pass), "2026-06-01T00:00:00Z".parse().unwrap()), before);
+    assert_eq!(status(Some(&before), 2, Ok(&pass(after)), "2026-06-01T00:00:00Z".parse().unwrap()), before);
     let healed = vec![
         unread("dev", "orders-dev-1", None),
         unread("test", "orders-test-2", None),
@@ -288,28 +288,74 @@ fn a_failed_look_is_told_and_leaves_the_board_as_it_is() {
     let before = passed(None, vec![well("dev", "orders-dev-1")]);
     let failure = Problem::new(Reason::AuthenticationFailed, "the server refuses the credentials");
     let stages = vec![well("dev", "orders-dev-1")];
-    let after = told(
-        Some(&before),
-        &Pass { stages, failure: Some(failure), gone: vec![], problems: vec![], hint: None, orphaned: None },
-    );
+    let after = told(Some(&before), &Pass { failure: Some(failure), ..pass(stages) });
     assert_eq!(after.environments, before.environments);
     assert_eq!(ready(&after), (false, "AuthenticationFailed".to_owned()));
     assert!(is_true(&after.conditions, STALLED));
 }
 
+fn ending(stage: RetirementStage) -> Ending {
+    let retirement = Retirement { stage, until: "2026-01-05T00:00:00Z".to_owned() };
+    Ending { retirement, message: "until 2026-01-05T00:00:00Z".to_owned() }
+}
+
+/// `name` runs `release` on its way out.
+fn ended(name: &str, release: &str, how: RetirementStage) -> Stage {
+    let at_rest = Observation { well: true, ..Observation::default() };
+    let observed = if how == RetirementStage::Retiring { at_rest } else { seen(None) };
+    let wanted =
+        Wanted::Nothing { commit: None, build_id: None, waiting: vec![ending(how).problem()], tags: vec![] };
+    let mut stage = stage(name, wanted, Some(release), Some(observed));
+    stage.environment.ending = Some(ending(how));
+    stage
+}
+
 #[test]
-fn what_git_no_longer_has_serves_on_and_is_told() {
+fn what_git_no_longer_has_is_told_with_its_stage_and_is_there_again_after_that() {
+    let before = passed(None, vec![well("dev", "orders-dev-1")]);
+    for (how, reason, word, desired) in [
+        (RetirementStage::Orphaned, "Orphaned", "dev=orphaned", 2),
+        (RetirementStage::Retiring, "Retiring", "dev=retired", 0),
+    ] {
+        let stages = vec![ended("dev", "orders-dev-1", how)];
+        let after = told(Some(&before), &Pass { ending: Some(ending(how)), ..pass(stages) });
+        assert_eq!(ready(&after), (false, reason.to_owned()));
+        assert_eq!(after.summary.as_deref(), Some(word));
+        let dev = &after.environments[0];
+        assert_eq!((dev.waiting.len(), dev.waiting[0].reason.as_str(), dev.desired), (1, reason, desired));
+        assert_eq!((&dev.current, &dev.last_good), (&before.environments[0].current, &dev.current));
+        // Undone, and Git is not read yet.
+        let back =
+            passed(Some(&after), vec![stage("dev", Wanted::Unknown, Some("orders-dev-1"), Some(seen(None)))]);
+        assert_eq!(back.environments, before.environments);
+    }
+}
+
+#[test]
+fn that_the_tenant_left_an_environment_is_told_there_and_is_no_ailment() {
     let before = passed(None, vec![well("dev", "orders-dev-1"), well("prod", "orders-prod-1")]);
-    let unread = vec![stage("dev", Wanted::Unknown, Some("orders-dev-1"), Some(seen(None)))];
-    let orphaned = Some("the tenant file has no such service; it serves on as it is".to_owned());
-    let after = told(
+    for (how, word) in [
+        (RetirementStage::Orphaned, "dev=ok prod=orphaned"),
+        (RetirementStage::Retiring, "dev=ok prod=retired"),
+    ] {
+        let after =
+            passed(Some(&before), vec![well("dev", "orders-dev-1"), ended("prod", "orders-prod-1", how)]);
+        assert_eq!((after.summary.as_deref(), ready(&after).0), (Some(word), true));
+    }
+    let mut sick = ended("prod", "orders-prod-1", RetirementStage::Orphaned);
+    sick.observed = Some(seen(Some(Reason::Unhealthy)));
+    let sick = passed(Some(&before), vec![well("dev", "orders-dev-1"), sick]);
+    assert_eq!(ready(&sick), (false, "Unhealthy".to_owned()), "as long as it serves it is to be well");
+
+    // No longer the tenant's: forgotten, but for what somebody left there.
+    let gone = passed(Some(&before), vec![well("dev", "orders-dev-1")]);
+    assert_eq!(gone.summary.as_deref(), Some("dev=ok"));
+    let left = told(
         Some(&before),
-        &Pass { stages: unread, failure: None, gone: vec![], problems: vec![], hint: None, orphaned },
+        &Pass { left: vec!["prod".to_owned()], ..pass(vec![well("dev", "orders-dev-1")]) },
     );
-    assert_eq!(ready(&after), (false, "Orphaned".to_owned()));
-    assert_eq!(after.environments[0], before.environments[0]);
-    assert_eq!(after.summary.as_deref(), Some("dev=ok prod=orphaned"), "the tenant left prod");
-    assert_eq!(after.environments[1].current.as_deref(), Some("orders-prod-1"));
+    assert_eq!(left.summary.as_deref(), Some("dev=ok prod=orphaned"));
+    assert_eq!(left.environments[1].current.as_deref(), Some("orders-prod-1"));
 }
 
 #[test]
@@ -340,12 +386,9 @@ fn what_has_no_instance_is_as_asked_and_never_the_last_good_one() {
 fn an_environment_that_was_deleted_is_told_and_the_others_go_on() {
     let before = passed(None, vec![well("dev", "orders-dev-1"), well("staging", "orders-staging-1")]);
     let pass = |stage| Pass {
-        stages: vec![stage],
-        failure: None,
         gone: vec!["staging".to_owned()],
         problems: vec![Problem::new(Reason::EnvironmentMissing, "there is no Environment staging any more")],
-        hint: None,
-        orphaned: None,
+        ..pass(vec![stage])
     };
     let after = told(Some(&before), &pass(well("dev", "orders-dev-2")));
     assert_eq!(ready(&after), (false, "EnvironmentMissing".to_owned()));
@@ -362,8 +405,7 @@ fn an_environment_that_was_deleted_is_told_and_the_others_go_on() {
 fn a_hint_is_told_and_stops_nothing() {
     let hint = Some("imaas.yaml: environments.prd: there is no Environment \"prd\"".to_owned());
     let stages = vec![well("dev", "orders-dev-1")];
-    let status =
-        told(None, &Pass { stages, failure: None, gone: vec![], problems: vec![], hint, orphaned: None });
+    let status = told(None, &Pass { hint, ..pass(stages) });
     assert_eq!((ready(&status).0, status.summary.as_deref()), (true, Some("dev=ok")));
     assert!(message(&status).starts_with("healthy in dev; imaas.yaml: environments.prd: "));
 }

@@ -12,6 +12,8 @@ fn environment(name: &str, promotes_from: Option<&str>) -> ValidEnvironment {
         namespace: format!("acme-{name}"),
         branch: format!("{name}-branch"),
         promotes_from: promotes_from.map(ToOwned::to_owned),
+        frozen: false,
+        ending: None,
     }
 }
 

@@ -6,7 +6,7 @@ use crate::{
     source::{
         check::{Checked, Surroundings, check},
         parse::{Parsed, parse},
-        plan::plan,
+        plan::{Before, plan},
     },
 };
 
@@ -67,8 +67,8 @@ fn limits_reach_the_tenant_whose_name_they_bear() {
     let raised =
         checked(&[("acme.yaml", ACME)], &[("acme.yaml", &limits(RAISED)), ("README.md", "# Limits")]);
     assert_eq!(told(&raised), [""; 0]);
-    let published = plan("central", &raised, &[]).desired("central", "4f2a", &[]);
-    let written = published[0].spec.limits.as_ref().unwrap();
+    let plan = plan(&Before::new("central", &[]), &raised);
+    let written = plan.apply[0].spec.limits.as_ref().unwrap();
     assert_eq!(written.environments["prod"].max.cpu.as_ref().unwrap().0, "16");
 }
 
@@ -105,7 +105,7 @@ fn wrong_limits_are_told_with_their_place_and_the_tenant_keeps_what_it_has() {
         assert_eq!(told(&checked), [expected], "{text}");
         let mut live = Tenant::new("acme", crate::api::TenantSpec::default());
         live.metadata.annotations = Some([("imaas.dev/origin".to_owned(), "central".to_owned())].into());
-        let plan = plan("central", &checked, &[Arc::new(live)]);
+        let plan = plan(&Before::new("central", &[Arc::new(live)]), &checked);
         assert_eq!((plan.apply.len(), plan.broken.len(), plan.orphan.len()), (0, 1, 0), "{text}");
         assert_eq!(plan.broken[0].1, expected);
     }
@@ -134,7 +134,7 @@ fn limits_of_nobody_are_told_and_nothing_else() {
     );
     let mut live = Tenant::new("acme", crate::api::TenantSpec::default());
     live.metadata.annotations = Some([("imaas.dev/origin".to_owned(), "central".to_owned())].into());
-    let plan = plan("central", &checked, &[Arc::new(live)]);
+    let plan = plan(&Before::new("central", &[Arc::new(live)]), &checked);
     assert_eq!((plan.apply.len(), plan.broken.len()), (1, 0));
     assert_eq!(plan.orphan, ["acme"], "its limits keep no tenant");
 }

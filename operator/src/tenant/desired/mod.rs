@@ -12,7 +12,6 @@ mod services;
 
 pub use own::{Own, own};
 pub use registry::DockerConfigs;
-pub use services::orphans;
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -109,6 +109,12 @@ fn every_problem_names_its_field_and_the_way_out() {
     let repository = "repository: {url: https://git.example.com/a}, runtime: camel";
     for (spec, wanted) in [
         (
+            format!(
+                "{{services: [{{name: a, {repository}, exportTo: [{{tenant: beta, service: b}}, {{tenant: acme, service: b}}]}}]}}"
+            ),
+            "spec.services[0].exportTo[1].tenant: \"acme\" is this tenant, whose services may call it anyway: remove the entry",
+        ),
+        (
             "{environments: {dev: {quota: {memory: lots}}}}".to_owned(),
             "spec.environments.dev.quota.memory: \"lots\" is no amount above zero: write it like 16Gi or 512Mi",
         ),

@@ -11,11 +11,10 @@ use std::{future::pending, path::PathBuf, sync::Arc, time::Duration};
 use anyhow::{Context, Result, bail};
 use imaas_operator::{
     api::Role,
-    cluster::Cluster,
     health::Health,
     platform::Platform,
     policies::Policies,
-    registry::{accounts::AccountKey, generations::Issued},
+    registry::{accounts::AccountKey, generations::Issued, usages::Usages},
     tenant,
 };
 use kube::{
@@ -134,24 +133,23 @@ async fn people(lab: &Lab) -> Result<Vec<Person>> {
 }
 
 /// The operator's part that makes a tenant's space.
-async fn operate(lab: &Lab) -> Result<(Cluster, [JoinHandle<()>; 2], JoinHandle<()>)> {
+async fn operate(lab: &Lab) -> Result<Vec<JoinHandle<()>>> {
     let client = rights::operator_client(lab).await?;
     let (platform, background, listed) =
         Platform::observe(client, rights::settings(), jiff::Timestamp::now, || 0.5);
-    let watches = tokio::spawn(background);
+    let mut tasks = vec![tokio::spawn(background)];
     listed.await;
     let policies = Policies::new(Health::default());
     let logins = Issued { key: AccountKey::new([7; 32])?, generations: "1".parse()? };
-    let ctx = Arc::new(tenant::Context::new(platform.clone(), policies.clone(), logins));
-    let cluster = platform.cluster;
-    let stage = tokio::spawn(tenant::run(ctx, pending()));
-    let proof = tokio::spawn(policies.run(cluster.clone(), rights::settings(), pending()));
-    Ok((cluster, [stage, proof], watches))
+    let ctx = Arc::new(tenant::Context::new(platform.clone(), policies.clone(), logins, Usages::counted()));
+    tasks.push(tokio::spawn(tenant::run(ctx, pending())));
+    tasks.push(tokio::spawn(policies.run(platform.cluster, rights::settings(), pending())));
+    Ok(tasks)
 }
 
 /// Every member, everywhere, everything.
 pub async fn may_do_what_their_role_says(lab: &Lab, broken: &mut Broken) -> Result<()> {
-    let (cluster, stages, watches) = operate(lab).await?;
+    let tasks = operate(lab).await?;
     for tenant in [NORTH, SOUTH] {
         lab.kubectl().apply(tenant).await?;
     }
@@ -165,14 +163,14 @@ pub async fn may_do_what_their_role_says(lab: &Lab, broken: &mut Broken) -> Resu
     attempts::are_answered(&people, broken).await?;
     walls::stand_against_pods_and_volumes(lab.kubectl(), broken).await?;
     walls::are_repaired(lab.kubectl(), broken).await?;
-    stages.iter().for_each(JoinHandle::abort);
-    tenant::hide(&cluster, "north").await?;
+    // Nobody confirmed that its namespaces are to go, so they stay; its members see no Tenant any more.
+    lab.kubectl().delete(&["tenants.imaas.dev", "north"], Duration::from_mins(1)).await?;
     for kind in ["clusterrole", "clusterrolebinding"] {
         let gone = lab.kubectl().get(&[kind, "imaas-tenant-own-north"]).await;
         broken.unless(gone.is_err(), format!("the {kind} of a tenant that is removed goes: {gone:?}"));
         lab.kubectl().get(&[kind, "imaas-tenant-own-south"]).await?;
     }
-    watches.abort();
+    tasks.iter().for_each(JoinHandle::abort);
     Ok(())
 }
 

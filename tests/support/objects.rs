@@ -25,6 +25,9 @@ fn name(object: &Value) -> String {
 }
 
 /// `metadata.<field>` of everything that the operator wrote, status included, and of each event that it told.
+///
+/// # Errors
+/// What kubectl says; an object without the field.
 pub async fn all(kubectl: &Kubectl, field: &str) -> Result<BTreeMap<String, String>> {
     let labelled = format!("{CHILDREN},namespaces");
     let label = "app.kubernetes.io/managed-by=imaas-operator";
@@ -59,6 +62,9 @@ pub fn differences(before: &BTreeMap<String, String>, after: &BTreeMap<String, S
 
 /// Everything that the operator made for `tenant`, with what it decided on it, as it would be for any tenant: sorted,
 /// without names of the tenant, hashes of its content, and what differs by itself.
+///
+/// # Errors
+/// What kubectl says.
 pub async fn space(kubectl: &Kubectl, tenant: &str) -> Result<Vec<String>> {
     let kinds = format!("{CHILDREN},namespaces");
     let label = format!("imaas.dev/tenant={tenant},app.kubernetes.io/managed-by=imaas-operator");
@@ -117,6 +123,9 @@ fn masked(object: &Value, tenant: &str) -> String {
 }
 
 /// The first difference of two spaces, in words.
+///
+/// # Errors
+/// When they differ.
 pub fn same(reference: &[String], other: &[String]) -> Result<()> {
     let missing: Vec<_> = reference.iter().filter(|object| !other.contains(object)).collect();
     let more: Vec<_> = other.iter().filter(|object| !reference.contains(object)).collect();

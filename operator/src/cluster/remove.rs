@@ -1,0 +1,118 @@
+#![expect(clippy::disallowed_types, reason = "IO: lists and deletes")]
+//! The end of objects of ours: found by label as they are now, not as a watch showed them, so that none is missed that was
+//! written a moment ago and none is taken that changed since.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::NamespaceResourceScope;
+use kube::{
+    Api, Resource, ResourceExt,
+    api::{DeleteParams, ListParams, Patch, PatchParams, Preconditions},
+};
+use serde_json::{Value, json};
+
+use super::{
+    ApplyError, Cluster, Object, ObjectKey,
+    apply_error::{failed, is_code},
+};
+use crate::names::{MANAGED_BY, MANAGER};
+
+/// Objects in one answer.
+const PAGE: u32 = 500;
+/// So often an object may move between being listed and being deleted.
+const MOVES: usize = 5;
+
+impl Cluster {
+    /// Removes every object of ours of kind `K` in `namespace` that bears `labels`.
+    pub async fn delete_labelled<K>(
+        &self,
+        namespace: &str,
+        labels: &BTreeMap<&str, &str>,
+    ) -> Result<(), ApplyError>
+    where
+        K: Object + Resource<Scope = NamespaceResourceScope>,
+    {
+        let mut outcome = self.delete_listed::<K>(namespace, labels).await;
+        for _ in 0..MOVES {
+            if !outcome.as_ref().is_err_and(ApplyError::is_conflict) {
+                break;
+            }
+            outcome = self.delete_listed::<K>(namespace, labels).await;
+        }
+        outcome
+    }
+
+    async fn delete_listed<K>(&self, namespace: &str, labels: &BTreeMap<&str, &str>) -> Result<(), ApplyError>
+    where
+        K: Object + Resource<Scope = NamespaceResourceScope>,
+    {
+        let api = Api::<K>::namespaced(self.client(), namespace);
+        let ours = [(&MANAGED_BY, &MANAGER)];
+        let selector: Vec<_> =
+            ours.into_iter().chain(labels).map(|(label, value)| format!("{label}={value}")).collect();
+        let mut params = ListParams::default().labels(&selector.join(",")).limit(PAGE);
+        loop {
+            let all = ObjectKey::named::<K>(Some(namespace), "");
+            let page = api.list_metadata(&params).await.map_err(|error| failed("list", &all, error))?;
+            for object in &page.items {
+                if object.metadata.deletion_timestamp.is_none() {
+                    self.delete_as_read::<K>(&api, object).await?;
+                }
+            }
+            match page.metadata.continue_.filter(|token| !token.is_empty()) {
+                Some(token) => params.continue_token = Some(token),
+                None => return Ok(()),
+            }
+        }
+    }
+
+    /// Removes `live`, which was just read, as long as it is as it was read.
+    pub async fn delete_read<K>(&self, live: &K) -> Result<(), ApplyError>
+    where
+        K: Object + Resource<Scope = NamespaceResourceScope>,
+    {
+        let api = Api::<K>::namespaced(self.client(), &live.namespace().unwrap_or_default());
+        self.delete_as_read(&api, live).await
+    }
+
+    async fn delete_as_read<K>(&self, api: &Api<K>, live: &impl ResourceExt) -> Result<(), ApplyError>
+    where
+        K: Object + Resource<Scope = NamespaceResourceScope>,
+    {
+        let (name, key) =
+            (live.name_any(), ObjectKey::named::<K>(live.namespace().as_deref(), &live.name_any()));
+        let params = DeleteParams {
+            preconditions: Some(Preconditions { uid: live.uid(), resource_version: live.resource_version() }),
+            ..DeleteParams::background()
+        };
+        match api.delete(&name, &params).await {
+            Err(error) if is_code(&error, 404) => {}
+            Err(error) => return Err(failed("delete", &key, error)),
+            Ok(_) => tracing::info!(object = %key, "deleted"),
+        }
+        self.seen().forget(&key);
+        Ok(())
+    }
+
+    /// Sets the finalizers of `shown`. Where it is not as it was shown nothing is done: its change wakes its owner.
+    pub async fn set_finalizers<K>(&self, shown: &K, finalizers: &[String]) -> Result<(), ApplyError>
+    where
+        K: Object + Resource<Scope = NamespaceResourceScope>,
+    {
+        let key = ObjectKey::of(shown);
+        let metadata = json!({
+            "uid": shown.uid(), "resourceVersion": shown.resource_version(), "finalizers": finalizers,
+        });
+        let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
+        let api = Api::<K>::namespaced(self.client(), &shown.namespace().unwrap_or_default());
+        let patch: Patch<Value> = Patch::Merge(json!({ "metadata": metadata }));
+        match api.patch_metadata(&key.name, &params, &patch).await {
+            Ok(_) => Ok(()),
+            Err(error) if is_code(&error, 404) || is_code(&error, 409) => {
+                tracing::debug!(object = %key, "changed before its finalizers were");
+                Ok(())
+            }
+            Err(error) => Err(failed("set the finalizers of", &key, error)),
+        }
+    }
+}

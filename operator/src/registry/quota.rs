@@ -1,0 +1,176 @@
+//! How much of the registry a tenant may use, what it is told of it, and what the token service is told. Pure.
+//!
+//! Counting is eventual, so a quota is too: it ends the next push, not the one that goes over it.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::usage::{Usage, rounded};
+use crate::{
+    api::{Quantity, RegistryUsage, Tenant},
+    conditions::{Claim, PUSH_ALLOWED, Reason},
+};
+
+/// What the platform gives each tenant.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StorageBounds {
+    /// For a tenant that asks for nothing; none means no quota.
+    pub default: Option<Quantity>,
+    /// The most that a tenant may ask for; without it, the default is the most.
+    pub max: Option<Quantity>,
+}
+
+impl StorageBounds {
+    /// What `usage` of `tenant` is, against what it may be. Who asks for more than the max has the max.
+    pub fn judged(&self, tenant: &Tenant, usage: &Usage) -> RegistryUsage {
+        let asked = tenant.spec.registry.as_ref().and_then(|registry| registry.storage.clone());
+        let max = self.max.as_ref().or(self.default.as_ref());
+        let is_above = |asked: &&Quantity| max.is_some_and(|max| asked.millis() > max.millis());
+        let above = asked.as_ref().filter(is_above).cloned();
+        let quota = if above.is_some() { max.cloned() } else { asked.or_else(|| self.default.clone()) };
+        let Usage { bytes, images, repositories, cut } = *usage;
+        let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+        RegistryUsage {
+            used: rounded(bytes),
+            quota,
+            asked: above,
+            images: number(images),
+            repositories: number(repositories),
+            incomplete: cut,
+            removable: None,
+        }
+    }
+}
+
+/// Whether the tenant may push, for its status.
+pub fn claim(usage: &RegistryUsage) -> Claim {
+    let RegistryUsage { used, quota, asked, images, repositories: _, incomplete, removable: _ } = usage;
+    let (used, is_over) = (&used.0, usage.is_over());
+    let mut message = match quota {
+        Some(quota) if *incomplete => {
+            format!("its images are more than are counted: {} of {}", used, quota.0)
+        }
+        Some(quota) => format!("{images} images take {used} of {}", quota.0),
+        None => format!("{images} images take {used}"),
+    };
+    if let (Some(asked), Some(quota)) = (asked, quota) {
+        message +=
+            &format!("; spec.registry.storage asks for {}, and the platform's max is {}", asked.0, quota.0);
+    }
+    if is_over {
+        message += ": pushes are refused until retention made room or spec.registry.storage is raised";
+    }
+    let reason = if is_over { Reason::QuotaExceeded } else { Reason::Succeeded };
+    Claim { type_: PUSH_ALLOWED, status: !is_over, reason, message }
+}
+
+/// The tenants that may not push now, as the token service reads them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct OverQuota(BTreeMap<String, Excess>);
+
+/// By how much.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Excess {
+    /// Such as `21504Mi`.
+    pub used: String,
+    /// Such as `20Gi`.
+    pub quota: String,
+}
+
+impl OverQuota {
+    /// Adds `tenant`, where its images take more than they may.
+    pub fn add(&mut self, tenant: &str, usage: &RegistryUsage) {
+        if let Some(quota) = usage.quota.as_ref().filter(|_| usage.is_over()) {
+            let excess = Excess { used: usage.used.0.clone(), quota: quota.0.clone() };
+            self.0.insert(tenant.to_owned(), excess);
+        }
+    }
+
+    /// By how much `tenant` is over; none where it may push.
+    pub fn of(&self, tenant: &str) -> Option<&Excess> {
+        self.0.get(tenant)
+    }
+
+    /// How many tenants these are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Nobody.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tenant(registry: &str) -> Tenant {
+        let yaml = format!(
+            "{{apiVersion: imaas.dev/v1alpha1, kind: Tenant, metadata: {{name: acme}}, spec: {{{registry}}}}}"
+        );
+        serde_saphyr::from_str(&yaml).unwrap()
+    }
+
+    fn quantity(text: &str) -> Option<Quantity> {
+        Some(Quantity(text.to_owned()))
+    }
+
+    fn mebibytes(mebibytes: u64) -> Usage {
+        Usage { bytes: mebibytes << 20, images: 3, repositories: 1, cut: false }
+    }
+
+    #[test]
+    fn a_tenant_has_the_default_or_what_it_asks_for_up_to_the_max() {
+        let quota = |default: Option<&str>, max: Option<&str>, asked: &str| {
+            let bounds = StorageBounds { default: default.and_then(quantity), max: max.and_then(quantity) };
+            let usage = bounds.judged(&tenant(asked), &mebibytes(1));
+            (usage.quota.map(|quota| quota.0), usage.asked.map(|asked| asked.0))
+        };
+        let some = |text: &str| Some(text.to_owned());
+        assert_eq!(quota(Some("20Gi"), Some("100Gi"), ""), (some("20Gi"), None));
+        assert_eq!(quota(Some("20Gi"), Some("100Gi"), "registry: {storage: 1Gi}"), (some("1Gi"), None));
+        assert_eq!(quota(Some("20Gi"), Some("100Gi"), "registry: {storage: 100Gi}"), (some("100Gi"), None));
+        assert_eq!(
+            quota(Some("20Gi"), Some("100Gi"), "registry: {storage: 1Ti}"),
+            (some("100Gi"), some("1Ti"))
+        );
+        assert_eq!(quota(Some("20Gi"), None, "registry: {storage: 21Gi}"), (some("20Gi"), some("21Gi")));
+        assert_eq!(quota(None, None, ""), (None, None));
+        assert_eq!(quota(None, None, "registry: {storage: 5Gi}"), (some("5Gi"), None));
+    }
+
+    #[test]
+    fn what_is_over_may_not_push_and_what_is_full_may() {
+        let bounds = StorageBounds { default: quantity("20Mi"), max: quantity("30Mi") };
+        let mut over = OverQuota::default();
+        for (name, mebibytes_used, cut, is_over) in
+            [("full", 20, false, false), ("over", 21, false, true), ("cut", 1, true, true)]
+        {
+            let usage = bounds.judged(&tenant(""), &Usage { cut, ..mebibytes(mebibytes_used) });
+            let claim = claim(&usage);
+            assert_eq!((usage.is_over(), claim.status), (is_over, !is_over), "{name}");
+            assert_eq!(claim.message.contains("pushes are refused"), is_over, "{}", claim.message);
+            over.add(name, &usage);
+        }
+        let unbounded =
+            StorageBounds::default().judged(&tenant(""), &Usage { cut: true, ..mebibytes(1 << 20) });
+        over.add("unbounded", &unbounded);
+        let json = serde_json::to_string(&over).unwrap();
+        assert_eq!(json, r#"{"cut":{"used":"1Mi","quota":"20Mi"},"over":{"used":"21Mi","quota":"20Mi"}}"#);
+        assert_eq!(serde_json::from_str::<OverQuota>(&json).unwrap(), over);
+    }
+
+    #[test]
+    fn who_asks_for_more_than_there_is_is_told() {
+        let bounds = StorageBounds { default: quantity("20Mi"), max: quantity("30Mi") };
+        let usage = bounds.judged(&tenant("registry: {storage: 1Gi}"), &mebibytes(3));
+        assert_eq!(
+            claim(&usage).message,
+            "3 images take 3Mi of 30Mi; spec.registry.storage asks for 1Gi, and the platform's max is 30Mi"
+        );
+    }
+}

@@ -1,0 +1,105 @@
+//! IO: the end of a service's object. Its finalizer holds it until everything of it is removed, where its deletion is
+//! meant; a deletion that nobody confirmed (a kind deleted by mistake) takes nothing along.
+
+use kube::ResourceExt;
+
+use super::{ending, remove::remove};
+use crate::{
+    api::IntegrationService,
+    cluster::{ApplyError, Cluster, ObjectKey},
+    names::{CONFIRM_DELETE, FINALIZER, MANAGED_BY, MANAGER, tenant_of_home},
+    platform::Platform,
+};
+
+/// Gives `service` its finalizer, if it was applied by hand: what the tenant's stage applies has it from there.
+pub(super) async fn hold(cluster: &Cluster, service: &IntegrationService) -> Result<(), ApplyError> {
+    let is_ours = service.labels().get(MANAGED_BY).map(String::as_str) == Some(MANAGER);
+    if is_ours || is_held(service) {
+        return Ok(());
+    }
+    let mut finalizers = service.finalizers().to_vec();
+    finalizers.push(FINALIZER.to_owned());
+    cluster.set_finalizers(service, &finalizers).await
+}
+
+/// Ends `service`, which somebody deleted. What runs of it serves on, unless its deletion is confirmed.
+pub(super) async fn end(platform: &Platform, service: &IntegrationService) -> Result<(), ApplyError> {
+    if !is_held(service) {
+        return Ok(());
+    }
+    let cluster = &platform.cluster;
+    let home = service.namespace().unwrap_or_default();
+    let tenant = tenant_of_home(&home).filter(|tenant| cluster.belongs(&home, tenant));
+    match tenant.filter(|_| is_confirmed(service)) {
+        // A home that goes takes the service along whatever becomes of its children, and waits for nobody.
+        Some(tenant) if !is_going(cluster, &home).await? => {
+            remove(cluster, tenant, &service.name_any()).await?;
+        }
+        Some(_) | None => {
+            tracing::warn!(service = %ObjectKey::of(service), "deleted without confirmation: what runs of it stays");
+        }
+    }
+    let mut others = service.finalizers().to_vec();
+    others.retain(|finalizer| finalizer != FINALIZER);
+    cluster.set_finalizers(service, &others).await
+}
+
+/// Removes `shown`, whose retirement is over, and everything of it; nothing where it is not so any more.
+pub(super) async fn retire(platform: &Platform, shown: &IntegrationService) -> Result<(), ApplyError> {
+    let (cluster, key) = (&platform.cluster, ObjectKey::of(shown));
+    let is_due = |live: &IntegrationService| {
+        let home = key.namespace.as_deref().unwrap_or_default();
+        let tenant = tenant_of_home(home).and_then(|tenant| platform.tenants.named(tenant));
+        let is_due = ending::is_due(live, &platform.settings.retirement, (platform.now)());
+        let is_same = live.uid() == shown.uid() && live.metadata.deletion_timestamp.is_none();
+        tenant.filter(|tenant| is_due && is_same && !tenant.lists(&key.name))
+    };
+    let Some(tenant) = cluster.read(&key).await?.as_ref().and_then(is_due) else { return Ok(()) };
+    remove(cluster, &tenant.name_any(), &key.name).await?;
+    match cluster.read::<IntegrationService>(&key).await? {
+        // Listed again meanwhile, it is made anew from what Git says.
+        Some(live) if is_due(&live).is_some() => cluster.delete_read(&live).await,
+        Some(_) | None => Ok(()),
+    }
+}
+
+fn is_held(service: &IntegrationService) -> bool {
+    service.finalizers().iter().any(|finalizer| finalizer == FINALIZER)
+}
+
+/// Did somebody say that exactly this one is to be deleted, and not another one of its name?
+fn is_confirmed(service: &IntegrationService) -> bool {
+    let uid = service.metadata.uid.as_ref();
+    uid.is_some() && service.annotations().get(CONFIRM_DELETE) == uid
+}
+
+async fn is_going(cluster: &Cluster, home: &str) -> Result<bool, ApplyError> {
+    let home = cluster.namespace(home).await?;
+    Ok(home.is_none_or(|home| home.metadata.deletion_timestamp.is_some()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_deletion_is_meant_only_for_the_object_that_is_named() {
+        let service = |confirmed: &str| -> IntegrationService {
+            serde_saphyr::from_str(&format!(
+                r#"
+                apiVersion: imaas.dev/v1alpha1
+                kind: IntegrationService
+                metadata: {{name: orders, namespace: acme-home, uid: 4f2a, annotations: {{{confirmed}}}}}
+                spec: {{repository: {{url: "https://git.example.com/acme/orders.git"}}, runtime: camel}}
+                "#
+            ))
+            .unwrap()
+        };
+        let confirmed = |text: &str| is_confirmed(&service(text));
+        assert!(confirmed("imaas.dev/confirm-delete: 4f2a"));
+        assert!(!confirmed("imaas.dev/confirm-delete: 4f2b") && !confirmed(""));
+        let mut unnamed = service("imaas.dev/confirm-delete: 4f2a");
+        unnamed.metadata.uid = None;
+        assert!(!is_confirmed(&unnamed));
+    }
+}

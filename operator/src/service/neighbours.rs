@@ -1,0 +1,137 @@
+//! IO, in memory only: what the watches and the poller show of the services beside one.
+
+use std::{collections::HashSet, sync::Arc};
+
+use kube::{ResourceExt, runtime::reflector::ObjectRef};
+
+use super::{
+    poll::{Key, Poller},
+    promote::Wanted,
+    resolve::{Branch, resolve},
+    status::Pass,
+    uses::{Around, Asker, Face, is_open, used},
+};
+use crate::{
+    api::{Export, IntegrationService, Port, Release, Use, WorkloadType},
+    names::{self, RELEASE, environment_namespace, home_namespace, tenant_of_home},
+    platform::Platform,
+    release::{Footprint, written},
+    runtime::profile,
+};
+
+/// Everything that runs or is declared, as it was seen last.
+#[derive(Clone, Copy)]
+pub(super) struct Neighbours<'a> {
+    pub platform: &'a Platform,
+    pub poller: &'a Poller,
+}
+
+/// The service of this name of this tenant.
+pub(super) fn key(tenant: &str, service: &str) -> Key {
+    ObjectRef::new(service).within(&home_namespace(tenant))
+}
+
+impl Neighbours<'_> {
+    /// What `asker` sees of a service that it is to call.
+    pub(super) fn face(self, asker: Asker<'_>, used: &Use) -> Face {
+        let tenant = used.tenant.as_deref().unwrap_or(asker.tenant);
+        if !is_open(asker, (tenant, &used.service), &self) {
+            return Face::Closed;
+        }
+        let ports = match self.current(tenant, &used.service, asker.environment) {
+            Some(release) if release.spec.type_ == WorkloadType::Worker => Some(vec![]),
+            Some(release) => Some(release.spec.ports.clone()),
+            None => self.declared(tenant, &used.service, asker.environment),
+        };
+        ports.map_or(Face::Unread, Face::Ports)
+    }
+
+    /// Whom this service uses, by what Git asks for and by what runs.
+    pub(super) fn uses(self, service: &Key, pass: Option<&Pass>) -> HashSet<Key> {
+        let Some(tenant) = tenant_of(service) else { return HashSet::new() };
+        let stages = pass.into_iter().flat_map(|pass| &pass.stages);
+        let asked = stages.filter_map(|stage| match &stage.wanted {
+            Wanted::Target(asked) => Some(&asked.resolved.settings.uses),
+            Wanted::Unknown | Wanted::Nothing { .. } => None,
+        });
+        let asked = asked.flatten().map(|used| key(used.tenant.as_deref().unwrap_or(tenant), &used.service));
+        let running = self.everywhere(tenant, &service.name);
+        let running = running.iter().flat_map(|(_, running)| used(running));
+        asked.chain(running.map(|(tenant, name)| key(tenant, name))).collect()
+    }
+
+    /// Hash of what others see of it.
+    pub(super) fn shown(self, service: &Key) -> String {
+        let Some(tenant) = tenant_of(service) else { return String::new() };
+        let exports = self.exports(tenant, &service.name);
+        let running = self.everywhere(tenant, &service.name);
+        let declared: Vec<_> = running
+            .iter()
+            .filter(|(_, running)| running.is_empty())
+            .map(|(environment, _)| self.declared(tenant, &service.name, environment))
+            .collect();
+        names::content_hash(&(exports, running, declared))
+    }
+
+    fn everywhere(self, tenant: &str, service: &str) -> Vec<(String, Vec<Footprint>)> {
+        let mut names: Vec<_> = self.platform.environments.all().iter().map(|one| one.name_any()).collect();
+        names.sort();
+        let running = |name: String| {
+            let running = self.running(tenant, service, &name);
+            (name, running)
+        };
+        names.into_iter().map(running).collect()
+    }
+
+    fn service(self, tenant: &str, service: &str) -> Option<Arc<IntegrationService>> {
+        self.platform.services.named_in(&home_namespace(tenant), service)
+    }
+
+    /// What the Deployment was given last.
+    fn current(self, tenant: &str, service: &str, environment: &str) -> Option<Arc<Release>> {
+        let namespace = environment_namespace(tenant, environment);
+        let live = self.platform.cluster.deployment(&namespace, service)?;
+        let release =
+            self.platform.releases.named_in(&home_namespace(tenant), live.annotations().get(RELEASE)?)?;
+        let is_of_here = release.spec.service == service && release.spec.environment == environment;
+        is_of_here.then_some(release)
+    }
+
+    /// The ports that the head of its branch asks for; nothing where that is not known.
+    fn declared(self, tenant: &str, service: &str, environment: &str) -> Option<Vec<Port>> {
+        let (service, snapshot) = self.poller.known(&key(tenant, service))?;
+        let branch = &service.environments.iter().find(|one| one.name == environment)?.branch;
+        let Branch::Head { content: Ok(content), .. } = snapshot.branches.get(branch)? else { return None };
+        let settings = resolve(content, environment).ok()?.settings;
+        match settings.type_ {
+            WorkloadType::Worker => Some(vec![]),
+            WorkloadType::Api if !settings.ports.is_empty() => Some(settings.ports),
+            WorkloadType::Api => {
+                let runtime = self.platform.runtimes.named(&service.runtime)?;
+                let profile = profile(&runtime, settings.runtime_version.as_deref()).ok()?;
+                Some(profile.ports.clone())
+            }
+        }
+    }
+}
+
+impl Around for Neighbours<'_> {
+    fn exports(&self, tenant: &str, service: &str) -> Option<Vec<Export>> {
+        self.service(tenant, service).map(|it| it.spec.export_to.clone())
+    }
+
+    fn running(&self, tenant: &str, service: &str, environment: &str) -> Vec<Footprint> {
+        let namespace = environment_namespace(tenant, environment);
+        let live = self.platform.cluster.deployment(&namespace, service);
+        let several = live.map(|live| written(&live)).unwrap_or_default();
+        if several.is_empty() {
+            let current = self.current(tenant, service, environment);
+            return current.iter().map(|release| Footprint::of(release)).collect();
+        }
+        several
+    }
+}
+
+fn tenant_of(service: &Key) -> Option<&str> {
+    tenant_of_home(service.namespace.as_deref()?)
+}

@@ -1,0 +1,100 @@
+//! What is to be told of the release that runs, as its Deployment and its pods say. Pure.
+
+use k8s_openapi::api::apps::v1::Deployment;
+
+use super::{Problem, status::Observation};
+use crate::{
+    conditions::Reason,
+    release::{Observed, Phase, Trouble},
+};
+
+/// `was_good`: it is the last that ran well.
+pub(super) fn observation(
+    (seen, trouble): (Observed, Option<Trouble>),
+    was_good: bool,
+    deployment: Option<&Deployment>,
+) -> Observation {
+    let Observed { ready, desired, updated: _, phase } = seen;
+    let well = matches!(phase, Phase::Healthy | Phase::Stopped);
+    let problems = problems(phase, trouble, (ready, desired, was_good));
+    let all = deployment.and_then(|deployment| deployment.status.as_ref()?.ready_replicas);
+    Observation { ready: all.unwrap_or(ready), desired, well, problems }
+}
+
+/// What is to be told of a release, the cause first.
+fn problems(
+    phase: Phase,
+    trouble: Option<Trouble>,
+    (ready, desired, was_good): (i32, i32, bool),
+) -> Vec<Problem> {
+    let rolling = || {
+        let message = match desired {
+            0 => "the last instances are ending".to_owned(),
+            _ => format!("{ready} of {desired} new instances are ready"),
+        };
+        Problem::new(Reason::RollingOut, message)
+    };
+    let down =
+        |why: &str| Problem::new(Reason::Unhealthy, format!("{ready} of {desired} instances are ready{why}"));
+    let is_down = phase == Phase::Down && was_good;
+    match (phase, trouble) {
+        (Phase::Healthy | Phase::Stopped, _) => vec![],
+        (Phase::Blocked { reason, message }, _) => vec![Problem::new(reason, message)],
+        (_, Some(Trouble::Blocked(reason, message))) if is_down => {
+            vec![Problem::new(reason, message), down("")]
+        }
+        (_, Some(Trouble::Blocked(reason, message))) => vec![Problem::new(reason, message)],
+        (_, Some(Trouble::Fails(why) | Trouble::Unready(why))) if is_down => vec![down(&format!(": {why}"))],
+        (_, Some(Trouble::Fails(why))) | (Phase::Failed { .. }, Some(Trouble::Unready(why))) => {
+            vec![Problem::new(Reason::Unhealthy, why)]
+        }
+        (Phase::Failed { message }, None) => vec![Problem::new(Reason::Unhealthy, message)],
+        (Phase::Down, None) if is_down => vec![down("")],
+        (Phase::Down | Phase::RollingOut, Some(Trouble::Unready(_)) | None) => vec![rolling()],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(phase: Phase, trouble: Option<Trouble>, was_good: bool) -> Vec<(Reason, String)> {
+        let problems = problems(phase, trouble, (0, 1, was_good));
+        problems.into_iter().map(|problem| (problem.reason, problem.message)).collect()
+    }
+
+    fn one(reason: Reason, message: &str) -> Vec<(Reason, String)> {
+        vec![(reason, message.to_owned())]
+    }
+
+    #[test]
+    fn what_went_down_is_told_so_with_its_cause() {
+        let crashes = || Some(Trouble::Fails("instance a crashes".to_owned()));
+        let full = || Some(Trouble::Blocked(Reason::Unschedulable, "no node".to_owned()));
+        assert_eq!(told(Phase::Down, None, true), one(Reason::Unhealthy, "0 of 1 instances are ready"));
+        let why = "0 of 1 instances are ready: instance a crashes";
+        assert_eq!(told(Phase::Down, crashes(), true), one(Reason::Unhealthy, why));
+        let both =
+            [one(Reason::Unschedulable, "no node"), one(Reason::Unhealthy, "0 of 1 instances are ready")];
+        assert_eq!(told(Phase::Down, full(), true), both.concat());
+        let starts = one(Reason::RollingOut, "0 of 1 new instances are ready");
+        assert_eq!(told(Phase::Down, None, false), starts, "it went back to it a moment ago");
+        assert_eq!(told(Phase::Down, crashes(), false), one(Reason::Unhealthy, "instance a crashes"));
+    }
+
+    #[test]
+    fn a_roll_out_that_cannot_end_is_told_before_its_deadline() {
+        let failed = || Phase::Failed { message: "look at the pods".to_owned() };
+        let unready = || Some(Trouble::Unready("instance a is not ready".to_owned()));
+        let full = || Some(Trouble::Blocked(Reason::ImageNotPulled, "no image".to_owned()));
+        let rolling = one(Reason::RollingOut, "0 of 1 new instances are ready");
+        assert_eq!(told(Phase::RollingOut, None, false), rolling);
+        assert_eq!(told(Phase::RollingOut, unready(), false), rolling, "it may just start");
+        for phase in [Phase::RollingOut, failed()] {
+            assert_eq!(told(phase, full(), false), one(Reason::ImageNotPulled, "no image"));
+        }
+        assert_eq!(told(failed(), unready(), false), one(Reason::Unhealthy, "instance a is not ready"));
+        assert_eq!(told(failed(), None, false), one(Reason::Unhealthy, "look at the pods"));
+        assert_eq!(told(Phase::Healthy, full(), true), vec![]);
+    }
+}

@@ -1,0 +1,210 @@
+//! Whom a service may call by its `uses`, and at which port. Pure: `neighbours` tells what is on the other side.
+//!
+//! Of another tenant it is not told whether a service, or the tenant itself, is there: whoever does not export to the
+//! asker is as good as not there.
+
+use std::collections::BTreeSet;
+
+use super::Problem;
+use crate::{
+    api::{Export, Port, Release, Use},
+    conditions::Reason,
+    release::{Footprint, Neighbour, Reach, open_ports},
+};
+
+/// A service as another one sees it that wants to call it in one environment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Face {
+    /// There is none of this name, or it is another tenant's and does not export to the asker.
+    Closed,
+    /// Nothing runs there, and what its branch asks for is not known yet.
+    Unread,
+    /// Its ports, the first one first: of what runs, else of what its branch asks for. None of a worker.
+    Ports(Vec<Port>),
+}
+
+/// Who asks.
+#[derive(Clone, Copy, Debug)]
+pub struct Asker<'a> {
+    /// Name of its tenant.
+    pub tenant: &'a str,
+    /// Its name.
+    pub service: &'a str,
+    /// Name of the environment in which both are to run.
+    pub environment: &'a str,
+}
+
+/// The services around one.
+pub trait Around {
+    /// Whom this service of this tenant exports to; nothing where there is none of this name.
+    fn exports(&self, tenant: &str, service: &str) -> Option<Vec<Export>>;
+
+    /// What pods of it count on that may run in this environment.
+    fn running(&self, tenant: &str, service: &str, environment: &str) -> Vec<Footprint>;
+}
+
+/// Is there such a service, `(tenant, name)`, and does it export to `asker` where it is another tenant's?
+pub fn is_open(asker: Asker<'_>, (tenant, service): (&str, &str), around: &impl Around) -> bool {
+    let is_asker = |to: &Export| to.tenant == asker.tenant && to.service == asker.service;
+    around
+        .exports(tenant, service)
+        .is_some_and(|exports| tenant == asker.tenant || exports.iter().any(is_asker))
+}
+
+/// With whom instances of `asker` may talk while those of `release` and of earlier ones run. From both sides it is the
+/// same: the provider exports, and a release of which pods may run uses it.
+pub fn reach(asker: Asker<'_>, release: &Release, around: &impl Around) -> Reach {
+    let Asker { tenant, service, environment } = asker;
+    let mut running = around.running(tenant, service, environment);
+    running.push(Footprint::of(release));
+    let providers: BTreeSet<_> = used(&running).collect();
+    let providers = providers.into_iter().filter(|provider| is_open(asker, *provider, around));
+    let provider = |(tenant, service): (&str, &str)| {
+        neighbour(tenant, service, open_ports(&around.running(tenant, service, environment)))
+    };
+    let exports = around.exports(tenant, service).unwrap_or_default();
+    let caller = |to: &Export| {
+        let mut ports: Vec<Port> = Vec::new();
+        for used in around.running(&to.tenant, &to.service, environment).iter().flat_map(|one| &one.uses) {
+            let is_us = used.tenant.as_deref() == Some(tenant) && used.service == service;
+            if is_us && !ports.contains(&used.port) {
+                ports.push(used.port.clone());
+            }
+        }
+        neighbour(&to.tenant, &to.service, ports)
+    };
+    let callers = exports.iter().filter(|to| to.tenant != tenant).map(caller);
+    Reach { providers: providers.map(provider).collect(), callers: callers.collect() }
+}
+
+/// Tenant and name of every service of another tenant that is used.
+pub fn used(running: &[Footprint]) -> impl Iterator<Item = (&str, &str)> {
+    let uses = running.iter().flat_map(|one| &one.uses);
+    uses.filter_map(|used| Some((used.tenant.as_deref()?, used.service.as_str())))
+}
+
+fn neighbour(tenant: &str, service: &str, ports: Vec<Port>) -> Neighbour {
+    Neighbour { tenant: tenant.to_owned(), service: service.to_owned(), ports }
+}
+
+/// The port at which each of `uses` is called. What is missing is told for the first of them, with whose file is to be
+/// changed.
+pub fn called(asker: Asker<'_>, uses: &[Use], face: impl Fn(&Use) -> Face) -> Result<Vec<Port>, Problem> {
+    uses.iter().enumerate().map(|(index, used)| port((index, used), asker, face(used))).collect()
+}
+
+/// Of a service of another tenant, whether or not it is there.
+pub fn not_exported(asker: Asker<'_>, provider: &str, service: &str) -> Problem {
+    let Asker { tenant, service: asking, environment: _ } = asker;
+    let message = format!(
+        "{provider} exports no service {service} to this one: its owners write `exportTo: [{{tenant: {tenant}, service: {asking}}}]` under that service in the file of their tenant; until then nothing new is rolled out, and the way to it is closed"
+    );
+    Problem::new(Reason::NotExported, message)
+}
+
+fn port((index, used): (usize, &Use), asker: Asker<'_>, face: Face) -> Result<Port, Problem> {
+    let Use { tenant, service, variable: _, port } = used;
+    let environment = asker.environment;
+    let refused = |reason, message: String| Err(Problem::new(reason, format!("uses[{index}]{message}")));
+    let ports = match (face, tenant) {
+        (Face::Ports(ports), _) => ports,
+        (Face::Unread, _) => {
+            let message = format!(
+                ": {service} does not run in {environment}, and what it is to run there is not known yet: see what it waits for"
+            );
+            return refused(Reason::ProviderNotReady, message);
+        }
+        (Face::Closed, Some(provider)) => {
+            let problem = not_exported(asker, provider, service);
+            return refused(problem.reason, format!(": {}", problem.message));
+        }
+        (Face::Closed, None) => {
+            let message = format!(
+                ".service: this tenant has no service {service:?}: correct the name, or add it to the tenant file; what runs stays until then"
+            );
+            return refused(Reason::ProviderMissing, message);
+        }
+    };
+    let Some(first) = ports.first() else {
+        let message = format!(".service: {service} is a worker, which nobody can call: remove the entry");
+        return refused(Reason::InvalidDescriptor, message);
+    };
+    let Some(name) = port else { return Ok(first.clone()) };
+    match ports.iter().find(|port| port.name == *name) {
+        Some(port) => Ok(port.clone()),
+        None => {
+            let names: Vec<_> = ports.iter().map(|port| port.name.as_str()).collect();
+            let message =
+                format!(".port: {service} has no port {name:?} in {environment}, only {}", names.join(", "));
+            refused(Reason::InvalidDescriptor, message)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ASKER: Asker<'static> = Asker { tenant: "acme", service: "orders", environment: "dev" };
+
+    fn used(yaml: &str) -> Vec<Use> {
+        serde_saphyr::from_str(yaml).unwrap()
+    }
+
+    fn ports() -> Face {
+        Face::Ports(serde_saphyr::from_str("[{name: http, port: 8080}, {name: grpc, port: 9000}]").unwrap())
+    }
+
+    fn told(yaml: &str, face: Face) -> (Reason, String) {
+        let problem = called(ASKER, &used(yaml), |_| face.clone()).unwrap_err();
+        (problem.reason, problem.message)
+    }
+
+    #[test]
+    fn the_first_port_is_called_or_the_one_that_is_named() {
+        let uses = used("[{service: stock, as: STOCK}, {service: stock, as: STOCK_RPC, port: grpc}]");
+        let called = called(ASKER, &uses, |_| ports()).unwrap();
+        assert_eq!(called.iter().map(|port| port.port).collect::<Vec<_>>(), [8080, 9000]);
+    }
+
+    #[test]
+    fn what_is_missing_is_told_with_what_to_change_and_where() {
+        let own = "[{service: stock, as: STOCK}]";
+        let (reason, message) = told(own, Face::Closed);
+        assert_eq!(reason, Reason::ProviderMissing);
+        assert!(message.starts_with("uses[0].service: this tenant has no service \"stock\""), "{message}");
+        assert!(told(own, Face::Unread).1.contains("stock does not run in dev"));
+        assert!(told(own, Face::Ports(vec![])).1.contains("is a worker"));
+        let (reason, message) = told("[{service: stock, as: STOCK, port: soap}]", ports());
+        assert_eq!(reason, Reason::InvalidDescriptor);
+        assert_eq!(message, "uses[0].port: stock has no port \"soap\" in dev, only http, grpc");
+        let (reason, message) = told("[{tenant: beta, service: stock, as: STOCK}]", Face::Closed);
+        assert_eq!(reason, Reason::NotExported);
+        assert!(message.contains("`exportTo: [{tenant: acme, service: orders}]`"), "{message}");
+    }
+
+    struct To(Vec<Export>);
+
+    impl Around for To {
+        fn exports(&self, _: &str, service: &str) -> Option<Vec<Export>> {
+            (service == "stock").then(|| self.0.clone())
+        }
+
+        fn running(&self, _: &str, _: &str, _: &str) -> Vec<Footprint> {
+            vec![]
+        }
+    }
+
+    #[test]
+    fn an_export_is_to_one_service_of_one_tenant() {
+        let to = |tenant: &str, service: &str| Export { tenant: tenant.into(), service: service.into() };
+        let is_open = |provider, exports: &[Export]| is_open(ASKER, provider, &To(exports.to_vec()));
+        let stock = ("beta", "stock");
+        assert!(is_open(stock, &[to("beta", "x"), to("acme", "orders")]));
+        assert!(!is_open(stock, &[to("acme", "order"), to("acme-eu", "orders"), to("orders", "acme")]));
+        assert!(!is_open(stock, &[]));
+        assert!(!is_open(("beta", "none"), &[to("acme", "orders")]));
+        assert!(is_open(("acme", "stock"), &[]), "one's own");
+        assert!(!is_open(("acme", "none"), &[]));
+    }
+}

@@ -1,0 +1,35 @@
+//! Who is over quota is told so by the client that it pushes with.
+
+use std::fs;
+
+use imaas_operator::registry::service::Outcome;
+
+use crate::scene::*;
+
+const MESSAGE: &str = "DENIED: the images of acme take 21504Mi of 20Gi: pushes are refused until retention made room or \
+     the tenant's quota is raised (spec.registry.storage in its file)";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_push_over_quota_is_refused_with_the_reason_and_nothing_else_is() {
+    let lab = Lab::start(&es256()).await;
+    assert_done(&lab.push("acme.push", "acme/orders:one").await);
+    let file = lab.dir.path().join(OVER_QUOTA);
+    fs::write(&file, r#"{"acme": {"used": "21504Mi", "quota": "20Gi"}}"#).unwrap();
+    lab.service.stops.read().await;
+
+    let refused = lab.push("acme.push", "acme/orders:two").await;
+    let told = String::from_utf8_lossy(&refused.stderr);
+    assert!(!refused.status.success() && told.contains(MESSAGE), "{told}");
+    assert!(lab.service.metrics.count(Outcome::OverQuota) > 0);
+    let digest = ["digest", &lab.image("acme/orders:one")];
+    for user in ["acme.pull", "acme.push"] {
+        assert_done(&lab.crane(user, &digest).await);
+    }
+    assert_done(&lab.push("acme-eu.push", "acme-eu/orders:one").await);
+    let wrong = lab.crane_as(Some(("acme.push", "wrong")), &["copy", digest[1], "x"]).await;
+    assert!(!String::from_utf8_lossy(&wrong.stderr).contains("21504Mi"), "only who may push is told");
+
+    fs::write(&file, "{}").unwrap();
+    lab.service.stops.read().await;
+    assert_done(&lab.push("acme.push", "acme/orders:two").await);
+}
