@@ -273,6 +273,7 @@ pub enum WorkloadType {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   kubectl imaas schema tenant > schemas/tenant.schema.json
+  kubectl imaas schema limits > schemas/limits.schema.json
   kubectl imaas schema descriptor > imaas.schema.json
 
 Editors with the YAML language server (VS Code, Neovim, IntelliJ and others) use it by a first line such as
@@ -288,6 +289,8 @@ pub struct Schema {
 pub enum SchemaKind {
     /// A tenant file.
     Tenant,
+    /// Limits of a tenant, which the platform team writes.
+    Limits,
     /// `imaas.yaml`.
     Descriptor,
 }

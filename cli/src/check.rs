@@ -8,6 +8,7 @@ use imaas_operator::{
     git::UrlPolicy,
     source::{
         check::{Checked, Surroundings, check},
+        limits::{self, AllLimits},
         parse::{ENDING, FileProblem, Files, Parsed, SourceFile, file_name, parse},
     },
     tenant::validate::{ValidTenant, validate},
@@ -17,6 +18,9 @@ use kube::ResourceExt;
 use serde::Serialize;
 
 use crate::{output::plain, platform::Platform, salvage};
+
+/// Files are told by their names in the directory of tenants; where that is, is told by who knows.
+const DIRECTORY: &str = "";
 
 /// A problem as it is told.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -90,6 +94,11 @@ impl Examined {
         self.checked.problems().into_iter().map(|problem| self.one(problem, &path)).collect()
     }
 
+    /// Limits of tenants that there are none of.
+    pub fn strays(&self, path: impl Fn(&str) -> String) -> Vec<Told> {
+        self.checked.strays.values().map(|problem| self.one(problem, &path)).collect()
+    }
+
     /// The problems of one tenant.
     pub fn told_of(&self, tenant: &str, path: impl Fn(&str) -> String) -> Vec<Told> {
         let problems = self.checked.broken.get(tenant).into_iter().flatten();
@@ -97,8 +106,15 @@ impl Examined {
     }
 
     fn one(&self, FileProblem { file, problem }: &FileProblem, path: impl Fn(&str) -> String) -> Told {
-        let read = file.strip_suffix(ENDING).and_then(|name| self.parsed.tenants.get(name));
-        Told::new(path(file), problem, read.map_or(b"", |read| &read.content))
+        let limits = format!("{}/", limits::directory(DIRECTORY));
+        let content = match file.strip_prefix(&limits) {
+            Some(file) => file.strip_suffix(ENDING).and_then(|name| self.parsed.limits.content(name)),
+            None => {
+                let read = file.strip_suffix(ENDING).and_then(|name| self.parsed.tenants.get(name));
+                read.map(|read| read.content.as_slice())
+            }
+        };
+        Told::new(path(file), problem, content.unwrap_or_default())
     }
 }
 
@@ -109,11 +125,11 @@ pub fn examine(files: &Files, platform: &Platform, urls: &UrlPolicy, before: &Ex
     let platform = platform.assuming(readable());
     let stages = environment::check(&platform.environments);
     let runtimes = platform.runtimes.iter().map(ResourceExt::name_any).collect();
-    let surroundings = Surroundings { directory: "", environments: &stages, runtimes, urls };
+    let surroundings = Surroundings { directory: DIRECTORY, environments: &stages, runtimes, urls };
     let mut checked = check(&parsed, &surroundings);
     for (name, file) in &parsed.tenants {
         if let Err(problems) = &file.outcome {
-            let more = others(name, &file.content, problems, &surroundings);
+            let more = others(name, (&file.content, problems), &parsed.limits, &surroundings);
             let told = checked.broken.entry(name.clone()).or_default();
             told.extend(more.into_iter().map(|problem| FileProblem { file: file_name(name), problem }));
             told.sort();
@@ -126,12 +142,19 @@ pub fn examine(files: &Files, platform: &Platform, urls: &UrlPolicy, before: &Ex
 }
 
 /// What is wrong besides, in a file that is not even of its form.
-fn others(name: &str, text: &[u8], problems: &[Problem], surroundings: &Surroundings<'_>) -> Vec<Problem> {
+fn others(
+    name: &str,
+    (text, problems): (&[u8], &[Problem]),
+    limits: &AllLimits,
+    surroundings: &Surroundings<'_>,
+) -> Vec<Problem> {
     let Some(sound) = salvage::tenant(name, text, problems) else { return Vec::new() };
     let source = SourceFile { blob: String::new(), content: sound.text.clone() };
     let files = Files { regular: [(file_name(name), source)].into(), ..Files::default() };
-    let checked = check(&parse(&files, &Parsed::default()), surroundings);
-    let found = checked.broken.into_values().flatten().map(|problem| problem.problem);
+    let parsed = Parsed { limits: limits.clone(), ..parse(&files, &Parsed::default()) };
+    let mut checked = check(&parsed, surroundings);
+    let found = checked.broken.remove(name).into_iter().flatten();
+    let found = found.filter(|problem| problem.file == file_name(name)).map(|problem| problem.problem);
     found
         .filter_map(|Problem { path, message, .. }| {
             let path = sound.path(&path)?;

@@ -105,10 +105,17 @@ impl Clone {
         })
     }
 
-    /// The tenant files at `base`, as the operator would read them; none where there is no such directory.
+    /// The tenant files at `base` and the limits beside them, as the operator would read them; none where there is no such
+    /// directory.
     pub fn tenant_files(&self, base: &Base, tenants: &Tenants) -> Result<Files> {
+        let mut files = self.files(base, &tenants.directory, tenants.only.as_ref())?;
+        files.limits = Some(Box::new(self.files(base, &tenants.limits(), tenants.only.as_ref())?));
+        Ok(files)
+    }
+
+    fn files(&self, base: &Base, directory: &Path, only: Option<&String>) -> Result<Files> {
         let Some(commit) = &base.commit else { return Ok(Files::default()) };
-        let directory = self.relative(&tenants.directory)?;
+        let directory = self.relative(directory)?;
         let id = CommitId::parse(commit).context("Git's answer is no commit id")?;
         let read =
             Reader::new(&self.repository, &id, None).and_then(|reader| reader.directory(&directory, LIMITS));
@@ -119,7 +126,7 @@ impl Clone {
             Err(TreeError::CommitMissing) => bail!("this clone has no commit {commit}"),
             Err(TreeError::Corrupt(why)) => bail!("the Git repository is broken at {commit}: {why}"),
         };
-        if let Some(only) = &tenants.only {
+        if let Some(only) = only {
             files.regular.retain(|name, _| name == only);
             files.unreadable.retain(|(name, _)| name == only);
         }

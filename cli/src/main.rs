@@ -59,6 +59,7 @@ fn run(command: Command) -> anyhow::Result<Outcome> {
         Command::Schema(options) => {
             let schema = match options.kind {
                 SchemaKind::Tenant => yaml::tenant_schema(),
+                SchemaKind::Limits => yaml::limits_schema(),
                 SchemaKind::Descriptor => yaml::descriptor_schema(),
             };
             output::print(&format!("{schema:#}\n"))?;

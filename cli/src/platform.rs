@@ -105,6 +105,7 @@ impl Platform {
         let (mut stages, mut engines) = (BTreeSet::new(), BTreeSet::new());
         for tenant in tenants {
             stages.extend(tenant.spec.environments.keys());
+            stages.extend(tenant.spec.limits.iter().flat_map(|limits| limits.environments.keys()));
             for service in &tenant.spec.services {
                 stages.extend(service.spec.branches.keys());
                 engines.insert(&service.spec.runtime);

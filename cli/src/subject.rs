@@ -6,7 +6,10 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use imaas_operator::{service::resolve::DESCRIPTOR, source::parse::ENDING};
+use imaas_operator::{
+    service::resolve::DESCRIPTOR,
+    source::{limits, parse::ENDING},
+};
 
 /// Directory of the tenant files in a tenants repository.
 pub const TENANTS: &str = "tenants";
@@ -44,9 +47,24 @@ impl Tenants {
         }
     }
 
-    /// The path of one file, as it is told.
+    /// The directory of the limits.
+    pub fn limits(&self) -> PathBuf {
+        tidy(&self.repository().join(limits::DIRECTORY))
+    }
+
+    /// The path of one file, as it is told; `../` leads to what is beside the directory.
     pub fn path(&self, file: &str) -> String {
-        self.directory.join(file).display().to_string()
+        match file.strip_prefix("../") {
+            Some(beside) => tidy(&self.repository().join(beside)).display().to_string(),
+            None => self.directory.join(file).display().to_string(),
+        }
+    }
+
+    /// The tenant file whose limits are at `path`.
+    fn limited(path: &Path) -> Option<Self> {
+        let only = Some(path.file_name()?.to_str()?.to_owned());
+        let of_limits = Self { directory: tidy(path.parent()?), only: None };
+        Some(Self { directory: tidy(&of_limits.repository().join(TENANTS)), only })
     }
 
     /// The tenant file at `path`.
@@ -92,6 +110,7 @@ fn file(path: &Path) -> std::io::Result<Subject> {
         Some("Environment" | "IntegrationRuntime" | "List") => Subject::Platform(path.to_owned()),
         Some("ServiceDescriptor") => Subject::Descriptors(vec![path.to_owned()]),
         Some("Tenant") => tenant(path),
+        Some("TenantLimits") => Tenants::limited(path).map_or_else(|| tenant(path), Subject::Tenants),
         _ if is_descriptor => Subject::Descriptors(vec![path.to_owned()]),
         _ => tenant(path),
     })

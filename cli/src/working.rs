@@ -23,10 +23,16 @@ use crate::subject::{Tenants, shown, shown_path};
 /// The most files of a configuration, as in the operator.
 const CONFIG_FILES: usize = 500;
 
-/// The tenant files of a directory; none where there is no such directory any more.
+/// The tenant files of a directory, and the limits beside it; none where there is no such directory any more.
 pub fn tenant_files(tenants: &Tenants) -> Result<Files> {
+    let mut files = self::files(&tenants.directory, tenants.only.as_ref())?;
+    files.limits = Some(Box::new(self::files(&tenants.limits(), tenants.only.as_ref())?));
+    Ok(files)
+}
+
+fn files(directory: &Path, only: Option<&String>) -> Result<Files> {
     let mut files = Files::default();
-    let directory = shown_path(&tenants.directory);
+    let directory = shown_path(directory);
     let entries = match fs::read_dir(directory) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(files),
@@ -35,7 +41,7 @@ pub fn tenant_files(tenants: &Tenants) -> Result<Files> {
     for entry in entries {
         let entry = entry.with_context(|| format!("cannot read {}", shown(directory)))?;
         let name = entry.file_name().to_string_lossy().into_owned();
-        if tenants.only.as_ref().is_some_and(|only| *only != name) {
+        if only.is_some_and(|only| *only != name) {
             continue;
         }
         let kind = entry.file_type()?;

@@ -120,7 +120,7 @@ pub fn member_role(role: crate::api::Role) -> String {
 /// What [`own_role`] begins with. `imaas-tenant-<tenant>` would be a member's role where the tenant is named `owner`.
 const OWN_ROLE: &str = "imaas-tenant-own-";
 
-/// ClusterRole by which the members of `tenant` see their own Tenant, and the ClusterRoleBinding of the same name.
+/// ClusterRole by which the members of `tenant` see their own Tenant; its binding bears the same name.
 pub fn own_role(tenant: &str) -> String {
     format!("{OWN_ROLE}{tenant}")
 }

@@ -48,14 +48,15 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
 fn places() -> anyhow::Result<Vec<(&'static str, Folder)>> {
     let definitions = definitions()?;
     let tenant = ("tenant.schema.json".to_owned(), json(&yaml::tenant_schema())?);
+    let limits = ("limits.schema.json".to_owned(), json(&yaml::limits_schema())?);
     let descriptor = ("descriptor.schema.json".to_owned(), json(&yaml::descriptor_schema())?);
     Ok(vec![
         // For `kubectl apply -f crds/`, and for Helm.
         ("crds", definitions.clone()),
         ("charts/imaas-operator/crds", definitions),
         // To be published for editors, and as `kubectl imaas tenant new` writes it into a tenants repository.
-        ("schemas", Folder::from([tenant.clone(), descriptor])),
-        ("tenants/schemas", Folder::from([tenant])),
+        ("schemas", Folder::from([tenant.clone(), limits.clone(), descriptor])),
+        ("tenants/schemas", Folder::from([tenant, limits])),
     ])
 }
 

@@ -186,6 +186,8 @@ pub fn difference(
     if let Some(held) = &sides.operators.held {
         plan.warnings.push(retirement::held_tenants(held, sides.own.len(), is_named.then_some(source)));
     }
+    let strays = after.strays(&path);
+    plan.warnings.extend(strays.iter().map(|stray| format!("{}: {}", stray.place(), stray.sentence())));
     let now = after.checked.valid.iter().map(|(name, now)| (name.clone(), now)).collect();
     // A tenant whose file cannot be read is not gone.
     let is_read = |name: &String| !after.checked.broken.contains_key(name);
@@ -359,7 +361,12 @@ fn changes(old: &[Item], new: &[Item]) -> Vec<Change> {
     for item in old.iter().filter(|item| twin(new, item).is_none()) {
         let action = match item.kind {
             Kind::Namespace | Kind::Service => Action::Retire,
-            Kind::Contact | Kind::Stop | Kind::Registry | Kind::Environment | Kind::Member => Action::Remove,
+            Kind::Contact
+            | Kind::Stop
+            | Kind::Registry
+            | Kind::Environment
+            | Kind::Limit
+            | Kind::Member => Action::Remove,
         };
         changes.push(Change { action, kind: item.kind, name: item.name.clone(), fields: Vec::new() });
     }

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use imaas_operator::{
-    api::{Member, Quota, ServiceEntry, Tenant},
+    api::{Limits, Member, Quota, ServiceEntry, Tenant},
     names::home_namespace,
     tenant::validate::{ValidSpace, ValidTenant},
 };
@@ -26,6 +26,8 @@ pub enum Kind {
     Environment,
     /// A namespace with its quota.
     Namespace,
+    /// How much it may have in an environment, or in all.
+    Limit,
     /// Somebody with a role.
     Member,
     /// A service.
@@ -40,6 +42,7 @@ impl fmt::Display for Kind {
             Self::Registry => "registry",
             Self::Environment => "environment",
             Self::Namespace => "namespace",
+            Self::Limit => "limit",
             Self::Member => "member",
             Self::Service => "service",
         })
@@ -74,6 +77,7 @@ pub fn items(tenant: &Tenant, space: Option<&ValidTenant>) -> Vec<Item> {
     let stops = [("suspend", spec.suspend), ("cordon", spec.cordon)].into_iter().filter(|(_, is_on)| *is_on);
     items.extend(stops.map(|(name, _)| Item::new(Kind::Stop, name, Vec::new())));
     items.extend(space.map_or_else(|| as_written(tenant), namespaces));
+    items.extend(spec.limits.iter().flat_map(limits));
     items.extend(spec.members.iter().map(member));
     items.extend(spec.services.iter().map(service));
     items
@@ -110,6 +114,13 @@ fn namespaces(space: &ValidTenant) -> Vec<Item> {
         Item::new(Kind::Namespace, &held.namespace, vec![field("stays as it is", &why)])
     }));
     items
+}
+
+fn limits(limits: &Limits) -> Vec<Item> {
+    let Limits { environments, total } = limits;
+    let of_each = environments.iter().map(|(name, own)| Item::new(Kind::Limit, name, quota(&own.max)));
+    let in_all = total.iter().map(|total| Item::new(Kind::Limit, "in all", quota(total)));
+    of_each.chain(in_all).collect()
 }
 
 fn quota(quota: &Quota) -> Vec<(String, String)> {

@@ -2,7 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::parse::{FileProblem, Parsed, ParsedFile, file_name};
+use super::{
+    limits::{self, AllLimits},
+    parse::{FileProblem, Parsed, ParsedFile, file_name},
+};
 use crate::{
     api::Tenant,
     environment,
@@ -33,16 +36,24 @@ pub struct Checked {
     pub valid: BTreeMap<String, Tenant>,
     /// By name of the tenant; never empty lists.
     pub broken: BTreeMap<String, Vec<FileProblem>>,
-    /// Names of tenants whose file the commit changed.
+    /// Limits of tenants that have no file, by the name that they are for. Nothing but told.
+    pub strays: BTreeMap<String, FileProblem>,
+    /// Names of tenants whose file, or limits, the commit changed.
     pub changed: BTreeSet<String>,
 }
 
 impl Checked {
+    /// Do the files have this tenant, valid or not?
+    fn has(&self, name: &str) -> bool {
+        self.valid.contains_key(name) || self.broken.contains_key(name)
+    }
+
     /// Every problem: the first of each file before the second of any, so that one bad file hides no other in a list
     /// that is cut, and what the commit changed before what was so already.
     pub fn problems(&self) -> Vec<&FileProblem> {
-        let of_each = self.broken.iter().flat_map(|(name, problems)| {
-            let mut problems: Vec<_> = problems.iter().collect();
+        let broken = self.broken.iter().map(|(name, problems)| (name, problems.iter().collect::<Vec<_>>()));
+        let strays = self.strays.iter().map(|(name, problem)| (name, vec![problem]));
+        let of_each = broken.chain(strays).flat_map(|(name, mut problems)| {
             problems.sort();
             let was_so = !self.changed.contains(name);
             problems.into_iter().enumerate().map(move |(nth, problem)| (nth, was_so, problem))
@@ -56,35 +67,60 @@ impl Checked {
 /// Checks every file. A problem with one tenant is not a problem of the others.
 pub fn check(parsed: &Parsed, surroundings: &Surroundings<'_>) -> Checked {
     let mut checked = Checked { changed: parsed.changed.clone(), ..Checked::default() };
+    let limits = limits::directory(surroundings.directory);
     for (name, file) in &parsed.tenants {
-        let problems = match &file.outcome {
-            Ok(tenant) => tenant_problems(tenant, file, surroundings),
-            Err(problems) => problems.clone(),
-        };
-        match &file.outcome {
-            Ok(tenant) if problems.is_empty() => {
-                checked.valid.insert(name.clone(), tenant.clone());
-            }
-            _ => {
-                let file = file_name(name);
-                let told = |problem| FileProblem { file: file.clone(), problem };
-                checked.broken.insert(name.clone(), problems.into_iter().map(told).collect());
-            }
+        match checked_tenant((name, file), (&parsed.limits, &limits), surroundings) {
+            Ok(tenant) => drop(checked.valid.insert(name.clone(), tenant)),
+            Err(problems) => drop(checked.broken.insert(name.clone(), problems)),
         }
     }
     for (name, problem) in &parsed.misplaced {
-        checked.broken.entry(name.clone()).or_default().push(problem.clone());
+        let file = joined(surroundings.directory, &problem.file);
+        let problem = FileProblem { file, problem: problem.problem.clone() };
+        checked.broken.entry(name.clone()).or_default().push(problem);
     }
-    for problem in checked.broken.values_mut().flatten() {
-        problem.file = joined(surroundings.directory, &problem.file);
+    for name in parsed.limits.names().filter(|name| !checked.has(name)).cloned().collect::<BTreeSet<_>>() {
+        let problem = parsed.limits.without_tenant(&name, &limits);
+        checked.strays.insert(name, problem);
     }
     checked
 }
 
-fn tenant_problems(tenant: &Tenant, file: &ParsedFile, surroundings: &Surroundings<'_>) -> Vec<Problem> {
+/// The tenant with its limits, or what is wrong with the files of the two, by file and place.
+fn checked_tenant(
+    (name, file): (&str, &ParsedFile),
+    (limits, directory): (&AllLimits, &str),
+    surroundings: &Surroundings<'_>,
+) -> Result<Tenant, Vec<FileProblem>> {
+    let mut problems = limits.problems(name, directory);
+    let path = joined(surroundings.directory, &file_name(name));
+    let told = |problem| FileProblem { file: path.clone(), problem };
+    let mut tenant = match &file.outcome {
+        Ok(tenant) => tenant.clone(),
+        Err(found) => {
+            problems.extend(found.iter().cloned().map(told));
+            problems.sort();
+            return Err(problems);
+        }
+    };
+    tenant.spec.limits = limits.of(name).cloned();
+    let are_known = problems.is_empty();
+    for (field, message) in found(&tenant, surroundings, are_known) {
+        problems.push(match limits.place(name, &field, &message) {
+            Some(problem) => FileProblem { file: joined(directory, &file_name(name)), problem },
+            None => told(placed(&file.content, field, message)),
+        });
+    }
+    problems.sort();
+    if problems.is_empty() { Ok(tenant) } else { Err(problems) }
+}
+
+/// Field and message of what is wrong. Where the tenant's limits are not known, it may ask for whatever it likes.
+fn found(tenant: &Tenant, surroundings: &Surroundings<'_>, limits_are_known: bool) -> Vec<(String, String)> {
     // What the tenant's own stage would refuse later is told here, where it has a place.
     let refused = match validate(tenant, surroundings.environments) {
-        Ok(valid) => [valid.unknown, valid.exceeding].concat(),
+        Ok(valid) if limits_are_known => [valid.unknown, valid.exceeding].concat(),
+        Ok(valid) => valid.unknown,
         Err(problems) => problems.0,
     };
     let mut found: Vec<_> = refused.into_iter().map(|problem| (problem.field, problem.message)).collect();
@@ -110,13 +146,10 @@ fn tenant_problems(tenant: &Tenant, file: &ParsedFile, surroundings: &Surroundin
             }
         }
     }
-    let mut problems: Vec<_> = found
-        .into_iter()
-        .map(|(path, message)| {
-            let (line, column) = yaml::place(&file.content, &path);
-            Problem { line, column, path, message }
-        })
-        .collect();
-    problems.sort();
-    problems
+    found
+}
+
+fn placed(content: &[u8], path: String, message: String) -> Problem {
+    let (line, column) = yaml::place(content, &path);
+    Problem { line, column, path, message }
 }

@@ -8,6 +8,7 @@ use std::{
 
 use kube::ResourceExt;
 
+use super::limits::{self, AllLimits};
 use crate::{
     api::Tenant,
     git::Directory,
@@ -56,6 +57,8 @@ pub struct Files {
     pub unreadable: Vec<(String, &'static str)>,
     /// Files that are too large to be read.
     pub too_large: Vec<String>,
+    /// What the directory of limits beside it holds, where there is one.
+    pub limits: Option<Box<Self>>,
 }
 
 impl From<Directory> for Files {
@@ -65,7 +68,7 @@ impl From<Directory> for Files {
             .into_iter()
             .map(|(name, file)| (name, SourceFile { blob: file.blob, content: file.content }))
             .collect();
-        Self { regular, unreadable: ignored, too_large }
+        Self { regular, unreadable: ignored, too_large, limits: None }
     }
 }
 
@@ -88,7 +91,9 @@ pub struct Parsed {
     pub tenants: BTreeMap<String, Arc<ParsedFile>>,
     /// What looks like a tenant's file and is none, by the tenant that it may have been.
     pub misplaced: BTreeMap<String, FileProblem>,
-    /// Names among both that are not as they were read before: who pushed last looks for these.
+    /// What the platform gives single tenants.
+    pub limits: AllLimits,
+    /// Names among these that are not as they were read before: who pushed last looks for these.
     pub changed: BTreeSet<String>,
 }
 
@@ -116,21 +121,7 @@ pub fn parse(files: &Files, before: &Parsed) -> Parsed {
             parsed.tenants.insert(name.to_owned(), read);
         }
     }
-    let others = files.regular.keys().map(|file| (file, "this ending is not read"));
-    for (file, why) in others.chain(files.unreadable.iter().map(|(file, why)| (file, *why))) {
-        if let Some(name) = tenant_of(file).filter(|name| !parsed.tenants.contains_key(*name)) {
-            let wanted = file_name(name);
-            let message = format!("{why}: the file of tenant {name} must be a regular file named {wanted}");
-            parsed.misplaced.insert(name.to_owned(), FileProblem::whole(file, message));
-        }
-    }
-    for file in &files.too_large {
-        if let Some(name) = tenant_of(file).filter(|name| !parsed.tenants.contains_key(*name)) {
-            let message =
-                format!("is larger than a tenant file can be, {} KiB: make it smaller", MAX_BYTES >> 10);
-            parsed.misplaced.insert(name.to_owned(), FileProblem::whole(file, message));
-        }
-    }
+    parsed.misplaced = misplaced(files, "the file", |name| parsed.tenants.contains_key(name));
     for (name, read) in &parsed.tenants {
         // Renamed inside but not outside, or the other way round: neither tenant is gone.
         if let Some(inside) = read.named.as_ref().filter(|inside| !parsed.tenants.contains_key(*inside)) {
@@ -140,7 +131,35 @@ pub fn parse(files: &Files, before: &Parsed) -> Parsed {
     }
     let is_new = |(name, problem): &(&String, &FileProblem)| before.misplaced.get(*name) != Some(*problem);
     parsed.changed.extend(parsed.misplaced.iter().filter(is_new).map(|(name, _)| name.clone()));
+    let nothing = Files::default();
+    let of_limits = files.limits.as_deref().unwrap_or(&nothing);
+    parsed.limits = limits::parse(of_limits, &before.limits, &mut parsed.changed);
     parsed
+}
+
+/// What looks like `what` of a tenant and is none, by that tenant; not of those that `is_read`.
+pub(super) fn misplaced(
+    files: &Files,
+    what: &str,
+    is_read: impl Fn(&str) -> bool,
+) -> BTreeMap<String, FileProblem> {
+    let mut misplaced = BTreeMap::new();
+    let others = files.regular.keys().map(|file| (file, "this ending is not read"));
+    for (file, why) in others.chain(files.unreadable.iter().map(|(file, why)| (file, *why))) {
+        if let Some(name) = tenant_of(file).filter(|name| !is_read(name)) {
+            let wanted = file_name(name);
+            let message = format!("{why}: {what} of tenant {name} must be a regular file named {wanted}");
+            misplaced.insert(name.to_owned(), FileProblem::whole(file, message));
+        }
+    }
+    for file in &files.too_large {
+        if let Some(name) = tenant_of(file).filter(|name| !is_read(name)) {
+            let message =
+                format!("is larger than a tenant file can be, {} KiB: make it smaller", MAX_BYTES >> 10);
+            misplaced.insert(name.to_owned(), FileProblem::whole(file, message));
+        }
+    }
+    misplaced
 }
 
 /// The tenant whose file this would be, with another ending.

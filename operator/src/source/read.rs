@@ -9,6 +9,7 @@ use kube::Api;
 
 use super::{
     held::Doubt,
+    limits,
     parse::{Files, Parsed, parse},
 };
 use crate::{
@@ -159,7 +160,7 @@ pub(super) struct Look<'a> {
     pub settled: Option<&'a Settled>,
 }
 
-/// The head's tenant files. All of them or an error: a part is never taken for the whole.
+/// The head's tenant files, and the limits beside them. All of them or an error: a part is never taken for the whole.
 pub(super) async fn read(look: &Look<'_>, last: Option<Arc<Read>>) -> Result<Arc<Read>, ReadError> {
     let Look { git, remote, spec, has_tenants, settled } = *look;
     let heads = counted("heads", git.heads(remote).await)?;
@@ -172,7 +173,11 @@ pub(super) async fn read(look: &Look<'_>, last: Option<Arc<Read>>) -> Result<Arc
     }
     let commit = counted("fetch", git.fetch(remote, &spec.branch, Depth::Full).await)?;
     let directory = counted("read", git.directory(remote, &commit, &spec.path, LIMITS).await);
-    let files = files(directory, has_tenants)?;
+    let mut files = files(directory, has_tenants)?;
+    let path = limits::directory(&spec.path);
+    let beside = counted("read", git.directory(remote, &commit, &path, LIMITS).await);
+    // No limits at all is what most installations have.
+    files.limits = Some(Box::new(self::files(beside, true)?));
     let related = match settled.and_then(|settled| CommitId::parse(&settled.commit)) {
         Some(before) => Some((before.clone(), git.are_related(remote, &before, &commit).await?)),
         None => None,

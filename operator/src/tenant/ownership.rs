@@ -60,6 +60,8 @@ pub(super) fn judged(tenant: &Tenant, wanted: &Namespace, live: &Namespace) -> R
 
 #[cfg(test)]
 mod tests {
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+
     use super::*;
 
     fn namespace(labels: &str, annotations: &str) -> Namespace {
@@ -97,6 +99,21 @@ mod tests {
         ] {
             assert_eq!(claim(&wanted, &namespace(labels, annotations)), verdict, "{labels} {annotations}");
         }
+    }
+
+    #[test]
+    fn who_says_that_a_tenant_owns_it_does_not_make_it_so() {
+        let wanted = namespace(OURS, "imaas.dev/origin: central");
+        let mut foreign = namespace("", "imaas.dev/origin: central");
+        foreign.metadata.owner_references = Some(vec![OwnerReference {
+            api_version: crate::api::API_VERSION.to_owned(),
+            kind: "Tenant".to_owned(),
+            name: "acme".to_owned(),
+            uid: "4f2a0b1c-0000-4000-8000-000000000000".to_owned(),
+            controller: Some(true),
+            block_owner_deletion: Some(true),
+        }]);
+        assert_eq!(claim(&wanted, &foreign), Err(NotOurs::Foreign));
     }
 
     #[test]

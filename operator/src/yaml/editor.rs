@@ -137,7 +137,7 @@ mod tests {
     use regex::Regex;
 
     use super::*;
-    use crate::yaml::{descriptor, node, tenant};
+    use crate::yaml::{descriptor, limits, node, tenant};
 
     /// JSON Schema's meaning of the words that are used here; any other word fails the test.
     fn accepts(schema: &Value, value: &Value) -> bool {
@@ -244,6 +244,27 @@ environments:
             ("service: billing", "services: billing"),
         ];
         agree(TENANT_FILE, &tenant_schema(), |text| tenant(text).is_ok(), &changes);
+    }
+
+    #[test]
+    fn an_editor_says_of_limits_what_the_operator_says() {
+        let file = "apiVersion: imaas.dev/v1alpha1
+kind: TenantLimits
+metadata: {name: acme}
+spec:
+  environments: {prod: {max: {cpu: 64, memory: 128Gi, pods: 10}}}
+  total: {cpu: 80}
+";
+        let changes = [
+            ("kind: TenantLimits", "kind: Tenant"),
+            ("{name: acme}", "{name: acme, namespace: b}"),
+            ("max:", "quota:"),
+            ("cpu: 64", "cpu: lots"),
+            ("pods: 10", "pods: 0"),
+            ("total:", "totals:"),
+            ("spec:", "specs:"),
+        ];
+        agree(file, &limits_schema(), |text| limits(text).is_ok(), &changes);
     }
 
     #[test]

@@ -211,6 +211,27 @@ mod tests {
         }
     }
 
+    /// A reference to what is in another namespace cannot be written: there is no field for it. A member's is that of an
+    /// account.
+    #[test]
+    fn no_field_names_a_namespace() {
+        fn named(schema: &Value, path: &str, found: &mut Vec<String>) {
+            for (name, inner) in schema["properties"].as_object().into_iter().flatten() {
+                if name.to_lowercase().contains("namespace") {
+                    found.push(format!("{path}.{name}"));
+                }
+                named(inner, &format!("{path}.{name}"), found);
+            }
+            let others = ["items", "additionalProperties"].into_iter().filter_map(|word| schema.get(word));
+            others.for_each(|inner| named(inner, &format!("{path}[]"), found));
+        }
+        let mut found = Vec::new();
+        for form in [&*TENANT, &*LIMITS, &*DESCRIPTOR, &*SETTINGS] {
+            named(&form.schema, "", &mut found);
+        }
+        assert_eq!(found, [".spec.members[].namespace"]);
+    }
+
     #[test]
     fn every_pattern_and_rule_of_our_schemas_compiles() {
         fn rules(schema: &CompiledSchema) {

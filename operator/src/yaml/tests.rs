@@ -125,6 +125,23 @@ fn every_mistake_in_a_tenant_file_is_told_with_its_place() {
             "{name: acme, labels: {a: b}}",
             vec!["3:24: metadata.labels: unknown field, only `name` is accepted here"],
         ),
+        (
+            "{name: acme}",
+            "{name: acme, namespace: kube-system}",
+            vec!["3:24: metadata.namespace: unknown field, only `name` is accepted here"],
+        ),
+        (
+            "{name: acme}",
+            "{generateName: acme}",
+            vec![
+                "3:11: metadata.name: missing",
+                "3:12: metadata.generateName: unknown field, only `name` is accepted here",
+            ],
+        ),
+        ("kind: Tenant", "kind: ClusterRole", vec!["2:7: kind: must be Tenant"]),
+        ("kind: Tenant", "kind: List", vec!["2:7: kind: must be Tenant"]),
+        ("kind: Tenant", "kind: tenant", vec!["2:7: kind: must be Tenant"]),
+        ("imaas.dev/v1alpha1", "Imaas.dev/v1alpha1", vec!["1:13: apiVersion: must be imaas.dev/v1alpha1"]),
         ("{name: acme}", "{name: kube-acme}", vec!["3:18: metadata.name: this name is reserved"]),
         (
             "{name: acme}",

@@ -163,6 +163,13 @@ pub async fn may_do_what_their_role_says(lab: &Lab, broken: &mut Broken) -> Resu
     attempts::are_answered(&people, broken).await?;
     walls::stand_against_pods_and_volumes(lab.kubectl(), broken).await?;
     walls::are_repaired(lab.kubectl(), broken).await?;
+    // Nobody confirmed that its namespaces are to go, so they stay; its members see no Tenant any more.
+    lab.kubectl().delete(&["tenants.imaas.dev", "north"], Duration::from_mins(1)).await?;
+    for kind in ["clusterrole", "clusterrolebinding"] {
+        let gone = lab.kubectl().get(&[kind, "imaas-tenant-own-north"]).await;
+        broken.unless(gone.is_err(), format!("the {kind} of a tenant that is removed goes: {gone:?}"));
+        lab.kubectl().get(&[kind, "imaas-tenant-own-south"]).await?;
+    }
     tasks.iter().for_each(JoinHandle::abort);
     Ok(())
 }
