@@ -26,6 +26,7 @@ mod remove;
 pub mod resolve;
 pub mod run;
 pub mod schedule;
+pub mod secrets;
 pub mod status;
 pub mod validate;
 pub mod wave;
