@@ -97,10 +97,6 @@ impl Scene {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[expect(
-    clippy::too_many_lines,
-    reason = "one story on one cluster, whose start takes longer than the story"
-)]
 async fn a_service_ends_in_stages_and_comes_back_from_each_as_it_was() {
     let scene = Scene::start().await;
     let operator = scene.operator().await;
