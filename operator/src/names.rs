@@ -41,6 +41,8 @@ pub const SOURCE_PROBLEM: &str = "imaas.dev/source-problem";
 pub const RELEASE: &str = "imaas.dev/release";
 /// Annotation of a Deployment while pods of several releases may run: what those count on, as JSON.
 pub const RUNNING: &str = "imaas.dev/running";
+/// Annotation of a pod: the revision of the Secrets that it reads.
+pub const SECRETS: &str = "imaas.dev/secrets";
 /// Annotation of a registry Secret: the generation of its password, so that a rotation shows where it has been.
 pub const GENERATION: &str = "imaas.dev/registry-generation";
 /// Annotation with any new value: look at this object now.

@@ -60,6 +60,9 @@ pub struct ReleaseSpec {
     /// Hash of what Git asked for: image, build, settings and configuration, without the runtime.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub content_revision: Option<String>,
+    /// Hash of the versions that the Secrets had which it names; missing where it names none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secrets_revision: Option<String>,
     /// Why it was made.
     pub cause: Cause,
     /// `api` has a Service, `worker` has none.
@@ -122,6 +125,8 @@ pub enum Cause {
     Promotion,
     /// The runtime, and nothing else.
     Runtime,
+    /// A Secret that it names, and nothing that Git asks for.
+    Secret,
 }
 
 /// What became of it.

@@ -202,15 +202,23 @@ impl Cluster {
         self.sees(&ObjectKey::named::<K>(namespace, name))
     }
 
-    /// Is there an object of this name? Only its metadata is read, never what it holds.
+    /// Is there an object of this name?
     pub async fn has<K>(&self, namespace: &str, name: &str) -> Result<bool, ApplyError>
+    where
+        K: Object + Resource<Scope = NamespaceResourceScope>,
+    {
+        Ok(self.version::<K>(namespace, name).await?.is_some())
+    }
+
+    /// The resourceVersion of the object of this name, if there is one. Only its metadata is read, never what it holds.
+    pub async fn version<K>(&self, namespace: &str, name: &str) -> Result<Option<String>, ApplyError>
     where
         K: Object + Resource<Scope = NamespaceResourceScope>,
     {
         let found = kube::Api::<K>::namespaced(self.client(), namespace).get_metadata_opt(name).await;
         let found =
             found.map_err(|error| failed("read", &ObjectKey::named::<K>(Some(namespace), name), error))?;
-        Ok(found.is_some())
+        Ok(found.map(|found| found.resource_version().unwrap_or_default()))
     }
 
     /// Removes an object of ours, if the watch shows one; as it was read, not as somebody recreated it.

@@ -259,6 +259,7 @@ pub fn render(input: &Input) -> Result<Rendered, RenderError> {
         runtime,
         runtime_revision: Some(runtime_revision),
         content_revision: Some(content_revision),
+        secrets_revision: None,
         runtime_version: settings.runtime_version.clone(),
         cause: input.cause,
         type_: settings.type_,

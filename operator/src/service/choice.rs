@@ -11,13 +11,14 @@ use super::{
     neighbours::{Neighbours, key},
     pass::Work,
     promote::Target,
+    secrets::{Versions, is_older, revision, versioned},
     status::Stage,
     uses::{self, Asker, is_open},
     validate::ValidEnvironment,
     wave,
 };
 use crate::{
-    api::{Cause, Port, Release, ReleaseUse, Use, environment::Network},
+    api::{Port, Release, ReleaseUse, Use, environment::Network},
     cluster::ApplyError,
     conditions::Reason,
     release::{self, Contents, PlannedConfig, Rendered},
@@ -40,29 +41,33 @@ impl Work<'_> {
         asked: &Target,
         (networks, earlier): (&[Network], &[Stage]),
     ) -> Choice {
-        let Rendered { mut release, config } = match self.rendered(environment, asked, networks) {
+        let Rendered { release: rendered, config } = match self.rendered(environment, asked, networks) {
             Ok(rendered) => rendered,
             Err(problem) => return self.kept(environment, vec![problem]),
         };
-        let name = release.name_any();
         let current = self.current(environment);
+        let mut release = self.seen_with_secrets(environment, (asked, rendered.clone()), current.as_deref());
         // What runs has had its turn and found its Secrets: a pass over it asks for nothing.
-        if current.as_ref().is_none_or(|current| current.name_any() != name) {
+        if current.as_ref().is_none_or(|current| current.name_any() != release.name_any()) {
             if environment.frozen {
                 return self.kept(environment, vec![frozen(environment, &asked.resolved.commit)]);
             }
-            if current.is_some_and(|current| wave::is_of_runtime(&release.spec, &current.spec)) {
-                release.spec.cause = Cause::Runtime;
-            }
+            let cause = current.and_then(|current| wave::cause_without_git(&release.spec, &current.spec));
+            release.spec.cause = cause.unwrap_or(release.spec.cause);
             if let Some(problem) = wave::awaited(environment, &release.spec, earlier, &self.history) {
                 return self.kept(environment, vec![problem]);
             }
-            let named = asked.resolved.settings.secrets.iter().map(String::as_str);
+            let named = &asked.resolved.settings.secrets;
             let help = "which `secrets` names: create it; what runs stays until then";
-            if let Err(problem) = self.secrets(environment, named, help).await {
-                return self.kept(environment, vec![problem]);
-            }
+            let versions = match self.secrets(environment, named.iter().map(String::as_str), help).await {
+                Ok(versions) => versions,
+                Err(problem) => return self.kept(environment, vec![problem]),
+            };
+            let cause = release.spec.cause;
+            release = versioned(rendered, revision(named, &versions));
+            release.spec.cause = cause;
         }
+        let name = release.name_any();
         let config = match self.config_map(environment, asked, config.as_ref()) {
             Ok(config) => config,
             Err(problem) => return self.kept(environment, vec![problem]),
@@ -80,6 +85,23 @@ impl Work<'_> {
         self.history.add(&release);
         self.remember(&release);
         Choice { target: Some(name), release: Some(release), config, problems: vec![] }
+    }
+
+    /// The release with its Secrets as the last look saw them; with those of what runs, where it saw none.
+    fn seen_with_secrets(
+        &self,
+        environment: &ValidEnvironment,
+        (asked, rendered): (&Target, Release),
+        current: Option<&Release>,
+    ) -> Release {
+        let versions = self.snapshot.as_deref().and_then(|snapshot| snapshot.secrets.get(&environment.name));
+        let seen = versions.and_then(|versions| revision(&asked.resolved.settings.secrets, versions));
+        let release =
+            versioned(rendered, seen.or_else(|| current.and_then(|c| c.spec.secrets_revision.clone())));
+        match current {
+            Some(current) if is_older(&release.spec, &current.spec) => current.clone(),
+            Some(_) | None => release,
+        }
     }
 
     /// The `ConfigMap` that is yet to be written; nothing where there is one of its name, which its content gave it.
@@ -118,12 +140,13 @@ impl Work<'_> {
         environment: &ValidEnvironment,
         names: impl Iterator<Item = &str>,
         help: &str,
-    ) -> Result<(), Problem> {
+    ) -> Result<Versions, Problem> {
         let namespace = &environment.namespace;
+        let mut versions = Versions::new();
         for name in names {
-            match self.platform.cluster.has::<Secret>(namespace, name).await {
-                Ok(true) => {}
-                Ok(false) => {
+            match self.platform.cluster.version::<Secret>(namespace, name).await {
+                Ok(Some(version)) => drop(versions.insert(name.to_owned(), version)),
+                Ok(None) => {
                     self.awaits_unwatched = true;
                     let message = format!("there is no Secret {name} in {namespace}, {help}");
                     return Err(Problem::new(Reason::SecretMissing, message));
@@ -131,7 +154,7 @@ impl Work<'_> {
                 Err(error) => return Err(self.failed(error)),
             }
         }
-        Ok(())
+        Ok(versions)
     }
 
     /// The Secrets without which no instance of what runs starts again.
@@ -143,7 +166,7 @@ impl Work<'_> {
         let containers = release.spec.template.spec.iter().flat_map(|pod| &pod.containers);
         let sources = containers.flat_map(|container| container.env_from.iter().flatten());
         let named = sources.filter_map(|source| Some(source.secret_ref.as_ref()?.name.as_str()));
-        self.secrets(environment, named, "which what runs there needs: create it again").await
+        self.secrets(environment, named, "which what runs there needs: create it again").await.map(drop)
     }
 
     fn rendered(

@@ -17,7 +17,7 @@ pub(super) async fn look_at_images(
     seen: &mut Snapshot,
 ) {
     let mut digests = named_digests(service, seen);
-    let Snapshot { branches, builds, tags, failure: _ } = seen;
+    let Snapshot { branches, builds, tags, secrets: _, failure: _ } = seen;
     let is_head = |commit: &String| branches.values().any(|branch| branch.commit() == Some(commit));
     let is_asked = |reference: &String| {
         is_head(reference)

@@ -29,6 +29,7 @@ mod remove;
 pub mod resolve;
 pub mod run;
 pub mod schedule;
+pub mod secrets;
 pub mod status;
 pub mod uses;
 pub mod validate;

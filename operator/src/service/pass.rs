@@ -53,6 +53,8 @@ pub(super) struct Work<'a> {
     pub before: Option<&'a IntegrationServiceStatus>,
     pub last: &'a mut Last,
     pub stored: Vec<Arc<Release>>,
+    /// What was seen of Git, of the registry and of Secrets.
+    pub snapshot: Option<Arc<Snapshot>>,
     pub history: History,
     pub errors: Vec<ApplyError>,
     /// No watch will tell when it is there.
@@ -89,6 +91,7 @@ impl<'a> Work<'a> {
             before,
             last,
             stored,
+            snapshot: None,
             history,
             errors,
             awaits_unwatched: false,
@@ -104,7 +107,8 @@ impl<'a> Work<'a> {
 
     /// All environments, each after those that it promotes from.
     pub(super) async fn pass(&mut self, object: &IntegrationService) -> Pass {
-        let snapshot = self.snapshot(object.annotations().get(RECONCILE_REQUESTED));
+        self.snapshot = self.looked_at(object.annotations().get(RECONCILE_REQUESTED));
+        let snapshot = self.snapshot.clone();
         let mut stages = Vec::with_capacity(self.service.environments.len());
         for environment in &self.service.environments {
             if environment.ending.is_some() && !self.runs_in(environment) {
@@ -127,7 +131,7 @@ impl<'a> Work<'a> {
     }
 
     /// What was seen of Git, which is asked for what does not end.
-    fn snapshot(&self, requested: Option<&String>) -> Option<Arc<Snapshot>> {
+    fn looked_at(&self, requested: Option<&String>) -> Option<Arc<Snapshot>> {
         let lasting = self.service.lasting();
         if lasting.environments.is_empty() {
             self.poller.forget(&self.key);

@@ -20,6 +20,7 @@ use super::{
     remote::remote,
     resolve::{Branch, Content, Snapshot},
     schedule::{Schedule, first_pause, pause},
+    secrets::look_at_secrets,
     validate::ValidService,
 };
 use crate::{
@@ -279,6 +280,7 @@ impl Poller {
         let Inner { platform, origins, .. } = &*self.0;
         seen.add_heads();
         look_at_images((platform, origins), service, &mut seen).await;
+        look_at_secrets(platform, service, &mut seen).await;
         (seen, failure)
     }
 

@@ -7,7 +7,7 @@ use std::{
     sync::Arc,
 };
 
-use super::Problem;
+use super::{Problem, secrets::Versions};
 use crate::{
     api::{
         DescriptorSpec, IntegrationServiceStatus, ServiceDescriptor, integration_service::EnvironmentState,
@@ -118,6 +118,8 @@ pub struct Snapshot {
     pub builds: BTreeMap<String, Build>,
     /// Commit, or digest that a commit names → its image, of those that the registry was asked about.
     pub tags: BTreeMap<String, Tag>,
+    /// Environment → versions of the Secrets that its head names.
+    pub secrets: BTreeMap<String, Versions>,
     /// Why the last look failed, when that is to be told; the rest is then as it was before.
     pub failure: Option<Problem>,
 }

@@ -108,7 +108,7 @@ pub fn validate(service: &IntegrationService, around: Surroundings<'_>) -> Resul
     })?;
     if tenant.spec.suspend {
         let message = format!(
-            "the tenant {tenant_name} is suspended: nothing of it is changed until `suspend` is taken out of its file; what runs goes on"
+            "the tenant {tenant_name} is suspended: nothing of it is changed until `suspend` is taken from the Tenant; what runs goes on"
         );
         return Err(Problem::new(Reason::Suspended, message));
     }

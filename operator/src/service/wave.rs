@@ -19,9 +19,14 @@ pub fn cause(environment: &ValidEnvironment) -> Cause {
     if environment.promotes_from.is_some() { Cause::Promotion } else { Cause::Commit }
 }
 
-/// Does nothing but the runtime differ between `new` and what runs, whatever commits came between?
-pub fn is_of_runtime(new: &ReleaseSpec, current: &ReleaseSpec) -> bool {
-    current.content_revision.is_some() && current.content_revision == new.content_revision
+/// Why `new` replaces what runs, whatever commits came between, where Git asks for the same; nothing else.
+pub fn cause_without_git(new: &ReleaseSpec, current: &ReleaseSpec) -> Option<Cause> {
+    if current.content_revision.is_none() || current.content_revision != new.content_revision {
+        return None;
+    }
+    let is_known = current.secrets_revision.is_some();
+    let is_of_secret = is_known && current.secrets_revision != new.secrets_revision;
+    Some(if is_of_secret { Cause::Secret } else { Cause::Runtime })
 }
 
 /// What a changed runtime waits for in `environment`: that the environment before, one of `earlier`, runs with the same

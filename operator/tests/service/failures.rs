@@ -208,3 +208,30 @@ async fn a_namespace_that_is_not_the_tenants_any_more_is_left_alone() {
     operator.stop().await;
     scene.end().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_branch_that_is_gone_leaves_what_runs() {
+    let scene = Scene::start().await;
+    let operator = scene.operator().await;
+    scene.onboard(true).await;
+    scene.onboard(false).await;
+    until("dev runs", async || scene.image("dev").await.filter(|image| image == IMAGE_OF_A)).await;
+    scene.healthy("dev").await;
+    let runs = async || scene.image("test").await.filter(|image| image == IMAGE_OF_A);
+    until("test runs", runs).await;
+    let test = async || scene.board().await.environments.into_iter().find(|state| state.name == "test");
+    let before =
+        until("it is on the board", async || test().await.filter(|test| test.current.is_some())).await;
+    scene.delete_branch("test");
+    until("it is told", async || {
+        reasons(&scene.board().await, "test").contains(&"BranchMissing".to_owned()).then_some(())
+    })
+    .await;
+    scene.kubectl(&["delete", "deployment", "orders", "-nacme-test"]).await;
+    until("it is repaired", runs).await;
+    let after = test().await.unwrap();
+    assert_eq!((after.commit, after.current), (before.commit, before.current));
+    assert_eq!(scene.deployments("test").get("orders").await.unwrap().spec.unwrap().replicas, Some(1));
+    operator.stop().await;
+    scene.end().await;
+}

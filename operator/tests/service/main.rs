@@ -11,6 +11,7 @@ mod deletion;
 mod failures;
 mod retirement;
 mod scene;
+mod secrets;
 mod stops;
 mod uses;
 mod waves;

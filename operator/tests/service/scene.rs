@@ -186,6 +186,10 @@ impl Scene {
         commit
     }
 
+    pub fn delete_branch(&self, branch: &str) {
+        self.clone.git(&["push", "--quiet", "origin", "--delete", branch]).unwrap();
+    }
+
     /// Says that every release of `environment` was healthy.
     pub async fn healthy(&self, environment: &str) {
         let condition = json!({

@@ -53,10 +53,17 @@ pub async fn are_narrow(kubectl: &Kubectl, broken: &mut Broken) -> Result<()> {
         ["patch", "validatingadmissionpolicies.admissionregistration.k8s.io"],
         ["deletecollection", "clusterroles.rbac.authorization.k8s.io"],
         ["get", "secrets"],
+        ["delete", "deployments.apps"],
+        ["delete", "networkpolicies.networking.k8s.io"],
+        ["delete", "integrationservices.imaas.dev"],
     ] {
         let answer = ask(kubectl, &["auth", "can-i", no[0], no[1], "-A", "--as", OPERATOR], None).await?;
         broken.unless(answer.is_err(), format!("the operator may not {no:?}: {answer:?}"));
     }
+    // A home that is being deleted may have lost the operator's binding before its services lost their finalizer.
+    let patch = ["auth", "can-i", "patch", "integrationservices.imaas.dev", "-A", "--as", OPERATOR];
+    let answer = ask(kubectl, &patch, None).await?;
+    broken.unless(answer.is_ok(), format!("the operator lets go of a service anywhere: {answer:?}"));
     for (name, may) in [
         ("secrets/tenants-git", true),
         ("secrets/imaas-registry-auth", false),

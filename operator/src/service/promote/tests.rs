@@ -1,5 +1,6 @@
 //! Decisions over three environments.
 
+mod ending;
 mod forgetting;
 
 use std::collections::BTreeSet;
@@ -74,6 +75,7 @@ fn snapshot<const N: usize>(branches: [(&str, Branch); N], tags: &[(char, Tag)])
         branches: branches.map(|(name, branch)| (name.to_owned(), branch)).into(),
         builds: BTreeMap::new(),
         tags: tags.iter().map(|(letter, tag)| (commit(*letter), tag.clone())).collect(),
+        secrets: BTreeMap::new(),
         failure: None,
     }
 }

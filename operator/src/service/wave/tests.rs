@@ -109,13 +109,26 @@ fn where_nothing_promotes_to_and_for_a_commit_or_merge_nothing_is_awaited() {
 }
 
 #[test]
-fn the_cause_tells_a_commit_a_merge_and_a_runtime_apart() {
+fn the_cause_tells_a_commit_a_merge_a_runtime_and_a_secret_apart() {
     assert_eq!(cause(&environment("dev", None)), Cause::Commit);
     assert_eq!(cause(&environment("prod", Some("test"))), Cause::Promotion);
-    let of_runtime = |one: &str, other: &str| {
-        is_of_runtime(&release("prod", other, "p2").spec, &release("prod", one, "p1").spec)
+    let spec = |content: &str, runtime: &str, secrets: Option<&str>| ReleaseSpec {
+        secrets_revision: secrets.map(ToOwned::to_owned),
+        ..release("prod", content, runtime).spec
     };
-    assert!(of_runtime("a", "a") && !of_runtime("a", "b"));
-    let unknown = ReleaseSpec { content_revision: None, ..release("prod", "a", "p1").spec };
-    assert!(!is_of_runtime(&unknown, &unknown), "of a release that does not say what it was asked for");
+    let current = spec("a", "p1", Some("s1"));
+    for (new, cause) in [
+        (spec("a", "p2", Some("s1")), Some(Cause::Runtime)),
+        (spec("a", "p1", Some("s2")), Some(Cause::Secret)),
+        (spec("a", "p2", Some("s2")), Some(Cause::Secret)),
+        (spec("b", "p2", Some("s1")), None),
+        (spec("b", "p1", Some("s2")), None),
+    ] {
+        assert_eq!(cause_without_git(&new, &current), cause, "{new:?}");
+    }
+    let unasked = spec("a", "p1", None);
+    assert_eq!(cause_without_git(&spec("a", "p2", Some("s1")), &unasked), Some(Cause::Runtime));
+    let unknown = ReleaseSpec { content_revision: None, ..unasked };
+    let told = cause_without_git(&unknown, &unknown);
+    assert_eq!(told, None, "of a release that does not say what it was asked for");
 }
