@@ -103,7 +103,6 @@ fn tenant(options: &TenantNew, email: Option<String>) -> Tenant {
         contact: options.contact.clone().or(email),
         members: options.members.iter().map(|member| member.0.clone()).collect(),
         environments: options.omitted.iter().map(omit).collect(),
-        limits: None,
         services: options.services.iter().map(|service| service.0.clone()).collect(),
         ..TenantSpec::default()
     };
