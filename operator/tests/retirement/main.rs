@@ -42,3 +42,19 @@ async fn a_tenant_is_deleted_only_when_it_is_meant() {
     scene.kill();
     scene.lab.stop().await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tmp_env() {
+    imaas_operator::telemetry::start(imaas_operator::telemetry::LogFormat::Text, "imaas_operator=debug");
+    let mut scene = scene::Scene::start(&["central"]).await;
+    scene.commit_in(
+        "central",
+        "moved",
+        &[("t1", "{}"), ("t2", "{}"), ("t3", "{}"), ("t4", "{}"), ("t5", "{}"), ("t6", "{}"), ("t7", "{}")],
+    );
+    scene.declare("central", "moved").await;
+    scene.ready("t7", "Succeeded").await;
+    environments::an_environment_goes_by_stages_and_comes_back_at_each(&mut scene).await;
+    scene.kill();
+    scene.lab.stop().await.unwrap();
+}
