@@ -2,24 +2,22 @@
 #![expect(clippy::disallowed_types, clippy::disallowed_methods, reason = "IO: a test on a real API server")]
 //! A tenant on a real API server, by the rights and under the policies of the chart and never more.
 
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
-};
+#[path = "tenant_cluster/scene.rs"]
+mod scene;
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use imaas_operator::{
-    api, environment,
+    environment,
     health::Health,
     platform::{Platform, Settings},
     policies::{self, Policies},
     registry::{accounts::AccountKey, generations::Issued, usages::Usages},
     tenant,
 };
-use lab::{Lab, LabOptions, Progress, User, helm::Release};
-use serde_json::{Value, json};
-
-const OPERATOR: &str = "system:serviceaccount:imaas-system:imaas-operator";
+use lab::{Lab, LabOptions, Progress, User};
+use scene::{OPERATOR, install, reason, until};
+use serde_json::Value;
 
 const PLATFORM: &str = r"
 apiVersion: imaas.dev/v1alpha1
@@ -48,41 +46,6 @@ spec:
 "#;
 
 const BETA: &str = "{apiVersion: imaas.dev/v1alpha1, kind: Tenant, metadata: {name: beta}, spec: {}}";
-
-/// The rights and policies of the chart, without its workloads.
-async fn install(lab: &Lab, progress: &Progress) {
-    let chart = Path::new(env!("CARGO_MANIFEST_DIR")).join("../charts/imaas-operator");
-    let release = Release {
-        name: "imaas",
-        namespace: "imaas-system",
-        chart: chart.to_str().unwrap(),
-        values: &[],
-        set: &[
-            "registry.host=registry.example.com",
-            "registry.auth.realm=https://registry.example.com/token",
-        ],
-    };
-    let rendered = lab.helm(progress).await.unwrap().template(&release).await.unwrap();
-    let kinds = ["ServiceAccount", "ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding"];
-    let policy = ["ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"];
-    let part = |wanted: &[&str]| {
-        let is_wanted = |document: &&str| {
-            wanted.iter().any(|kind| document.lines().any(|line| line == format!("kind: {kind}")))
-        };
-        rendered.split("\n---").filter(is_wanted).collect::<Vec<_>>().join("\n---\n")
-    };
-    let crds = json!({ "apiVersion": "v1", "kind": "List", "items": api::crds() });
-    let kubectl = lab.kubectl();
-    kubectl.apply(&crds.to_string()).await.unwrap();
-    kubectl.run(&["create", "namespace", "imaas-system"], None).await.unwrap();
-    kubectl.apply(&part(&kinds)).await.unwrap();
-    kubectl
-        .run(&["wait", "--for=condition=Established", "crd", "--all", "--timeout=30s"], None)
-        .await
-        .unwrap();
-    kubectl.apply(PLATFORM).await.unwrap();
-    std::fs::write(lab.data_dir().join("policies.yaml"), part(&policy)).unwrap();
-}
 
 /// The stages of this page, as the operator's ServiceAccount; without generations, the registry is somebody else's.
 async fn start(
@@ -120,26 +83,6 @@ async fn start(
     tasks.push(tokio::spawn(environment::run(platform, std::future::pending())));
     tasks.push(tokio::spawn(policies.run(cluster, settings, std::future::pending())));
     (health, tasks)
-}
-
-async fn until(lab: &Lab, what: &[&str], is: impl Fn(&Value) -> bool) -> Value {
-    let mut last = Value::Null;
-    for _ in 0..600 {
-        if let Ok(object) = lab.kubectl().get(what).await {
-            if is(&object) {
-                return object;
-            }
-            last = object;
-        }
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-    panic!("{what:?} did not come so: {last:#}");
-}
-
-fn reason(object: &Value) -> &str {
-    let conditions = object["status"]["conditions"].as_array();
-    let ready = conditions.and_then(|list| list.iter().find(|c| c["type"] == "Ready"));
-    ready.and_then(|ready| ready["reason"].as_str()).unwrap_or_default()
 }
 
 /// kind/namespace/name → resourceVersion of everything that the operator wrote, and of what it wrote about.
@@ -311,7 +254,7 @@ async fn a_tenant_gets_its_space_by_the_charts_rights_alone() {
     let progress = Progress::new(|line| println!("{line}"));
     let users = vec![User::new(OPERATOR, &["system:serviceaccounts", "system:serviceaccounts:imaas-system"])];
     let lab = Lab::start(LabOptions { users, ..LabOptions::default() }, &progress).await.unwrap();
-    install(&lab, &progress).await;
+    install(&lab, &progress, PLATFORM).await;
     let (health, tasks) = start(&lab, "1").await;
     let kubectl = lab.kubectl();
 

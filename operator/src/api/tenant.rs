@@ -148,7 +148,8 @@ impl Role {
 #[serde(rename_all = "camelCase")]
 pub struct EnvironmentOverride {
     /// The tenant is not in this environment.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    // Always written: server-side apply makes `null` of an object whose last field goes, which no API server stores.
+    #[serde(default)]
     pub omit: bool,
     /// Instead of the environment's default, up to its max.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -96,7 +96,7 @@ fn a_broken_or_missing_file_is_told_without_taking_readiness() {
                 "Orphaned",
                 "no longer in Git since commit 4f2a0b1c4f2a; serves until 2026-01-02T00:00:00Z and is then scaled to zero: put its file back to keep it",
             ),
-            "2 namespaces; no longer in Git since commit 4f2a0b1c4f2a; serves until 2026-01-02T00:00:00Z and is then scaled to…",
+            "2 namespaces; no longer in Git since commit 4f2a0b1c4f2a; serves until 2026-01-02T00:00:00Z and is then scaled to zero: put its file…",
         ),
         (
             "imaas.dev/orphaned-since: '2026-01-01T00:00:00Z', imaas.dev/retiring-since: '2026-01-03T00:00:00Z'",
@@ -105,7 +105,7 @@ fn a_broken_or_missing_file_is_told_without_taking_readiness() {
                 "Retiring",
                 "no longer in Git since ; scaled to zero, and removed after 2026-01-06T00:00:00Z: put its file back to keep it",
             ),
-            "2 namespaces; no longer in Git since ; scaled to zero, and removed after 2026-01-06T00:00:00Z: put its file back to…",
+            "2 namespaces; no longer in Git since ; scaled to zero, and removed after 2026-01-06T00:00:00Z: put its file back to keep it",
         ),
     ] {
         let status = told(&acme(annotations), &Converged::default(), &[]);

@@ -1,0 +1,73 @@
+//! Environments that a tenant leaves.
+
+use serde_json::Value;
+
+use super::scene::{Scene, later, uid};
+use crate::chart::until;
+
+const IN: (&str, &str) = ("t1", "{environments: {prod: {}}}");
+const OUT: (&str, &str) = ("t1", "{environments: {prod: {omit: true}}}");
+
+fn entry(tenant: &Value) -> Value {
+    let all = tenant["status"]["environments"].as_array().cloned().unwrap_or_default();
+    all.into_iter().find(|entry| entry["name"] == "prod").unwrap_or_default()
+}
+
+async fn stage(scene: &Scene, wanted: &str) {
+    until(&scene.lab, &["tenants.imaas.dev", "t1"], |tenant| {
+        let entry = entry(tenant);
+        !entry.is_null() && entry["retirement"]["stage"].as_str().unwrap_or_default() == wanted
+    })
+    .await;
+}
+
+async fn file(scene: &Scene, one: (&'static str, &'static str)) {
+    let others = ["t2", "t3", "t4", "t5", "t6", "t7"].map(|name| (name, "{}"));
+    scene.commit_in("central", "moved", &[&[one][..], &others].concat());
+}
+
+pub async fn an_environment_goes_by_stages_and_comes_back_at_each(scene: &mut Scene) {
+    let space = ["namespace", "t1-prod"];
+    file(scene, IN).await;
+    stage(scene, "").await;
+    let first = scene.uid(&space).await;
+
+    file(scene, OUT).await;
+    stage(scene, "Orphaned").await;
+    assert!(
+        scene.annotations("namespace", "t1-prod").await["imaas.dev/orphaned-by"]
+            .as_str()
+            .unwrap()
+            .contains("of the Tenant")
+    );
+    file(scene, IN).await;
+    stage(scene, "").await;
+    let unmarked =
+        |object: &Value| object["metadata"]["annotations"].get("imaas.dev/orphaned-since").is_none();
+    until(&scene.lab, &space, unmarked).await;
+
+    file(scene, OUT).await;
+    stage(scene, "Orphaned").await;
+    later(24);
+    scene.restart().await;
+    stage(scene, "Retiring").await;
+    // An Environment that is deleted ends nothing, and goes on with nothing.
+    scene.kubectl(&["delete", "environments.imaas.dev", "prod"]).await;
+    until(&scene.lab, &["tenants.imaas.dev", "t1"], |tenant| {
+        super::scene::message(tenant, "Ready").contains("no Environment")
+    })
+    .await;
+    later(72);
+    scene.look("t1").await;
+    tokio::time::sleep(std::time::Duration::from_secs(3)).await;
+    let kept = scene.lab.kubectl().get(&space).await.unwrap();
+    assert!(uid(&kept) == first && kept["metadata"].get("deletionTimestamp").is_none());
+    scene.lab.kubectl().apply("{apiVersion: imaas.dev/v1alpha1, kind: Environment, metadata: {name: prod}, spec: {promotesFrom: dev}}").await.unwrap();
+    scene.gone(&space).await;
+    until(&scene.lab, &["tenants.imaas.dev", "t1"], |tenant| entry(tenant).is_null()).await;
+    scene.ready("t1", "Succeeded").await;
+
+    file(scene, IN).await;
+    stage(scene, "").await;
+    assert_ne!(scene.uid(&space).await, first, "made anew");
+}
