@@ -361,12 +361,9 @@ fn changes(old: &[Item], new: &[Item]) -> Vec<Change> {
     for item in old.iter().filter(|item| twin(new, item).is_none()) {
         let action = match item.kind {
             Kind::Namespace | Kind::Service => Action::Retire,
-            Kind::Contact
-            | Kind::Stop
-            | Kind::Registry
-            | Kind::Environment
-            | Kind::Limit
-            | Kind::Member => Action::Remove,
+            Kind::Contact | Kind::Stop | Kind::Registry | Kind::Environment | Kind::Limit | Kind::Member => {
+                Action::Remove
+            }
         };
         changes.push(Change { action, kind: item.kind, name: item.name.clone(), fields: Vec::new() });
     }
