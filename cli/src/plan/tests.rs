@@ -137,7 +137,10 @@ fn a_rename_is_told_as_what_it_is() {
     let spec = format!("  services:\n{}", service("shipments", "globex/shipments"));
     let plan = planned(&[file("globex", &spec)], &[file("globex2", &spec)]);
     assert_eq!(plan.warnings.len(), 1, "the service is not told once more: {:?}", plan.warnings);
-    assert!(plan.warnings[0].starts_with("globex → globex2: this is a retirement and an onboarding, not a rename"));
+    assert!(
+        plan.warnings[0]
+            .starts_with("globex → globex2: this is a retirement and an onboarding, not a rename")
+    );
     let without = "  members: [{kind: User, name: jo, role: owner}]\n";
     assert_eq!(
         planned(&[file("a", without)], &[file("b", without)]).warnings.len(),
