@@ -193,3 +193,24 @@ async fn many_fetches_at_once_all_succeed() {
         task.await.unwrap();
     }
 }
+
+#[tokio::test]
+async fn histories_are_related_by_any_commit_that_they_share() {
+    let lab = lab().await;
+    let first = id(&lab.repository.commit("main", &[("a", "1")]));
+    let left = id(&lab.repository.commit("main", &[("a", "2")]));
+    lab.repository.point("main", first.as_str());
+    let right = id(&lab.repository.commit("main", &[("a", "3")]));
+    let is =
+        async |one: &CommitId, other: &CommitId| lab.git.are_related(&lab.remote, one, other).await.unwrap();
+    lab.git.fetch(&lab.remote, "main", Depth::Full).await.unwrap();
+    assert!(is(&first, &right).await && is(&right, &right).await);
+    assert!(!is(&left, &right).await, "it was never seen here");
+    lab.repository.point("main", left.as_str());
+    lab.git.fetch(&lab.remote, "main", Depth::Full).await.unwrap();
+    assert!(is(&right, &left).await, "a forced push keeps what both came from");
+    lab.repository.git(&["update-ref", "-d", "refs/heads/main"]);
+    let other = id(&lab.repository.commit("main", &[("b", "another history")]));
+    lab.git.fetch(&lab.remote, "main", Depth::Full).await.unwrap();
+    assert!(!is(&left, &other).await && !is(&first, &other).await);
+}
