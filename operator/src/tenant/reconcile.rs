@@ -335,7 +335,9 @@ fn children(
     };
     let mut all = desired(valid, operator, &logins);
     if ctx.logins.is_none() {
-        all.iter_mut().for_each(|children| children.secrets.clear());
+        for children in &mut all {
+            children.secrets.clear();
+        }
     }
     if let Some(home) = all.first_mut() {
         let listed = services.all_in(&home.access.namespace.name_any());
