@@ -283,14 +283,11 @@ fn registry(options: &Run, logins: Option<Issued>, platform: &Platform) -> Resul
         ca: options.registry_ca_file.as_deref().map(read).transpose()?,
         development: options.development,
     };
-    Ok(match logins {
-        Some(issued) => RegistryClient::new(endpoint, issued)?,
-        None => {
-            let host = options.registry_host.clone();
-            let logins = Logins::Secrets { cluster: platform.cluster.clone(), host };
-            RegistryClient::external(endpoint, logins, &options.registry_prefix)?
-        }
-    })
+    if let Some(issued) = logins {
+        return Ok(RegistryClient::new(endpoint, issued)?);
+    }
+    let logins = Logins::Secrets { cluster: platform.cluster.clone(), host: options.registry_host.clone() };
+    Ok(RegistryClient::external(endpoint, logins, &options.registry_prefix)?)
 }
 
 /// Counts until `stopped`; not where the registry is somebody else's.

@@ -50,11 +50,11 @@ impl Logins {
 
 #[derive(Deserialize)]
 struct DockerConfig {
-    auths: BTreeMap<String, Auth>,
+    auths: BTreeMap<String, Login>,
 }
 
 #[derive(Deserialize)]
-struct Auth {
+struct Login {
     auth: Option<String>,
     username: Option<String>,
     password: Option<String>,
@@ -63,7 +63,7 @@ struct Auth {
 /// The login for `host` in what docker keeps.
 fn login_of(config: &[u8], host: &str) -> Option<(String, String)> {
     let mut config: DockerConfig = serde_json::from_slice(config).ok()?;
-    let Auth { auth, username, password } =
+    let Login { auth, username, password } =
         config.auths.remove(host).or_else(|| config.auths.remove(&format!("https://{host}")))?;
     if let (Some(username), Some(password)) = (username, password) {
         return Some((username, password));

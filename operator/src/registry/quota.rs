@@ -55,8 +55,9 @@ pub fn claim(usage: &RegistryUsage) -> Claim {
         None => format!("{images} images take {used}"),
     };
     if let (Some(asked), Some(quota)) = (asked, quota) {
-        message +=
-            &format!("; spec.registry.storage asks for {}, and the platform's max is {}", asked.0, quota.0);
+        let more =
+            format!("; spec.registry.storage asks for {}, and the platform's max is {}", asked.0, quota.0);
+        message.push_str(&more);
     }
     if is_over {
         message += ": pushes are refused until retention made room or spec.registry.storage is raised";
@@ -115,8 +116,8 @@ mod tests {
         serde_saphyr::from_str(&yaml).unwrap()
     }
 
-    fn quantity(text: &str) -> Option<Quantity> {
-        Some(Quantity(text.to_owned()))
+    fn quantity(text: &str) -> Quantity {
+        Quantity(text.to_owned())
     }
 
     fn mebibytes(mebibytes: u64) -> Usage {
@@ -126,7 +127,7 @@ mod tests {
     #[test]
     fn a_tenant_has_the_default_or_what_it_asks_for_up_to_the_max() {
         let quota = |default: Option<&str>, max: Option<&str>, asked: &str| {
-            let bounds = StorageBounds { default: default.and_then(quantity), max: max.and_then(quantity) };
+            let bounds = StorageBounds { default: default.map(quantity), max: max.map(quantity) };
             let usage = bounds.judged(&tenant(asked), &mebibytes(1));
             (usage.quota.map(|quota| quota.0), usage.asked.map(|asked| asked.0))
         };
@@ -145,7 +146,7 @@ mod tests {
 
     #[test]
     fn what_is_over_may_not_push_and_what_is_full_may() {
-        let bounds = StorageBounds { default: quantity("20Mi"), max: quantity("30Mi") };
+        let bounds = StorageBounds { default: Some(quantity("20Mi")), max: Some(quantity("30Mi")) };
         let mut over = OverQuota::default();
         for (name, mebibytes_used, cut, is_over) in
             [("full", 20, false, false), ("over", 21, false, true), ("cut", 1, true, true)]
@@ -166,7 +167,7 @@ mod tests {
 
     #[test]
     fn who_asks_for_more_than_there_is_is_told() {
-        let bounds = StorageBounds { default: quantity("20Mi"), max: quantity("30Mi") };
+        let bounds = StorageBounds { default: Some(quantity("20Mi")), max: Some(quantity("30Mi")) };
         let usage = bounds.judged(&tenant("registry: {storage: 1Gi}"), &mebibytes(3));
         assert_eq!(
             claim(&usage).message,

@@ -56,6 +56,7 @@ pub struct Needs {
 
 impl Needs {
     /// What either needs, in the repositories that both know.
+    #[must_use]
     pub fn and(mut self, other: Self) -> Self {
         self.repositories.retain(|name| other.repositories.contains(name));
         self.digests.extend(other.digests);

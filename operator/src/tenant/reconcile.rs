@@ -361,7 +361,9 @@ fn children(
     };
     let mut all = desired(valid, operator, &logins);
     if ctx.logins.is_none() {
-        all.iter_mut().for_each(|children| children.secrets.clear());
+        for children in &mut all {
+            children.secrets.clear();
+        }
     }
     if tenant.spec.cordon
         && let Some(home) = all.first_mut()

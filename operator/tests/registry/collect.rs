@@ -10,7 +10,7 @@ use crate::scene::*;
 /// As `registry::window` sets it.
 const READ_ONLY: [(&str, &str); 1] = [("REGISTRY_STORAGE_MAINTENANCE_READONLY", "{\"enabled\": true}")];
 
-/// As the CronJob of the chart calls it: without `--delete-untagged`.
+/// As the `CronJob` of the chart calls it: without `--delete-untagged`.
 async fn collect(lab: &Lab) -> String {
     let program = cache::binary_async("registry", &Progress::silent()).await.unwrap();
     let mut command = Command::new(program);

@@ -1,4 +1,4 @@
-#![expect(clippy::disallowed_types, clippy::disallowed_methods, reason = "IO: a test on a real API server")]
+#![expect(clippy::disallowed_types, reason = "IO: a test on a real API server")]
 //! Counting and retention on a real registry and a real API server, by the rights of the chart and never more.
 
 use std::{
@@ -146,7 +146,9 @@ async fn add_deployment(kubectl: &Kubectl, digest: &str) {
 async fn client(lab: &lab::Lab, user: &str) -> kube::Client {
     let file = lab.user_kubeconfig(user).unwrap();
     let config = kube::config::Kubeconfig::read_from(file).unwrap();
-    let config = kube::Config::from_custom_kubeconfig(config, &Default::default()).await.unwrap();
+    let config = kube::Config::from_custom_kubeconfig(config, &kube::config::KubeConfigOptions::default())
+        .await
+        .unwrap();
     kube::Client::try_from(config).unwrap()
 }
 
