@@ -31,7 +31,7 @@ enum Finding {
 
 /// IO: looks, tells, and changes what it told.
 pub fn run(options: &args::Adopt) -> Result<Outcome> {
-    let Adoption { tenant, namespaces, may_adopt, client } =
+    let Adoption { tenant, namespaces, may_adopt } =
         cluster::adoption(options.context.as_deref(), &options.tenant)?;
     let findings: Vec<_> =
         namespaces.iter().map(|namespace| (namespace, finding(&tenant, namespace))).collect();
@@ -58,7 +58,7 @@ pub fn run(options: &args::Adopt) -> Result<Outcome> {
         output::print("Nothing is changed: this was a dry run.\n")?;
         return Ok(Outcome::Fine);
     }
-    cluster::adopt(client, &lost)?;
+    cluster::adopt(options.context.as_deref(), &lost)?;
     output::print(&format!("Adopted {} of {} namespaces.\n", lost.len(), findings.len()))?;
     Ok(Outcome::Fine)
 }

@@ -63,8 +63,6 @@ pub struct Adoption {
     pub namespaces: Vec<Namespace>,
     /// Has the user the right to adopt?
     pub may_adopt: bool,
-    /// For what follows.
-    pub client: Client,
 }
 
 /// Everything that an adoption needs.
@@ -90,7 +88,7 @@ pub fn adoption(context: Option<&str>, tenant: &str) -> Result<Adoption> {
             namespaces.extend(found.with_context(|| format!("cannot read namespace {name}"))?);
         }
         let may_adopt = may_adopt(&client).await?;
-        Ok(Adoption { tenant, namespaces, may_adopt, client })
+        Ok(Adoption { tenant, namespaces, may_adopt })
     })
 }
 
@@ -111,8 +109,9 @@ async fn may_adopt(client: &Client) -> Result<bool> {
 }
 
 /// Changes namespaces as they were read.
-pub fn adopt(client: Client, changes: &[(&Namespace, Value)]) -> Result<()> {
+pub fn adopt(context: Option<&str>, changes: &[(&Namespace, Value)]) -> Result<()> {
     block_on(async {
+        let client = connect(context).await?;
         for (namespace, change) in changes {
             let (name, mut change) = (namespace.name_any(), change.clone());
             change["metadata"]["resourceVersion"] = json!(namespace.resource_version());

@@ -129,3 +129,33 @@ async fn a_cluster_is_compared_with_and_its_definitions_can_be_kept_in_a_file() 
     assert!(String::from_utf8_lossy(&refused.stderr).contains("context \"nobody\" cannot be used"));
     lab.stop().await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_restore_left_without_an_owner_is_adopted_as_a_whole_or_not_at_all() {
+    let progress = Progress::new(|line| eprintln!("{line}"));
+    let lab = Lab::start(LabOptions::default(), &progress).await.unwrap();
+    install(&lab).await;
+    let kubectl = lab.kubectl();
+    for namespace in ["acme-home", "acme-dev"] {
+        kubectl.run(&["create", "namespace", namespace], None).await.unwrap();
+    }
+    let labels =
+        async || kubectl.get(&["namespace", "acme-home"]).await.unwrap()["metadata"]["labels"].clone();
+    kubectl.run(&["label", "namespace", "acme-dev", "imaas.dev/tenant=beta"], None).await.unwrap();
+    let refused = run(&lab, &root(), &["adopt", "acme"]).expect_status(1).stdout;
+    assert!(refused.contains("! acme-dev: it belongs to tenant beta"), "{refused}");
+    assert!(labels().await.get("imaas.dev/tenant").is_none());
+
+    kubectl.run(&["label", "namespace", "acme-dev", "imaas.dev/tenant-"], None).await.unwrap();
+    let told = run(&lab, &root(), &["adopt", "acme", "--dry-run"]).expect_status(0).stdout;
+    assert!(told.contains("~ acme-home: gets") && told.contains("this was a dry run"), "{told}");
+    assert!(labels().await.get("imaas.dev/tenant").is_none());
+
+    let told = run(&lab, &root(), &["adopt", "acme"]).expect_status(0).stdout;
+    assert!(told.contains("Adopted 2 of 2 namespaces."), "{told}");
+    assert_eq!(labels().await["imaas.dev/tenant"], "acme");
+    let again = run(&lab, &root(), &["adopt", "acme"]).expect_status(0).stdout;
+    assert!(again.contains("acme-home: is the tenant's own") && again.contains("Adopted 0 of 2"), "{again}");
+    run(&lab, &root(), &["adopt", "nobody"]).expect_status(2);
+    lab.stop().await.unwrap();
+}

@@ -9,7 +9,7 @@ use crate::{Progress, cache, control_plane::ControlPlane, node::wait_for_node, p
 /// The node's name, which says what it is wherever it is listed.
 pub const SIMULATED_NODE: &str = "simulated";
 
-const DEADLINE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_mins(1);
 const STAGES: &str = include_str!("../simulation/stages.yaml");
 
 /// Builds KWOK when it is not in the cache yet.

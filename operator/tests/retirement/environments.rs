@@ -21,18 +21,18 @@ async fn stage(scene: &Scene, wanted: &str) {
     .await;
 }
 
-async fn file(scene: &Scene, one: (&'static str, &'static str)) {
+fn file(scene: &Scene, one: (&'static str, &'static str)) {
     let others = ["t2", "t3", "t4", "t5", "t6", "t7"].map(|name| (name, "{}"));
     scene.commit_in("central", "moved", &[&[one][..], &others].concat());
 }
 
 pub async fn an_environment_goes_by_stages_and_comes_back_at_each(scene: &mut Scene) {
     let space = ["namespace", "t1-prod"];
-    file(scene, IN).await;
+    file(scene, IN);
     stage(scene, "").await;
     let first = scene.uid(&space).await;
 
-    file(scene, OUT).await;
+    file(scene, OUT);
     stage(scene, "Orphaned").await;
     assert!(
         scene.annotations("namespace", "t1-prod").await["imaas.dev/orphaned-by"]
@@ -40,13 +40,13 @@ pub async fn an_environment_goes_by_stages_and_comes_back_at_each(scene: &mut Sc
             .unwrap()
             .contains("of the Tenant")
     );
-    file(scene, IN).await;
+    file(scene, IN);
     stage(scene, "").await;
     let unmarked =
         |object: &Value| object["metadata"]["annotations"].get("imaas.dev/orphaned-since").is_none();
     until(&scene.lab, &space, unmarked).await;
 
-    file(scene, OUT).await;
+    file(scene, OUT);
     stage(scene, "Orphaned").await;
     later(24);
     scene.restart().await;
@@ -67,7 +67,7 @@ pub async fn an_environment_goes_by_stages_and_comes_back_at_each(scene: &mut Sc
     until(&scene.lab, &["tenants.imaas.dev", "t1"], |tenant| entry(tenant).is_null()).await;
     scene.ready("t1", "Succeeded").await;
 
-    file(scene, IN).await;
+    file(scene, IN);
     stage(scene, "").await;
     assert_ne!(scene.uid(&space).await, first, "made anew");
 }

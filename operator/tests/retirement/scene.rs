@@ -122,7 +122,8 @@ impl Scene {
         let urls = UrlPolicy { development: true, allowed_hosts: vec!["127.0.0.1".into()] };
         let git = Arc::new(Git::new(self.data.path(), urls.clone(), Limits::default()).unwrap());
         let sources = Arc::new(source::Sources::new(platform.clone(), git, urls));
-        let ctx = Arc::new(tenant::Context::new(platform.clone(), policies.clone(), logins, Usages::counted()));
+        let ctx =
+            Arc::new(tenant::Context::new(platform.clone(), policies.clone(), logins, Usages::counted()));
         let never = std::future::pending;
         tasks.push(tokio::spawn(source::run(sources, futures::stream::pending().boxed(), never())));
         tasks.push(tokio::spawn(tenant::run(ctx, never())));

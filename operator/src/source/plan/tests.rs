@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::*;
 use crate::{
+    api::TenantSpec,
     names::{ORPHANED_BY, RETIRING, SOURCE_PROBLEM, TRANSFER_TO},
     retirement::{Periods, confirmation},
     source::mark::Clock,
@@ -20,7 +21,7 @@ fn at(text: &str) -> Clock {
 }
 
 fn tenant(name: &str) -> Tenant {
-    let mut tenant = Tenant::new(name, crate::api::TenantSpec::default());
+    let mut tenant = Tenant::new(name, TenantSpec::default());
     tenant.metadata.uid = Some(format!("uid-of-{name}"));
     tenant.annotations_mut().insert(ORIGIN.to_owned(), "central".to_owned());
     tenant
@@ -43,7 +44,7 @@ fn names(range: std::ops::Range<usize>) -> Vec<String> {
 /// Files of these tenants.
 fn files(names: &[String]) -> Checked {
     Checked {
-        valid: names.iter().map(|name| (name.clone(), Tenant::new(name, Default::default()))).collect(),
+        valid: names.iter().map(|name| (name.clone(), Tenant::new(name, TenantSpec::default()))).collect(),
         ..Checked::default()
     }
 }
@@ -191,5 +192,5 @@ fn the_source_looks_again_when_a_stage_ends() {
     };
     assert_eq!(next(&[]), None);
     assert_eq!(next(&["beta"]), Some(DAY), "marked a moment ago");
-    assert_eq!(next(&["acme", "beta"]), Some(DAY - Duration::from_hours(10)));
+    assert_eq!(next(&["acme", "beta"]), Some(Duration::from_hours(14)));
 }
