@@ -1,8 +1,4 @@
-#![expect(
-    clippy::disallowed_types,
-    clippy::disallowed_methods,
-    reason = "IO: a client with nothing around it, and its time"
-)]
+#![expect(clippy::disallowed_types, reason = "IO: a client with nothing around it, and its time")]
 //! The floor: a client that writes the same objects and knows nothing else. No watch, no comparison, no right to wait for.
 
 use std::time::{Duration, Instant};

@@ -1,8 +1,4 @@
-#![expect(
-    clippy::disallowed_types,
-    clippy::disallowed_methods,
-    reason = "IO: clients, and the clock of a benchmark"
-)]
+#![expect(clippy::disallowed_types, reason = "IO: clients, and the clock of a benchmark")]
 //! How fast, and with how many requests, do tenants get their space from one commit? And what does a restart cost?
 
 use std::{

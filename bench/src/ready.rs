@@ -1,8 +1,4 @@
-#![expect(
-    clippy::disallowed_types,
-    clippy::disallowed_methods,
-    reason = "IO: a watch of its own, and its clock"
-)]
+#![expect(clippy::disallowed_types, reason = "IO: a watch of its own, and its clock")]
 //! A watcher that has nothing to do with the operator: when was each Tenant Ready?
 
 use std::{

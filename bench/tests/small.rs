@@ -1,5 +1,4 @@
 //! The benchmark itself works, and its promises hold at a small size. Counts only: times are for exclusive machines.
-#![expect(clippy::print_stdout, reason = "a test: says what is built")]
 
 use bench::onboarding::{self, Options};
 use lab::Progress;

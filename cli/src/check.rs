@@ -107,12 +107,12 @@ impl Examined {
 
     fn one(&self, FileProblem { file, problem }: &FileProblem, path: impl Fn(&str) -> String) -> Told {
         let limits = format!("{}/", limits::directory(DIRECTORY));
-        let content = match file.strip_prefix(&limits) {
-            Some(file) => file.strip_suffix(ENDING).and_then(|name| self.parsed.limits.content(name)),
-            None => {
-                let read = file.strip_suffix(ENDING).and_then(|name| self.parsed.tenants.get(name));
-                read.map(|read| read.content.as_slice())
-            }
+        let content = if let Some(file) = file.strip_prefix(&limits) {
+            file.strip_suffix(ENDING).and_then(|name| self.parsed.limits.content(name))
+        } else {
+            file.strip_suffix(ENDING)
+                .and_then(|name| self.parsed.tenants.get(name))
+                .map(|read| read.content.as_slice())
         };
         Told::new(path(file), problem, content.unwrap_or_default())
     }

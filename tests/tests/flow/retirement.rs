@@ -66,7 +66,8 @@ async fn gone(flow: &Flow, arguments: &[&str]) -> Result<()> {
 
 /// Promise: a service that is no longer listed serves on, then sleeps, then goes; its lines bring it back at any stage.
 pub async fn service(flow: &Flow) -> Result<String> {
-    let (file, commit) = (tenant_file("acme"), flow.inventory.work_tree().git(&["rev-parse", "origin/prod"])?);
+    let (file, commit) =
+        (tenant_file("acme"), flow.inventory.work_tree().git(&["rev-parse", "origin/prod"])?);
     let without = file.split("  services:").next().unwrap_or_default();
     let template = |deployment: &Value| deployment["spec"]["template"].clone();
     let deployment = ["-n", "acme-prod", "deployment", "inventory"];
