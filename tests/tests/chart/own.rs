@@ -1,5 +1,5 @@
 //! What members see of their own Tenant comes by a ClusterRole and its binding: the operator writes that pair, and no other
-//! ClusterRole or ClusterRoleBinding, though RBAC would let it.
+//! `ClusterRole` or `ClusterRoleBinding`, though RBAC would let it.
 
 use anyhow::Result;
 use lab::kubectl::Kubectl;
