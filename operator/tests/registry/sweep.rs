@@ -163,6 +163,7 @@ async fn operator(lab: &lab::Lab) -> Operator {
         service_account: "imaas-operator".into(),
         registry_host: "registry.example.com".into(),
         interval: Duration::from_mins(1),
+        retirement: imaas_operator::retirement::Periods::default(),
         development: true,
     };
     let (platform, background, listed) =

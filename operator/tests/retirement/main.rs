@@ -20,8 +20,12 @@ mod sources;
 mod stops;
 mod transfer;
 
+/// The operator's clock is one of the process, and only one of the tests moves it.
+static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_git_no_longer_has_goes_by_its_stages() {
+    let _turn = TURN.lock().await;
     let mut scene = scene::Scene::start(&["central"]).await;
     sources::x07_it_goes_by_stages_and_comes_back_at_each(&mut scene).await;
     sources::x01_x02_x03_too_much_at_once_is_held(&mut scene).await;
@@ -32,6 +36,7 @@ async fn what_git_no_longer_has_goes_by_its_stages() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_tenant_is_deleted_only_when_it_is_meant() {
+    let _turn = TURN.lock().await;
     let scene = scene::Scene::start(&["central", "other"]).await;
     deletion::x08_a_deleted_tenant_comes_back_to_its_namespaces(&scene).await;
     deletion::x10_a_namespace_that_does_not_go_blocks_one_tenant(&scene).await;
@@ -39,22 +44,6 @@ async fn a_tenant_is_deleted_only_when_it_is_meant() {
     stops::suspend_and_cordon_stop_and_say_so(&scene).await;
     stops::services_that_go_at_once_are_held(&scene).await;
     deletion::x09_without_the_kind_all_serve_on(&scene).await;
-    scene.kill();
-    scene.lab.stop().await.unwrap();
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn tmp_env() {
-    imaas_operator::telemetry::start(imaas_operator::telemetry::LogFormat::Text, "imaas_operator=debug");
-    let mut scene = scene::Scene::start(&["central"]).await;
-    scene.commit_in(
-        "central",
-        "moved",
-        &[("t1", "{}"), ("t2", "{}"), ("t3", "{}"), ("t4", "{}"), ("t5", "{}"), ("t6", "{}"), ("t7", "{}")],
-    );
-    scene.declare("central", "moved").await;
-    scene.ready("t7", "Succeeded").await;
-    environments::an_environment_goes_by_stages_and_comes_back_at_each(&mut scene).await;
     scene.kill();
     scene.lab.stop().await.unwrap();
 }

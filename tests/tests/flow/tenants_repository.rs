@@ -70,7 +70,7 @@ pub async fn broken_file(flow: &Flow) -> Result<String> {
     Ok(format!("told `{said}`; {sent} requests, none failed"))
 }
 
-/// Promise: a file that is gone marks its tenant, which serves on untouched; put back, the mark goes.
+/// Promise: a file that is gone marks its tenant, which serves on untouched in its first stage; put back, the mark goes.
 pub async fn vanished_file(flow: &Flow) -> Result<String> {
     let before = in_environments(steady::settled(flow).await?);
     let trickle = flow.trickle("prod", "inventory").await?;
@@ -80,8 +80,8 @@ pub async fn vanished_file(flow: &Flow) -> Result<String> {
     let (tenant, source) = in_sync(flow, "False", "Orphaned").await?;
     ensure!(source["status"]["orphaned"].to_string().contains("acme"), "the source says so: {source}");
     ensure!(
-        tenant["metadata"]["annotations"]["imaas.dev/orphaned-since"] == gone.as_str(),
-        "since when: {tenant}"
+        tenant["metadata"]["annotations"]["imaas.dev/orphaned-by"] == format!("commit {gone}"),
+        "since which commit: {tenant}"
     );
     ensure!(tenant["metadata"]["deletionTimestamp"].is_null(), "it is not deleted");
     until("Orphaned on the service", PATIENCE, || async {
