@@ -104,7 +104,7 @@ async fn simulated_pods_turn_ready_and_go_and_their_node_says_what_it_is() {
     let lab = Lab::start(LabOptions { nodes: Nodes::Simulated, ..LabOptions::default() }, &progress())
         .await
         .unwrap();
-    let (kubectl, patience) = (lab.kubectl(), Duration::from_secs(60));
+    let (kubectl, patience) = (lab.kubectl(), Duration::from_mins(1));
     kubectl
         .run(&["create", "deployment", "echo", "--image=nowhere.example/none", "--replicas=3"], None)
         .await
