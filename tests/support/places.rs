@@ -64,7 +64,7 @@ impl Places {
              log: {{format: text, level: 'info,imaas_operator=debug'}}\n\
              git: {{interval: {service_interval}, allowedHosts: ['{git_name}']}}\n\
              tenantSource: {{url: 'https://{git_name}/platform/tenants.git', interval: {interval}, credentials: tenants-git}}\n\
-             registry:\n  host: {REGISTRY}\n  url: {registry_url}\n  \
+             registry:\n  host: {REGISTRY}\n  url: {registry_url}\n  interval: 1s\n  \
              auth: {{realm: '{realm}', clusterIP: {TOKEN_SERVICE}, existingSecret: registry-keys}}\n"
         )
     }

@@ -131,17 +131,28 @@ async fn every_door(stand: &Stand) -> Result<()> {
         // A tool prunes what carries its mark and is not in its source.
         let spread = space.iter().find(|object| MARKS.iter().any(|mark| object.contains(mark)));
         ensure!(spread.is_none(), "{tenant}: {spread:?} would be pruned");
-        ensure!(owns_status_only(&seen), "the operator writes into what {tenant}'s tool applies: {seen:#}");
+        ensure!(
+            owns_status_and_finalizer_only(&seen),
+            "the operator writes into what {tenant}'s tool applies: {seen:#}"
+        );
     }
     nobody_fights(stand).await
 }
 
-/// A field that the tool has not sent would be drift for it.
-fn owns_status_only(tenant: &Value) -> bool {
+/// A field that the tool has not sent would be drift for it; a finalizer is none.
+fn owns_status_and_finalizer_only(tenant: &Value) -> bool {
     let managers = tenant["metadata"]["managedFields"].as_array();
     let mut own =
         managers.into_iter().flatten().filter(|entry| entry["manager"] == "imaas-operator").peekable();
-    own.peek().is_some() && own.all(|entry| entry["subresource"] == "status")
+    let is_finalizer = |entry: &Value| {
+        let fields = entry["fieldsV1"].as_object();
+        let metadata = entry["fieldsV1"]["f:metadata"].as_object();
+        let only = |map: Option<&serde_json::Map<String, Value>>, key: &str| {
+            map.is_some_and(|map| map.len() == 1 && map.contains_key(key))
+        };
+        only(fields, "f:metadata") && only(metadata, "f:finalizers")
+    };
+    own.peek().is_some() && own.all(|entry| entry["subresource"] == "status" || is_finalizer(entry))
 }
 
 /// Waits until nothing moves for two intervals.

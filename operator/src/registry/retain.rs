@@ -123,29 +123,34 @@ impl Retainer {
         before: &Unneeded,
         unneeded: Unneeded,
     ) -> Result<(), RetainError> {
-        if *before != unneeded {
-            let home = home_namespace(tenant);
-            let content = serde_json::to_string(&unneeded).unwrap_or_default();
-            let labels = [
-                (names::MANAGED_BY, names::MANAGER),
-                (names::TENANT, tenant),
-                (names::ENVIRONMENT, names::HOME),
-            ];
-            let record = ConfigMap {
-                metadata: ObjectMeta {
-                    name: Some(UNNEEDED.to_owned()),
-                    namespace: Some(home.clone()),
-                    labels: Some(labels.map(|(key, value)| (key.to_owned(), value.to_owned())).into()),
-                    ..ObjectMeta::default()
-                },
-                data: Some([(UNNEEDED_FILE.to_owned(), content)].into()),
-                ..ConfigMap::default()
-            };
-            platform.cluster.apply(record).await.map_err(|error| RetainError::Record(home, error))?;
-        }
+        let (home, cluster) = (home_namespace(tenant), &platform.cluster);
+        let written = if *before == unneeded {
+            Ok(())
+        } else if unneeded == Unneeded::default() && cluster.shows::<ConfigMap>(Some(&home), UNNEEDED) {
+            cluster.delete::<ConfigMap>(&home, UNNEEDED).await
+        } else {
+            cluster.apply(record(tenant, &home, &unneeded)).await.map(drop)
+        };
+        written.map_err(|error| RetainError::Record(home, error))?;
         let mut records = self.records.lock().unwrap_or_else(PoisonError::into_inner);
         records.insert(tenant.to_owned(), unneeded);
         Ok(())
+    }
+}
+
+fn record(tenant: &str, home: &str, unneeded: &Unneeded) -> ConfigMap {
+    let content = serde_json::to_string(unneeded).unwrap_or_default();
+    let labels =
+        [(names::MANAGED_BY, names::MANAGER), (names::TENANT, tenant), (names::ENVIRONMENT, names::HOME)];
+    ConfigMap {
+        metadata: ObjectMeta {
+            name: Some(UNNEEDED.to_owned()),
+            namespace: Some(home.to_owned()),
+            labels: Some(labels.map(|(key, value)| (key.to_owned(), value.to_owned())).into()),
+            ..ObjectMeta::default()
+        },
+        data: Some([(UNNEEDED_FILE.to_owned(), content)].into()),
+        ..ConfigMap::default()
     }
 }
 

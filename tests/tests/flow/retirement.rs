@@ -11,6 +11,7 @@ use crate::{ENVIRONMENTS, Flow, PATIENCE, condition, none_failed, onboarding, te
 /// What is in the stage `Retiring` stays in it for as long as a test takes.
 const LONG: &str = "1h";
 const SHORT: &str = "1s";
+const SERVICE: &str = "imaas.dev/service=inventory";
 const INVENTORY: [&str; 4] = ["-n", "acme-home", "integrationservice", "inventory"];
 
 /// Restarts the operator with other periods.
@@ -35,15 +36,26 @@ async fn service_in(flow: &Flow, reason: &str) -> Result<Value> {
     .await
 }
 
-/// Waits until the Deployments of acme's inventory have so many replicas, and as many pods.
-async fn replicas(flow: &Flow, wanted: i64) -> Result<()> {
+/// How many replicas the Deployments of acme's inventory are to have, by environment.
+async fn replicas(flow: &Flow) -> Result<Vec<i64>> {
+    let mut wanted = Vec::new();
     for environment in ENVIRONMENTS {
+        let deployment = ["-n", &format!("acme-{environment}"), "deployment", "inventory"];
+        let found = flow.stand.kubectl.get(&deployment).await?;
+        wanted.push(found["spec"]["replicas"].as_i64().unwrap_or_default());
+    }
+    Ok(wanted)
+}
+
+/// Waits until they have so many, and as many pods.
+async fn scaled(flow: &Flow, replicas: &[i64]) -> Result<()> {
+    for (environment, wanted) in ENVIRONMENTS.iter().zip(replicas) {
         let namespace = format!("acme-{environment}");
         until(&format!("{wanted} pods in {namespace}"), PATIENCE, || async {
             let deployment = flow.seen(&["-n", &namespace, "deployment", "inventory"]).await?;
-            let pods = flow.seen(&["-n", &namespace, "pods"]).await?;
+            let pods = flow.seen(&["-n", &namespace, "pods", "-l", SERVICE]).await?;
             let count = pods["items"].as_array().map_or(0, Vec::len);
-            let is_so = deployment["spec"]["replicas"] == wanted && i64::try_from(count) == Ok(wanted);
+            let is_so = deployment["spec"]["replicas"] == *wanted && i64::try_from(count) == Ok(*wanted);
             if is_so { Ok(()) } else { Err(format!("{count} pods, {}", deployment["spec"]["replicas"])) }
         })
         .await?;
@@ -73,6 +85,7 @@ pub async fn service(flow: &Flow) -> Result<String> {
     let deployment = ["-n", "acme-prod", "deployment", "inventory"];
     let before = template(&flow.stand.kubectl.get(&deployment).await?);
 
+    let running = replicas(flow).await?;
     let trickle = flow.trickle("prod", "inventory").await?;
     flow.commit_tenant("acme", without)?;
     service_in(flow, "Orphaned").await?;
@@ -80,11 +93,11 @@ pub async fn service(flow: &Flow) -> Result<String> {
 
     periods(flow, SHORT, LONG).await?;
     let told = condition(&service_in(flow, "Retiring").await?, "Stalled").2;
-    replicas(flow, 0).await?;
+    scaled(flow, &[0, 0, 0]).await?;
 
     let undone = Instant::now();
     flow.commit_tenant("acme", &file)?;
-    replicas(flow, 1).await?;
+    scaled(flow, &running).await?;
     flow.stand.deployed(("acme", "inventory", "prod"), &commit, PATIENCE).await?;
     let undone = undone.elapsed();
     let after = template(&flow.stand.kubectl.get(&deployment).await?);
@@ -94,12 +107,11 @@ pub async fn service(flow: &Flow) -> Result<String> {
     service_in(flow, "Retiring").await?;
     periods(flow, SHORT, SHORT).await?;
     gone(flow, &INVENTORY).await?;
-    let label = "imaas.dev/service=inventory";
     for environment in ENVIRONMENTS {
         let namespace = format!("acme-{environment}");
-        gone(flow, &["-n", &namespace, crate::objects::CHILDREN, "-l", label]).await?;
+        gone(flow, &["-n", &namespace, crate::objects::CHILDREN, "-l", SERVICE]).await?;
     }
-    gone(flow, &["-n", "acme-home", "releases.imaas.dev", "-l", label]).await?;
+    gone(flow, &["-n", "acme-home", "releases.imaas.dev", "-l", SERVICE]).await?;
 
     flow.commit_tenant("acme", &file)?;
     onboarding::everywhere(flow, ("acme", "inventory"), &commit).await?;
@@ -141,7 +153,7 @@ pub async fn tenant(flow: &Flow) -> Result<String> {
         if told.1 == "Retiring" { Ok(()) } else { Err(tenant["status"].to_string()) }
     })
     .await?;
-    replicas(flow, 0).await?;
+    scaled(flow, &[0, 0, 0]).await?;
     periods(flow, SHORT, SHORT).await?;
     gone(flow, &["tenant", "acme"]).await?;
     for name in ["home"].iter().chain(&ENVIRONMENTS) {
