@@ -1,6 +1,6 @@
 //! A service, an environment and a tenant end stage by stage, and come back.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Result, ensure};
 use flows::until;
@@ -76,6 +76,20 @@ async fn gone(flow: &Flow, arguments: &[&str]) -> Result<()> {
     .await
 }
 
+/// A service whose history is gone begins again: CI builds the head of dev, and merges bring it to the others.
+async fn anew(flow: &Flow) -> Result<()> {
+    let (stand, inventory) = (&flow.stand, &flow.inventory);
+    inventory.work_tree().checkout("dev")?;
+    inventory.build(stand, &flow.progress).await?;
+    let commit = inventory.work_tree().head()?;
+    stand.deployed(("acme", "inventory", "dev"), &commit, PATIENCE).await?;
+    for (from, into) in [("dev", "test"), ("test", "prod")] {
+        let commit = inventory.promote(from, into)?;
+        stand.deployed(("acme", "inventory", into), &commit, PATIENCE).await?;
+    }
+    Ok(())
+}
+
 /// Promise: a service that is no longer listed serves on, then sleeps, then goes; its lines bring it back at any stage.
 pub async fn service(flow: &Flow) -> Result<String> {
     let (file, commit) =
@@ -114,7 +128,7 @@ pub async fn service(flow: &Flow) -> Result<String> {
     gone(flow, &["-n", "acme-home", "releases.imaas.dev", "-l", SERVICE]).await?;
 
     flow.commit_tenant("acme", &file)?;
-    onboarding::everywhere(flow, ("acme", "inventory"), &commit).await?;
+    anew(flow).await?;
     Ok(format!("told `{told}`; {sent} requests, none failed; undone in {:.1} s", undone.as_secs_f64()))
 }
 
@@ -165,7 +179,6 @@ pub async fn tenant(flow: &Flow) -> Result<String> {
     let begun = Instant::now();
     flow.commit_tenant("acme", &tenant_file("acme"))?;
     onboarding::settled(flow, "acme").await?;
-    let commit = flow.inventory.work_tree().git(&["rev-parse", "origin/prod"])?;
-    flow.stand.deployed(("acme", "inventory", "prod"), &commit, Duration::from_mins(3)).await?;
+    anew(flow).await?;
     Ok(format!("removed, and made anew in {:.1} s", begun.elapsed().as_secs_f64()))
 }
