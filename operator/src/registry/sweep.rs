@@ -21,7 +21,7 @@ use super::{
     digest::Digest,
     error::RegistryError,
     quota::{OverQuota, StorageBounds},
-    retain::Retainer,
+    retain::{RetainError, Retainer},
     survey::Survey,
     usage::rounded,
     usages::Usages,
@@ -127,6 +127,9 @@ impl Sweep {
         let mut usage = self.bounds.judged(tenant, &counted);
         match self.retainer.retain((&self.platform, &self.survey), tenant, &area).await {
             Ok(removable) => usage.removable = removable.map(rounded),
+            Err(RetainError::Record(home, error)) if error.is_forbidden() => {
+                tracing::debug!(tenant = name, home, "the right to the record is not in force yet");
+            }
             Err(error) => {
                 let error = &error as &dyn std::error::Error;
                 tracing::warn!(tenant = name, error, "retention did not end; tried again");

@@ -198,10 +198,10 @@ async fn every_case(flow: &Flow) -> Vec<String> {
     cases.case("repair_within_five_seconds", steady::repair).await;
     cases.case("a_second_pass_and_a_restart_change_nothing", steady::restart).await;
     cases.case("kill_at_any_moment_ends_in_the_same_state", killed::at_any_moment).await;
+    cases.case("rights_are_enough_and_not_more", rights::are_narrow).await;
     cases.case("a_service_ends_by_stages_and_comes_back", retirement::service).await;
     cases.case("an_environment_ends_by_stages_and_is_entered_again", retirement::environment).await;
     cases.case("a_tenant_ends_by_stages_and_is_made_anew", retirement::tenant).await;
-    cases.case("rights_are_enough_and_not_more", rights::are_narrow).await;
     cases.broken
 }
 
