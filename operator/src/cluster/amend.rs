@@ -54,22 +54,30 @@ impl Cluster {
 
     /// Deletes an object as it was read: neither what it became since nor one that somebody made again.
     pub async fn delete_unchanged<K: Object>(&self, live: &K) -> Result<(), ApplyError> {
-        let key = ObjectKey::of(live);
+        self.delete_as_read::<K>(&ObjectKey::of(live), live).await
+    }
+
+    /// The same of an object of kind `K` of which only the metadata was read.
+    pub(super) async fn delete_as_read<K: Object>(
+        &self,
+        key: &ObjectKey,
+        live: &(impl ResourceExt + Sync),
+    ) -> Result<(), ApplyError> {
         let params = DeleteParams {
             preconditions: Some(Preconditions { uid: live.uid(), resource_version: live.resource_version() }),
             ..DeleteParams::background()
         };
-        let request = request::<K>(&key).delete(&key.name, &params).map_err(kube::Error::BuildRequest);
+        let request = request::<K>(key).delete(&key.name, &params).map_err(kube::Error::BuildRequest);
         let outcome = match request {
             Ok(request) => self.client().request_status::<K>(request).await.map(drop),
             Err(error) => Err(error),
         };
         match outcome {
             Err(error) if is_code(&error, 404) => {}
-            Err(error) => return Err(failed("delete", &key, error)),
+            Err(error) => return Err(failed("delete", key, error)),
             Ok(()) => tracing::info!(object = %key, "deleted"),
         }
-        self.seen().forget(&key);
+        self.seen().forget(key);
         Ok(())
     }
 

@@ -7,20 +7,19 @@ use std::collections::BTreeMap;
 use k8s_openapi::NamespaceResourceScope;
 use kube::{
     Api, Resource, ResourceExt,
-    api::{DeleteParams, ListParams, Patch, PatchParams, Preconditions},
+    api::{ListParams, Patch, PatchParams},
 };
 use serde_json::{Value, json};
 
 use super::{
     ApplyError, Cluster, Object, ObjectKey,
+    apply::MOVES,
     apply_error::{failed, is_code},
 };
 use crate::names::{MANAGED_BY, MANAGER};
 
 /// Objects in one answer.
 const PAGE: u32 = 500;
-/// So often an object may move between being listed and being deleted.
-const MOVES: usize = 5;
 
 impl Cluster {
     /// Removes every object of ours of kind `K` in `namespace` that bears `labels`.
@@ -56,7 +55,8 @@ impl Cluster {
             let page = api.list_metadata(&params).await.map_err(|error| failed("list", &all, error))?;
             for object in &page.items {
                 if object.metadata.deletion_timestamp.is_none() {
-                    self.delete_as_read::<K>(&api, object).await?;
+                    let key = ObjectKey::named::<K>(Some(namespace), &object.name_any());
+                    self.delete_as_read::<K>(&key, object).await?;
                 }
             }
             match page.metadata.continue_.filter(|token| !token.is_empty()) {
@@ -64,34 +64,6 @@ impl Cluster {
                 None => return Ok(()),
             }
         }
-    }
-
-    /// Removes `live`, which was just read, as long as it is as it was read.
-    pub async fn delete_read<K>(&self, live: &K) -> Result<(), ApplyError>
-    where
-        K: Object + Resource<Scope = NamespaceResourceScope>,
-    {
-        let api = Api::<K>::namespaced(self.client(), &live.namespace().unwrap_or_default());
-        self.delete_as_read(&api, live).await
-    }
-
-    async fn delete_as_read<K>(&self, api: &Api<K>, live: &impl ResourceExt) -> Result<(), ApplyError>
-    where
-        K: Object + Resource<Scope = NamespaceResourceScope>,
-    {
-        let (name, key) =
-            (live.name_any(), ObjectKey::named::<K>(live.namespace().as_deref(), &live.name_any()));
-        let params = DeleteParams {
-            preconditions: Some(Preconditions { uid: live.uid(), resource_version: live.resource_version() }),
-            ..DeleteParams::background()
-        };
-        match api.delete(&name, &params).await {
-            Err(error) if is_code(&error, 404) => {}
-            Err(error) => return Err(failed("delete", &key, error)),
-            Ok(_) => tracing::info!(object = %key, "deleted"),
-        }
-        self.seen().forget(&key);
-        Ok(())
     }
 
     /// Sets the finalizers of `shown`. Where it is not as it was shown nothing is done: its change wakes its owner.

@@ -58,7 +58,7 @@ pub(super) async fn retire(platform: &Platform, shown: &IntegrationService) -> R
     remove(cluster, &tenant.name_any(), &key.name).await?;
     match cluster.read::<IntegrationService>(&key).await? {
         // Listed again meanwhile, it is made anew from what Git says.
-        Some(live) if is_due(&live).is_some() => cluster.delete_read(&live).await,
+        Some(live) if is_due(&live).is_some() => cluster.delete_unchanged(&live).await,
         Some(_) | None => Ok(()),
     }
 }
