@@ -326,7 +326,7 @@ impl Walk<'_> {
 
     fn ignore(&mut self, name: &str, why: &'static str) {
         if self.found.ignored.len() < MAX_IGNORED {
-            self.found.ignored.push((printable(name), why));
+            self.found.ignored.push((names::printable(name), why));
         }
     }
 }
@@ -345,11 +345,6 @@ impl Listing<'_> {
         self.hash.update(mode.to_be_bytes());
         self.hash.update(id.as_bytes());
     }
-}
-
-/// At most 200 characters, with what does not show as escapes.
-fn printable(name: &str) -> String {
-    name.chars().take(200).flat_map(char::escape_debug).collect()
 }
 
 fn parts(path: &str) -> Result<Vec<&str>, TreeError> {
