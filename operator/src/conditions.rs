@@ -92,6 +92,8 @@ reasons! {
     ProviderNotReady,
     /// A service of another tenant that is used does not export to it, or is not there.
     NotExported,
+    /// Several instances would each do what is to be done once, and nothing says how they agree.
+    Uncoordinated,
     /// No such `IntegrationRuntime`, or no profile for the version.
     RuntimeMissing,
     /// No such `Environment`, or it is not valid.

@@ -358,6 +358,7 @@ fn stalls(reason: Reason) -> bool {
             | Reason::ConfigMissing
             | Reason::ProviderMissing
             | Reason::NotExported
+            | Reason::Uncoordinated
             | Reason::RuntimeMissing
             | Reason::EnvironmentMissing
             | Reason::NamespaceForeign

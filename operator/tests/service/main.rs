@@ -12,6 +12,7 @@ mod failures;
 mod retirement;
 mod scene;
 mod secrets;
+mod stateful;
 mod stops;
 mod uses;
 mod waves;
