@@ -1,6 +1,9 @@
 //! What the API server refuses, and what somebody removes.
 
-use crate::scene::{IMAGE_OF_A, IMAGE_OF_B, NO_IMAGE, Scene, descriptor, reasons, until};
+use crate::{
+    registry::NO_IMAGE,
+    scene::{IMAGE_OF_A, IMAGE_OF_B, Scene, descriptor, reasons, until},
+};
 
 const FOREIGN_SERVICE: [&str; 6] = ["create", "service", "clusterip", "orders", "--tcp=80", "-nacme-dev"];
 const LOOK: [&str; 6] =

@@ -9,6 +9,8 @@
 
 mod deletion;
 mod failures;
+mod images;
+mod registry;
 mod retirement;
 mod scene;
 mod secrets;

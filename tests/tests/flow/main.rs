@@ -3,6 +3,7 @@
 //!
 //! `FLOW_CASES=registry,repair` runs only the cases whose name holds one of these words, after the onboarding.
 
+mod collection;
 mod delivery;
 mod killed;
 mod log;
@@ -203,6 +204,7 @@ async fn every_case(flow: &Flow) -> Vec<String> {
     cases.case("a_service_ends_by_stages_and_comes_back", retirement::service).await;
     cases.case("an_environment_ends_by_stages_and_is_entered_again", retirement::environment).await;
     cases.case("a_tenant_ends_by_stages_and_is_made_anew", retirement::tenant).await;
+    cases.case("the_chart_s_registry_frees_deleted_images_and_goes_on", collection::frees_bytes).await;
     cases.broken
 }
 
