@@ -13,6 +13,7 @@ use imaas_operator::{
     },
     release::{ConfigFiles, Input, RenderError, render},
     runtime::NoProfile,
+    service::exposure::no_gateway,
     yaml::{self, Problem},
 };
 use kube::ResourceExt;
@@ -153,7 +154,11 @@ fn rendered(question: &Question<'_>, descriptor: &ServiceDescriptor, stage: &str
                 |_| Ok(()),
             )
         });
-        let Err(message) = rendered else { return told };
+        let Err(message) = rendered else {
+            let is_shut = environment.is_some_and(|one| one.spec.gateway.is_none());
+            told.extend((settings.expose.is_some() && is_shut).then(|| no_gateway(stage)));
+            return told;
+        };
         let field = message.split([':', '.', '[']).next().unwrap_or_default().to_owned();
         told.push(message);
         // What is still wrong when the field is set aside is the runtime's own problem.
@@ -180,6 +185,7 @@ fn set_aside(settings: &mut DescriptorSpec, field: &str) -> bool {
         "secrets" => settings.secrets.clear(),
         "connects" => settings.connects.clear(),
         "uses" => settings.uses.clear(),
+        "expose" => settings.expose = None,
         "config" => settings.config = None,
         _ => return false,
     }
