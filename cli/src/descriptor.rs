@@ -243,7 +243,7 @@ mod tests {
     use super::*;
 
     const PLATFORM: &str = "
-{apiVersion: imaas.dev/v1alpha1, kind: Environment, metadata: {name: dev}, spec: {networks: [{name: erp, cidrs: [10.1.0.0/16]}]}}
+{apiVersion: imaas.dev/v1alpha1, kind: Environment, metadata: {name: dev}, spec: {networks: [{name: erp, cidrs: [10.1.0.0/16]}], domain: a.example, gateway: {name: a, namespace: b}}}
 ---
 {apiVersion: imaas.dev/v1alpha1, kind: Environment, metadata: {name: prod}, spec: {}}
 ---
@@ -308,6 +308,18 @@ mod tests {
                 PLATFORM,
                 None,
                 "5:8: environments.prd: there is no Environment \"prd\", so this is never used; there are dev, prod",
+            ),
+            (
+                "ports: [{name: x, port: 8000}]\nexpose: {path: /a}\n",
+                PLATFORM,
+                None,
+                "4:9: expose: the Environment prod has no gateway, so nothing is reached from outside there, and all else goes on: the platform sets its `domain` and `gateway`, or write `environments: {prod: {expose: null}}` (in prod)",
+            ),
+            (
+                "type: worker\nexpose: {path: /a}\nenvironments:\n  prod: {type: api, ports: [{name: x, port: 8000}], expose: null}\n",
+                PLATFORM,
+                None,
+                "4:9: expose: a worker serves nobody: remove it, or make the service an `api` (in dev)",
             ),
             (
                 "type: worker\nenv: {A-B: x}\n",

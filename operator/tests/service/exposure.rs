@@ -143,13 +143,13 @@ async fn an_exposed_service_gets_its_route_and_says_what_is_in_the_way() {
     .await;
 
     // While the Environment is not valid the route stays, and it says so.
-    scene.environment(json!({ "quota": { "default": { "pods": 0 } } })).await;
+    scene.environment(json!({ "promotesFrom": "nowhere" })).await;
     let told = scene.waiting(SHOP, "EnvironmentMissing").await;
     assert!(told.contains("is not valid, so no route is changed there"), "{told}");
     shop.push(&exposing("/later"));
     scene.two_looks().await;
     assert_eq!(scene.routed("shop").await, ["acme.dev.example.com/store 9000"]);
-    scene.environment(json!({ "quota": null })).await;
+    scene.environment(json!({ "promotesFrom": null })).await;
     until("it goes on", async || {
         scene.all_are_ready().await;
         (scene.routed("shop").await == ["acme.dev.example.com/later 9000"]).then_some(())
