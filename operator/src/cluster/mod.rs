@@ -82,6 +82,16 @@ impl Cluster {
         self.seen().tenant_of(&ObjectKey::named::<Namespace>(None, namespace)) == Some(tenant)
     }
 
+    /// Does the watch show that this namespace is being deleted? Nothing new is let into it.
+    pub fn is_ending(&self, namespace: &str) -> bool {
+        self.seen().is_ending(&ObjectKey::named::<Namespace>(None, namespace))
+    }
+
+    /// Is this namespace of `tenant`, and to stay?
+    pub fn takes(&self, namespace: &str, tenant: &str) -> bool {
+        self.belongs(namespace, tenant) && !self.is_ending(namespace)
+    }
+
     fn budget(&self) -> MutexGuard<'_, Budget> {
         self.0.budget.lock().unwrap_or_else(PoisonError::into_inner)
     }

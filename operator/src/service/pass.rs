@@ -409,8 +409,12 @@ impl<'a> Work<'a> {
 /// Nothing is written into a namespace that is not the tenant's, whatever the Tenant's status told last.
 pub(super) fn owned(platform: &Platform, namespace: &str, tenant: &str) -> Result<(), Problem> {
     let cluster = &platform.cluster;
-    if cluster.belongs(namespace, tenant) {
+    if cluster.takes(namespace, tenant) {
         return Ok(());
+    }
+    if cluster.belongs(namespace, tenant) {
+        let message = format!("the namespace {namespace} is being deleted: it is made again when it is gone");
+        return Err(Problem::new(Reason::NamespaceTerminating, message));
     }
     if !cluster.shows::<Namespace>(None, namespace) {
         let message = format!(
