@@ -47,6 +47,11 @@ impl ObjectKey {
             name: name.to_owned(),
         }
     }
+
+    /// The kind `K` itself, whatever there is of it.
+    pub fn all<K: Resource<DynamicType = ()>>() -> Self {
+        Self::named::<K>(None, "")
+    }
 }
 
 impl fmt::Display for ObjectKey {

@@ -8,6 +8,7 @@
 //! is healthy is said by the test.
 
 mod deletion;
+mod exposure;
 mod failures;
 mod images;
 mod registry;
