@@ -98,6 +98,8 @@ reasons! {
     RouteRefused,
     /// Another service of the tenant has the path that is to be exposed.
     PathTaken,
+    /// Several instances would each do what is to be done once, and nothing says how they agree.
+    Uncoordinated,
     /// No such `IntegrationRuntime`, or no profile for the version.
     RuntimeMissing,
     /// No such `Environment`, or it is not valid.

@@ -39,6 +39,11 @@ pub struct DescriptorSpec {
     /// May two instances run at the same time? Without it: a worker no, an api yes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub instances: Option<Instances>,
+    /// How several instances see to it that one does what must not be done twice, in words for whoever reviews it: without
+    /// it, what has timers, scheduled tasks or polling consumers is not run as many.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 200), regex(pattern = r"\S"))]
+    pub coordination: Option<String>,
     /// The image, where CI commits its digest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<Image>,
@@ -103,6 +108,16 @@ pub struct Expose {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 15), regex(pattern = r"^[a-z]([-a-z0-9]*[a-z0-9])?$"))]
     pub port: Option<String>,
+}
+
+impl DescriptorSpec {
+    /// How many may run at the same time: as it says, else by its type.
+    pub fn instances(&self) -> Instances {
+        self.instances.unwrap_or(match self.type_ {
+            WorkloadType::Api => Instances::Many,
+            WorkloadType::Worker => Instances::One,
+        })
+    }
 }
 
 /// Another service, in the same environment.

@@ -295,10 +295,8 @@ fn resolved(asked: &DescriptorSpec, profile: &RuntimeProfile) -> Result<Descript
     settings.ignore = None;
     settings.image = None;
     settings.config = None;
-    let instances = settings.instances.unwrap_or(match settings.type_ {
-        WorkloadType::Api => Instances::Many,
-        WorkloadType::Worker => Instances::One,
-    });
+    settings.coordination = None;
+    let instances = settings.instances();
     settings.instances = Some(instances);
     if instances == Instances::One {
         if settings.scaling.min > 1 {

@@ -58,6 +58,11 @@ impl Work<'_> {
                 return self.kept(environment, vec![problem]);
             }
             let cause = current.and_then(|current| wave::cause_without_git(&release.spec, &current.spec));
+            // What runs as it is still gets its Secrets and the platform's changes: those are nobody's commit.
+            if let (None, Some(told)) = (cause, &asked.resolved.uncoordinated) {
+                let problem = Problem::new(Reason::Uncoordinated, told.clone());
+                return self.kept(environment, vec![problem]);
+            }
             release.spec.cause = cause.unwrap_or(release.spec.cause);
             if let Some(problem) = wave::awaited(environment, &release.spec, earlier, &self.history) {
                 return self.kept(environment, vec![problem]);

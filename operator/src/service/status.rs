@@ -366,6 +366,7 @@ fn stalls(reason: Reason) -> bool {
             | Reason::GatewayMissing
             | Reason::RouteRefused
             | Reason::PathTaken
+            | Reason::Uncoordinated
             | Reason::RuntimeMissing
             | Reason::EnvironmentMissing
             | Reason::NamespaceForeign

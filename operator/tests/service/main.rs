@@ -15,6 +15,7 @@ mod registry;
 mod retirement;
 mod scene;
 mod secrets;
+mod stateful;
 mod stops;
 mod uses;
 mod waves;

@@ -26,6 +26,7 @@ fn asked(commit: char) -> Wanted {
         build_id: "A".to_owned(),
         settings: crate::api::DescriptorSpec::default(),
         config: None,
+        uncoordinated: None,
         places: std::collections::BTreeMap::new(),
     };
     Wanted::Target(Box::new(Target { resolved, digest: DIGEST.to_owned() }))
