@@ -13,6 +13,7 @@ use imaas_operator::{
     },
     release::{ConfigFiles, Input, RenderError, render},
     runtime::NoProfile,
+    service::exposure::no_gateway,
     yaml::{self, Problem},
 };
 use kube::ResourceExt;
@@ -188,7 +189,11 @@ fn rendered(question: &Question<'_>, descriptor: &ServiceDescriptor, stage: &str
                 |_| Ok(()),
             )
         });
-        let Err(message) = rendered else { return told };
+        let Err(message) = rendered else {
+            let is_shut = environment.is_some_and(|one| one.spec.gateway.is_none());
+            told.extend((settings.expose.is_some() && is_shut).then(|| no_gateway(stage)));
+            return told;
+        };
         let field = message.split([':', '.', '[']).next().unwrap_or_default().to_owned();
         told.push(message);
         // What is still wrong when the field is set aside is the runtime's own problem.
@@ -215,6 +220,7 @@ fn set_aside(settings: &mut DescriptorSpec, field: &str) -> bool {
         "secrets" => settings.secrets.clear(),
         "connects" => settings.connects.clear(),
         "uses" => settings.uses.clear(),
+        "expose" => settings.expose = None,
         "config" => settings.config = None,
         _ => return false,
     }
@@ -272,7 +278,7 @@ mod tests {
     use super::*;
 
     const PLATFORM: &str = "
-{apiVersion: imaas.dev/v1alpha1, kind: Environment, metadata: {name: dev}, spec: {networks: [{name: erp, cidrs: [10.1.0.0/16]}]}}
+{apiVersion: imaas.dev/v1alpha1, kind: Environment, metadata: {name: dev}, spec: {networks: [{name: erp, cidrs: [10.1.0.0/16]}], domain: a.example, gateway: {name: a, namespace: b}}}
 ---
 {apiVersion: imaas.dev/v1alpha1, kind: Environment, metadata: {name: prod}, spec: {}}
 ---
@@ -337,6 +343,18 @@ mod tests {
                 PLATFORM,
                 None,
                 "5:8: environments.prd: there is no Environment \"prd\", so this is never used; there are dev, prod",
+            ),
+            (
+                "ports: [{name: x, port: 8000}]\nexpose: {path: /a}\n",
+                PLATFORM,
+                None,
+                "4:9: expose: the Environment prod has no gateway, so nothing is reached from outside there, and all else goes on: the platform sets its `domain` and `gateway`, or write `environments: {prod: {expose: null}}` (in prod)",
+            ),
+            (
+                "type: worker\nexpose: {path: /a}\nenvironments:\n  prod: {type: api, ports: [{name: x, port: 8000}], expose: null}\n",
+                PLATFORM,
+                None,
+                "4:9: expose: a worker serves nobody: remove it, or make the service an `api` (in dev)",
             ),
             (
                 "type: worker\nenv: {A-B: x}\n",

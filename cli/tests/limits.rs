@@ -70,6 +70,14 @@ fn a_tenant_file_is_checked_beside_its_limits_wherever_one_begins() {
             "tenants/acme.yaml:6:5: spec.environments: cpu of all environments is dev 2 + test 2 + prod 40 = 44, more than 43, this tenant's total: ask for less, or ask the platform team"
         ]
     );
+    repository.write("limits/acme.yaml", &format!("{LIMITS}  registry: {{storage: 500Gi}}\n"));
+    repository.write("tenants/acme.yaml", &format!("{TENANT}  registry: {{storage: 600Gi}}\n"));
+    assert_eq!(
+        problems(&repository, "."),
+        [
+            "tenants/acme.yaml:7:23: spec.registry.storage: 600Gi is more than 500Gi, the most that the platform team gives this tenant: ask for less, or ask the platform team"
+        ]
+    );
     repository.write("tenants/acme.yaml", &format!("{TENANT}  limits: {{}}\n"));
     let own = &problems(&repository, "tenants/acme.yaml")[1];
     assert!(own.starts_with("tenants/acme.yaml:7:3: spec.limits: stands in limits/<tenant>.yaml"), "{own}");
@@ -86,10 +94,18 @@ fn a_plan_shows_what_changes_of_limits_and_what_they_hold() {
     assert!(plan(0).contains("Nothing changes (1 tenant)"));
     repository.write(
         "limits/acme.yaml",
-        &format!("{}  total: {{cpu: 80, pods: 500}}\n", LIMITS.replace("64", "72")),
+        &format!(
+            "{}  total: {{cpu: 80, pods: 500}}\n  registry: {{storage: 500Gi}}\n",
+            LIMITS.replace("64", "72")
+        ),
     );
     let raised = plan(0);
-    for line in ["~ tenant acme: changes", "~ limit prod cpu 64 → 72", "+ limit in all cpu 80, pods 500"] {
+    for line in [
+        "~ tenant acme: changes",
+        "~ limit prod cpu 64 → 72",
+        "+ limit in all cpu 80, pods 500",
+        "+ limit in the registry storage 500Gi",
+    ] {
         assert!(raised.contains(line), "{line}: {raised}");
     }
     repository.write("limits/acme.yaml", &LIMITS.replace("64", "4x"));

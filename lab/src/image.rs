@@ -207,6 +207,19 @@ pub fn operator_image(binary: &Path, progress: &Progress) -> Result<Image> {
     })
 }
 
+/// CNCF Distribution with a shell, which [`cache::binary`] builds when it is not there.
+pub fn registry_image(progress: &Progress) -> Result<Image> {
+    let programs = Tree::default()
+        .file("/bin/registry", &cache::binary("registry", progress)?)?
+        .file("/bin/sh", Path::new("/bin/dash"))?
+        .file("/bin/touch", Path::new("/bin/touch"))?;
+    Ok(Image {
+        layers: vec![base_layer(progress)?, programs.layer()?],
+        env: vec!["PATH=/bin".to_owned()],
+        ..Image::default()
+    })
+}
+
 /// One static program and nothing else (`FROM scratch`); it serves `ports`.
 pub fn plain_image(binary: &Path, ports: &[u16]) -> Result<Image> {
     let name = binary.file_name().context("the binary's path ends in no name")?.to_string_lossy();

@@ -137,7 +137,7 @@ pub struct Run {
     /// The most that a tenant may ask for in `spec.registry.storage`; without it, the default is the most.
     #[arg(long, env = "IMAAS_REGISTRY_QUOTA_MAX", value_parser = quantity)]
     pub registry_quota_max: Option<Quantity>,
-    /// Whether images that no release needs are deleted from the registry.
+    /// Whether images that no release needs are deleted from the registry. With `off`, those of a removed service stay too.
     #[arg(long, env = "IMAAS_REGISTRY_RETENTION", value_enum, default_value_t = Mode::DryRun)]
     pub registry_retention: Mode,
     /// How long an image must not have been needed before retention deletes it; at least 1s.

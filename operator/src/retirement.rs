@@ -103,6 +103,15 @@ impl Left {
         self.stage(periods).1.duration_since(now).try_into().unwrap_or_default()
     }
 
+    /// How long ago the last stage ended; nothing where it did not.
+    pub fn overdue(&self, periods: &Periods, now: Timestamp) -> Duration {
+        let (stage, end) = self.stage(periods);
+        match stage {
+            RetirementStage::Orphaned => Duration::ZERO,
+            RetirementStage::Retiring => now.duration_since(end).try_into().unwrap_or_default(),
+        }
+    }
+
     fn stage(&self, periods: &Periods) -> (RetirementStage, Timestamp) {
         match self.retiring {
             None => (RetirementStage::Orphaned, after(self.since, periods.orphaned)),

@@ -30,7 +30,7 @@ use crate::{
         over_quota::PushStops,
         quota::StorageBounds,
         retain::Retainer,
-        retention::Retention,
+        retention::{Mode, Retention},
         service::{TokenMetrics, TokenService, router},
         survey::Survey,
         sweep::Sweep,
@@ -203,7 +203,8 @@ async fn work(options: Run, health: Health, stopped: watch::Receiver<bool>) -> R
         let sources = Arc::new(source::Sources::new(platform.clone(), git.clone(), urls.clone()));
         let tenants = Arc::new(tenant::Context::new(platform.clone(), proof.clone(), logins, usages.clone()));
         let sweep = swept(&options, platform.clone(), (registry.clone(), usages), stopped.clone());
-        let origins = service::poll::Origins { git: git.clone(), registry, urls };
+        let deletes_images = deletes_images(&options);
+        let origins = service::poll::Origins { git: git.clone(), registry, deletes_images, urls };
         // Push notifications of Git hosts will come this way.
         let wake = futures::stream::pending().boxed();
         futures::join!(
@@ -288,6 +289,11 @@ fn registry(options: &Run, logins: Option<Issued>, platform: &Platform) -> Resul
     }
     let logins = Logins::Secrets { cluster: platform.cluster.clone(), host: options.registry_host.clone() };
     Ok(RegistryClient::external(endpoint, logins, &options.registry_prefix)?)
+}
+
+/// A dry run is retention's: it judges what nothing needs any more, and of a service that is gone nobody has to judge.
+fn deletes_images(options: &Run) -> bool {
+    options.registry_mode == RegistryMode::Managed && options.registry_retention != Mode::Off
 }
 
 /// Counts until `stopped`; not where the registry is somebody else's.

@@ -26,7 +26,7 @@ pub enum Kind {
     Environment,
     /// A namespace with its quota.
     Namespace,
-    /// How much it may have in an environment, or in all.
+    /// How much it may have in an environment, in all, or in the registry.
     Limit,
     /// Somebody with a role.
     Member,
@@ -117,10 +117,13 @@ fn namespaces(space: &ValidTenant) -> Vec<Item> {
 }
 
 fn limits(limits: &Limits) -> Vec<Item> {
-    let Limits { environments, total } = limits;
+    let Limits { environments, total, registry } = limits;
     let of_each = environments.iter().map(|(name, own)| Item::new(Kind::Limit, name, quota(&own.max)));
     let in_all = total.iter().map(|total| Item::new(Kind::Limit, "in all", quota(total)));
-    of_each.chain(in_all).collect()
+    let in_registry = registry.iter().map(|registry| {
+        Item::new(Kind::Limit, "in the registry", vec![field("storage", &registry.storage.0)])
+    });
+    of_each.chain(in_all).chain(in_registry).collect()
 }
 
 fn quota(quota: &Quota) -> Vec<(String, String)> {

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::Quota;
+use super::{Quantity, Quota};
 
 /// A file of limits.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
@@ -40,6 +40,18 @@ pub struct Limits {
     /// The most that its environments may have together.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub total: Option<Quota>,
+    /// In the registry.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub registry: Option<RegistryLimits>,
+}
+
+/// The limits of a tenant in the registry.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RegistryLimits {
+    /// Bytes of its images, such as `500Gi`: the most that the tenant may ask for and have, instead of the platform's max,
+    /// whether more or less.
+    pub storage: Quantity,
 }
 
 /// The limits of a tenant in one environment.

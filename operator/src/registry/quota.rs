@@ -22,13 +22,18 @@ pub struct StorageBounds {
 }
 
 impl StorageBounds {
-    /// What `usage` of `tenant` is, against what it may be. Who asks for more than the max has the max.
+    /// What `usage` of `tenant` is, against what it may be. Who asks for more than the max has the max. A max of its own
+    /// counts instead of everybody's, and bounds the default too.
     pub fn judged(&self, tenant: &Tenant, usage: &Usage) -> RegistryUsage {
         let asked = tenant.spec.registry.as_ref().and_then(|registry| registry.storage.clone());
-        let max = self.max.as_ref().or(self.default.as_ref());
+        let own = tenant.spec.limits.as_ref().and_then(|limits| limits.registry.as_ref());
+        let max = own.map(|own| &own.storage).or(self.max.as_ref()).or(self.default.as_ref());
         let is_above = |asked: &&Quantity| max.is_some_and(|max| asked.millis() > max.millis());
         let above = asked.as_ref().filter(is_above).cloned();
-        let quota = if above.is_some() { max.cloned() } else { asked.or_else(|| self.default.clone()) };
+        let wanted = asked.as_ref().or(self.default.as_ref());
+        let quota = if wanted.as_ref().is_some_and(is_above) { max } else { wanted };
+        // A bound of its own is one also where nobody has any.
+        let quota = quota.or(own.map(|own| &own.storage)).cloned();
         let Usage { bytes, images, repositories, cut } = *usage;
         let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
         RegistryUsage {
@@ -142,6 +147,30 @@ mod tests {
         assert_eq!(quota(Some("20Gi"), None, "registry: {storage: 21Gi}"), (some("20Gi"), some("21Gi")));
         assert_eq!(quota(None, None, ""), (None, None));
         assert_eq!(quota(None, None, "registry: {storage: 5Gi}"), (some("5Gi"), None));
+    }
+
+    #[test]
+    fn a_max_of_its_own_counts_instead_of_everybodys_and_bounds_the_default_too() {
+        let quota = |bounds: [Option<&str>; 2], asked: &str| {
+            let [default, max] = bounds.map(|bound| bound.map(quantity));
+            let usage = StorageBounds { default, max }.judged(&tenant(asked), &mebibytes(1));
+            (usage.quota.map(|quota| quota.0), usage.asked.map(|asked| asked.0))
+        };
+        let some = |text: &str| Some(text.to_owned());
+        let (usual, more, less) = (
+            [Some("20Gi"), Some("100Gi")],
+            "limits: {registry: {storage: 500Gi}}",
+            "limits: {registry: {storage: 5Gi}}",
+        );
+        assert_eq!(quota(usual, more), (some("20Gi"), None), "nothing is given that nobody asked for");
+        let asked = |storage: &str, limits: &str| format!("registry: {{storage: {storage}}}, {limits}");
+        assert_eq!(quota(usual, &asked("400Gi", more)), (some("400Gi"), None));
+        assert_eq!(quota(usual, &asked("1Ti", more)), (some("500Gi"), some("1Ti")));
+        assert_eq!(quota(usual, &asked("6Gi", less)), (some("5Gi"), some("6Gi")));
+        assert_eq!(quota(usual, less), (some("5Gi"), None));
+        assert_eq!(quota([Some("20Gi"), None], &asked("30Gi", more)), (some("30Gi"), None));
+        assert_eq!(quota([None, None], more), (some("500Gi"), None));
+        assert_eq!(quota([None, None], &asked("1Ti", more)), (some("500Gi"), some("1Ti")));
     }
 
     #[test]

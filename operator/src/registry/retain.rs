@@ -76,7 +76,7 @@ impl Retainer {
     ) -> Result<Option<u64>, RetainError> {
         let name = tenant.name_any();
         // Somebody else's home, or none yet: there is no record, so nothing is old enough.
-        if self.retention.mode == Mode::Off || !platform.cluster.belongs(&home_namespace(&name), &name) {
+        if self.retention.mode == Mode::Off || !platform.cluster.takes(&home_namespace(&name), &name) {
             return Ok(None);
         }
         let before = self.record(platform, &name).await?;
@@ -154,7 +154,8 @@ fn record(tenant: &str, home: &str, unneeded: &Unneeded) -> ConfigMap {
     }
 }
 
-/// Deletes the repository of a service that is gone, with what `named` names of it besides its tags. How many images.
+/// Deletes what is in the repository of a service that is gone, with what `named` names of it besides its tags. How many
+/// manifests, some of which may have gone before.
 ///
 /// Nothing asks here whether anything needs them: the caller removed the service.
 pub async fn delete_repository(
@@ -166,6 +167,10 @@ pub async fn delete_repository(
     let repository = format!("{tenant}/{service}");
     let named = BTreeMap::from([(repository.clone(), named)]);
     let area = survey.area(tenant, [repository.as_str()], &named).await?;
+    if area.cut {
+        let problem = format!("{repository} has more images than are looked at");
+        return Err(survey.registry().answer_error(problem));
+    }
     let digests = everything(&area, &repository);
     delete(survey, &repository, &digests).await?;
     Ok(digests.len())

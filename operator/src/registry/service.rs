@@ -181,8 +181,9 @@ impl Refusal {
             Self::NoLogin | Self::WrongLogin => {
                 (StatusCode::UNAUTHORIZED, "UNAUTHORIZED", Outcome::Unauthorized)
             }
-            Self::ReadOnly => (StatusCode::FORBIDDEN, "DENIED", Outcome::ReadOnly),
-            Self::OverQuota(..) => (StatusCode::FORBIDDEN, "DENIED", Outcome::OverQuota),
+            // 403 says better what it is, but podman, buildah and skopeo show the words of a 401 only.
+            Self::ReadOnly => (StatusCode::UNAUTHORIZED, "DENIED", Outcome::ReadOnly),
+            Self::OverQuota(..) => (StatusCode::UNAUTHORIZED, "DENIED", Outcome::OverQuota),
             Self::WrongService | Self::WrongGrantType => {
                 (StatusCode::BAD_REQUEST, "UNSUPPORTED", Outcome::Invalid)
             }

@@ -91,6 +91,11 @@ pub fn wait(service: &IntegrationService, periods: &Periods, now: Timestamp) -> 
     left(service).filter(|left| left.retiring.is_some()).map(|left| left.wait(periods, now))
 }
 
+/// How long ago it was to be removed.
+pub fn overdue(service: &IntegrationService, periods: &Periods, now: Timestamp) -> std::time::Duration {
+    left(service).map(|left| left.overdue(periods, now)).unwrap_or_default()
+}
+
 /// Nothing for one that was applied by hand: no file lists it, so none can cease to.
 fn left(service: &IntegrationService) -> Option<Left> {
     let is_ours = service.labels().get(MANAGED_BY).map(String::as_str) == Some(MANAGER);
@@ -153,6 +158,11 @@ mod tests {
             |retiring| wait(&service(MANAGER, retiring), &Periods::default(), at("2026-01-04T00:00:00Z"));
         assert_eq!(waits("").map(|wait| wait.as_secs()), None, "its end is not ours to bring about");
         assert_eq!(waits(RETIRING).map(|wait| wait.as_secs()), Some(24 * 3600));
+        let overdue =
+            |retiring, now| overdue(&service(MANAGER, retiring), &Periods::default(), at(now)).as_secs();
+        assert_eq!(overdue(RETIRING, "2026-01-05T00:59:00Z"), 59 * 60);
+        assert_eq!(overdue(RETIRING, "2026-01-04T00:00:00Z"), 0);
+        assert_eq!(overdue("", "2027-01-01T00:00:00Z"), 0);
     }
 
     #[test]

@@ -1,14 +1,19 @@
 //! IO: the end of a service's object. Its finalizer holds it until everything of it is removed, where its deletion is
 //! meant; a deletion that nobody confirmed (a kind deleted by mistake) takes nothing along.
 
+use std::time::Duration;
+
 use kube::ResourceExt;
 
-use super::{ending, remove::remove};
+use super::{
+    ending,
+    reconcile::Context,
+    remove::{RemoveError, remove},
+};
 use crate::{
     api::IntegrationService,
     cluster::{ApplyError, Cluster, ObjectKey},
     names::{CONFIRM_DELETE, FINALIZER, MANAGED_BY, MANAGER, tenant_of_home},
-    platform::Platform,
 };
 
 /// Gives `service` its finalizer, if it was applied by hand: what the tenant's stage applies has it from there.
@@ -23,17 +28,26 @@ pub(super) async fn hold(cluster: &Cluster, service: &IntegrationService) -> Res
 }
 
 /// Ends `service`, which somebody deleted. What runs of it serves on, unless its deletion is confirmed.
-pub(super) async fn end(platform: &Platform, service: &IntegrationService) -> Result<(), ApplyError> {
+pub(super) async fn end(ctx: &Context, service: &IntegrationService) -> Result<(), RemoveError> {
     if !is_held(service) {
         return Ok(());
     }
-    let cluster = &platform.cluster;
+    let cluster = &ctx.platform.cluster;
     let home = service.namespace().unwrap_or_default();
     let tenant = tenant_of_home(&home).filter(|tenant| cluster.belongs(&home, tenant));
     match tenant.filter(|_| is_confirmed(service)) {
         // A home that goes takes the service along whatever becomes of its children, and waits for nobody.
         Some(tenant) if !is_going(cluster, &home).await? => {
-            remove(cluster, tenant, &service.name_any()).await?;
+            // A cache may show one that is gone, while another of its name runs already.
+            let live = cluster.read::<IntegrationService>(&ObjectKey::of(service)).await?;
+            if live.is_none_or(|live| live.uid() != service.uid()) {
+                return Ok(());
+            }
+            let deleted = service.metadata.deletion_timestamp.as_ref();
+            let overdue = deleted.map_or(Duration::ZERO, |deleted| {
+                (ctx.platform.now)().duration_since(deleted.0).try_into().unwrap_or_default()
+            });
+            remove(ctx, (tenant, &service.name_any()), overdue).await?;
         }
         Some(_) | None => {
             tracing::warn!(service = %ObjectKey::of(service), "deleted without confirmation: what runs of it stays");
@@ -41,24 +55,26 @@ pub(super) async fn end(platform: &Platform, service: &IntegrationService) -> Re
     }
     let mut others = service.finalizers().to_vec();
     others.retain(|finalizer| finalizer != FINALIZER);
-    cluster.set_finalizers(service, &others).await
+    Ok(cluster.set_finalizers(service, &others).await?)
 }
 
 /// Removes `shown`, whose retirement is over, and everything of it; nothing where it is not so any more.
-pub(super) async fn retire(platform: &Platform, shown: &IntegrationService) -> Result<(), ApplyError> {
-    let (cluster, key) = (&platform.cluster, ObjectKey::of(shown));
+pub(super) async fn retire(ctx: &Context, shown: &IntegrationService) -> Result<(), RemoveError> {
+    let platform = &ctx.platform;
+    let (cluster, key, periods) = (&platform.cluster, ObjectKey::of(shown), &platform.settings.retirement);
     let is_due = |live: &IntegrationService| {
         let home = key.namespace.as_deref().unwrap_or_default();
         let tenant = tenant_of_home(home).and_then(|tenant| platform.tenants.named(tenant));
-        let is_due = ending::is_due(live, &platform.settings.retirement, (platform.now)());
+        let is_due = ending::is_due(live, periods, (platform.now)());
         let is_same = live.uid() == shown.uid() && live.metadata.deletion_timestamp.is_none();
         tenant.filter(|tenant| is_due && is_same && !tenant.lists(&key.name))
     };
     let Some(tenant) = cluster.read(&key).await?.as_ref().and_then(is_due) else { return Ok(()) };
-    remove(cluster, &tenant.name_any(), &key.name).await?;
+    let overdue = ending::overdue(shown, periods, (platform.now)());
+    remove(ctx, (&tenant.name_any(), &key.name), overdue).await?;
     match cluster.read::<IntegrationService>(&key).await? {
         // Listed again meanwhile, it is made anew from what Git says.
-        Some(live) if is_due(&live).is_some() => cluster.delete_unchanged(&live).await,
+        Some(live) if is_due(&live).is_some() => Ok(cluster.delete_unchanged(&live).await?),
         Some(_) | None => Ok(()),
     }
 }

@@ -49,6 +49,8 @@ pub struct Origins {
     pub git: Arc<Git>,
     /// Images.
     pub registry: Arc<RegistryClient>,
+    /// Whether the images of a service go with it: not from a registry of somebody else's.
+    pub deletes_images: bool,
     /// Which repositories may be read.
     pub urls: UrlPolicy,
 }

@@ -17,6 +17,7 @@ use super::{
     pass::{Work, owned},
     poll::Poller,
     relations::Relations,
+    remove::RemoveError,
     status,
     validate::{Surroundings, ValidService, validate},
     written::{Last, Written},
@@ -56,6 +57,9 @@ pub enum Error {
     /// An object could not be written.
     #[error(transparent)]
     Apply(#[from] ApplyError),
+    /// Something of a service that ends could not be removed.
+    #[error(transparent)]
+    Remove(#[from] RemoveError),
 }
 
 impl ReconcileError for Error {
@@ -64,6 +68,7 @@ impl ReconcileError for Error {
             // A watch of the tenant and of the environments tells, too.
             Self::Unready(_) => Retry::After(RESYNC),
             Self::Apply(error) => error.retry(),
+            Self::Remove(error) => error.retry(),
         }
     }
 
@@ -71,6 +76,7 @@ impl ReconcileError for Error {
         match self {
             Self::Unready(problem) => problem.reason,
             Self::Apply(error) => error.reason(),
+            Self::Remove(error) => error.reason(),
         }
     }
 }
@@ -92,7 +98,7 @@ pub async fn reconcile(service: Arc<IntegrationService>, ctx: Arc<Context>) -> R
         }
         return Ok(outcome.map(|()| Action::await_change())?);
     }
-    let (mut errors, mut next) = (Vec::new(), RESYNC);
+    let (mut errors, mut next, mut rivals) = (Vec::new(), RESYNC, Vec::new());
     let pass = match &valid {
         Ok(valid) => {
             let mut work = Work::new(&ctx, valid, before.as_ref(), &mut last).await;
@@ -101,7 +107,7 @@ pub async fn reconcile(service: Arc<IntegrationService>, ctx: Arc<Context>) -> R
                 next = ctx.platform.settings.interval;
             }
             next = work.again.into_iter().chain(until_due(&service, &ctx.platform)).fold(next, Duration::min);
-            errors = work.errors;
+            (errors, rivals) = (work.errors, work.rivals);
             errors.extend(finalize::hold(&ctx.platform.cluster, &service).await.err());
             Ok(pass)
         }
@@ -111,7 +117,9 @@ pub async fn reconcile(service: Arc<IntegrationService>, ctx: Arc<Context>) -> R
         }
     };
     let neighbours = Neighbours { platform: &ctx.platform, poller: &ctx.poller };
-    ctx.relations.tell(&key, neighbours.uses(&key, pass.as_ref().ok()), neighbours.shown(&key));
+    let mut others = neighbours.uses(&key, pass.as_ref().ok());
+    others.extend(rivals);
+    ctx.relations.tell(&key, others, neighbours.shown(&key));
     let generation = service.metadata.generation.unwrap_or_default();
     let status = status::status(
         before.as_ref(),
@@ -136,14 +144,14 @@ async fn departure(
     service: &IntegrationService,
     ctx: &Context,
     is_valid: bool,
-) -> Option<Result<(), ApplyError>> {
+) -> Option<Result<(), RemoveError>> {
     let platform = &ctx.platform;
     if service.metadata.deletion_timestamp.is_some() {
-        return Some(finalize::end(platform, service).await);
+        return Some(finalize::end(ctx, service).await);
     }
     let is_due = is_valid && ending::is_due(service, &platform.settings.retirement, (platform.now)());
     let is_listed = tenant(service, platform).is_none_or(|tenant| tenant.lists(&service.name_any()));
-    if is_due && !is_listed { Some(finalize::retire(platform, service).await) } else { None }
+    if is_due && !is_listed { Some(finalize::retire(ctx, service).await) } else { None }
 }
 
 /// How long until it ends; nothing where that is over and waits for something else.

@@ -1,7 +1,8 @@
-//! IO: removes everything of a service but itself: what runs it, in every namespace of its tenant, then its history. In this
-//! order, and the service last, so that whoever ends in between finds it again, and what is left of it by its labels.
+//! IO: removes everything of a service but itself: what runs it, in every namespace of its tenant, its images, then its
+//! history. In this order, and the service last, so that whoever ends in between finds it again, and what is left of it: the
+//! objects by their labels, the images by their tags and by the releases that name them.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use k8s_openapi::api::{
     apps::v1::Deployment,
@@ -10,24 +11,111 @@ use k8s_openapi::api::{
     policy::v1::PodDisruptionBudget,
 };
 
+use super::reconcile::Context;
 use crate::{
-    api::Release,
-    cluster::{ApplyError, Cluster},
+    api::{HttpRoute, Release},
+    cluster::ApplyError,
+    conditions::Reason,
     names::{SERVICE, TENANT, home_namespace},
+    registry::{error::RegistryError, retain::delete_repository, survey::Survey},
+    retry::Retry,
 };
 
-/// Removes what bears the labels of this tenant's service, and nothing else.
-pub(super) async fn remove(cluster: &Cluster, tenant: &str, service: &str) -> Result<(), ApplyError> {
+/// How long a registry that deletes nothing holds up the end of a service: longer than a restart, or than it is read-only.
+const PATIENCE: Duration = Duration::from_hours(1);
+
+/// Why something of it is left.
+#[derive(Debug, thiserror::Error)]
+pub enum RemoveError {
+    /// An object.
+    #[error(transparent)]
+    Apply(#[from] ApplyError),
+    /// Its images.
+    #[error("its images are not deleted yet: {0}")]
+    Images(RegistryError),
+}
+
+impl RemoveError {
+    /// When to try again.
+    pub fn retry(&self) -> Retry {
+        match self {
+            Self::Apply(error) => error.retry(),
+            Self::Images(error) => error.retry(),
+        }
+    }
+
+    /// The condition's reason.
+    pub fn reason(&self) -> Reason {
+        match self {
+            Self::Apply(error) => error.reason(),
+            Self::Images(error) => error.reason(),
+        }
+    }
+}
+
+/// Removes what bears the labels of this tenant's service, and its images, and nothing else. `overdue` is how long ago this
+/// was to be done.
+pub(super) async fn remove(
+    ctx: &Context,
+    (tenant, service): (&str, &str),
+    overdue: Duration,
+) -> Result<(), RemoveError> {
+    let cluster = &ctx.platform.cluster;
     let labels = BTreeMap::from([(TENANT, tenant), (SERVICE, service)]);
     let home = home_namespace(tenant);
     let environments = cluster.namespaces_of(tenant);
     for namespace in environments.iter().filter(|name| **name != home && cluster.belongs(name, tenant)) {
         // First what would miss the rest.
         cluster.delete_labelled::<Deployment>(namespace, &labels).await?;
+        cluster.delete_labelled::<HttpRoute>(namespace, &labels).await?;
         cluster.delete_labelled::<Service>(namespace, &labels).await?;
         cluster.delete_labelled::<PodDisruptionBudget>(namespace, &labels).await?;
         cluster.delete_labelled::<NetworkPolicy>(namespace, &labels).await?;
         cluster.delete_labelled::<ConfigMap>(namespace, &labels).await?;
     }
-    cluster.delete_labelled::<Release>(&home, &labels).await
+    // Before the releases: they alone name an image that lost its tag.
+    match images(ctx, (tenant, service)).await {
+        Err(error) if is_worth_waiting(&error, overdue) => return Err(RemoveError::Images(error)),
+        Err(error) => {
+            let error = &error as &dyn std::error::Error;
+            tracing::error!(tenant, service, error, "the images of a removed service stay in the registry");
+        }
+        Ok(0) => {}
+        Ok(images) => tracing::info!(tenant, service, images, "images of a removed service deleted"),
+    }
+    Ok(cluster.delete_labelled::<Release>(&home, &labels).await?)
+}
+
+/// Deletes the service's repository where the operator may; how many images that were.
+async fn images(ctx: &Context, (tenant, service): (&str, &str)) -> Result<usize, RegistryError> {
+    let origins = ctx.poller.origins();
+    if !origins.deletes_images {
+        return Ok(0);
+    }
+    let releases = ctx.platform.releases.all_in(&home_namespace(tenant));
+    let own = releases.iter().filter(|release| release.spec.service == service);
+    let named = own.filter_map(|release| release.spec.digest.parse().ok()).collect();
+    delete_repository(&Survey::new(Arc::clone(&origins.registry)), tenant, service, named).await
+}
+
+/// Nobody waits for what cannot come right by itself, nor for ever.
+fn is_worth_waiting(error: &RegistryError, overdue: Duration) -> bool {
+    error.retry() != Retry::Never && overdue < PATIENCE
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_registry_that_deletes_nothing_holds_up_an_end_for_an_hour() {
+        let read_only = RegistryError::Undeletable("registry registry.example.com".to_owned());
+        let down = RegistryError::Busy { who: "registry registry.example.com".to_owned(), status: 503 };
+        for error in [&read_only, &down] {
+            assert!(is_worth_waiting(error, Duration::ZERO), "{error}");
+            assert!(is_worth_waiting(error, Duration::from_mins(59)), "{error}");
+            assert!(!is_worth_waiting(error, Duration::from_hours(1)), "{error}");
+        }
+        assert!(!is_worth_waiting(&RegistryError::Name("acme/..".to_owned()), Duration::ZERO));
+    }
 }

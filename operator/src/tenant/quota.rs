@@ -2,7 +2,7 @@
 
 use super::validate::ValidSpace;
 use crate::{
-    api::{Limits, Quota, Tenant, quantity},
+    api::{Limits, Quota, Tenant, limits::RegistryLimits, quantity},
     environment::{
         Problem, ValidEnvironment, ValidQuota,
         check::{exceeded, resolved},
@@ -63,6 +63,24 @@ impl<'a> Quotas<'a> {
             }
         }
         (most, format!("the platform team gives this tenant in {name}"))
+    }
+
+    /// Whether it asks for no more of the registry than a max of its own; that of everybody is the registry's to know.
+    pub(super) fn in_registry(&mut self) {
+        let Some(RegistryLimits { storage: most }) = &self.limits.registry else { return };
+        if most.millis().is_none_or(|millis| millis <= 0) {
+            let message = format!("{:?} is no amount above zero: write it like 500Gi", most.0);
+            self.problems.push(Problem::new("spec.limits.registry.storage", message));
+            return;
+        }
+        let asked = self.tenant.spec.registry.as_ref().and_then(|registry| registry.storage.as_ref());
+        if let Some(asked) = asked.filter(|asked| asked.millis() > most.millis()) {
+            let message = format!(
+                "{} is more than {}, the most that the platform team gives this tenant: ask for less, or ask the platform team",
+                asked.0, most.0
+            );
+            self.exceeding.push(Problem::new("spec.registry.storage", message));
+        }
     }
 
     /// Whether its environments have no more together than it may have.
@@ -205,5 +223,20 @@ mod tests {
         );
         let omitted = acme("{environments: {dev: {omit: true}}, limits: {total: {cpu: 500m}}}");
         assert_eq!(told(&omitted).len(), 0, "only what it is in counts");
+    }
+
+    #[test]
+    fn what_is_asked_of_the_registry_is_judged_by_a_max_of_its_own() {
+        let asked =
+            |limits: &str| told(&acme(&format!("{{registry: {{storage: 30Gi}}, limits: {{{limits}}}}}")));
+        assert_eq!(asked(""), [""; 0], "everybody's max is not known here");
+        assert_eq!(asked("registry: {storage: 30720Mi}"), [""; 0]);
+        assert_eq!(
+            asked("registry: {storage: 29Gi}"),
+            [
+                "spec.registry.storage: 30Gi is more than 29Gi, the most that the platform team gives this tenant: ask for less, or ask the platform team"
+            ]
+        );
+        assert_eq!(told(&acme("{limits: {registry: {storage: 1Mi}}}")), [""; 0], "it asks for nothing");
     }
 }

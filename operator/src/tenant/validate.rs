@@ -132,6 +132,7 @@ pub fn validate(tenant: &Tenant, environments: &Checked) -> Result<ValidTenant, 
     }
     valid.held.extend(gone(tenant, environments));
     quotas.in_all(&valid.environments);
+    quotas.in_registry();
     problems.append(&mut quotas.problems);
     valid.exceeding = quotas.exceeding;
     if problems.is_empty() {

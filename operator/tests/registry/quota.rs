@@ -21,6 +21,15 @@ async fn a_push_over_quota_is_refused_with_the_reason_and_nothing_else_is() {
     let told = String::from_utf8_lossy(&refused.stderr);
     assert!(!refused.status.success() && told.contains(MESSAGE), "{told}");
     assert!(lab.service.metrics.count(Outcome::OverQuota) > 0);
+    let mut token = lab.realm.clone();
+    token.query_pairs_mut().append_pair("scope", "repository:acme/orders:push");
+    let answer = reqwest::Client::new()
+        .get(token)
+        .basic_auth("acme.push", Some(secret("acme.push")))
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(answer.status(), reqwest::StatusCode::UNAUTHORIZED, "podman and skopeo show no other's words");
     let digest = ["digest", &lab.image("acme/orders:one")];
     for user in ["acme.pull", "acme.push"] {
         assert_done(&lab.crane(user, &digest).await);

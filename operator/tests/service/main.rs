@@ -8,7 +8,10 @@
 //! is healthy is said by the test.
 
 mod deletion;
+mod exposure;
 mod failures;
+mod images;
+mod registry;
 mod retirement;
 mod scene;
 mod secrets;

@@ -8,12 +8,6 @@ use std::{
     time::Duration,
 };
 
-use axum::{
-    Router,
-    extract::Path as Segments,
-    http::{HeaderName, StatusCode},
-    routing::head,
-};
 use imaas_operator::{
     api::{self, IntegrationService, Release},
     git::{Git, Limits, UrlPolicy},
@@ -45,11 +39,11 @@ use lab::{
 use serde_json::json;
 use tokio::{sync::watch, task::JoinHandle, time::Instant};
 
+use crate::registry::Registry;
+
 const PATIENCE: Duration = Duration::from_mins(1);
 pub const IMAGE_OF_A: &str = "sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
 pub const IMAGE_OF_B: &str = "sha256:bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
-/// A digest that the registry does not have.
-pub const NO_IMAGE: &str = "sha256:2222222222222222222222222222222222222222222222222222222222222222";
 
 /// What the platform and the tenant stage would have made.
 const PLATFORM: &str = r#"
@@ -82,6 +76,9 @@ pub struct Scene {
     pub git: GitServer,
     clone: WorkTree,
     pub client: Client,
+    pub registry: Registry,
+    /// Whether images of a service go with it.
+    pub deletes_images: bool,
     pub scratch: tempfile::TempDir,
 }
 
@@ -112,7 +109,8 @@ impl Scene {
             Credentials { user: "ci".to_owned(), password: "orders-password".to_owned(), authority: None };
         let clone =
             WorkTree::clone(&git.url("/acme/orders.git"), &scratch.path().join("clone"), login).unwrap();
-        let scene = Self { lab, git, clone, client, scratch };
+        let registry = Registry::start().await;
+        let scene = Self { lab, git, clone, client, registry, deletes_images: true, scratch };
         scene.install().await;
         scene
     }
@@ -251,7 +249,9 @@ impl Scene {
     /// The stage under test, as a process would run it.
     pub async fn operator(&self) -> Operator {
         let (platform, watches) = platform(self.client.clone()).await;
-        let origins = origins(&self.scratch.path().join("mirrors"), &registry().await);
+        let mirrors = self.scratch.path().join("mirrors");
+        let origins =
+            Origins { deletes_images: self.deletes_images, ..origins(&mirrors, &self.registry.url) };
         let (stop, mut stopped) = watch::channel(false);
         let shutdown = async move { drop(stopped.wait_for(|stop| *stop).await) };
         let stage = tokio::spawn(run(platform, origins, shutdown));
@@ -304,19 +304,6 @@ async fn platform(client: Client) -> (Platform, JoinHandle<()>) {
     (platform, watches)
 }
 
-/// A registry whose areas have every image but [`NO_IMAGE`]; returns its address.
-async fn registry() -> String {
-    let answer = async |Segments((_, _, digest)): Segments<(String, String, String)>| {
-        let code = if digest == NO_IMAGE { StatusCode::NOT_FOUND } else { StatusCode::OK };
-        (code, [(HeaderName::from_static("docker-content-digest"), digest)])
-    };
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let routes = Router::new().route("/v2/{tenant}/{service}/manifests/{digest}", head(answer));
-    tokio::spawn(async move { axum::serve(listener, routes).await });
-    format!("http://{address}")
-}
-
 fn origins(mirrors: &Path, registry: &str) -> Origins {
     let urls = UrlPolicy { development: true, allowed_hosts: vec!["127.0.0.1".to_owned()] };
     let endpoint = RegistryEndpoint {
@@ -329,7 +316,7 @@ fn origins(mirrors: &Path, registry: &str) -> Origins {
     let registry =
         RegistryClient::new(endpoint, Issued { key, generations: Generations::default() }).unwrap();
     let git = Git::new(mirrors, urls.clone(), Limits::default()).unwrap();
-    Origins { git: Arc::new(git), registry: Arc::new(registry), urls }
+    Origins { git: Arc::new(git), registry: Arc::new(registry), deletes_images: false, urls }
 }
 
 /// The first answer that is one, within the patience of a test.

@@ -2,8 +2,9 @@
 
 use std::time::Instant;
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 use flows::until;
+use lab::image::Pusher;
 use serde_json::Value;
 
 use crate::{ENVIRONMENTS, Flow, PATIENCE, condition, none_failed, onboarding, tenant_file};
@@ -90,6 +91,24 @@ async fn anew(flow: &Flow) -> Result<()> {
     Ok(())
 }
 
+/// The registry has nothing of acme's inventory that a client finds.
+async fn images_are_gone(flow: &Flow) -> Result<()> {
+    let (user, password) = flow.stand.registry_account("acme", "imaas-registry-pull", "dev").await?;
+    let (registry, progress) = (flow.stand.registry.endpoint(), flow.progress.clone());
+    let commit = flow.inventory.work_tree().git(&["rev-parse", "origin/dev"])?;
+    let asked = tokio::task::spawn_blocking(move || {
+        Pusher::new(&registry, Some((&user, &password)), &progress)?.digest("acme/inventory", &commit)
+    });
+    match asked.await? {
+        Ok(digest) => bail!("an image of the service is left: {digest}"),
+        Err(error) => {
+            let told = format!("{error:#}");
+            ensure!(told.contains("404") || told.contains("UNKNOWN"), "{told}");
+            Ok(())
+        }
+    }
+}
+
 /// Promise: a service that is no longer listed serves on, then sleeps, then goes; its lines bring it back at any stage.
 pub async fn service(flow: &Flow) -> Result<String> {
     let (file, commit) =
@@ -126,6 +145,8 @@ pub async fn service(flow: &Flow) -> Result<String> {
         gone(flow, &["-n", &namespace, crate::objects::CHILDREN, "-l", SERVICE]).await?;
     }
     gone(flow, &["-n", "acme-home", "releases.imaas.dev", "-l", SERVICE]).await?;
+
+    images_are_gone(flow).await?;
 
     flow.commit_tenant("acme", &file)?;
     anew(flow).await?;

@@ -89,6 +89,14 @@ fn wrong_limits_are_told_with_their_place_and_the_tenant_keeps_what_it_has() {
             "in/limits/acme.yaml:5:48: spec.environments.prod.max.memory: \"0\" is no amount above zero: write it like 16Gi or 512Mi",
         ),
         (
+            limits(&format!("{RAISED}  registry: {{storage: 0}}\n")),
+            "in/limits/acme.yaml:6:23: spec.registry.storage: \"0\" is no amount above zero: write it like 500Gi",
+        ),
+        (
+            limits(&format!("{RAISED}  registry: {{}}\n")),
+            "in/limits/acme.yaml:6:13: spec.registry.storage: missing",
+        ),
+        (
             limits(RAISED).replace("name: acme", "name: beta"),
             "in/limits/acme.yaml:3:18: metadata.name: \"beta\" is not the file's name: this file is acme.yaml",
         ),
