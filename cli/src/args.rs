@@ -45,6 +45,19 @@ pub enum Command {
     Service(ServiceCommand),
     /// Finds every mistake at once, with file, line, column and what to write instead.
     Validate(Validate),
+    /// Checks a service repository: what `validate` says of its `imaas.yaml`, and what in its source must not run as many.
+    #[command(after_help = format!("Looked for, in the directory of each `imaas.yaml`: scheduled tasks, message processors and inbound endpoints that poll of
+WSO2 Micro Integrator (XML and .car), and routes of Camel from timers, files and the like (YAML, XML, Java, Kotlin).
+Each needs `instances: one`, or a word in `coordination` on how several instances agree; the operator asks for the same.
+What cannot be told from the source is listed as not checked.
+
+Examples:
+  kubectl imaas check .
+  kubectl imaas check services/orders --platform ../tenants/platform.yaml --runtime wso2-mi
+  kubectl imaas check . --output json
+
+{STATUSES}"))]
+    Check(Validate),
     /// Says what a change of tenant files would create, change, retire and hold back.
     Plan(Plan),
     /// Makes namespaces a tenant's own again that lost whose they are, as after a restore.

@@ -13,6 +13,7 @@ use imaas_operator::{
     },
     release::{ConfigFiles, Input, RenderError, render},
     runtime::NoProfile,
+    service::exposure::no_gateway,
     yaml::{self, Problem},
 };
 use kube::ResourceExt;
@@ -70,10 +71,47 @@ fn others(question: &Question<'_>, problems: &[Problem]) -> Vec<Problem> {
         .collect()
 }
 
+/// The names of the environments in which `is_so`, as far as the file can be read; nothing where it cannot.
+pub fn environments(
+    text: &[u8],
+    platform: &Platform,
+    is_so: impl Fn(&DescriptorSpec) -> bool,
+) -> Option<Environments> {
+    let descriptor = yaml::descriptor(text).or_else(|problems| {
+        let sound = salvage::descriptor(text, &problems).ok_or(())?;
+        yaml::descriptor(&sound.text).map_err(drop)
+    });
+    let descriptor = descriptor.ok()?;
+    let all = stages(platform, &descriptor);
+    let is = |stage: &&&str| yaml::settings(&descriptor, stage).is_ok_and(|settings| is_so(&settings));
+    let some: Vec<&str> = all.iter().filter(is).copied().collect();
+    Some(match some.len() {
+        0 => Environments::None,
+        these if these == all.len() => Environments::All,
+        _ => Environments::Some(named(&some)),
+    })
+}
+
+/// Where something is so.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Environments {
+    /// Nowhere.
+    None,
+    /// In these, by their names.
+    Some(String),
+    /// Everywhere.
+    All,
+}
+
+fn named(stages: &[&str]) -> String {
+    let names: Vec<_> = stages.iter().map(|name| if *name == ELSEWHERE { "others" } else { name }).collect();
+    names.join(", ")
+}
+
 /// Everything that is wrong with a descriptor of the right form beside the platform.
 fn beside(question: &Question<'_>, descriptor: &ServiceDescriptor) -> Vec<Problem> {
     let mut found: Vec<Problem> = unknown_environments(question, descriptor);
-    let stages = stages(question, descriptor);
+    let stages = stages(question.platform, descriptor);
     let mut told: BTreeMap<(String, String), Vec<&str>> = BTreeMap::new();
     for stage in &stages {
         for message in rendered(question, descriptor, stage) {
@@ -89,9 +127,7 @@ fn beside(question: &Question<'_>, descriptor: &ServiceDescriptor) -> Vec<Proble
     }
     for ((path, mut message), places) in told {
         if places.len() < stages.len() && !path.starts_with("environments.") {
-            let places: Vec<_> =
-                places.iter().map(|name| if *name == ELSEWHERE { "others" } else { name }).collect();
-            message = format!("{message} (in {})", places.join(", "));
+            message = format!("{message} (in {})", named(&places));
         }
         found.push(placed(question.text, path, message));
     }
@@ -100,9 +136,9 @@ fn beside(question: &Question<'_>, descriptor: &ServiceDescriptor) -> Vec<Proble
 }
 
 /// Where the descriptor is looked at: in every environment, or where they are not known in those that it names and the rest.
-fn stages<'a>(question: &'a Question<'_>, descriptor: &'a ServiceDescriptor) -> Vec<&'a str> {
-    if question.platform.knows_environments() {
-        let named = question.platform.environments.iter().filter_map(|one| one.metadata.name.as_deref());
+fn stages<'a>(platform: &'a Platform, descriptor: &'a ServiceDescriptor) -> Vec<&'a str> {
+    if platform.knows_environments() {
+        let named = platform.environments.iter().filter_map(|one| one.metadata.name.as_deref());
         return named.collect();
     }
     [ELSEWHERE].into_iter().chain(descriptor.environments.keys().map(String::as_str)).collect()
@@ -153,7 +189,11 @@ fn rendered(question: &Question<'_>, descriptor: &ServiceDescriptor, stage: &str
                 |_| Ok(()),
             )
         });
-        let Err(message) = rendered else { return told };
+        let Err(message) = rendered else {
+            let is_shut = environment.is_some_and(|one| one.spec.gateway.is_none());
+            told.extend((settings.expose.is_some() && is_shut).then(|| no_gateway(stage)));
+            return told;
+        };
         let field = message.split([':', '.', '[']).next().unwrap_or_default().to_owned();
         told.push(message);
         // What is still wrong when the field is set aside is the runtime's own problem.
@@ -180,6 +220,7 @@ fn set_aside(settings: &mut DescriptorSpec, field: &str) -> bool {
         "secrets" => settings.secrets.clear(),
         "connects" => settings.connects.clear(),
         "uses" => settings.uses.clear(),
+        "expose" => settings.expose = None,
         "config" => settings.config = None,
         _ => return false,
     }
@@ -237,7 +278,7 @@ mod tests {
     use super::*;
 
     const PLATFORM: &str = "
-{apiVersion: imaas.dev/v1alpha1, kind: Environment, metadata: {name: dev}, spec: {networks: [{name: erp, cidrs: [10.1.0.0/16]}]}}
+{apiVersion: imaas.dev/v1alpha1, kind: Environment, metadata: {name: dev}, spec: {networks: [{name: erp, cidrs: [10.1.0.0/16]}], domain: a.example, gateway: {name: a, namespace: b}}}
 ---
 {apiVersion: imaas.dev/v1alpha1, kind: Environment, metadata: {name: prod}, spec: {}}
 ---
@@ -302,6 +343,18 @@ mod tests {
                 PLATFORM,
                 None,
                 "5:8: environments.prd: there is no Environment \"prd\", so this is never used; there are dev, prod",
+            ),
+            (
+                "ports: [{name: x, port: 8000}]\nexpose: {path: /a}\n",
+                PLATFORM,
+                None,
+                "4:9: expose: the Environment prod has no gateway, so nothing is reached from outside there, and all else goes on: the platform sets its `domain` and `gateway`, or write `environments: {prod: {expose: null}}` (in prod)",
+            ),
+            (
+                "type: worker\nexpose: {path: /a}\nenvironments:\n  prod: {type: api, ports: [{name: x, port: 8000}], expose: null}\n",
+                PLATFORM,
+                None,
+                "4:9: expose: a worker serves nobody: remove it, or make the service an `api` (in dev)",
             ),
             (
                 "type: worker\nenv: {A-B: x}\n",

@@ -3,7 +3,7 @@
 //! ```text
 //! PATH -> subject -> check, descriptor (with salvage) -> validate | plan -> render       (rules: the operator's own)
 //! ```
-//! IO: [`subject`], [`working`], [`history`], [`around`], [`cluster`], [`output`], and the `run` of each command. The rest is
+//! IO: [`subject`], [`guard`], [`working`], [`history`], [`around`], [`cluster`], [`output`], and the `run` of each command. The rest is
 //! pure. Statuses: 0 fine, 1 problems found, 2 usage or something cannot be read.
 
 mod adopt;
@@ -13,6 +13,7 @@ mod check;
 mod cluster;
 mod create;
 mod descriptor;
+mod guard;
 mod history;
 mod output;
 mod plan;
@@ -54,6 +55,7 @@ fn run(command: Command) -> anyhow::Result<Outcome> {
         Command::Tenant(TenantCommand::New(options)) => create::tenant::run(&options),
         Command::Service(ServiceCommand::New(options)) => create::service::run(&options),
         Command::Validate(options) => validate::run(&options),
+        Command::Check(options) => guard::run(&options),
         Command::Plan(options) => plan::run(&options),
         Command::Adopt(options) => adopt::run(&options),
         Command::Schema(options) => {

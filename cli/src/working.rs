@@ -11,6 +11,7 @@ use git2::{ObjectType, Oid};
 use imaas_operator::{
     git::{self, Directory, names},
     release::ConfigFiles,
+    runtime::stateful::{self, Look},
     service::resolve,
     source::{
         LIMITS,
@@ -22,6 +23,8 @@ use crate::subject::{Tenants, shown, shown_path};
 
 /// The most files of a configuration, as in the operator.
 const CONFIG_FILES: usize = 500;
+/// Largest `.car`, in bytes: a built one lies in the working tree, with its libraries.
+const ARCHIVE: u64 = 64 << 20;
 
 /// The tenant files of a directory, and the limits beside it; none where there is no such directory any more.
 pub fn tenant_files(tenants: &Tenants) -> Result<Files> {
@@ -89,6 +92,38 @@ pub fn config_files(service: &Path, directory: &str) -> Result<ConfigFiles, Stri
         return Err(format!("config: {directory} has more than {CONFIG_FILES} files"));
     }
     resolve::config(directory, read).map_err(|problem| problem.message)
+}
+
+/// Looks at the source of the service in `directory` as the operator looks at a commit, but for the size of archives, which
+/// Git would not bring.
+pub fn source(directory: &Path) -> io::Result<Look> {
+    let mut look = Look::default();
+    look_below(directory, ("", 0), &mut look)?;
+    Ok(look)
+}
+
+fn look_below(directory: &Path, (prefix, depth): (&str, usize), look: &mut Look) -> io::Result<()> {
+    let mut entries = fs::read_dir(directory)?.collect::<io::Result<Vec<_>>>()?;
+    entries.sort_by_key(fs::DirEntry::file_name);
+    for entry in entries {
+        let name = format!("{prefix}{}", entry.file_name().to_string_lossy());
+        let kind = entry.file_type()?;
+        if names::entry_problem(entry.file_name().as_encoded_bytes()).is_some() {
+            continue;
+        } else if kind.is_dir() && depth < names::MAX_DEPTH && Look::enters(&name) {
+            look_below(&entry.path(), (&format!("{name}/"), depth + 1), look)?;
+        } else if kind.is_file() && Look::wants(&name) {
+            let most = if name.ends_with(".car") { ARCHIVE } else { stateful::FILE_BYTES };
+            let mut content = Vec::new();
+            File::open(entry.path())?.take(most + 1).read_to_end(&mut content)?;
+            if content.len() as u64 > most {
+                look.skipped(&name, format!("it has more than {most} bytes"));
+            } else {
+                look.file(&name, &content);
+            }
+        }
+    }
+    Ok(())
 }
 
 fn walk(directory: &Path, prefix: &str, read: &mut Directory) -> io::Result<()> {

@@ -118,6 +118,13 @@ const TOOL_SETS: &[ToolSet] = &[
         cold_build: "70 s",
     },
     ToolSet {
+        name: "traefik",
+        tools: &[("traefik", "github.com/traefik/traefik/v3/cmd/traefik")],
+        files: module!("traefik"),
+        linker_flags: "",
+        cold_build: "6 min",
+    },
+    ToolSet {
         name: "pause",
         tools: &[("pause", ".")],
         files: &[
@@ -150,6 +157,36 @@ pub fn binary(name: &str, progress: &Progress) -> anyhow::Result<PathBuf> {
 pub async fn binary_async(name: &'static str, progress: &Progress) -> anyhow::Result<PathBuf> {
     let progress = progress.clone();
     tokio::task::spawn_blocking(move || binary(name, &progress)).await.context("the build was ended")?
+}
+
+/// The folder of the Gateway API's kinds, one file each: those of the standard channel, from its Go module.
+///
+/// # Errors
+/// As [`binary`]; and where the module cannot be had.
+pub fn gateway_api(progress: &Progress) -> anyhow::Result<PathBuf> {
+    const MODULE: &str = "sigs.k8s.io/gateway-api";
+    let files: &[(&str, &str)] = module!("gateway-api");
+    let key = files.iter().map(|(_, text)| *text).collect::<Vec<_>>().join("\n");
+    entry("gateway-api", &key, progress, |dir| {
+        let module = tempfile::tempdir().context("module folder")?;
+        for (name, text) in files {
+            fs::write(module.path().join(name), text).with_context(|| format!("write {name}"))?;
+        }
+        let go = |arguments: &[&str]| {
+            let mut go = Command::new("go");
+            go.args(arguments).envs([("GOWORK", "off"), ("GOFLAGS", ""), ("GOTOOLCHAIN", "local")]);
+            process::run(go.current_dir(&module))
+        };
+        go(&["mod", "download", MODULE])?;
+        let source = go(&["list", "-m", "-f", "{{.Dir}}", MODULE])?;
+        let kinds = Path::new(source.trim()).join("config/crd/standard");
+        for file in fs::read_dir(&kinds).with_context(|| format!("read {}", kinds.display()))? {
+            let file = file?;
+            // Written anew: a module's own files cannot be changed, nor removed.
+            fs::write(dir.join(file.file_name()), fs::read(file.path())?)?;
+        }
+        Ok(())
+    })
 }
 
 /// A folder that `build` fills, once for each `name` and `key`. Put everything that decides the content into `key`.

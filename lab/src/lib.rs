@@ -8,6 +8,7 @@ pub mod certificates;
 pub mod control_plane;
 mod data_dir;
 pub mod dns;
+pub mod gateway;
 pub mod git_server;
 pub mod helm;
 mod host;

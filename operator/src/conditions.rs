@@ -92,6 +92,14 @@ reasons! {
     ProviderNotReady,
     /// A service of another tenant that is used does not export to it, or is not there.
     NotExported,
+    /// What is to be exposed has no gateway, or the cluster no kind of route.
+    GatewayMissing,
+    /// The gateway does not take the route, or not what it leads to.
+    RouteRefused,
+    /// Another service of the tenant has the path that is to be exposed.
+    PathTaken,
+    /// Several instances would each do what is to be done once, and nothing says how they agree.
+    Uncoordinated,
     /// No such `IntegrationRuntime`, or no profile for the version.
     RuntimeMissing,
     /// No such `Environment`, or it is not valid.

@@ -43,6 +43,14 @@ pub const RELEASE: &str = "imaas.dev/release";
 pub const RUNNING: &str = "imaas.dev/running";
 /// Annotation of a pod: the revision of the Secrets that it reads.
 pub const SECRETS: &str = "imaas.dev/secrets";
+/// Annotations of a pod by which Prometheus finds its metrics: they are, their port and their path.
+pub const SCRAPE: &str = "prometheus.io/scrape";
+/// See [`SCRAPE`].
+pub const SCRAPE_PORT: &str = "prometheus.io/port";
+/// See [`SCRAPE`].
+pub const SCRAPE_PATH: &str = "prometheus.io/path";
+/// Label that the API server sets on every namespace, to its name.
+pub const NAMESPACE_NAME: &str = "kubernetes.io/metadata.name";
 /// Annotation of a registry Secret: the generation of its password, so that a rotation shows where it has been.
 pub const GENERATION: &str = "imaas.dev/registry-generation";
 /// Annotation with any new value: look at this object now.
@@ -95,6 +103,12 @@ pub fn tenant_of_home(namespace: &str) -> Option<&str> {
 /// `<service>-<environment>-<hash>`: at most 40 + 1 + 12 + 1 + 12 characters.
 pub fn release(service: &str, environment: &str, hash: &str) -> String {
     format!("{service}-{environment}-{hash}")
+}
+
+/// `<tenant>.<domain>`: the host of all that a tenant exposes in the environment that has this domain. No tenant's name has a
+/// dot, so two tenants never have the same.
+pub fn host(tenant: &str, domain: &str) -> String {
+    format!("{tenant}.{domain}")
 }
 
 /// `<service>-<hash>`, for an immutable ConfigMap.
@@ -174,6 +188,16 @@ mod tests {
             prop_assert!(one.len() <= 63);
             prop_assert_eq!(one == two, (a, x) == (b, y));
         }
+    }
+
+    #[test]
+    fn two_tenants_never_have_the_same_host() {
+        // `a.b` is no tenant, so the tenant is what stands before the first dot.
+        let (tenants, domains) =
+            (["a", "b", "a-b", "a-b-c"], ["example.com", "b.example.com", "a-b.example.com"]);
+        let hosts: std::collections::BTreeSet<_> =
+            tenants.iter().flat_map(|tenant| domains.iter().map(|domain| host(tenant, domain))).collect();
+        assert_eq!(hosts.len(), tenants.len() * domains.len());
     }
 
     #[test]

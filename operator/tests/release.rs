@@ -6,13 +6,13 @@ use std::collections::BTreeSet;
 
 use imaas_operator::{
     api::{
-        Cause, DescriptorSpec, IntegrationRuntime, Port, Quantity, Release, Strategy, WorkloadType,
+        Cause, DescriptorSpec, Expose, IntegrationRuntime, Port, Quantity, Release, Strategy, WorkloadType,
         environment::Network,
     },
     names::{self, hex},
     release::{
-        Children, ConfigFile, ConfigFiles, Contents, Footprint, Input, PlannedConfig, Reach, RenderError,
-        Rendered, Target, desired, render,
+        Children, ConfigFile, ConfigFiles, Contents, Footprint, Input, Outside, PlannedConfig, Reach,
+        RenderError, Rendered, Target, desired, render,
     },
     runtime::check,
 };
@@ -125,8 +125,8 @@ impl Case {
 }
 
 fn children(release: &Release, config: Option<&ConfigMap>, networks: &[Network]) -> Children {
-    let reach = Reach::default();
-    let target = Target { tenant: "acme", release, config, networks, reach: &reach };
+    let (reach, outside) = (Reach::default(), Outside::default());
+    let target = Target { tenant: "acme", release, config, networks, reach: &reach, outside: &outside };
     desired(&target, &[Footprint::of(release)])
 }
 
@@ -162,8 +162,9 @@ fn golden_manifests() {
     for (name, case) in cases() {
         let Rendered { release, config } = case.render().unwrap();
         let config_map = config_map(config.as_ref());
-        let Children { config_map: config, network_policies, service, disruption_budget, deployment } =
+        let Children { config_map: config, network_policies, service, route, disruption_budget, deployment } =
             children(&release, config_map.as_ref(), &case.networks);
+        assert_eq!(route, None, "nothing is exposed");
         let mut release = serde_json::to_value(&release).unwrap();
         release["spec"]["template"] = json!("as in the Deployment");
         let all = json!({
@@ -382,6 +383,7 @@ fn each_setting_changes_the_name() {
             *c = using(STOCK);
             c.called[0].port = 8081;
         }),
+        ("expose", |c| c.settings.expose = Some(Expose { path: "/a".into(), port: None })),
         ("config", |c| c.config = Some(files())),
         ("config's bytes", |c| {
             let mut changed = files();
@@ -451,6 +453,12 @@ fn what_cannot_be_rendered_says_what_to_change() {
         ("camel", "resources: {cpu: 0}", "resources.cpu: \"0\" is not an amount above zero"),
         ("camel", "resources: {memory: lots}", "resources.memory: \"lots\""),
         ("wso2-mi", "runtimeVersion: latest", "runtimeVersion: \"latest\" is not a version"),
+        ("camel", "{type: worker, expose: {path: /a}}", "expose: a worker serves nobody"),
+        (
+            "wso2-mi",
+            "expose: {path: /a, port: internal}",
+            "expose.port: \"internal\" is none of the service's ports; it has http, https",
+        ),
     ] {
         let refused = case(runtime, yaml).render().unwrap_err();
         assert!(refused.to_string().contains(told), "{refused}");

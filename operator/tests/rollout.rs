@@ -13,7 +13,7 @@ use imaas_operator::{
     api::{self, Cause, Release, environment::Network},
     cluster::Cluster,
     names::{APPLIED, RUNNING},
-    release::{Input, Phase, Reach, Target, render, roll_out},
+    release::{Input, Outside, Phase, Reach, RolledOut, Target, render, roll_out},
 };
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::{
@@ -50,6 +50,8 @@ struct Scene {
     client: Client,
     cluster: Cluster,
     watches: JoinHandle<()>,
+    /// Who comes in from outside.
+    outside: Outside,
 }
 
 impl Scene {
@@ -64,7 +66,7 @@ impl Scene {
         let wait = ["wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"];
         lab.kubectl().run(&wait, None).await.unwrap();
         let (cluster, watches) = observe(&client).await;
-        Self { lab, client, cluster, watches }
+        Self { lab, client, cluster, watches, outside: Outside::default() }
     }
 
     /// As after the operator's end at any moment.
@@ -103,9 +105,17 @@ impl Scene {
     /// The phase, and whether pods may still be ending.
     async fn roll_out_at(&self, release: &Release, now: Timestamp) -> (Phase, bool) {
         let (networks, reach) = (networks(), Reach::default());
-        let target = Target { tenant: "acme", release, config: None, networks: &networks, reach: &reach };
-        let (observed, again) = roll_out(&self.cluster, &target, now).await.unwrap();
-        (observed.phase, again.is_some())
+        let target = Target {
+            tenant: "acme",
+            release,
+            config: None,
+            networks: &networks,
+            reach: &reach,
+            outside: &self.outside,
+        };
+        let RolledOut { seen, again, route } = roll_out(&self.cluster, &target, now).await.unwrap();
+        route.unwrap();
+        (seen.phase, again.is_some())
     }
 
     /// Passes until the release is all that is counted; pods of the one before are told to end.

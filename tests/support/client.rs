@@ -34,9 +34,17 @@ pub struct Answer {
 /// # Errors
 /// When there is no connection, no whole answer within 10 s, or no HTTP in it.
 pub async fn get(address: SocketAddr, path: &str) -> Result<Answer> {
+    get_of(address, &address.to_string(), path).await
+}
+
+/// The same of a server that has several hosts.
+///
+/// # Errors
+/// As [`get`].
+pub async fn get_of(address: SocketAddr, host: &str, path: &str) -> Result<Answer> {
     let exchange = async {
         let mut stream = TcpStream::connect(address).await.context("connect")?;
-        let request = format!("GET {path} HTTP/1.0\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+        let request = format!("GET {path} HTTP/1.0\r\nHost: {host}\r\nConnection: close\r\n\r\n");
         stream.write_all(request.as_bytes()).await.context("send")?;
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer).await.context("receive")?;

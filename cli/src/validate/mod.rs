@@ -2,7 +2,10 @@
 
 mod render;
 
-use std::fmt;
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context, Result, bail};
 use serde::Serialize;
@@ -65,7 +68,11 @@ impl fmt::Display for Checked {
 
 /// IO: looks, and tells.
 pub fn run(options: &args::Validate) -> Result<Outcome> {
-    let mut report = report(options)?;
+    tell(report(options)?, options)
+}
+
+/// IO: tells.
+pub fn tell(mut report: Report, options: &args::Validate) -> Result<Outcome> {
     report.problems.sort();
     let text = match options.output {
         ValidateOutput::Text => render::text(&report, Style::of_stdout()),
@@ -84,7 +91,7 @@ pub fn run(options: &args::Validate) -> Result<Outcome> {
 fn report(options: &args::Validate) -> Result<Report> {
     match subject::find(&options.path)? {
         Subject::Tenants(tenants) => self::tenants(options, &tenants),
-        Subject::Descriptors(files) => descriptors(options, &files),
+        Subject::Descriptors(files) => descriptors(options, &files, |_| Ok(Aside::default())),
         Subject::Platform(file) => {
             let platform = around::from_path(&file)?;
             let checked = Checked {
@@ -111,7 +118,31 @@ fn tenants(options: &args::Validate, tenants: &Tenants) -> Result<Report> {
     Ok(Report { checked, problems, notes: platform.notes(), platform: platform.from })
 }
 
-fn descriptors(options: &args::Validate, files: &[std::path::PathBuf]) -> Result<Report> {
+/// What is found beside a descriptor.
+#[derive(Debug, Default)]
+pub struct Aside {
+    /// What is wrong.
+    pub problems: Vec<Told>,
+    /// What was not looked at, and why.
+    pub notes: Vec<String>,
+}
+
+/// A descriptor, for whoever looks beside it.
+pub struct Beside<'a> {
+    /// Its path.
+    pub file: &'a Path,
+    /// What it holds.
+    pub text: &'a [u8],
+    /// The platform.
+    pub platform: &'a Platform,
+}
+
+/// IO: checks the descriptors, and what `aside` looks at beside each.
+pub fn descriptors(
+    options: &args::Validate,
+    files: &[PathBuf],
+    aside: impl Fn(&Beside<'_>) -> Result<Aside>,
+) -> Result<Report> {
     let platform = around::platform(&options.around, None)?;
     if let Some(name) = &options.runtime
         && platform.knows_runtimes()
@@ -121,6 +152,7 @@ fn descriptors(options: &args::Validate, files: &[std::path::PathBuf]) -> Result
         bail!("--runtime: there is no IntegrationRuntime {name:?}, only {}", known.join(", "));
     }
     let mut problems = of_platform(&platform);
+    let mut notes = descriptor::notes(&platform, options.runtime.as_deref());
     for file in files {
         let text = working::read(file).with_context(|| format!("cannot read {}", shown(file)))?;
         let directory = file.parent().unwrap_or(file);
@@ -133,9 +165,11 @@ fn descriptors(options: &args::Validate, files: &[std::path::PathBuf]) -> Result
         };
         let found = descriptor::problems(&question);
         problems.extend(found.iter().map(|problem| Told::new(shown(file), problem, &text)));
+        let aside = aside(&Beside { file, text: &text, platform: &platform })?;
+        problems.extend(aside.problems);
+        notes.extend(aside.notes);
     }
     let checked = Checked { descriptors: Some(files.len()), ..Checked::default() };
-    let notes = descriptor::notes(&platform, options.runtime.as_deref());
     Ok(Report { checked, problems, notes, platform: platform.from })
 }
 

@@ -39,6 +39,11 @@ pub struct DescriptorSpec {
     /// May two instances run at the same time? Without it: a worker no, an api yes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub instances: Option<Instances>,
+    /// How several instances see to it that one does what must not be done twice, in words for whoever reviews it: without
+    /// it, what has timers, scheduled tasks or polling consumers is not run as many.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 200), regex(pattern = r"\S"))]
+    pub coordination: Option<String>,
     /// The image, where CI commits its digest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<Image>,
@@ -80,11 +85,39 @@ pub struct DescriptorSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), inner(length(min = 1, max = 40)))]
     pub connects: Vec<String>,
+    /// The way in from outside the cluster, by the gateway of the environment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expose: Option<Expose>,
     /// Services that this one calls: each gives an address, and opens the way to a service of another tenant.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]
     #[x_kube(merge_strategy = kube::core::ListMerge::Map(vec!["as".into()]))]
     pub uses: Vec<Use>,
+}
+
+/// What is reached from outside, at the host that the platform gives to the tenant: `<tenant>.<the environment's domain>`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Expose {
+    /// Requests for this path and for all below it; `/` is every path that no other service of the tenant has. They come
+    /// as they were sent, with the path.
+    #[schemars(length(min = 1, max = 200), regex(pattern = r"^/([A-Za-z0-9._~-]+(/[A-Za-z0-9._~-]+)*)?$"))]
+    #[x_kube(validation = Rule::new("!self.split('/').exists(part, part == '..' || part == '.')").message("must be an absolute path without `.` and `..`, such as `/orders`"))]
+    pub path: String,
+    /// Name of the port that answers; without it, the first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 15), regex(pattern = r"^[a-z]([-a-z0-9]*[a-z0-9])?$"))]
+    pub port: Option<String>,
+}
+
+impl DescriptorSpec {
+    /// How many may run at the same time: as it says, else by its type.
+    pub fn instances(&self) -> Instances {
+        self.instances.unwrap_or(match self.type_ {
+            WorkloadType::Api => Instances::Many,
+            WorkloadType::Worker => Instances::One,
+        })
+    }
 }
 
 /// Another service, in the same environment.

@@ -122,6 +122,9 @@ pub struct EnvironmentState {
     /// Instances that should be.
     #[serde(default)]
     pub desired: i32,
+    /// Where `current` is reached from outside: host and path. That the gateway answers there is so while nothing is awaited.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exposed: Option<String>,
     /// Everything that is awaited, at once; empty when there is nothing to wait for.
     #[serde(default)]
     pub waiting: Vec<Waiting>,

@@ -6,6 +6,7 @@
 
 pub mod descriptor;
 pub mod environment;
+pub mod http_route;
 pub mod integration_service;
 pub mod limits;
 pub mod quantity;
@@ -15,12 +16,15 @@ pub mod runtime;
 pub mod tenant;
 pub mod tenant_source;
 
-pub use descriptor::{DescriptorSpec, Instances, Port, ServiceDescriptor, Strategy, Use, WorkloadType};
+pub use descriptor::{
+    DescriptorSpec, Expose, Instances, Port, ServiceDescriptor, Strategy, Use, WorkloadType,
+};
 pub use environment::{Environment, EnvironmentSpec};
+pub use http_route::HttpRoute;
 pub use integration_service::{Export, IntegrationService, IntegrationServiceSpec, IntegrationServiceStatus};
 pub use limits::{Limits, TenantLimits};
 pub use quantity::Quantity;
-pub use release::{Cause, Release, ReleaseSpec, ReleaseStatus, ReleaseUse};
+pub use release::{Cause, Release, ReleaseExpose, ReleaseSpec, ReleaseStatus, ReleaseUse};
 pub use retirement::{Retirement, RetirementStage};
 pub use runtime::{IntegrationRuntime, IntegrationRuntimeSpec, RuntimeProfile};
 pub use tenant::{

@@ -83,6 +83,9 @@ pub struct ReleaseSpec {
     /// Networks that the service may call beyond the environment's defaults.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub connects: Vec<String>,
+    /// What is reached from outside the cluster.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expose: Option<ReleaseExpose>,
     /// Services that it was told the addresses of.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub uses: Vec<ReleaseUse>,
@@ -101,6 +104,16 @@ fn any_object(_: &mut SchemaGenerator) -> Schema {
 pub struct ReleaseConfig {
     /// Name of the immutable ConfigMap, `<service>-<hash>`.
     pub name: String,
+}
+
+/// The way into a release from outside the cluster, where its environment has a gateway.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ReleaseExpose {
+    /// This path and all below it.
+    pub path: String,
+    /// The port that answers.
+    pub port: Port,
 }
 
 /// A service that a release calls, in the same environment.

@@ -51,6 +51,9 @@ pub struct RuntimeProfile {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8))]
     pub management_ports: Vec<super::Port>,
+    /// Where the engine tells its metrics; those who collect them for the environment may ask there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metrics: Option<Metrics>,
     /// When the engine is up, ready and alive.
     #[serde(default)]
     pub probes: Probes,
@@ -83,6 +86,18 @@ pub struct RuntimeProfile {
 
 fn any_version() -> String {
     "*".to_owned()
+}
+
+/// Metrics in the format of Prometheus, over HTTP.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Metrics {
+    /// One of `ports` or `managementPorts`.
+    #[schemars(range(min = 1, max = 65535))]
+    pub port: u16,
+    /// Absolute path.
+    #[schemars(length(min = 1, max = 512), regex(pattern = r"^/"))]
+    pub path: String,
 }
 
 /// The kubelet's three questions.

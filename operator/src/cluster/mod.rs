@@ -11,6 +11,7 @@ mod foreign;
 mod observe;
 mod pods;
 mod remove;
+mod routes;
 mod seen;
 mod watched;
 
@@ -22,7 +23,7 @@ pub use observe::Background;
 pub use seen::{ObjectKey, Touch};
 pub use watched::Watched;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicBool};
 
 use k8s_openapi::api::{apps::v1::Deployment, core::v1::Namespace};
 use kube::{
@@ -36,6 +37,7 @@ use self::{
     event::Budget,
     seen::{Listing, Seen},
 };
+use crate::api::HttpRoute;
 
 /// One cluster: its client, and what is known of the operator's own objects in it. Cheap to clone.
 #[derive(Clone)]
@@ -49,6 +51,9 @@ struct Inner {
     /// Who wants to hear of changes of our objects.
     listeners: Mutex<Vec<mpsc::UnboundedSender<Touch>>>,
     deployments: Store<Deployment>,
+    /// See `routes`.
+    routes: Store<HttpRoute>,
+    has_routes: AtomicBool,
     /// Events that may still be written.
     budget: Mutex<Budget>,
 }
@@ -77,6 +82,16 @@ impl Cluster {
         self.seen().tenant_of(&ObjectKey::named::<Namespace>(None, namespace)) == Some(tenant)
     }
 
+    /// Does the watch show that this namespace is being deleted? Nothing new is let into it.
+    pub fn is_ending(&self, namespace: &str) -> bool {
+        self.seen().is_ending(&ObjectKey::named::<Namespace>(None, namespace))
+    }
+
+    /// Is this namespace of `tenant`, and to stay?
+    pub fn takes(&self, namespace: &str, tenant: &str) -> bool {
+        self.belongs(namespace, tenant) && !self.is_ending(namespace)
+    }
+
     fn budget(&self) -> MutexGuard<'_, Budget> {
         self.0.budget.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -98,9 +113,12 @@ impl Cluster {
             touches.retain(|touch| concerns(&seen, touch));
             touches
         };
+        touches.into_iter().for_each(|touch| self.tell(touch));
+    }
+
+    /// Tells the listeners.
+    fn tell(&self, touch: Touch) {
         let mut listeners = self.0.listeners.lock().unwrap_or_else(PoisonError::into_inner);
-        for touch in touches {
-            listeners.retain(|listener| listener.send(touch.clone()).is_ok());
-        }
+        listeners.retain(|listener| listener.send(touch.clone()).is_ok());
     }
 }

@@ -6,7 +6,7 @@ use std::{
     fmt,
     future::Future,
     pin::Pin,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, atomic::AtomicBool},
 };
 
 use futures::{FutureExt, Stream, StreamExt, future::BoxFuture};
@@ -39,12 +39,15 @@ impl Cluster {
     /// nothing may be applied before.
     pub fn observe(client: Client) -> (Self, Background, BoxFuture<'static, ()>) {
         let (deployments, writer) = reflector::store();
+        let (routes, writer_of_routes) = reflector::store();
         let cluster = Self(Arc::new(Inner {
             client,
             budget: Mutex::default(),
             seen: Mutex::default(),
             listeners: Mutex::default(),
             deployments,
+            routes,
+            has_routes: AtomicBool::new(false),
         }));
         let mut listed = Vec::new();
         let mut watches: Vec<Background> = vec![
@@ -60,6 +63,7 @@ impl Cluster {
             cluster.watch::<PodDisruptionBudget>(&mut listed),
         ];
         watches.push(cluster.watch_deployments(writer, &mut listed));
+        watches.push(cluster.watch_routes(writer_of_routes, &mut listed));
         let ready = async move {
             for mut one in listed {
                 // An error means that the watch is gone, and with it the operator.
@@ -74,6 +78,11 @@ impl Cluster {
         let (sender, mut receiver) = mpsc::unbounded_channel();
         self.0.listeners.lock().unwrap_or_else(PoisonError::into_inner).push(sender);
         futures::stream::poll_fn(move |context| receiver.poll_recv(context))
+    }
+
+    /// Our Deployments in `namespace`, as last seen.
+    pub fn deployments_in(&self, namespace: &str) -> Vec<Arc<Deployment>> {
+        self.0.deployments.state_filter(|one| one.metadata.namespace.as_deref() == Some(namespace))
     }
 
     /// The Deployment as last seen, with labels, generation and status; its template is not kept.
@@ -149,6 +158,7 @@ pub(super) fn interrupted<O: Resource<DynamicType = ()>>(error: &watcher::Error)
     tracing::warn!(%kind, error = error as &dyn std::error::Error, "watch interrupted");
 }
 
-fn config() -> watcher::Config {
+/// What is ours.
+pub(super) fn config() -> watcher::Config {
     watcher::Config::default().labels(&format!("{MANAGED_BY}={MANAGER}"))
 }

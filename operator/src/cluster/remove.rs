@@ -52,7 +52,11 @@ impl Cluster {
         let mut params = ListParams::default().labels(&selector.join(",")).limit(PAGE);
         loop {
             let all = ObjectKey::named::<K>(Some(namespace), "");
-            let page = api.list_metadata(&params).await.map_err(|error| failed("list", &all, error))?;
+            let page = match api.list_metadata(&params).await {
+                // A kind that the cluster does not have.
+                Err(error) if is_code(&error, 404) => return Ok(()),
+                page => page.map_err(|error| failed("list", &all, error))?,
+            };
             for object in &page.items {
                 if object.metadata.deletion_timestamp.is_none() {
                     let key = ObjectKey::named::<K>(Some(namespace), &object.name_any());

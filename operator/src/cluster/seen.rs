@@ -47,6 +47,11 @@ impl ObjectKey {
             name: name.to_owned(),
         }
     }
+
+    /// The kind `K` itself, whatever there is of it.
+    pub fn all<K: Resource<DynamicType = ()>>() -> Self {
+        Self::named::<K>(None, "")
+    }
 }
 
 impl fmt::Display for ObjectKey {
@@ -76,6 +81,7 @@ struct Sighting {
     version: Box<str>,
     mark: Box<str>,
     owner: Owner,
+    is_ending: bool,
 }
 
 impl Sighting {
@@ -86,6 +92,7 @@ impl Sighting {
             version: object.resource_version().unwrap_or_default().into(),
             mark: mark(object).into(),
             owner: owner(object),
+            is_ending: object.meta().deletion_timestamp.is_some(),
         })
     }
 }
@@ -122,6 +129,11 @@ impl Seen {
     pub fn tenant_of(&self, key: &ObjectKey) -> Option<&str> {
         let owner = &self.objects.get(key)?.owner;
         owner.iter().find(|(label, _)| *label == TENANT).map(|(_, tenant)| &**tenant)
+    }
+
+    /// Is it there, and being deleted?
+    pub fn is_ending(&self, key: &ObjectKey) -> bool {
+        self.objects.get(key).is_some_and(|sighting| sighting.is_ending)
     }
 
     /// Names of the objects of this kind and namespace that begin as `first` does, in order.

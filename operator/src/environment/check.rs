@@ -10,7 +10,10 @@ use std::{
 
 use kube::ResourceExt;
 
-use super::network::{self, ValidNetwork};
+use super::{
+    entrance,
+    network::{self, ValidNetwork},
+};
 use crate::{
     api::{Environment, Quantity, Quota, Role},
     names::{HOME, is_label},
@@ -136,6 +139,7 @@ pub fn check<E: Borrow<Environment>>(environments: &[E]) -> Checked {
         let environment: &Environment = environment.borrow();
         let mut problems = Vec::new();
         let valid = valid(environment, &mut problems);
+        problems.extend(entrance::problems(environment, environments));
         if let Some(from) = &environment.spec.promotes_from {
             checked.edges.insert(valid.name.clone(), from.clone());
         }

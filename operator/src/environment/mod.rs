@@ -1,11 +1,12 @@
 //! Environments: checked one by one and together, and the order in which images move through them.
 //!
 //! Pure: [`check`] (wire → valid), [`chain`] (promotion order), [`network`] (address blocks), [`egress`] (the way to
-//! them). IO: [`run`] (status).
+//! them), `entrance` (the way in). IO: [`run`] (status).
 
 pub mod chain;
 pub mod check;
 pub mod egress;
+mod entrance;
 pub mod network;
 pub mod run;
 

@@ -25,6 +25,7 @@ mod transport;
 mod tree;
 mod unused;
 pub mod url;
+mod visit;
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
@@ -40,11 +41,12 @@ pub use self::error::GitError;
 pub use self::limits::Limits;
 pub use self::tree::{Directory, DirectoryLimits, File, Reader, TreeError};
 pub use self::url::{GitUrl, UrlError, UrlPolicy};
+pub use self::visit::{VisitLimits, Visitor};
 
 use self::failed::Failed;
 use self::mirror::Mirror;
 use self::protocol::{Advertisement, Capabilities, Heads, take_ref};
-use self::queue::{Places, Queue};
+use self::queue::{Lane, Places, Queue};
 use self::room::Room;
 use self::transport::{Ask, Bounds, Transport};
 
@@ -100,7 +102,9 @@ impl Git {
         std::fs::create_dir_all(&mirrors).map_err(GitError::Storage)?;
         let places =
             |per_owner| Places { all: limits.operations, per_host: limits.operations_per_host, per_owner };
-        let queue = Arc::new(Queue::new(places(limits.heads_per_owner), places(limits.fetches_per_owner)));
+        let (heads, fetches) = (places(limits.heads_per_owner), places(limits.fetches_per_owner));
+        let visits = Places { all: limits.reads / 2, per_host: usize::MAX, per_owner: 1 };
+        let queue = Arc::new(Queue::new([heads, fetches, visits]));
         let room = Room::new(queue.clone(), limits.mirrors_bytes, &mirrors, Instant::now());
         let room = Arc::new(room.map_err(GitError::Storage)?);
         let transport = Arc::new(Transport::new(policy.clone(), limits.connect));
@@ -215,6 +219,23 @@ impl Git {
         self.read(remote, commit, path, move |reader| reader.digest(&at, &exclude)).await
     }
 
+    /// Shows the files below `path` to `visitor`, one at a time, and returns it. An owner has one visit at a time, and all
+    /// together leave half of the reads to others.
+    pub async fn visit<V: Visitor + Send + 'static>(
+        &self,
+        remote: &Remote,
+        commit: &CommitId,
+        (path, limits): (&str, VisitLimits),
+        mut visitor: V,
+    ) -> Result<V, GitError> {
+        let at = path.to_owned();
+        let visit = move |reader: &Reader<'_>| {
+            reader.visit(&at, limits, &mut visitor)?;
+            Ok(visitor)
+        };
+        self.read_in(Some(&self.queue.visits), remote, (commit, path), visit).await
+    }
+
     /// Whether `ancestor` is `commit` or in its history. False for an ancestor that is not here. Needs `Depth::Full`.
     pub async fn is_ancestor(
         &self,
@@ -246,14 +267,29 @@ impl Git {
         path: &str,
         what: impl FnOnce(&Reader<'_>) -> Result<T, TreeError> + Send + 'static,
     ) -> Result<T, GitError> {
+        self.read_in(None, remote, (commit, path), what).await
+    }
+
+    /// The same, in a lane where it may hold up others.
+    async fn read_in<T: Send + 'static>(
+        &self,
+        lane: Option<&Arc<Lane>>,
+        remote: &Remote,
+        (commit, path): (&CommitId, &str),
+        what: impl FnOnce(&Reader<'_>) -> Result<T, TreeError> + Send + 'static,
+    ) -> Result<T, GitError> {
         let mirror = self.mirror(remote);
         let filtered_from = self.limits.blob_bytes;
         let alone = self.queue.alone(mirror.path()).await;
+        let place = match lane {
+            Some(lane) => Some(lane.turn(&remote.owner, remote.url.host()).await?),
+            None => None,
+        };
         // Only now: whoever waits for a slow host holds up no other read.
         let turn = Arc::clone(&self.reads).acquire_owned().await.map_err(|_| GitError::Stopped)?;
         let id = commit.clone();
         let task = tokio::task::spawn_blocking(move || {
-            let _held = (alone, turn);
+            let _held = (alone, place, turn);
             let outcome = read_mirror(&mirror, &id, filtered_from, what);
             if let Err(TreeError::Corrupt(why)) = &outcome {
                 tracing::warn!(mirror = %mirror.path().display(), why, "a broken git mirror is removed");

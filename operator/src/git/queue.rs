@@ -1,5 +1,5 @@
 //! Who may work when: one operation per mirror; over the network a few per owner, per host and over all, owners in turn.
-//! What is returned is held while working. Lists of branches and fetches have places of their own: a list is cheap.
+//! What is returned is held while working. Lists of branches, fetches and visits have places of their own: a list is cheap.
 
 use std::collections::{HashMap, VecDeque};
 use std::path::{Path, PathBuf};
@@ -9,12 +9,14 @@ use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard, oneshot};
 
 use super::GitError;
 
-/// The locks and the two lanes. A lock is forgotten when nobody holds it and there are many.
+/// The locks and the lanes. A lock is forgotten when nobody holds it and there are many.
 pub struct Queue {
     /// For lists of branches.
     pub heads: Arc<Lane>,
     /// For fetches.
     pub fetches: Arc<Lane>,
+    /// For looks at whole directories, which take no network and much of a processor.
+    pub visits: Arc<Lane>,
     mirrors: Mutex<HashMap<PathBuf, Arc<AsyncMutex<()>>>>,
 }
 
@@ -66,8 +68,9 @@ const MANY: usize = 4096;
 
 impl Queue {
     /// Nobody works yet.
-    pub fn new(heads: Places, fetches: Places) -> Self {
-        Self { heads: Lane::new(heads), fetches: Lane::new(fetches), mirrors: Mutex::default() }
+    pub fn new([heads, fetches, visits]: [Places; 3]) -> Self {
+        let [heads, fetches, visits] = [heads, fetches, visits].map(Lane::new);
+        Self { heads, fetches, visits, mirrors: Mutex::default() }
     }
 
     /// Waits until nobody else works on this mirror.

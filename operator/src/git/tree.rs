@@ -84,9 +84,9 @@ const MAX_ENTRIES: usize = 200_000;
 /// What is told of ignored entries.
 const MAX_IGNORED: usize = 100;
 
-const MODE_KIND: i32 = 0o170_000;
-const MODE_TREE: i32 = 0o040_000;
-const MODE_FILE: i32 = 0o100_000;
+pub(super) const MODE_KIND: i32 = 0o170_000;
+pub(super) const MODE_TREE: i32 = 0o040_000;
+pub(super) const MODE_FILE: i32 = 0o100_000;
 const MODE_LINK: i32 = 0o120_000;
 const MODE_SUBMODULE: i32 = 0o160_000;
 
@@ -245,7 +245,7 @@ impl<'repo> Reader<'repo> {
         }
     }
 
-    fn directory_tree(&self, path: &str) -> Result<Tree<'repo>, TreeError> {
+    pub(super) fn directory_tree(&self, path: &str) -> Result<Tree<'repo>, TreeError> {
         self.descend(path, &parts(path)?)?.ok_or(TreeError::PathMissing)
     }
 
@@ -265,7 +265,7 @@ impl<'repo> Reader<'repo> {
         Ok(Some(tree))
     }
 
-    fn tree(&self, id: Oid) -> Result<Tree<'repo>, TreeError> {
+    pub(super) fn tree(&self, id: Oid) -> Result<Tree<'repo>, TreeError> {
         match mirror::kind(&self.odb, id)? {
             Some((size, ObjectType::Tree)) if size <= MAX_TREE_BYTES => Ok(self.repository.find_tree(id)?),
             Some((_, ObjectType::Tree)) => Err(TreeError::Corrupt(format!("directory {id} is too large"))),
@@ -273,7 +273,7 @@ impl<'repo> Reader<'repo> {
         }
     }
 
-    fn blob(&self, path: &str, id: Oid, cap: u64) -> Result<Vec<u8>, TreeError> {
+    pub(super) fn blob(&self, path: &str, id: Oid, cap: u64) -> Result<Vec<u8>, TreeError> {
         self.size(path, id, cap)?;
         Ok(self.repository.find_blob(id)?.content().to_vec())
     }
@@ -295,17 +295,17 @@ impl<'repo> Reader<'repo> {
 
 /// A directory on the way down: its path with a `/` at the end, as bytes, because names need not be text.
 #[derive(Default)]
-struct Place {
+pub(super) struct Place {
     prefix: Vec<u8>,
-    depth: usize,
+    pub(super) depth: usize,
 }
 
 impl Place {
-    fn entry(&self, name: &[u8]) -> String {
+    pub(super) fn entry(&self, name: &[u8]) -> String {
         String::from_utf8_lossy(&[&self.prefix[..], name].concat()).into_owned()
     }
 
-    fn deeper(&self, name: &[u8]) -> Self {
+    pub(super) fn deeper(&self, name: &[u8]) -> Self {
         Self { prefix: [&self.prefix[..], name, b"/"].concat(), depth: self.depth + 1 }
     }
 }
@@ -326,7 +326,7 @@ impl Walk<'_> {
 
     fn ignore(&mut self, name: &str, why: &'static str) {
         if self.found.ignored.len() < MAX_IGNORED {
-            self.found.ignored.push((printable(name), why));
+            self.found.ignored.push((names::printable(name), why));
         }
     }
 }
@@ -345,11 +345,6 @@ impl Listing<'_> {
         self.hash.update(mode.to_be_bytes());
         self.hash.update(id.as_bytes());
     }
-}
-
-/// At most 200 characters, with what does not show as escapes.
-fn printable(name: &str) -> String {
-    name.chars().take(200).flat_map(char::escape_debug).collect()
 }
 
 fn parts(path: &str) -> Result<Vec<&str>, TreeError> {

@@ -76,7 +76,7 @@ impl Retainer {
     ) -> Result<Option<u64>, RetainError> {
         let name = tenant.name_any();
         // Somebody else's home, or none yet: there is no record, so nothing is old enough.
-        if self.retention.mode == Mode::Off || !platform.cluster.belongs(&home_namespace(&name), &name) {
+        if self.retention.mode == Mode::Off || !platform.cluster.takes(&home_namespace(&name), &name) {
             return Ok(None);
         }
         let before = self.record(platform, &name).await?;

@@ -10,8 +10,10 @@ mod trouble;
 mod uses;
 
 pub use config::{ConfigFile, ConfigFiles, Contents, PlannedConfig};
-pub use desired::{Children, Footprint, Neighbour, Reach, Target, desired, open_ports, written};
+pub use desired::{
+    Children, Entrance, Footprint, Neighbour, Outside, Reach, Target, desired, open_ports, written,
+};
 pub use observe::{Observed, Phase, observed};
-pub use reconcile::{roll_out, troubled};
+pub use reconcile::{RolledOut, roll_out, troubled};
 pub use render::{Input, RenderError, Rendered, render};
 pub use trouble::Trouble;

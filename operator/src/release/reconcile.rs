@@ -8,24 +8,34 @@ use k8s_openapi::api::{apps::v1::Deployment, core::v1::Service, policy::v1::PodD
 use kube::ResourceExt;
 
 use super::{
-    desired::{Children, Footprint, Target, desired, ending, running},
+    desired::{Children, Footprint, Target, desired, ending, route, running},
     observe::{Observed, alone_since, observed},
     trouble::{Trouble, trouble},
 };
 use crate::{
-    api::Release,
+    api::{HttpRoute, Release},
     cluster::{ApplyError, Cluster, ObjectKey},
     names::RELEASE,
 };
 
-/// Applies what runs the release, removes what neither it nor a pod of an earlier one needs, and tells how far it was
-/// before that: a change of the Deployment wakes the service again; what changes nothing there, pods that were told to
-/// end and still work, is to be looked at after the time that is returned. Sends nothing when nothing differs.
+/// How far a release is.
+#[derive(Debug)]
+pub struct RolledOut {
+    /// Before this pass: a change of the Deployment wakes the service again.
+    pub seen: Observed,
+    /// When to look again at what changes nothing there: pods that were told to end and still work.
+    pub again: Option<Duration>,
+    /// The way in from outside, without which all else goes on.
+    pub route: Result<(), ApplyError>,
+}
+
+/// Applies what runs the release, and removes what neither it nor a pod of an earlier one needs. Sends nothing when nothing
+/// differs.
 pub async fn roll_out(
     cluster: &Cluster,
     target: &Target<'_>,
     now: Timestamp,
-) -> Result<(Observed, Option<Duration>), ApplyError> {
+) -> Result<RolledOut, ApplyError> {
     let namespace = target.namespace();
     let name = &target.release.spec.service;
     let live = live(cluster, target).await?;
@@ -37,8 +47,12 @@ pub async fn roll_out(
         running = vec![Footprint::of(target.release)];
     }
     // No `..`: a new kind of child does not compile until it is applied here.
-    let Children { config_map, network_policies, service, disruption_budget, deployment } =
+    let Children { config_map, network_policies, service, route: routed, disruption_budget, deployment } =
         desired(target, &running);
+    // What serves comes first: now that is this release.
+    let own = Footprint::of(target.release);
+    let alone = || std::iter::once(own).chain(running.iter().cloned()).collect::<Vec<_>>();
+    let routed = if seen.is_alone() { route(target, &alone()) } else { routed };
     // Before the pods that mount it, which would otherwise wait in the kubelet's backoff.
     if let Some(config_map) = config_map {
         cluster.apply(config_map).await?;
@@ -52,13 +66,24 @@ pub async fn roll_out(
         Some(service) => drop(cluster.apply(service).await?),
         None => cluster.delete::<Service>(&namespace, name).await?,
     }
+    // After the Service that it leads to.
+    let route = expose(cluster, target, routed).await;
     match disruption_budget {
         Some(budget) => drop(cluster.apply(budget).await?),
         None => cluster.delete::<PodDisruptionBudget>(&namespace, name).await?,
     }
     // Last: it says what else may run, and forgets that only when nothing is left to narrow.
     cluster.apply(deployment).await?;
-    Ok((seen, again))
+    Ok(RolledOut { seen, again, route })
+}
+
+/// Nothing is asked of a cluster that has no routes.
+async fn expose(cluster: &Cluster, target: &Target<'_>, routed: Option<HttpRoute>) -> Result<(), ApplyError> {
+    match routed {
+        _ if !cluster.has_routes() || target.outside.is_unsure => Ok(()),
+        Some(route) => cluster.apply(route).await.map(drop),
+        None => cluster.delete::<HttpRoute>(&target.namespace(), &target.release.spec.service).await,
+    }
 }
 
 /// Why instances of `target` are not ready, as its pods tell: one bounded request.

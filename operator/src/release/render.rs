@@ -15,8 +15,9 @@ use super::{
 };
 use crate::{
     api::{
-        Cause, DescriptorSpec, Instances, IntegrationRuntime, Port, Release, ReleaseSpec, ReleaseUse,
-        RuntimeProfile, Strategy, WorkloadType, environment::Network, release::ReleaseConfig,
+        Cause, DescriptorSpec, Expose, Instances, IntegrationRuntime, Port, Release, ReleaseExpose,
+        ReleaseSpec, ReleaseUse, RuntimeProfile, Strategy, WorkloadType, environment::Network,
+        release::ReleaseConfig,
     },
     conditions::Reason,
     names::{self, MANAGED_BY, MANAGER},
@@ -128,6 +129,9 @@ pub enum RenderError {
         /// The field and what to change.
         problem: String,
     },
+    /// Nothing that can be reached from outside.
+    #[error("expose{0}")]
+    Expose(String),
     /// Nowhere to put files.
     #[error(
         "config: the service's runtime has no place for configuration files: remove `config`, or ask the platform team for a `configMount` in the profile of the IntegrationRuntime"
@@ -180,6 +184,7 @@ impl RenderError {
             | Self::SecretReserved(_)
             | Self::Network { .. }
             | Self::Use { .. }
+            | Self::Expose(_)
             | Self::TemplateTooLarge { .. } => Reason::InvalidDescriptor,
         }
     }
@@ -224,6 +229,7 @@ pub fn render(input: &Input) -> Result<Rendered, RenderError> {
     let profile = profile(input.runtime, input.settings.runtime_version.as_deref())?;
     let settings = resolved(input.settings, profile)?;
     connects(&settings, input.networks)?;
+    let expose = expose(&settings)?;
     let uses = uses(input)?;
     let image = image(input)?;
     let config = config(profile, input.config)?;
@@ -269,6 +275,7 @@ pub fn render(input: &Input) -> Result<Rendered, RenderError> {
         ports: settings.ports.clone(),
         config: config_name.clone().map(|name| ReleaseConfig { name }),
         connects: settings.connects.clone(),
+        expose,
         uses,
         template,
     };
@@ -288,10 +295,8 @@ fn resolved(asked: &DescriptorSpec, profile: &RuntimeProfile) -> Result<Descript
     settings.ignore = None;
     settings.image = None;
     settings.config = None;
-    let instances = settings.instances.unwrap_or(match settings.type_ {
-        WorkloadType::Api => Instances::Many,
-        WorkloadType::Worker => Instances::One,
-    });
+    settings.coordination = None;
+    let instances = settings.instances();
     settings.instances = Some(instances);
     if instances == Instances::One {
         if settings.scaling.min > 1 {
@@ -341,6 +346,23 @@ fn connects(settings: &DescriptorSpec, networks: &[Network]) -> Result<(), Rende
             },
         }),
     }
+}
+
+/// By one of the service's own ports, of which none is one of the runtime's management.
+fn expose(settings: &DescriptorSpec) -> Result<Option<ReleaseExpose>, RenderError> {
+    let Some(Expose { path, port }) = &settings.expose else { return Ok(None) };
+    if settings.type_ == WorkloadType::Worker {
+        let message = ": a worker serves nobody: remove it, or make the service an `api`";
+        return Err(RenderError::Expose(message.to_owned()));
+    }
+    let named = |one: &&Port| port.as_ref().is_none_or(|name| *name == one.name);
+    let Some(port) = settings.ports.iter().find(named) else {
+        let known: Vec<_> = settings.ports.iter().map(|port| port.name.as_str()).collect();
+        let name = port.as_deref().unwrap_or_default();
+        let message = format!(".port: {name:?} is none of the service's ports; it has {}", known.join(", "));
+        return Err(RenderError::Expose(message));
+    };
+    Ok(Some(ReleaseExpose { path: path.clone(), port: port.clone() }))
 }
 
 /// By digest only, and only from the service's own repository.

@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     api::{self, DescriptorSpec, RuntimeProfile, runtime},
-    names::{MANAGED_BY, PULL_SECRET},
+    names::{MANAGED_BY, PULL_SECRET, SCRAPE, SCRAPE_PATH, SCRAPE_PORT},
     runtime::check::is_variable,
 };
 
@@ -52,7 +52,11 @@ pub(super) fn template(parts: &Parts) -> Result<PodTemplateSpec, RenderError> {
     let Parts { labels, settings: _, addresses: _, profile, image: _, config: _ } = parts;
     let (volumes, mounts) = volumes(parts);
     let template = PodTemplateSpec {
-        metadata: Some(ObjectMeta { labels: Some((*labels).clone()), ..ObjectMeta::default() }),
+        metadata: Some(ObjectMeta {
+            labels: Some((*labels).clone()),
+            annotations: profile.metrics.as_ref().map(scraped),
+            ..ObjectMeta::default()
+        }),
         spec: Some(PodSpec {
             automount_service_account_token: Some(false),
             enable_service_links: Some(false),
@@ -67,6 +71,16 @@ pub(super) fn template(parts: &Parts) -> Result<PodTemplateSpec, RenderError> {
     };
     let size = serde_json::to_vec(&template).map_or(usize::MAX, |json| json.len());
     if size > LARGEST_TEMPLATE { Err(RenderError::TemplateTooLarge { size }) } else { Ok(template) }
+}
+
+/// How Prometheus' usual configuration finds what is to be collected.
+fn scraped(metrics: &runtime::Metrics) -> BTreeMap<String, String> {
+    let told = [
+        (SCRAPE, "true".to_owned()),
+        (SCRAPE_PORT, metrics.port.to_string()),
+        (SCRAPE_PATH, metrics.path.clone()),
+    ];
+    told.map(|(key, value)| (key.to_owned(), value)).into()
 }
 
 fn container(parts: &Parts, mounts: Vec<VolumeMount>) -> Result<Container, RenderError> {

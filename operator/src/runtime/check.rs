@@ -4,7 +4,10 @@ use std::collections::BTreeSet;
 
 use semver::VersionReq;
 
-use crate::api::{IntegrationRuntimeSpec, RuntimeProfile, runtime::Probe};
+use crate::api::{
+    IntegrationRuntimeSpec, RuntimeProfile,
+    runtime::{Metrics, Probe},
+};
 
 /// One sentence a problem, each beginning with the field; empty when the runtime can be used.
 pub fn problems(spec: &IntegrationRuntimeSpec) -> Vec<String> {
@@ -22,6 +25,7 @@ pub fn problems(spec: &IntegrationRuntimeSpec) -> Vec<String> {
         }
         ports(&at, profile, &mut found);
         probes(&at, profile, &mut found);
+        metrics(&at, profile, &mut found);
         paths(&at, profile, &mut found);
         stopping(&at, profile, &mut found);
     }
@@ -68,6 +72,17 @@ fn probes(at: &str, profile: &RuntimeProfile, found: &mut Vec<String>) {
                 "{at}.probes.{name}: periodSeconds, timeoutSeconds and failureThreshold are at least 1"
             ));
         }
+    }
+}
+
+/// As with probes.
+fn metrics(at: &str, profile: &RuntimeProfile, found: &mut Vec<String>) {
+    let Some(Metrics { port, path }) = &profile.metrics else { return };
+    if named_ports(profile).all(|(_, known)| known.port != *port) {
+        found.push(format!("{at}.metrics.port: {port} is neither in ports nor in managementPorts"));
+    }
+    if !path.starts_with('/') {
+        found.push(format!("{at}.metrics.path: must begin with `/`"));
     }
 }
 
@@ -169,6 +184,9 @@ mod tests {
         assert!(told(|p| p.ports.push(port("other", 9876))).contains("number 9876 is there twice"));
         assert!(told(|p| p.management_ports.push(port("http", 9000))).contains("name \"http\""));
         assert!(told(|p| p.management_ports.clear()).contains("probes.liveness.port: 9876 is neither"));
+        let metrics = |port, path: &str| Some(Metrics { port, path: path.into() });
+        assert!(told(|p| p.metrics = metrics(9999, "/m")).contains("metrics.port: 9999 is neither"));
+        assert!(told(|p| p.metrics = metrics(9876, "m")).contains("metrics.path: must begin"));
         assert!(told(|p| p.config_mount = Some("etc/x".into())).contains("configMount: \"etc/x\""));
         assert!(told(|p| p.config_mount = Some("/a/../b".into())).contains("configMount"));
         assert!(told(|p| p.config_mount = None).contains("files: there is no configMount"));

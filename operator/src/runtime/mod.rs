@@ -1,7 +1,9 @@
-//! Engines: how an `IntegrationRuntime` says that one is run. Its check, and the choice of a profile by version.
+//! Engines: how an `IntegrationRuntime` says that one is run. Its check, the choice of a profile by version, and what in an
+//! integration's source is unsafe to run as many.
 
 pub mod check;
 pub mod profile;
 pub mod run;
+pub mod stateful;
 
 pub use profile::{NoProfile, profile};

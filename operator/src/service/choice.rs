@@ -8,6 +8,7 @@ use kube::ResourceExt;
 use super::{
     Problem,
     brought::Place,
+    exposure::{Rival, holder, taken},
     neighbours::{Neighbours, key},
     pass::Work,
     promote::Target,
@@ -52,7 +53,16 @@ impl Work<'_> {
             if environment.frozen {
                 return self.kept(environment, vec![frozen(environment, &asked.resolved.commit)]);
             }
+            if let Some(problem) = self.path_taken(environment, &release, current.as_deref()) {
+                let problem = Problem::new(problem.reason, asked.resolved.placed(&problem.message));
+                return self.kept(environment, vec![problem]);
+            }
             let cause = current.and_then(|current| wave::cause_without_git(&release.spec, &current.spec));
+            // What runs as it is still gets its Secrets and the platform's changes: those are nobody's commit.
+            if let (None, Some(told)) = (cause, &asked.resolved.uncoordinated) {
+                let problem = Problem::new(Reason::Uncoordinated, told.clone());
+                return self.kept(environment, vec![problem]);
+            }
             release.spec.cause = cause.unwrap_or(release.spec.cause);
             if let Some(problem) = wave::awaited(environment, &release.spec, earlier, &self.history) {
                 return self.kept(environment, vec![problem]);
@@ -228,6 +238,38 @@ impl Work<'_> {
         let shut = running.spec.uses.iter().find(is_shut)?;
         let problem = uses::not_exported(asker, shut.tenant.as_deref().unwrap_or_default(), &shut.service);
         told.iter().all(|told| told.reason != problem.reason).then_some(problem)
+    }
+
+    /// The path of `release`, where another service of the tenant has it. `current`: what runs.
+    pub(super) fn path_taken(
+        &mut self,
+        environment: &ValidEnvironment,
+        release: &Release,
+        current: Option<&Release>,
+    ) -> Option<Problem> {
+        let path = &release.spec.expose.as_ref()?.path;
+        let asker = self.asker(environment);
+        if self.neighbours().rivals(asker, path).is_empty() {
+            return None;
+        }
+        let live = self.platform.cluster.deployment(&environment.namespace, &self.service.name);
+        let since = live.and_then(|live| live.metadata.creation_timestamp.as_ref().map(|at| at.0));
+        let own = Rival { service: self.service.name.clone(), since };
+        let runs_with_it = current
+            .and_then(|current| current.spec.expose.as_ref())
+            .is_some_and(|expose| expose.path == *path);
+        let keys = |rivals: &[Rival]| -> Vec<_> {
+            rivals.iter().map(|rival| key(&self.service.tenant, &rival.service)).collect()
+        };
+        // Asked for before the look that counts, so that no change falls in between.
+        let known = keys(&self.neighbours().rivals(asker, path));
+        self.relations.asks(&self.key, known);
+        let rivals = self.neighbours().rivals(asker, path);
+        let problem =
+            holder(&own, runs_with_it, &rivals).map(|holder| taken(path, &environment.name, holder));
+        let rivals = keys(&rivals);
+        self.rivals.extend(rivals);
+        problem
     }
 
     pub(super) fn neighbours(&self) -> Neighbours<'_> {

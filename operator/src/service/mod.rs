@@ -3,7 +3,7 @@
 //! ```text
 //! validate -> (poll: heads, descriptor, build id, image) -> resolve -> promote -> release::render -> wave -> release::roll_out -> status
 //! ```
-//! Pure: [`validate`], [`resolve`], [`promote`], [`uses`], [`wave`], [`history`], [`status`], [`schedule`]. IO: [`poll`] with [`read`]
+//! Pure: [`validate`], [`resolve`], [`promote`], [`uses`], [`exposure`], [`wave`], [`history`], [`status`], [`schedule`]. IO: [`poll`] with [`read`]
 //! looks at Git and the registry and writes nothing; [`reconcile`] writes the cluster and never waits for
 //! Git (`pass` goes over the environments, `choice` finds each one's release, `written` remembers, `brought` hands over
 //! what configurations hold, `neighbours` sees the services beside it, `relations` knows which of them to wake); [`run`] wakes
@@ -12,6 +12,7 @@
 mod brought;
 mod choice;
 pub mod ending;
+pub mod exposure;
 mod finalize;
 pub mod history;
 mod images;

@@ -2,9 +2,11 @@
 
 use std::{collections::HashSet, sync::Arc};
 
+use k8s_openapi::api::apps::v1::Deployment;
 use kube::{ResourceExt, runtime::reflector::ObjectRef};
 
 use super::{
+    exposure::Rival,
     poll::{Key, Poller},
     promote::Wanted,
     resolve::{Branch, resolve},
@@ -71,6 +73,23 @@ impl Neighbours<'_> {
             .map(|(environment, _)| self.declared(tenant, &service.name, environment))
             .collect();
         names::content_hash(&(exports, running, declared))
+    }
+
+    /// Services of the asker's tenant that run with `path` in its environment; what is left of one whose object is gone, too.
+    pub(super) fn rivals(self, asker: Asker<'_>, path: &str) -> Vec<Rival> {
+        let Asker { tenant, service, environment } = asker;
+        let all = self.platform.cluster.deployments_in(&environment_namespace(tenant, environment));
+        let has_it = |name: &String| {
+            let running = self.running(tenant, name, environment);
+            running.iter().any(|one| one.expose.as_ref().is_some_and(|expose| expose.path == path))
+        };
+        let rival = |live: Arc<Deployment>| {
+            let since = live.metadata.creation_timestamp.as_ref().map(|at| at.0);
+            Rival { service: live.name_any(), since }
+        };
+        let mut rivals: Vec<_> = all.into_iter().map(rival).collect();
+        rivals.retain(|rival| rival.service != service && has_it(&rival.service));
+        rivals
     }
 
     fn everywhere(self, tenant: &str, service: &str) -> Vec<(String, Vec<Footprint>)> {

@@ -18,7 +18,7 @@ pub(super) fn observation(
     let well = matches!(phase, Phase::Healthy | Phase::Stopped);
     let problems = problems(phase, trouble, (ready, desired, was_good));
     let all = deployment.and_then(|deployment| deployment.status.as_ref()?.ready_replicas);
-    Observation { ready: all.unwrap_or(ready), desired, well, problems }
+    Observation { ready: all.unwrap_or(ready), desired, well, exposed: None, problems }
 }
 
 /// What is to be told of a release, the cause first.

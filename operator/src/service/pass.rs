@@ -11,6 +11,7 @@ use super::{
     Problem,
     choice::Choice,
     ending::Ending,
+    exposure::Exposure,
     history::{History, Needs},
     observation::observation,
     poll::{Key, Poller},
@@ -31,9 +32,10 @@ use crate::{
     },
     cluster::ApplyError,
     conditions::{Claim, HEALTHY, Reason, merge},
+    environment::run::checked,
     names::{RECONCILE_REQUESTED, RELEASE, TENANT, environment_namespace},
     platform::Platform,
-    release::{self, Observed, Phase, Trouble},
+    release::{self, Observed, Outside, Phase, RolledOut, Trouble},
 };
 
 /// Between two looks at pods that are not ready and do not tell why.
@@ -61,6 +63,8 @@ pub(super) struct Work<'a> {
     pub awaits_unwatched: bool,
     /// No watch will tell when pods that were told to end have ended.
     pub again: Option<Duration>,
+    /// Services that have a path which this one exposes, too.
+    pub rivals: Vec<Key>,
 }
 
 impl<'a> Work<'a> {
@@ -96,6 +100,7 @@ impl<'a> Work<'a> {
             errors,
             awaits_unwatched: false,
             again: None,
+            rivals: Vec::new(),
         };
         for environment in &service.environments {
             if let Some(current) = work.current(environment) {
@@ -217,12 +222,18 @@ impl<'a> Work<'a> {
         while let Some((release, config)) = next.take() {
             let shown = if rests { Arc::new(at_rest(&release)) } else { release.clone() };
             let reach = reach(self.asker(environment), &release, &self.neighbours());
+            let mut outside = self.outside(environment);
+            if let Some(problem) = self.path_taken(environment, &release, Some(&release)) {
+                outside.taken.extend(release.spec.expose.iter().map(|expose| expose.path.clone()));
+                problems.push(problem);
+            }
             let rollout = release::Target {
                 tenant: &self.service.tenant,
                 release: &shown,
                 config: config.as_ref(),
                 networks: &networks,
                 reach: &reach,
+                outside: &outside,
             };
             if !rests && let Err(problem) = self.configured(&rollout).await {
                 problems.push(problem);
@@ -255,12 +266,14 @@ impl<'a> Work<'a> {
     ) -> Result<Observation, Problem> {
         let cluster = &self.platform.cluster;
         let now = (self.platform.now)();
-        let (seen, again) =
+        let RolledOut { seen, again, route } =
             release::roll_out(cluster, target, now).await.map_err(|error| self.failed(error))?;
         self.again = self.again.into_iter().chain(again).min();
         self.last.applied.insert(environment.name.clone(), target.release.name_any());
         let trouble = self.trouble(environment, target, &seen).await;
         let mut observation = self.seen(environment, target.release, (seen, trouble)).await;
+        self.exposed(environment, target, &mut observation);
+        observation.problems.extend(route.err().map(|error| self.failed(error)));
         let may_lack =
             |problem: &Problem| matches!(problem.reason, Reason::Unhealthy | Reason::SecretMissing);
         if observation.problems.iter().any(may_lack)
@@ -271,6 +284,35 @@ impl<'a> Work<'a> {
             observation.problems.insert(0, problem);
         }
         Ok(observation)
+    }
+
+    /// Who comes in from outside, as the Environment says now.
+    fn outside(&self, environment: &ValidEnvironment) -> Outside {
+        let stages = &self.platform.environments;
+        let Some(stage) = stages.named(&environment.name) else { return Outside::default() };
+        let has_way_in = stage.spec.domain.is_some() || stage.spec.gateway.is_some();
+        let is_unsure = has_way_in && !matches!(checked(stages).named(&environment.name), Some(Ok(_)));
+        Outside { is_unsure, ..Outside::of(&stage.spec) }
+    }
+
+    fn exposed(
+        &self,
+        environment: &ValidEnvironment,
+        target: &release::Target<'_>,
+        observation: &mut Observation,
+    ) {
+        let cluster = &self.platform.cluster;
+        let Some(exposed) = &target.release.spec.expose else { return };
+        let route = cluster.route(&environment.namespace, &self.service.name);
+        let exposure = Exposure {
+            tenant: &self.service.tenant,
+            environment: &environment.name,
+            exposed,
+            outside: target.outside,
+            has_routes: cluster.has_routes(),
+            route: route.as_deref(),
+        };
+        exposure.tell(observation);
     }
 
     /// Why it is not well, as its pods say: asked at once, then every few seconds as long as it is so.
@@ -367,8 +409,12 @@ impl<'a> Work<'a> {
 /// Nothing is written into a namespace that is not the tenant's, whatever the Tenant's status told last.
 pub(super) fn owned(platform: &Platform, namespace: &str, tenant: &str) -> Result<(), Problem> {
     let cluster = &platform.cluster;
-    if cluster.belongs(namespace, tenant) {
+    if cluster.takes(namespace, tenant) {
         return Ok(());
+    }
+    if cluster.belongs(namespace, tenant) {
+        let message = format!("the namespace {namespace} is being deleted: it is made again when it is gone");
+        return Err(Problem::new(Reason::NamespaceTerminating, message));
     }
     if !cluster.shows::<Namespace>(None, namespace) {
         let message = format!(

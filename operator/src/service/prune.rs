@@ -31,7 +31,7 @@ pub(super) async fn prune(
     for name in &surplus {
         cluster.delete::<Release>(&service.home(), name).await?;
     }
-    let owned = |environment: &&ValidEnvironment| cluster.belongs(&environment.namespace, &service.tenant);
+    let owned = |environment: &&ValidEnvironment| cluster.takes(&environment.namespace, &service.tenant);
     for environment in service.environments.iter().filter(owned) {
         let left = releases
             .iter()

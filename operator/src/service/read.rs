@@ -8,9 +8,11 @@ use super::{
     resolve::{self, Content, DESCRIPTOR, DESCRIPTOR_BYTES, Unbuilt},
 };
 use crate::{
+    api::ServiceDescriptor,
     conditions::Reason,
-    git::{CommitId, DirectoryLimits, Git, GitError, GitUrl, Remote, names::joined},
+    git::{CommitId, DirectoryLimits, Git, GitError, GitUrl, Remote, VisitLimits, Visitor, names::joined},
     release::{ConfigFiles, Contents},
+    runtime::stateful::{self, Look},
     yaml,
 };
 
@@ -23,6 +25,10 @@ const CONFIG: DirectoryLimits = DirectoryLimits {
     total_bytes: 1 << 20,
     contents: false,
 };
+
+/// Of a service's source, where it is looked for what is unsafe to run as many: a second of one processor at most.
+const SOURCE: VisitLimits =
+    VisitLimits { entries: 50_000, file_bytes: stateful::FILE_BYTES, total_bytes: 32 << 20 };
 
 /// A look that brought nothing, or not all.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,6 +82,7 @@ pub async fn content(
         let files = config(git, remote, (&joined(path, &directory), commit)).await?;
         configs.insert(directory, files);
     }
+    let stateful = stateful(git, remote, (path, commit), (&descriptor, &environments)).await?;
     let file = joined(path, DESCRIPTOR);
     let mut places = bytes.as_deref().map(yaml::places).unwrap_or_default();
     places.retain(|path, _| {
@@ -83,7 +90,50 @@ pub async fn content(
         environment.is_none_or(|environment| environments.contains(environment))
     });
     let commit = commit.to_string();
-    Ok(Ok(Content { file, others, places, commit, build_id, environments, descriptor, configs }))
+    let content =
+        Content { file, others, places, commit, build_id, environments, descriptor, configs, stateful };
+    Ok(Ok(content))
+}
+
+impl Visitor for Look {
+    fn enters(&self, directory: &str) -> bool {
+        Self::enters(directory)
+    }
+
+    fn wants(&self, file: &str) -> bool {
+        Self::wants(file)
+    }
+
+    fn file(&mut self, path: &str, content: &[u8]) {
+        self.file(path, content);
+    }
+
+    fn skipped(&mut self, path: &str, why: String) {
+        self.skipped(path, why);
+    }
+}
+
+/// What in the source is unsafe to run as many, in short, where one of `environments` would run it so. What cannot be told
+/// from the source holds up nothing: it is a guard against oversight, and no wall.
+async fn stateful(
+    git: &Git,
+    remote: &Remote,
+    (path, commit): (&str, &CommitId),
+    (descriptor, environments): (&ServiceDescriptor, &BTreeSet<String>),
+) -> Result<Option<String>, Failure> {
+    let asks = |environment: &String| {
+        yaml::settings(descriptor, environment).is_ok_and(|settings| stateful::is_uncoordinated(&settings))
+    };
+    if !environments.iter().any(asks) {
+        return Ok(None);
+    }
+    let look = git.visit(remote, commit, (path, SOURCE), Look::default()).await;
+    let look = look.map_err(|error| from_git(&error))?;
+    let more = match look.findings.len() {
+        0 | 1 => String::new(),
+        several => format!(" (and {} more)", several - 1),
+    };
+    Ok(look.findings.first().map(|found| joined(path, &found.to_string()) + &more))
 }
 
 /// What the files of a configuration directory hold: `(path of the directory, commit)`.

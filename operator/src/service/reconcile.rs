@@ -98,7 +98,7 @@ pub async fn reconcile(service: Arc<IntegrationService>, ctx: Arc<Context>) -> R
         }
         return Ok(outcome.map(|()| Action::await_change())?);
     }
-    let (mut errors, mut next) = (Vec::new(), RESYNC);
+    let (mut errors, mut next, mut rivals) = (Vec::new(), RESYNC, Vec::new());
     let pass = match &valid {
         Ok(valid) => {
             let mut work = Work::new(&ctx, valid, before.as_ref(), &mut last).await;
@@ -107,7 +107,7 @@ pub async fn reconcile(service: Arc<IntegrationService>, ctx: Arc<Context>) -> R
                 next = ctx.platform.settings.interval;
             }
             next = work.again.into_iter().chain(until_due(&service, &ctx.platform)).fold(next, Duration::min);
-            errors = work.errors;
+            (errors, rivals) = (work.errors, work.rivals);
             errors.extend(finalize::hold(&ctx.platform.cluster, &service).await.err());
             Ok(pass)
         }
@@ -117,7 +117,9 @@ pub async fn reconcile(service: Arc<IntegrationService>, ctx: Arc<Context>) -> R
         }
     };
     let neighbours = Neighbours { platform: &ctx.platform, poller: &ctx.poller };
-    ctx.relations.tell(&key, neighbours.uses(&key, pass.as_ref().ok()), neighbours.shown(&key));
+    let mut others = neighbours.uses(&key, pass.as_ref().ok());
+    others.extend(rivals);
+    ctx.relations.tell(&key, others, neighbours.shown(&key));
     let generation = service.metadata.generation.unwrap_or_default();
     let status = status::status(
         before.as_ref(),

@@ -13,7 +13,7 @@ use k8s_openapi::api::{
 
 use super::reconcile::Context;
 use crate::{
-    api::Release,
+    api::{HttpRoute, Release},
     cluster::ApplyError,
     conditions::Reason,
     names::{SERVICE, TENANT, home_namespace},
@@ -67,6 +67,7 @@ pub(super) async fn remove(
     for namespace in environments.iter().filter(|name| **name != home && cluster.belongs(name, tenant)) {
         // First what would miss the rest.
         cluster.delete_labelled::<Deployment>(namespace, &labels).await?;
+        cluster.delete_labelled::<HttpRoute>(namespace, &labels).await?;
         cluster.delete_labelled::<Service>(namespace, &labels).await?;
         cluster.delete_labelled::<PodDisruptionBudget>(namespace, &labels).await?;
         cluster.delete_labelled::<NetworkPolicy>(namespace, &labels).await?;

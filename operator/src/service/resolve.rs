@@ -15,6 +15,7 @@ use crate::{
     conditions::Reason,
     git::{Directory, File, names::joined},
     release::{ConfigFile, ConfigFiles},
+    runtime::stateful,
     yaml,
 };
 
@@ -52,6 +53,8 @@ pub struct Content {
     pub descriptor: ServiceDescriptor,
     /// Every directory that some of `environments` names in `config`. What the files hold is not kept.
     pub configs: BTreeMap<String, Result<ConfigFiles, Problem>>,
+    /// What in its source is unsafe to run as many, in short; looked for only where it may run so without a word on it.
+    pub stateful: Option<String>,
 }
 
 /// A branch as it was last read.
@@ -169,6 +172,8 @@ pub struct Resolved {
     pub settings: DescriptorSpec,
     /// Files of the directory that `settings.config` names.
     pub config: Option<ConfigFiles>,
+    /// Why it must not run as many as long as the descriptor does not say how its instances agree.
+    pub uncoordinated: Option<String>,
     /// Field → `imaas.yaml:7:3`, where it stands for this environment.
     pub places: BTreeMap<String, String>,
 }
@@ -225,11 +230,14 @@ pub fn resolve(content: &Content, environment: &str) -> Result<Resolved, Problem
             ))
         })?),
     };
+    let stateful = content.stateful.as_ref().filter(|_| stateful::is_uncoordinated(&settings));
+    let uncoordinated = stateful.map(|found| format!("{found}: in {} {}", content.file, stateful::ADVICE));
     Ok(Resolved {
         commit: content.commit.clone(),
         build_id: content.build_id.clone(),
         settings,
         config,
+        uncoordinated,
         places: content.places(environment),
     })
 }
@@ -356,6 +364,7 @@ environments:
                 ("config".to_owned(), file("for=all")),
                 ("config-prod".to_owned(), file("for=prod")),
             ]),
+            stateful: None,
         }
     }
 
@@ -373,6 +382,21 @@ environments:
         assert_eq!(dev.build_id, prod.build_id);
         let new = resolve(&content, "test").unwrap_err();
         assert_eq!(new.reason, Reason::Progressing, "never without what the file may say of it");
+    }
+
+    #[test]
+    fn what_is_unsafe_as_many_is_told_where_nothing_says_how_its_instances_agree() {
+        let own = "{scaling: {min: 3}, instances: one,";
+        let mut content = content(&ORDERS.replace("{scaling: {min: 3},", own));
+        content.stateful = Some("services/orders/a.xml:2: the scheduled task \"a\" starts".to_owned());
+        let told = |content: &Content, environment| resolve(content, environment).unwrap().uncoordinated;
+        assert_eq!(
+            told(&content, "dev").unwrap(),
+            "services/orders/a.xml:2: the scheduled task \"a\" starts: in services/orders/imaas.yaml say `instances: one`, or in `coordination` how its instances see to it that one does it"
+        );
+        assert_eq!(told(&content, "prod"), None, "there it is one");
+        content.descriptor.spec.coordination = Some("WSO2_COORDINATION_DB".to_owned());
+        assert_eq!(told(&content, "dev"), None);
     }
 
     #[test]

@@ -16,8 +16,8 @@ use super::{
     written::Written,
 };
 use crate::{
-    api::{IntegrationService, Release},
-    cluster::{Control, Touch, control},
+    api::{HttpRoute, IntegrationService, Release},
+    cluster::{Control, ObjectKey, Touch, control},
     names::{self, ORPHANED, ORPHANED_BY, RETIRING, SERVICE, TENANT, home_namespace, tenant_of_home},
     platform::Platform,
 };
@@ -77,9 +77,11 @@ async fn forget_what_is_gone(ctx: Arc<Context>, shutdown: impl Future<Output = (
 
 /// The services that a child or a namespace concerns.
 fn of_touches(platform: &Platform) -> impl Stream<Item = Key> + Send + use<> {
-    let services = platform.services.clone();
+    let (services, routes) = (platform.services.clone(), ObjectKey::all::<HttpRoute>());
     platform.cluster.touches().flat_map(move |touch| {
         let concerned = match home_of(&touch) {
+            // The kind came or went.
+            _ if touch.object == routes => keys(&services.all()),
             Some(home) => keys(&services.all_in(&home)),
             None => of_touch(&touch).into_iter().collect(),
         };

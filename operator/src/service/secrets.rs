@@ -23,7 +23,7 @@ pub type Versions = BTreeMap<String, String>;
 pub(super) async fn look_at_secrets(platform: &Platform, service: &ValidService, seen: &mut Snapshot) {
     let before = std::mem::take(&mut seen.secrets);
     let is_own =
-        |environment: &&ValidEnvironment| platform.cluster.belongs(&environment.namespace, &service.tenant);
+        |environment: &&ValidEnvironment| platform.cluster.takes(&environment.namespace, &service.tenant);
     for environment in service.environments.iter().filter(is_own) {
         let mut versions = Versions::new();
         for name in named(seen, environment) {

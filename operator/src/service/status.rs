@@ -31,6 +31,8 @@ pub struct Observation {
     pub desired: i32,
     /// All instances of this release are ready, and no other is left.
     pub well: bool,
+    /// Where it is reached from outside: host and path.
+    pub exposed: Option<String>,
     /// Why not.
     pub problems: Vec<Problem>,
 }
@@ -195,13 +197,16 @@ fn state(stage: &Stage, before: Option<&EnvironmentState>) -> EnvironmentState {
         digest: running.as_ref().map(|running| running.digest.clone()),
         ready: observed.as_ref().map_or(old.ready, |observed| observed.ready),
         desired: observed.as_ref().map_or(old.desired, |observed| observed.desired),
+        exposed: observed.as_ref().map_or(old.exposed, |observed| observed.exposed.clone()),
         waiting,
     }
 }
 
 /// Without what every pass sees anew.
 fn lasting(waiting: Vec<Waiting>) -> Vec<Waiting> {
-    const SEEN: [Reason; 16] = [
+    const SEEN: [Reason; 18] = [
+        Reason::GatewayMissing,
+        Reason::RouteRefused,
         Reason::Orphaned,
         Reason::Retiring,
         Reason::Frozen,
@@ -358,6 +363,10 @@ fn stalls(reason: Reason) -> bool {
             | Reason::ConfigMissing
             | Reason::ProviderMissing
             | Reason::NotExported
+            | Reason::GatewayMissing
+            | Reason::RouteRefused
+            | Reason::PathTaken
+            | Reason::Uncoordinated
             | Reason::RuntimeMissing
             | Reason::EnvironmentMissing
             | Reason::NamespaceForeign

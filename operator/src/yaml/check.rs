@@ -298,6 +298,10 @@ fn shape(pattern: &str) -> String {
             "the name of a Kubernetes object: lower-case letters, digits and `-`".to_owned()
         }
         r"^[A-Za-z0-9._][A-Za-z0-9._/-]*$" => "a plain relative path, such as `services/orders`".to_owned(),
+        r"^/([A-Za-z0-9._~-]+(/[A-Za-z0-9._~-]+)*)?$" => {
+            "an absolute path of letters, digits and `._~-`, without `/` at the end, such as `/orders`"
+                .to_owned()
+        }
         r"^[A-Za-z_][A-Za-z0-9_]*$" => {
             "the name of a variable: letters, digits and `_`, not beginning with a digit".to_owned()
         }

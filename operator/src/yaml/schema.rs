@@ -124,7 +124,6 @@ pub(super) static SETTINGS: LazyLock<Form> =
     LazyLock::new(|| Form::new(structural::<DescriptorSpec>(), SETTINGS_TO_COME, VALUES_TO_COME));
 
 const SETTINGS_TO_COME: &[&str] = &[
-    "expose",
     "schedule",
     "scaling.max",
     "scaling.cpu",

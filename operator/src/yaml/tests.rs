@@ -256,10 +256,19 @@ fn every_mistake_in_a_descriptor_is_told_with_its_place() {
             "{min: 2, max: 6, cpu: 70}",
             vec!["7:19: scaling.max: not supported yet", "7:27: scaling.cpu: not supported yet"],
         ),
+        ("env: {LOG_LEVEL: info}", "schedule: \"@daily\"", vec!["8:1: schedule: not supported yet"]),
         (
             "env: {LOG_LEVEL: info}",
-            "expose: {path: /orders}\nschedule: \"@daily\"",
-            vec!["8:1: expose: not supported yet", "9:1: schedule: not supported yet"],
+            "expose: {path: orders, host: acme.example.com}",
+            vec![
+                "8:16: expose.path: \"orders\" is not an absolute path of letters, digits and `._~-`, without `/` at the end, such as `/orders`",
+                "8:24: expose.host: unknown field",
+            ],
+        ),
+        (
+            "env: {LOG_LEVEL: info}",
+            "expose: {path: /a/../b}",
+            vec!["8:16: expose.path: must be an absolute path without `.` and `..`, such as `/orders`"],
         ),
         (
             "env: {LOG_LEVEL: info}",

@@ -220,3 +220,67 @@ async fn the_build_id_is_that_of_the_paths_in_order() {
     let files: Vec<_> = names.lock().unwrap().iter().filter(|name| *name != "a").cloned().collect();
     assert_eq!(files, ["a.b", "a/x", "a0", "b"]);
 }
+
+#[derive(Default)]
+struct Seen {
+    files: Vec<(String, usize)>,
+    skipped: Vec<String>,
+}
+
+impl Visitor for Seen {
+    fn enters(&self, directory: &str) -> bool {
+        directory != "target"
+    }
+
+    fn wants(&self, file: &str) -> bool {
+        file.ends_with(".xml")
+    }
+
+    fn file(&mut self, path: &str, content: &[u8]) {
+        self.files.push((path.to_owned(), content.len()));
+    }
+
+    fn skipped(&mut self, path: &str, why: String) {
+        self.skipped.push(format!("{path}: {why}"));
+    }
+}
+
+#[tokio::test]
+async fn a_directory_is_shown_file_by_file_within_bounds() {
+    let limits = Limits { blob_bytes: 5_000, ..Limits::default() };
+    let lab = lab_with(Server::start().await, limits);
+    let (large, there) = (noise(1, 6_000), noise(2, 3_000));
+    let files = [
+        ("orders/a.xml", "1234"),
+        ("orders/b.txt", "12"),
+        ("orders/c/d.xml", &there),
+        ("orders/c/e.xml", &large),
+        ("orders/target/f.xml", "1"),
+        ("orders/z.xml", "123"),
+        ("other/a.xml", "1"),
+    ];
+    let head = id(&lab.repository.commit("main", &files));
+    lab.git.fetch(&lab.remote, "main", Depth::One).await.unwrap();
+    let bounds = VisitLimits { entries: 100, file_bytes: 2_000, total_bytes: 1_000_000 };
+    let seen = async |limits| {
+        let seen = lab.git.visit(&lab.remote, &head, ("orders", limits), Seen::default()).await.unwrap();
+        let files: Vec<_> = seen.files.iter().map(|(path, size)| format!("{path} {size}")).collect();
+        (files.join(" "), seen.skipped.join("; "))
+    };
+    let too_large = "it has more than 2000 bytes";
+    assert_eq!(
+        seen(bounds).await,
+        ("a.xml 4 z.xml 3".to_owned(), format!("c/d.xml: {too_large}; c/e.xml: {too_large}"))
+    );
+    let larger = VisitLimits { file_bytes: 4_000, ..bounds };
+    let left_out = "c/e.xml: it has more than 4000 bytes".to_owned();
+    assert_eq!(seen(larger).await, ("a.xml 4 c/d.xml 3000 z.xml 3".to_owned(), left_out));
+    let few = VisitLimits { entries: 3, ..bounds };
+    let beyond = "c/d.xml: this and what follows lies beyond the most files".to_owned();
+    assert_eq!(seen(few).await, ("a.xml 4".to_owned(), beyond));
+    let little = VisitLimits { total_bytes: 6, ..bounds };
+    let beyond = "c/d.xml: this and what follows lies beyond the most bytes".to_owned();
+    assert_eq!(seen(little).await, ("a.xml 4".to_owned(), beyond));
+    let gone = lab.git.visit(&lab.remote, &head, ("gone", bounds), Seen::default()).await.err().unwrap();
+    assert!(matches!(gone, GitError::PathMissing { .. }), "{gone:?}");
+}

@@ -16,7 +16,8 @@ use std::time::{Duration, Instant};
 use self::server::{Fault, Repository, Server, basic};
 use imaas_operator::conditions::Reason;
 use imaas_operator::git::{
-    CommitId, Credentials, Depth, DirectoryLimits, Git, GitError, GitUrl, Limits, Remote, UrlError, UrlPolicy,
+    CommitId, Credentials, Depth, DirectoryLimits, Git, GitError, GitUrl, Limits, Remote, UrlError,
+    UrlPolicy, VisitLimits, Visitor,
 };
 use imaas_operator::service::read;
 use tempfile::TempDir;

@@ -20,13 +20,17 @@ const OPEN: &str = "
 a-b/c dev 8080: a-b/c dev, a-b/d dev, a-b/no service dev
 a-b/c prod 8080: a-b/c prod, a-b/d prod
 a/b-c dev 8080: a/b-c dev, a/e dev, a-b/c dev
-a/b-c dev 9000: a/b-c dev, a/e dev
+a/b-c dev 9000: a/b-c dev, a/e dev, gateway
 a/e dev 8080: a/b-c dev, a/e dev
 a/b-c prod 8080: a/b-c prod, a/e prod
 a/b-c prod 9000: a/b-c prod, a/e prod
 a/e prod 8080: a/b-c prod, a/e prod
 N/s acceptance01 8080: N/s acceptance01, S/s acceptance01
 S/s acceptance01 8080: S/s acceptance01
+a-b/c dev 9876: Prometheus
+a-b/c prod 9876: Prometheus
+a/b-c dev 9876: Prometheus
+a/b-c prod 9876: Prometheus
 cluster DNS 53/UDP: *
 cluster DNS 53: *
 node's DNS cache 53/UDP: *
@@ -61,7 +65,10 @@ const PLACES: &[(&str, &str, Ports)] = &[
 const OTHERS: &[(&str, &str, (&str, &str), Ports)] = &[
     ("cluster DNS", "kube-system", ("k8s-app", "kube-dns"), &[(53, "UDP"), (53, "TCP"), (9153, "TCP")]),
     ("gateway", "gateway-system", ("app", "gateway"), &[(443, "TCP")]),
+    ("beside the gateway", "gateway-system", ("app", "other"), &[]),
+    ("gateway's double in `default`", "default", ("app", "gateway"), &[]),
     ("Prometheus", "monitoring", ("app", "prometheus"), &[(9090, "TCP")]),
+    ("beside Prometheus", "monitoring", ("app", "other"), &[]),
 ];
 
 /// What is asked for on every pod of a service: declared by some, management of a runtime, and the wrong protocol.

@@ -14,7 +14,7 @@ use imaas_operator::{
         accounts::AccountKey,
         generations::{Generations, Issued},
     },
-    release::{self, Footprint, Input, Target, render},
+    release::{self, Footprint, Input, Outside, Target, render},
     service::uses::{Around, Asker, reach},
     tenant::{
         desired::{DockerConfigs, Operator},
@@ -35,8 +35,12 @@ cluster: {cidrs: [10.244.0.0/16, 192.0.2.0/24]}
 environments:
   specs:
     test: null
-    dev: {networks: [{name: erp, cidrs: [10.20.0.0/16], ports: [443]}]}
-    prod: {promotesFrom: dev}
+    dev:
+      networks: [{name: erp, cidrs: [10.20.0.0/16], ports: [443]}]
+      domain: dev.example.com
+      gateway: {name: public, namespace: gateway-system, pods: {namespace: gateway-system, labels: {app: gateway}}}
+      monitoring: {namespace: monitoring, labels: {app: prometheus}}
+    prod: {promotesFrom: dev, monitoring: {namespace: monitoring, labels: {app: prometheus}}}
     acceptance01: {}
 ";
 
@@ -88,7 +92,9 @@ fn descriptor(tenant: &str, service: &str) -> ServiceDescriptor {
         ("a-b", "d") => {
             "type: worker\nuses: [{tenant: a, service: b-c, as: BC_URL}]\nenvironments: {dev: {connects: [erp]}}".to_owned()
         }
-        ("a", "b-c") => "ports: [{name: http, port: 8080}, {name: rpc, port: 9000}]".to_owned(),
+        ("a", "b-c") => {
+            "ports: [{name: http, port: 8080}, {name: rpc, port: 9000}]\nexpose: {path: /b-c, port: rpc}".to_owned()
+        }
         ("a", "e") => "ports: [{name: http, port: 8080}]".to_owned(),
         (SOUTH, "s") => format!("uses: [{{tenant: {NORTH}, service: s, as: NORTH_URL}}]"),
         _ => String::new(),
@@ -234,8 +240,10 @@ fn exports(tenants: &[ValidTenant]) -> BTreeMap<(String, String), Vec<Export>> {
 fn policies(one: &Workload, stages: &[Environment], around: &Known<'_>) -> Vec<NetworkPolicy> {
     let Workload { tenant, service, environment, release } = one;
     let reach = reach(Asker { tenant, service, environment }, release, around);
-    let networks = &stage(stages, environment).spec.networks;
-    let target = Target { tenant, release, config: None, networks, reach: &reach };
+    let spec = &stage(stages, environment).spec;
+    let outside = Outside::of(spec);
+    let networks = &spec.networks;
+    let target = Target { tenant, release, config: None, networks, reach: &reach, outside: &outside };
     release::desired(&target, &[Footprint::of(release)]).network_policies
 }
 

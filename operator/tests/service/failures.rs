@@ -238,3 +238,27 @@ async fn a_branch_that_is_gone_leaves_what_runs() {
     operator.stop().await;
     scene.end().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_put_into_a_namespace_that_is_being_deleted() {
+    let scene = Scene::start().await;
+    let operator = scene.operator().await;
+    scene.onboard(true).await;
+    scene.onboard(false).await;
+    until("dev runs the first image", async || scene.image("dev").await.filter(|i| i == IMAGE_OF_A)).await;
+    scene.kubectl(&["create", "configmap", "stays", "-nacme-dev"]).await;
+    let held = r#"{"metadata":{"finalizers":["example.com/held"]}}"#;
+    scene.kubectl(&["patch", "configmap", "stays", "-nacme-dev", "--type=merge", "-p", held]).await;
+    scene.kubectl(&["delete", "namespace", "acme-dev", "--wait=false"]).await;
+    scene.push("dev", &[("imaas.yaml", &descriptor(IMAGE_OF_B, ""))]);
+    let told = until("it is told", async || {
+        let state = scene.board().await.environments.into_iter().find(|state| state.name == "dev")?;
+        state.waiting.into_iter().find(|waiting| waiting.reason == "NamespaceTerminating")
+    })
+    .await;
+    // Not the words in which the API server refuses.
+    assert_eq!(told.message, "the namespace acme-dev is being deleted: it is made again when it is gone");
+
+    operator.stop().await;
+    scene.end().await;
+}

@@ -8,12 +8,14 @@
 //! is healthy is said by the test.
 
 mod deletion;
+mod exposure;
 mod failures;
 mod images;
 mod registry;
 mod retirement;
 mod scene;
 mod secrets;
+mod stateful;
 mod stops;
 mod uses;
 mod waves;

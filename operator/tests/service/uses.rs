@@ -32,12 +32,12 @@ fn descriptor(more: &str) -> String {
 }
 
 /// A developer's clone of the repository of one service.
-struct Repository {
+pub struct Repository {
     tree: WorkTree,
 }
 
 impl Repository {
-    fn push(&self, more: &str) {
+    pub fn push(&self, more: &str) {
         self.tree.write("imaas.yaml", descriptor(more)).unwrap();
         self.tree.commit("change").unwrap();
         self.tree.push("dev").unwrap();
@@ -45,7 +45,7 @@ impl Repository {
 }
 
 impl Scene {
-    async fn beta(&self) {
+    pub async fn beta(&self) {
         self.lab.kubectl().run(&["apply", "-f", "-"], Some(BETA)).await.unwrap();
         let environments = json!([{ "name": "dev", "namespace": "beta-dev" }]);
         let status = Patch::Merge(json!({ "status": { "environments": environments } }));
@@ -53,7 +53,7 @@ impl Scene {
         tenants.patch_status("beta", &PatchParams::default(), &status).await.unwrap();
     }
 
-    async fn service(&self, (tenant, name): (&str, &str), more: &str) -> Repository {
+    pub async fn service(&self, (tenant, name): (&str, &str), more: &str) -> Repository {
         let directory = self.scratch.path().join(format!("{tenant}-{name}"));
         std::fs::create_dir_all(&directory).unwrap();
         std::fs::write(directory.join("imaas.yaml"), descriptor(more)).unwrap();
@@ -87,7 +87,7 @@ impl Scene {
         services.patch(name, &PatchParams::default(), &patch).await.unwrap();
     }
 
-    async fn board_of(&self, (tenant, name): (&str, &str)) -> IntegrationServiceStatus {
+    pub async fn board_of(&self, (tenant, name): (&str, &str)) -> IntegrationServiceStatus {
         let services = Api::<IntegrationService>::namespaced(self.client.clone(), &format!("{tenant}-home"));
         services.get(name).await.unwrap().status.unwrap_or_default()
     }
@@ -123,7 +123,7 @@ impl Scene {
         (ways(&spec["ingress"], "from"), ways(&spec["egress"], "to"))
     }
 
-    async fn waiting(&self, service: (&str, &str), reason: &str) -> String {
+    pub async fn waiting(&self, service: (&str, &str), reason: &str) -> String {
         until(reason, async || {
             let board = self.board_of(service).await;
             let dev = board.environments.into_iter().find(|state| state.name == "dev")?;
@@ -264,7 +264,7 @@ async fn services_of_one_tenant_may_use_each_other_both_ways() {
 }
 
 impl Scene {
-    async fn all_are_ready(&self) {
+    pub async fn all_are_ready(&self) {
         self.instances_are_ready_in("acme-dev").await;
         self.instances_are_ready_in("beta-dev").await;
     }

@@ -55,6 +55,9 @@ pub async fn are_narrow(kubectl: &Kubectl, broken: &mut Broken) -> Result<()> {
         ["get", "secrets"],
         ["delete", "deployments.apps"],
         ["delete", "networkpolicies.networking.k8s.io"],
+        ["create", "httproutes.gateway.networking.k8s.io"],
+        ["patch", "httproutes.gateway.networking.k8s.io"],
+        ["get", "gateways.gateway.networking.k8s.io"],
         ["delete", "integrationservices.imaas.dev"],
     ] {
         let answer = ask(kubectl, &["auth", "can-i", no[0], no[1], "-A", "--as", OPERATOR], None).await?;

@@ -5,6 +5,7 @@
 
 mod collection;
 mod delivery;
+mod gateway;
 mod killed;
 mod log;
 mod onboarding;
@@ -197,6 +198,7 @@ async fn every_case(flow: &Flow) -> Vec<String> {
         .case("a_vanished_service_is_orphaned_but_not_one_by_hand", tenants_repository::vanished_service)
         .await;
     cases.case("registry_accounts_open_their_own_area_only", registry::areas).await;
+    cases.case("what_is_exposed_answers_at_its_host_and_nothing_else_does", gateway::exposed).await;
     cases.case("repair_within_five_seconds", steady::repair).await;
     cases.case("a_second_pass_and_a_restart_change_nothing", steady::restart).await;
     cases.case("kill_at_any_moment_ends_in_the_same_state", killed::at_any_moment).await;

@@ -9,8 +9,8 @@ use kube::ResourceExt;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    api::{Port, Release, ReleaseUse, WorkloadType},
-    names::RUNNING,
+    api::{Port, Release, ReleaseExpose, ReleaseUse, WorkloadType},
+    names::{RUNNING, SCRAPE_PORT},
 };
 
 /// So many that differ are kept of one roll-out that never ends: the first, which serves, and the newest.
@@ -37,6 +37,12 @@ pub struct Footprint {
     /// Services of other tenants that it calls.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub uses: Vec<ReleaseUse>,
+    /// What is reached from outside.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expose: Option<ReleaseExpose>,
+    /// The port of the runtime's metrics.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metrics: Option<u16>,
     /// How long it may finish its work when it is told to end.
     pub grace_seconds: i64,
 }
@@ -53,9 +59,16 @@ impl Footprint {
             management: management(release),
             connects: spec.connects.clone(),
             uses: spec.uses.iter().filter(|used| used.tenant.is_some()).cloned().collect(),
+            expose: spec.expose.clone(),
+            metrics: metrics(release),
             grace_seconds: grace.unwrap_or(DEFAULT_GRACE),
         }
     }
+}
+
+/// As its pods say.
+fn metrics(release: &Release) -> Option<u16> {
+    release.spec.template.metadata.as_ref()?.annotations.as_ref()?.get(SCRAPE_PORT)?.parse().ok()
 }
 
 /// What listens in the container and is no port of the service.
@@ -110,7 +123,7 @@ mod tests {
     use crate::{
         api::environment::Network,
         names::RELEASE,
-        release::desired::{Children, Reach, Target, desired},
+        release::desired::{Children, Outside, Reach, Target, desired},
     };
 
     /// Release `orders-dev-<name>`.
@@ -138,8 +151,15 @@ mod tests {
     }
 
     fn children(release: &Release, running: &[Footprint]) -> Children {
-        let (networks, reach) = (networks(), Reach::default());
-        let target = Target { tenant: "acme", release, config: None, networks: &networks, reach: &reach };
+        let (networks, reach, outside) = (networks(), Reach::default(), Outside::default());
+        let target = Target {
+            tenant: "acme",
+            release,
+            config: None,
+            networks: &networks,
+            reach: &reach,
+            outside: &outside,
+        };
         desired(&target, running)
     }
 

@@ -2,11 +2,13 @@
 //! what is around them may change with an operator upgrade without restarting one. Until the release is all that runs,
 //! what is around its pods is there for those of earlier releases too.
 
+mod expose;
 mod footprint;
 mod network;
 mod reach;
 mod service;
 
+pub use expose::{Entrance, Outside, route};
 pub use footprint::{Footprint, ending, running, written};
 pub use reach::{Neighbour, Reach, open_ports};
 
@@ -28,7 +30,7 @@ use kube::ResourceExt;
 
 use super::render::selector;
 use crate::{
-    api::{Release, Strategy, environment::Network},
+    api::{HttpRoute, Release, Strategy, environment::Network},
     names::{self, MANAGED_BY, MANAGER, RELEASE, RUNNING},
 };
 
@@ -55,6 +57,8 @@ pub struct Target<'a> {
     pub networks: &'a [Network],
     /// Services of other tenants with which it may talk.
     pub reach: &'a Reach,
+    /// Who comes in from outside of the tenants.
+    pub outside: &'a Outside,
 }
 
 impl Target<'_> {
@@ -88,6 +92,8 @@ pub struct Children {
     pub network_policies: Vec<NetworkPolicy>,
     /// Of an api only, or while pods of one may run.
     pub service: Option<Service>,
+    /// Of what is exposed, where the environment has a gateway.
+    pub route: Option<HttpRoute>,
     /// Of a service that may have many instances only: with one, it would block every drain of a node, or none.
     pub disruption_budget: Option<PodDisruptionBudget>,
     /// The pods.
@@ -100,6 +106,7 @@ pub fn desired(target: &Target, running: &[Footprint]) -> Children {
         config_map: target.config.cloned(),
         network_policies: vec![network::policy(target, running)],
         service: service::service(target, running),
+        route: route(target, running),
         disruption_budget: running.iter().any(|one| one.many).then(|| disruption_budget(target)),
         deployment: deployment(target, running),
     }

@@ -11,8 +11,8 @@ use crate::{
     environment::egress::{egress_as_written, port},
 };
 
-/// Ingress from the same namespace to the service's ports and to no other, so never to one for management, and from those
-/// that it exports to; egress to the networks that it connects to and the services that it uses. Each for all of
+/// Ingress from the same namespace to the service's ports and to no other, so never to one for management, from those that it
+/// exports to, from the gateway to what is exposed, and from those who collect metrics; egress to the networks that it connects to and the services that it uses. Each for all of
 /// `running`: a rule holds for every pod of the service. A network that the Environment no longer has is closed.
 pub(super) fn policy(target: &Target, running: &[Footprint]) -> NetworkPolicy {
     let environment = &target.release.spec.environment;
@@ -33,6 +33,7 @@ pub(super) fn policy(target: &Target, running: &[Footprint]) -> NetworkPolicy {
     // No ports in a rule would mean all of them.
     let mut ingress = if ports.is_empty() { Vec::new() } else { vec![ingress] };
     ingress.extend(target.reach.ingress(environment, running));
+    ingress.extend(target.outside.ingress(running));
     let connects = |network: &&Network| running.iter().any(|one| one.connects.contains(&network.name));
     let mut egress: Vec<_> = target.networks.iter().filter(connects).map(egress_as_written).collect();
     egress.extend(target.reach.egress(environment, running));

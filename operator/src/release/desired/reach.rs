@@ -9,12 +9,9 @@ use super::{footprint::Footprint, label_selector};
 use crate::{
     api::{Port, ReleaseUse},
     environment::egress::port,
-    names::{self, TENANT},
+    names::{self, NAMESPACE_NAME, TENANT},
     release::render::selector,
 };
-
-/// Set by the API server on every namespace, to its name.
-const NAMESPACE_NAME: &str = "kubernetes.io/metadata.name";
 
 /// Services of other tenants that a service may talk with, in the environment of its release. Who exports and who uses is
 /// decided before: what is not here is closed.
@@ -97,7 +94,7 @@ pub fn open_ports(running: &[Footprint]) -> Vec<Port> {
 
 /// The numbers among `declared` on which pods answer who calls `called`: the Service leads to the number, or to the port's
 /// name where pods have it on different numbers.
-fn answering(called: &[Port], declared: &[Port]) -> Vec<u16> {
+pub(super) fn answering(called: &[Port], declared: &[Port]) -> Vec<u16> {
     let is_called = |port: &&Port| called.iter().any(|one| one.name == port.name || one.port == port.port);
     let mut numbers: Vec<_> = declared.iter().filter(is_called).map(|port| port.port).collect();
     numbers.sort_unstable();
@@ -127,6 +124,8 @@ mod tests {
             management: management.to_vec(),
             connects: vec![],
             uses: ports(uses).into_iter().map(called).collect(),
+            expose: None,
+            metrics: None,
             grace_seconds: 30,
         }
     }

@@ -77,6 +77,8 @@ mod tests {
             management: vec![],
             connects: vec![],
             uses: vec![],
+            expose: None,
+            metrics: None,
             grace_seconds: 30,
         };
         let running: Vec<_> = running.iter().map(footprint).collect();

@@ -66,6 +66,7 @@ fn head(letter: char, build: &str, more: &str) -> Branch {
         environments: environments(),
         descriptor,
         configs: BTreeMap::new(),
+        stateful: None,
     };
     Branch::Head { commit: commit(letter), content: Ok(Arc::new(content)) }
 }

@@ -26,6 +26,7 @@ fn asked(commit: char) -> Wanted {
         build_id: "A".to_owned(),
         settings: crate::api::DescriptorSpec::default(),
         config: None,
+        uncoordinated: None,
         places: std::collections::BTreeMap::new(),
     };
     Wanted::Target(Box::new(Target { resolved, digest: DIGEST.to_owned() }))
@@ -44,7 +45,13 @@ fn nothing(commit: Option<char>, reason: Reason) -> Wanted {
 fn seen(problem: Option<Reason>) -> Observation {
     let ready = if problem.is_some() { 1 } else { 2 };
     let problems = problem.map(|reason| Problem::new(reason, "1 of 2 new instances are ready"));
-    Observation { ready, desired: 2, well: problem.is_none(), problems: problems.into_iter().collect() }
+    Observation {
+        ready,
+        desired: 2,
+        well: problem.is_none(),
+        exposed: None,
+        problems: problems.into_iter().collect(),
+    }
 }
 
 /// `name` is asked to run `wanted`, and runs `release` as `observed`.
@@ -369,7 +376,7 @@ fn a_service_that_cannot_be_acted_on_keeps_its_board() {
 
 #[test]
 fn what_has_no_instance_is_as_asked_and_never_the_last_good_one() {
-    let none = || Observation { ready: 0, desired: 0, well: true, problems: vec![] };
+    let none = || Observation { ready: 0, desired: 0, well: true, exposed: None, problems: vec![] };
     let before = passed(None, vec![well("dev", "orders-dev-1")]);
     let after = passed(Some(&before), vec![stage("dev", asked('2'), Some("orders-dev-2"), Some(none()))]);
     let dev = &after.environments[0];

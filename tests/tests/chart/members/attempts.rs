@@ -145,6 +145,15 @@ fn walls() -> Vec<Attempt> {
         "spec": { "repository": { "url": "https://git.example.com/a/b.git" }, "runtime": "container" },
     });
     all.push(create("nora", &service));
+    // A route of their own would answer at the host of another tenant.
+    let route = json!({
+        "apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRoute",
+        "metadata": { "name": "mine", "namespace": "north-dev" },
+        "spec": { "hostnames": ["south.dev.example.com"], "rules": [{}] },
+    });
+    for who in ["nora", "nick"] {
+        all.extend([create(who, &route), attempt(who, "get httproutes -n north-dev", true)]);
+    }
     all
 }
 

@@ -45,6 +45,7 @@ const VIEWER: &[Rule] = &[
     ("events.k8s.io", &["events"], READ),
     ("policy", &["poddisruptionbudgets"], READ),
     ("networking.k8s.io", &["networkpolicies"], READ),
+    ("gateway.networking.k8s.io", &["httproutes"], READ),
 ];
 const DEVELOPER: &[Rule] = &[("", &["pods"], &["delete"])];
 const OWNER: &[Rule] = &[("", &["secrets"], &["get", "create", "update", "patch", "delete"])];

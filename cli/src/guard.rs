@@ -1,0 +1,61 @@
+//! IO: `check`, for service repositories: what `validate` says, and what in the source must not run as many. Found by the
+//! operator's own rules.
+
+use anyhow::{Context, Result, bail};
+use imaas_operator::runtime::stateful::{self, ADVICE, Finding, Unknown};
+
+use crate::{
+    Outcome, args,
+    check::Told,
+    descriptor::{Environments, environments},
+    subject::{self, Subject, shown, shown_path, tidy},
+    validate::{self, Aside, Beside},
+    working,
+};
+
+/// IO: looks, and tells.
+pub fn run(options: &args::Validate) -> Result<Outcome> {
+    let Subject::Descriptors(files) = subject::find(&options.path)? else {
+        bail!(
+            "{} is no service repository, which has an imaas.yaml: for tenant files and the platform's use `kubectl imaas validate`",
+            shown(&options.path)
+        );
+    };
+    validate::tell(validate::descriptors(options, &files, source)?, options)
+}
+
+/// What the source beside a descriptor has that its instances would each do.
+fn source(beside: &Beside<'_>) -> Result<Aside> {
+    let Beside { file, text, platform } = beside;
+    let mut aside = Aside::default();
+    let places = match environments(text, platform, stateful::is_uncoordinated) {
+        Some(Environments::None) => return Ok(aside),
+        Some(Environments::Some(names)) => format!(" (in {names})"),
+        Some(Environments::All) => String::new(),
+        None => {
+            aside.notes.push(format!("the source beside {}, which cannot be read", shown(file)));
+            return Ok(aside);
+        }
+    };
+    let directory = file.parent().unwrap_or(file);
+    let look = working::source(shown_path(directory))
+        .with_context(|| format!("cannot read {}", shown(directory)))?;
+    let path = |file: &str| tidy(&directory.join(file)).display().to_string();
+    aside.problems.extend(look.findings.iter().map(|found| Told {
+        file: path(&found.file),
+        line: found.line,
+        column: 1,
+        field: String::new(),
+        message: sentence(found, &shown(file), &places),
+        quote: None,
+    }));
+    aside.notes.extend(look.unknown.iter().map(|Unknown { file, line, why }| match line {
+        0 => format!("{}: {why}", path(file)),
+        line => format!("{}:{line}: {why}", path(file)),
+    }));
+    Ok(aside)
+}
+
+fn sentence(found: &Finding, descriptor: &str, places: &str) -> String {
+    format!("{}: in {descriptor} {ADVICE}{places}", found.sentence())
+}

@@ -1,0 +1,278 @@
+//! The way into a service from outside of the tenants: by the gateway where it is exposed, and for those who collect
+//! metrics. Pure.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use k8s_openapi::{
+    api::networking::v1::{NetworkPolicyIngressRule, NetworkPolicyPeer},
+    apimachinery::pkg::apis::meta::v1::LabelSelector,
+};
+
+use super::{
+    Target,
+    footprint::Footprint,
+    label_selector,
+    reach::{answering, open_ports},
+};
+use crate::{
+    api::{
+        EnvironmentSpec, HttpRoute, ReleaseExpose,
+        environment::{Gateway, Pods},
+        http_route::{BackendRef, HttpRouteSpec, ParentRef, PathMatch, RouteMatch, RouteRule},
+    },
+    environment::egress::port,
+    names::{self, NAMESPACE_NAME},
+};
+
+/// Who comes in from outside of the tenants, as the Environment says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Outside {
+    /// By what exposed services are reached.
+    pub entrance: Option<Entrance>,
+    /// Who collects metrics.
+    pub monitoring: Option<Pods>,
+    /// Paths that another service of the tenant has here: never two of one host.
+    pub taken: BTreeSet<String>,
+    /// The Environment is not valid: the route that is there stays as it is.
+    pub is_unsure: bool,
+}
+
+/// See [`Outside`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entrance {
+    /// What the hosts end in.
+    pub domain: String,
+    /// What leads there.
+    pub gateway: Gateway,
+}
+
+impl Outside {
+    /// As an Environment says it, of which nothing is taken.
+    pub fn of(spec: &EnvironmentSpec) -> Self {
+        let entrance = spec.domain.clone().zip(spec.gateway.clone());
+        Self {
+            entrance: entrance.map(|(domain, gateway)| Entrance { domain, gateway }),
+            monitoring: spec.monitoring.clone(),
+            taken: BTreeSet::new(),
+            is_unsure: false,
+        }
+    }
+
+    /// What of `running` is exposed.
+    fn exposed<'a>(&'a self, running: &'a [Footprint]) -> impl Iterator<Item = &'a ReleaseExpose> {
+        let open = open_ports(running);
+        running
+            .iter()
+            .filter_map(|one| one.expose.as_ref())
+            .filter(move |one| !self.taken.contains(&one.path) && open.contains(&one.port))
+    }
+
+    /// From the gateway to what is exposed, and from those who collect metrics to the runtime's.
+    pub(super) fn ingress(&self, running: &[Footprint]) -> Vec<NetworkPolicyIngressRule> {
+        let exposed: Vec<_> = self.exposed(running).map(|one| one.port.clone()).collect();
+        let gateway = self.entrance.as_ref().map(|entrance| pods(&entrance.gateway));
+        let monitoring = self.monitoring.as_ref().map(peer);
+        let metrics: BTreeSet<_> = running.iter().filter_map(|one| one.metrics).collect();
+        let rule = |(from, numbers): (Option<NetworkPolicyPeer>, Vec<u16>)| {
+            let ports: Vec<_> = numbers.into_iter().map(|number| port("TCP", number)).collect();
+            let from = Some(vec![from?]);
+            // No ports in a rule would mean all of them.
+            (!ports.is_empty()).then_some(NetworkPolicyIngressRule { from, ports: Some(ports) })
+        };
+        let ways = [
+            (gateway, answering(&exposed, &open_ports(running))),
+            (monitoring, metrics.into_iter().collect()),
+        ];
+        ways.into_iter().filter_map(rule).collect()
+    }
+}
+
+fn pods(gateway: &Gateway) -> NetworkPolicyPeer {
+    let whole = || Pods { namespace: gateway.namespace.clone(), labels: BTreeMap::new() };
+    gateway.pods.as_ref().map_or_else(|| peer(&whole()), peer)
+}
+
+fn peer(Pods { namespace, labels }: &Pods) -> NetworkPolicyPeer {
+    let own = BTreeMap::from([(NAMESPACE_NAME.to_owned(), namespace.clone())]);
+    NetworkPolicyPeer {
+        namespace_selector: Some(label_selector(own)),
+        pod_selector: Some(match labels.is_empty() {
+            true => LabelSelector::default(),
+            false => label_selector(labels.clone()),
+        }),
+        ip_block: None,
+    }
+}
+
+/// The route to what `running` expose; `None` where that is nothing, or where nothing leads there. A path goes to the port
+/// of the first that has it.
+pub fn route(target: &Target, running: &[Footprint]) -> Option<HttpRoute> {
+    let Entrance { domain, gateway } = target.outside.entrance.as_ref()?;
+    let mut paths = BTreeMap::new();
+    for ReleaseExpose { path, port } in target.outside.exposed(running) {
+        paths.entry(path.as_str()).or_insert(port.port);
+    }
+    if paths.is_empty() {
+        return None;
+    }
+    let metadata = target.metadata();
+    let name = metadata.name.clone().unwrap_or_default();
+    let rule = |(path, port): (&str, u16)| RouteRule {
+        matches: vec![RouteMatch {
+            path: PathMatch { type_: "PathPrefix".to_owned(), value: path.to_owned() },
+        }],
+        backend_refs: vec![BackendRef { name: name.clone(), port }],
+    };
+    let Gateway { name: gateway, namespace, section_name, pods: _ } = gateway.clone();
+    let spec = HttpRouteSpec {
+        parent_refs: vec![ParentRef { name: gateway, namespace, section_name }],
+        hostnames: vec![names::host(target.tenant, domain)],
+        rules: paths.into_iter().map(rule).collect(),
+    };
+    Some(HttpRoute { metadata, spec, status: None })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::{
+        api::{Port, Release},
+        release::desired::{Reach, desired},
+    };
+
+    fn release(more: &str) -> Release {
+        serde_saphyr::from_str(&format!(
+            "
+            apiVersion: imaas.dev/v1alpha1
+            kind: Release
+            metadata: {{name: orders-dev-a, namespace: acme-home}}
+            spec:
+              {{service: orders, environment: dev, commit: c, buildId: b, image: i, digest: d, runtime: camel, type: api, many: true,
+               cause: Commit, strategy: rolling, replicas: 2, template: {{}}, ports: [{{name: http, port: 8080}}, {{name: rpc, port: 9000}}], {more}}}
+            "
+        ))
+        .unwrap()
+    }
+
+    fn exposing(path: &str, name: &str, number: u16) -> Footprint {
+        let port = Port { name: name.into(), port: number };
+        let mut footprint = Footprint::of(&release(""));
+        footprint.ports = vec![port.clone(), Port { name: "rpc".into(), port: 9000 }];
+        footprint.expose = Some(ReleaseExpose { path: path.into(), port });
+        footprint
+    }
+
+    fn outside() -> Outside {
+        let spec: EnvironmentSpec = serde_saphyr::from_str(
+            "{domain: dev.example.com, gateway: {name: public, namespace: gateway-system, sectionName: https, pods: {namespace: edge, labels: {app: traefik}}},
+              monitoring: {namespace: monitoring}}",
+        )
+        .unwrap();
+        Outside::of(&spec)
+    }
+
+    fn routed(outside: &Outside, running: &[Footprint]) -> Option<Value> {
+        let (release, reach) = (release(""), Reach::default());
+        let target =
+            Target { tenant: "acme", release: &release, config: None, networks: &[], reach: &reach, outside };
+        route(&target, running).map(|route| serde_json::to_value(route.spec).unwrap())
+    }
+
+    fn rules(running: &[Footprint]) -> Vec<(String, u64)> {
+        let spec = routed(&outside(), running).unwrap_or_default();
+        let rules = spec["rules"].as_array().cloned().unwrap_or_default();
+        let rule = |rule: &Value| {
+            let path = rule["matches"][0]["path"]["value"].as_str().unwrap().to_owned();
+            (path, rule["backendRefs"][0]["port"].as_u64().unwrap())
+        };
+        rules.iter().map(rule).collect()
+    }
+
+    /// `namespace labels port…` of each rule from outside.
+    fn opened(outside: &Outside, running: &[Footprint]) -> Vec<String> {
+        let rules = serde_json::to_value(outside.ingress(running)).unwrap();
+        let rule = |rule: &Value| {
+            let ports: Vec<_> =
+                rule["ports"].as_array().unwrap().iter().map(|port| port["port"].to_string()).collect();
+            let from = &rule["from"][0];
+            let namespace = &from["namespaceSelector"]["matchLabels"][NAMESPACE_NAME];
+            format!("{namespace} {} {}", from["podSelector"]["matchLabels"], ports.join(" ")).replace('"', "")
+        };
+        rules.as_array().unwrap().iter().map(rule).collect()
+    }
+
+    #[test]
+    fn the_host_is_the_tenants_and_the_path_and_port_are_the_services() {
+        assert_eq!(
+            routed(&outside(), &[exposing("/orders", "http", 8080)]).unwrap(),
+            json!({
+                "parentRefs": [{ "name": "public", "namespace": "gateway-system", "sectionName": "https" }],
+                "hostnames": ["acme.dev.example.com"],
+                "rules": [{
+                    "matches": [{ "path": { "type": "PathPrefix", "value": "/orders" } }],
+                    "backendRefs": [{ "name": "orders", "port": 8080 }],
+                }],
+            })
+        );
+    }
+
+    #[test]
+    fn there_is_no_route_to_what_is_not_exposed_or_has_no_gateway_or_is_anothers() {
+        let running = [exposing("/orders", "http", 8080)];
+        assert_eq!(routed(&outside(), &[Footprint::of(&release(""))]), None);
+        assert_eq!(routed(&Outside::default(), &running), None);
+        let taken = Outside { taken: ["/orders".to_owned()].into(), ..outside() };
+        assert_eq!(routed(&taken, &running), None);
+        assert_eq!(opened(&taken, &running), [""; 0]);
+        let mut kept = exposing("/orders", "http", 8080);
+        kept.ports.clear();
+        kept.management = vec![8080];
+        assert_eq!(rules(&[running[0].clone(), kept]), [], "some pods keep that number for their management");
+    }
+
+    #[test]
+    fn while_pods_of_two_releases_may_run_both_paths_lead_to_them() {
+        let [a, b] = [exposing("/a", "http", 8080), exposing("/b", "http", 8081)];
+        assert_eq!(rules(&[a.clone(), b.clone()]), [("/a".into(), 8080), ("/b".into(), 8081)]);
+        assert_eq!(rules(&[a.clone()]), [("/a".into(), 8080)]);
+        let moved = exposing("/a", "http", 8081);
+        assert_eq!(
+            rules(&[a.clone(), moved.clone()]),
+            [("/a".into(), 8080)],
+            "what serves, until it is gone"
+        );
+        assert_eq!(opened(&outside(), &[a, moved]), ["edge {app:traefik} 8080 8081"]);
+    }
+
+    #[test]
+    fn the_gateway_comes_to_the_exposed_port_only_and_metrics_are_collected_by_whom_the_environment_says() {
+        let mut one = exposing("/orders", "http", 8080);
+        assert_eq!(opened(&outside(), &[one.clone()]), ["edge {app:traefik} 8080"]);
+        one.metrics = Some(9876);
+        assert_eq!(opened(&outside(), &[one.clone()]), ["edge {app:traefik} 8080", "monitoring null 9876"]);
+        one.expose = None;
+        assert_eq!(opened(&outside(), &[one.clone()]), ["monitoring null 9876"]);
+        assert_eq!(opened(&Outside::default(), &[one]), [""; 0]);
+        let mut everything = outside();
+        everything.entrance.as_mut().unwrap().gateway.pods = None;
+        assert_eq!(opened(&everything, &[exposing("/", "http", 8080)]), ["gateway-system null 8080"]);
+    }
+
+    #[test]
+    fn the_route_is_named_and_labelled_as_everything_of_the_service() {
+        let release = release("expose: {path: /orders, port: {name: http, port: 8080}}");
+        let (outside, reach) = (outside(), Reach::default());
+        let target = Target {
+            tenant: "acme",
+            release: &release,
+            config: None,
+            networks: &[],
+            reach: &reach,
+            outside: &outside,
+        };
+        let children = desired(&target, &[Footprint::of(&release)]);
+        assert_eq!(children.route.unwrap().metadata, children.service.unwrap().metadata);
+    }
+}

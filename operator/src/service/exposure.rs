@@ -1,0 +1,269 @@
+//! The way into a service from outside the cluster, as people are to see it: where it is, and what is in its way. Pure:
+//! `neighbours` tells who else has its path.
+
+use jiff::Timestamp;
+use kube::ResourceExt;
+
+use super::{Problem, status::Observation};
+use crate::{
+    api::{
+        HttpRoute, ReleaseExpose,
+        http_route::{ParentRef, RouteCondition, RouteParent},
+    },
+    conditions::Reason,
+    names,
+    release::{Entrance, Outside},
+};
+
+/// A service of the same tenant that has the same path in an environment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rival {
+    /// Its name.
+    pub service: String,
+    /// When its Deployment was made.
+    pub since: Option<Timestamp>,
+}
+
+/// The one of `rivals` that has the path, where that is not `own`, the service that asks: the one that runs with it has it. Of
+/// two that do, who began at the same moment, it is the one with the older Deployment, or else the first by name.
+pub fn holder<'a>(own: &Rival, runs_with_it: bool, rivals: &'a [Rival]) -> Option<&'a Rival> {
+    // Who has no Deployment is the newest.
+    let age = |rival: &Rival| (rival.since.is_none(), rival.since, rival.service.clone());
+    let first = rivals.iter().min_by_key(|rival| age(rival))?;
+    (!runs_with_it || age(first) < age(own)).then_some(first)
+}
+
+/// Of a path that another one has.
+pub fn taken(path: &str, environment: &str, holder: &Rival) -> Problem {
+    let message = format!(
+        "expose.path: the service {} has {path} in {environment} already, and both have the same host: choose another path, or take it from the other one first; what runs stays",
+        holder.service
+    );
+    Problem::new(Reason::PathTaken, message)
+}
+
+/// Of an Environment without a way in.
+pub fn no_gateway(environment: &str) -> String {
+    format!(
+        "expose: the Environment {environment} has no gateway, so nothing is reached from outside there, and all else goes on: the platform sets its `domain` and `gateway`, or write `environments: {{{environment}: {{expose: null}}}}`"
+    )
+}
+
+/// Where the service is, and the cluster around it.
+#[derive(Clone, Copy, Debug)]
+pub struct Exposure<'a> {
+    /// Name of its tenant.
+    pub tenant: &'a str,
+    /// Name of the Environment.
+    pub environment: &'a str,
+    /// What the release that runs exposes.
+    pub exposed: &'a ReleaseExpose,
+    /// What the Environment says.
+    pub outside: &'a Outside,
+    /// Has the cluster routes?
+    pub has_routes: bool,
+    /// The service's route as it was last seen.
+    pub route: Option<&'a HttpRoute>,
+}
+
+impl Exposure<'_> {
+    /// Tells where it is and what is in the way.
+    pub fn tell(&self, observation: &mut Observation) {
+        let Self { tenant, environment, exposed, outside, has_routes, route } = self;
+        let mut refused = |reason, message: String| observation.problems.push(Problem::new(reason, message));
+        if outside.is_unsure {
+            let message = format!(
+                "expose: the Environment {environment} is not valid, so no route is changed there: the platform mends it; see `kubectl get environments.imaas.dev`"
+            );
+            return refused(Reason::EnvironmentMissing, message);
+        }
+        let Some(Entrance { domain, gateway }) = &outside.entrance else {
+            return refused(Reason::GatewayMissing, no_gateway(environment));
+        };
+        if !has_routes {
+            let message = "expose: the cluster has no HTTPRoute of gateway.networking.k8s.io/v1, so nothing is reached from outside, and all else goes on: the platform installs the Gateway API, standard channel, 1.0 or newer";
+            return refused(Reason::GatewayMissing, message.to_owned());
+        }
+        if outside.taken.contains(&exposed.path) {
+            return;
+        }
+        let parent = ParentRef {
+            name: gateway.name.clone(),
+            namespace: gateway.namespace.clone(),
+            section_name: gateway.section_name.clone(),
+        };
+        observation.problems.extend(route_problem(*route, &parent));
+        observation.exposed = Some(format!("{}{}", names::host(tenant, domain), exposed.path));
+    }
+}
+
+/// What the gateway says against the route, or that it said nothing yet.
+fn route_problem(route: Option<&HttpRoute>, parent: &ParentRef) -> Option<Problem> {
+    let gateway = format!("{}/{}", parent.namespace, parent.name);
+    let unanswered = || {
+        let message = format!(
+            "expose: the gateway {gateway} has not said yet that it takes the route: is there such a Gateway, and does its controller run?"
+        );
+        Some(Problem::new(Reason::Progressing, message))
+    };
+    let (Some(route), Some(said)) = (route, route.and_then(|route| said(route, parent))) else {
+        return unanswered();
+    };
+    let condition = |type_: &str| said.conditions.iter().find(|one| one.type_ == type_);
+    for type_ in ["Accepted", "ResolvedRefs"] {
+        match condition(type_) {
+            Some(one) if one.status == "True" => {}
+            Some(one) if one.status == "False" && is_of_now(one, route) => {
+                let RouteCondition { reason, message, .. } = one;
+                let help = match reason.as_str() {
+                    "NotAllowedByListeners" => {
+                        ": its `allowedRoutes` must take routes from namespaces with the label imaas.dev/tenant"
+                    }
+                    "NoMatchingListenerHostname" => {
+                        ": none of its listeners has a hostname that holds the route's"
+                    }
+                    _ => "",
+                };
+                let message =
+                    format!("expose: the gateway {gateway} refuses the route: {reason}: {message}{help}");
+                return Some(Problem::new(Reason::RouteRefused, message));
+            }
+            Some(_) | None => return unanswered(),
+        }
+    }
+    None
+}
+
+/// By whichever controller; the one that says no first.
+fn said<'a>(route: &'a HttpRoute, parent: &ParentRef) -> Option<&'a RouteParent> {
+    let parents = route.status.iter().flat_map(|status| &status.parents);
+    let is_it = |one: &&RouteParent| {
+        let told = &one.parent_ref;
+        let is_here = told.namespace.is_empty() && route.namespace().as_ref() == Some(&parent.namespace);
+        told.name == parent.name
+            && (is_here || told.namespace == parent.namespace)
+            && told.section_name == parent.section_name
+    };
+    let refuses = |one: &&RouteParent| one.conditions.iter().any(|condition| condition.status == "False");
+    let mut told: Vec<_> = parents.filter(is_it).collect();
+    told.sort_by_key(|one| !refuses(one));
+    told.first().copied()
+}
+
+fn is_of_now(condition: &RouteCondition, route: &HttpRoute) -> bool {
+    condition.observed_generation >= route.metadata.generation.unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::{EnvironmentSpec, Port};
+
+    fn rival(service: &str, second: Option<i64>) -> Rival {
+        let since = second.map(|second| Timestamp::from_second(second).unwrap());
+        Rival { service: service.to_owned(), since }
+    }
+
+    #[test]
+    fn a_path_belongs_to_who_runs_with_it_and_of_two_to_the_older() {
+        let own = |second| rival("orders", second);
+        let has = |own: &Rival, runs: bool, rivals: &[Rival]| {
+            holder(own, runs, rivals).map(|rival| rival.service.clone())
+        };
+        let [young, old] = [rival("young", Some(9)), rival("old", Some(1))];
+        let both = [young.clone(), old.clone()];
+        assert_eq!(has(&own(Some(5)), false, &[]), None);
+        assert_eq!(has(&own(Some(5)), false, &[young.clone()]).as_deref(), Some("young"), "it came first");
+        assert_eq!(has(&own(Some(5)), true, &[young.clone()]), None);
+        assert_eq!(has(&own(Some(5)), true, &both).as_deref(), Some("old"));
+        assert_eq!(has(&own(None), true, &[young]).as_deref(), Some("young"));
+        let twins = [rival("billing", Some(5)), rival("zebra", Some(5))];
+        assert_eq!(has(&own(Some(5)), true, &twins).as_deref(), Some("billing"));
+        assert_eq!(has(&own(Some(5)), true, &twins[1..]), None, "by name");
+    }
+
+    fn route(parents: &str) -> HttpRoute {
+        serde_saphyr::from_str(&format!(
+            "{{apiVersion: gateway.networking.k8s.io/v1, kind: HTTPRoute, metadata: {{name: orders, namespace: acme-dev, generation: 2}}, spec: {{}}, status: {{parents: {parents}}}}}"
+        ))
+        .unwrap()
+    }
+
+    /// `reason: message`s, and where it is.
+    fn told(
+        spec: &str,
+        has_routes: bool,
+        route: Option<&HttpRoute>,
+    ) -> (Vec<(Reason, String)>, Option<String>) {
+        let spec: EnvironmentSpec = serde_saphyr::from_str(spec).unwrap();
+        let exposed =
+            ReleaseExpose { path: "/orders".into(), port: Port { name: "http".into(), port: 8080 } };
+        let outside = Outside::of(&spec);
+        let mut observation = Observation::default();
+        let exposure = Exposure {
+            tenant: "acme",
+            environment: "dev",
+            exposed: &exposed,
+            outside: &outside,
+            has_routes,
+            route,
+        };
+        exposure.tell(&mut observation);
+        let problems = observation.problems.into_iter().map(|problem| (problem.reason, problem.message));
+        (problems.collect(), observation.exposed)
+    }
+
+    const GATED: &str = "{domain: dev.example.com, gateway: {name: public, namespace: gateway-system}}";
+
+    #[test]
+    fn what_is_in_the_way_is_told_with_who_can_help() {
+        let (problems, exposed) = told("{}", true, None);
+        assert_eq!((problems[0].0, exposed), (Reason::GatewayMissing, None));
+        assert!(problems[0].1.contains("`environments: {dev: {expose: null}}`"), "{problems:?}");
+        let (problems, exposed) = told(GATED, false, None);
+        assert_eq!((problems[0].0, exposed), (Reason::GatewayMissing, None));
+        assert!(problems[0].1.contains("installs the Gateway API"), "{problems:?}");
+    }
+
+    #[test]
+    fn the_gateway_has_the_last_word() {
+        let parent = |conditions: &str| {
+            route(&format!(
+                "[{{parentRef: {{name: public, namespace: gateway-system}}, controllerName: c, conditions: [{conditions}]}}]"
+            ))
+        };
+        let condition = |type_: &str, status: &str, generation: i64| {
+            format!(
+                "{{type: {type_}, status: '{status}', reason: NotAllowedByListeners, message: no, observedGeneration: {generation}}}"
+            )
+        };
+        let both = |accepted: &str, resolved: &str| format!("{accepted}, {resolved}");
+        let yes = condition("Accepted", "True", 2);
+        let resolved = condition("ResolvedRefs", "True", 2);
+        let reasons = |route: &HttpRoute| -> Vec<Reason> {
+            let (problems, exposed) = told(GATED, true, Some(route));
+            assert_eq!(exposed.as_deref(), Some("acme.dev.example.com/orders"));
+            problems.into_iter().map(|(reason, _)| reason).collect()
+        };
+        assert_eq!(reasons(&parent(&both(&yes, &resolved))), []);
+        assert_eq!(reasons(&parent(&yes)), [Reason::Progressing]);
+        assert_eq!(reasons(&route("[]")), [Reason::Progressing]);
+        let old = both(&condition("Accepted", "False", 1), &resolved);
+        assert_eq!(reasons(&parent(&old)), [Reason::Progressing], "it is about another spec");
+        let no = both(&condition("Accepted", "False", 2), &resolved);
+        assert_eq!(reasons(&parent(&no)), [Reason::RouteRefused]);
+        let unresolved = both(&yes, &condition("ResolvedRefs", "False", 2));
+        assert_eq!(reasons(&parent(&unresolved)), [Reason::RouteRefused]);
+        let (problems, _) = told(GATED, true, Some(&parent(&no)));
+        assert!(
+            problems[0].1.contains(
+                "gateway-system/public refuses the route: NotAllowedByListeners: no: its `allowedRoutes`"
+            ),
+            "{problems:?}"
+        );
+        let other = route(&format!(
+            "[{{parentRef: {{name: private, namespace: gateway-system}}, conditions: [{no}]}}]"
+        ));
+        assert_eq!(reasons(&other), [Reason::Progressing], "another gateway's word");
+    }
+}
