@@ -191,6 +191,29 @@ fn the_built_in_runtimes_have_no_problem() {
     }
 }
 
+#[test]
+fn the_built_in_runtimes_are_run_as_their_engines_need_it() {
+    for profile in &runtime("wso2-mi").spec.profiles {
+        let versions = &profile.versions;
+        assert!(profile.env["JAVA_OPTS"].contains("-DportOffset=10"), "{versions}: no file moves the ports");
+        let memory = &profile.env["JVM_MEM_OPTS"];
+        assert!(memory.contains("MaxRAMPercentage") && !memory.contains("-Xmx"), "{versions}: {memory}");
+        let drain = &profile.drain;
+        assert!(drain.grace_seconds > drain.sleep_seconds + 180, "{versions}: requests have 180 s");
+        let stop = drain.stop_command.as_ref().unwrap();
+        assert!(stop.contains("micro-integrator.sh\" stop; while ") && stop.contains("java"), "{stop}");
+        assert_eq!(profile.probes.readiness.as_ref().unwrap().path.as_deref(), Some("/healthz"));
+    }
+    let camel = &runtime("camel").spec.profiles[0];
+    let is_ignored =
+        |name: &str| name.ends_with("_PORT") || name.ends_with("_SERVICE_HOST") || name.contains("_PORT_");
+    assert!(camel.env.keys().all(|name| !is_ignored(name)), "camel-main does not read such a variable");
+    assert!(camel.files.values().any(|file| file.contains("camel.management.port=9876")));
+    let path = |probe: &Option<imaas_operator::api::runtime::Probe>| probe.as_ref().unwrap().path.clone();
+    assert_eq!(path(&camel.probes.startup), path(&camel.probes.readiness), "there is no `started`");
+    assert!(camel.drain.grace_seconds > camel.drain.sleep_seconds + 45, "requests have 45 s");
+}
+
 /// <https://kubernetes.io/docs/concepts/security/pod-security-standards/>, `restricted`, and what this operator adds.
 fn assert_restricted(template: &PodTemplateSpec) {
     let pod = template.spec.as_ref().unwrap();
@@ -272,6 +295,7 @@ fn what_says_nothing_about_the_pods_does_not_change_the_name() {
     let mut case = case("camel", CAMEL_API);
     let before = case.name();
     case.settings.ignore = Some(vec!["docs".into()]);
+    case.settings.coordination = Some("one of them holds a lease".into());
     case.settings.config = Some("elsewhere".into());
     case.settings.instances = Some(imaas_operator::api::Instances::Many);
     case.settings.ports = case.runtime.spec.profiles[0].ports.clone();
@@ -439,6 +463,7 @@ fn what_cannot_be_rendered_says_what_to_change() {
     for (runtime, yaml, told) in [
         ("container", "{}", "ports: an api needs one"),
         ("container", "{type: worker, scaling: {min: 3}}", "scaling.min: 3 instances"),
+        ("camel", "{instances: one, scaling: {min: 2}}", "scaling.min: 2 instances"),
         ("container", "ports: [{name: a, port: 1}, {name: a, port: 2}]", "ports: a 2 is there twice"),
         ("container", "ports: [{name: a--b, port: 1}]", "must not hold `--`"),
         ("camel", "ports: [{name: http, port: 9876}]", "keeps for its own management"),

@@ -251,6 +251,9 @@ mod tests {
         };
         assert_eq!(strategy(&[Footprint::of(&single), Footprint::of(&many)]), "Recreate");
         assert_eq!(strategy(&[Footprint::of(&many)]), "RollingUpdate");
+        let spec =
+            children(&single, &[Footprint::of(&many), Footprint::of(&single)]).deployment.spec.unwrap();
+        assert_eq!(spec.strategy.unwrap().type_.as_deref(), Some("Recreate"), "nor the other way round");
     }
 
     #[test]
