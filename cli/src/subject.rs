@@ -142,7 +142,7 @@ fn holds_tenants(directory: &Path) -> std::io::Result<bool> {
         let entry = entry?;
         let name = entry.file_name();
         let is_yaml = name.to_str().is_some_and(|name| name.ends_with(ENDING));
-        let is_named_so = directory.file_name().is_some_and(|name| name == TENANTS);
+        let is_named_so = is_of_tenants(directory);
         let says_so = || {
             fs::read(entry.path()).is_ok_and(|text| kind(&String::from_utf8_lossy(&text)) == Some("Tenant"))
         };
@@ -151,6 +151,12 @@ fn holds_tenants(directory: &Path) -> std::io::Result<bool> {
         }
     }
     Ok(false)
+}
+
+/// Is this the directory of tenant files of a repository? A clone may bear the same name.
+pub fn is_of_tenants(directory: &Path) -> bool {
+    let is_root = || directory.join(".git").exists() || directory.join(TENANTS).is_dir();
+    directory.file_name().is_some_and(|name| name == TENANTS) && !is_root()
 }
 
 /// Every descriptor below `directory`, without hidden directories and links. What cannot be read holds none.

@@ -63,19 +63,20 @@ fn a_tenant_file_is_checked_beside_its_limits_wherever_one_begins() {
         quoted.contains("limits/acme.yaml:5:25") && quoted.contains("{prod: {mx: {cpu: 64}}}"),
         "{quoted}"
     );
-    repository.write("limits/acme.yaml", &format!("{LIMITS}  total: {{cpu: 43}}\n"));
-    assert_eq!(
-        problems(&repository, "."),
-        [
-            "tenants/acme.yaml:6:5: spec.environments: cpu of all environments is dev 2 + test 2 + prod 40 = 44, more than 43, this tenant's total: ask for less, or ask the platform team"
-        ]
-    );
     repository.write("limits/acme.yaml", &format!("{LIMITS}  registry: {{storage: 500Gi}}\n"));
     repository.write("tenants/acme.yaml", &format!("{TENANT}  registry: {{storage: 600Gi}}\n"));
     assert_eq!(
         problems(&repository, "."),
         [
             "tenants/acme.yaml:7:23: spec.registry.storage: 600Gi is more than 500Gi, the most that the platform team gives this tenant: ask for less, or ask the platform team"
+        ]
+    );
+    repository.write("tenants/acme.yaml", TENANT);
+    repository.write("limits/acme.yaml", &format!("{LIMITS}  total: {{cpu: 43}}\n"));
+    assert_eq!(
+        problems(&repository, "."),
+        [
+            "tenants/acme.yaml:6:5: spec.environments: cpu of all environments is dev 2 + test 2 + prod 40 = 44, more than 43, this tenant's total: ask for less, or ask the platform team"
         ]
     );
     repository.write("tenants/acme.yaml", &format!("{TENANT}  limits: {{}}\n"));

@@ -93,6 +93,19 @@ fn the_readme_s_commands_write_the_readme_s_file() {
 }
 
 #[test]
+fn a_clone_that_is_called_tenants_is_no_directory_of_tenants() {
+    let repository = central();
+    repository.git(&["clone", "--quiet", ".", "mine/tenants"]);
+    for (below, name) in [("mine/tenants", "stark"), ("mine/tenants/tenants", "wayne")] {
+        repository.run_in(below, &["tenant", "new", name]).expect_status(0);
+        assert!(repository.path(&format!("mine/tenants/tenants/{name}.yaml")).exists(), "{name} in {below}");
+    }
+    assert!(repository.path("mine/tenants/schemas/tenant.schema.json").exists());
+    let seen = repository.run_in("mine/tenants", &["validate"]).expect_status(0);
+    assert!(seen.stdout.starts_with("5 tenants"), "{}", seen.stdout);
+}
+
+#[test]
 fn nothing_is_overwritten() {
     let repository = central();
     for (arguments, file) in [

@@ -22,7 +22,7 @@ use crate::{
     history::Clone,
     output,
     platform::Platform,
-    subject::{TENANTS, shown, tidy},
+    subject::{TENANTS, is_of_tenants, shown, tidy},
 };
 
 /// Directory of the schema in a tenants repository, and the file there.
@@ -69,7 +69,7 @@ fn path(options: &TenantNew) -> Result<PathBuf> {
     let file = file_name(&options.name);
     let Some(out) = &options.out else {
         let here = std::env::current_dir().ok();
-        let is_inside = here.is_some_and(|here| here.file_name().is_some_and(|name| name == TENANTS));
+        let is_inside = here.is_some_and(|here| is_of_tenants(&here));
         return Ok(if is_inside { PathBuf::from(file) } else { Path::new(TENANTS).join(file) });
     };
     if out.is_dir() {
@@ -90,7 +90,7 @@ fn repository(path: &Path) -> Option<PathBuf> {
     let directory = path.parent()?;
     if directory.as_os_str().is_empty() {
         let here = std::env::current_dir().ok()?;
-        return here.file_name().filter(|name| *name == TENANTS).map(|_| PathBuf::from(".."));
+        return is_of_tenants(&here).then(|| PathBuf::from(".."));
     }
     (directory.file_name()? == TENANTS).then(|| directory.parent().unwrap_or(Path::new("")).to_owned())
 }

@@ -30,6 +30,9 @@ const CONFIG: DirectoryLimits = DirectoryLimits {
 const SOURCE: VisitLimits =
     VisitLimits { entries: 50_000, file_bytes: stateful::FILE_BYTES, total_bytes: 32 << 20 };
 
+/// Line and column of each field of a descriptor.
+type Places = BTreeMap<String, (u32, u32)>;
+
 /// A look that brought nothing, or not all.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
@@ -64,8 +67,8 @@ pub async fn content(
         Ok(bytes) => bytes,
         Err(problem) => return Ok(Err(problem)),
     };
-    let mut descriptor = match resolve::descriptor(path, bytes.as_deref()) {
-        Ok(descriptor) => descriptor,
+    let (mut descriptor, mut places) = match parsed(path, bytes).await? {
+        Ok(parsed) => parsed,
         Err(problem) => return Ok(Err(problem)),
     };
     let unbuilt = Unbuilt::of(&descriptor);
@@ -84,7 +87,6 @@ pub async fn content(
     }
     let stateful = stateful(git, remote, (path, commit), (&descriptor, &environments)).await?;
     let file = joined(path, DESCRIPTOR);
-    let mut places = bytes.as_deref().map(yaml::places).unwrap_or_default();
     places.retain(|path, _| {
         let environment = path.strip_prefix("environments.").and_then(|rest| rest.split('.').next());
         environment.is_none_or(|environment| environments.contains(environment))
@@ -93,6 +95,21 @@ pub async fn content(
     let content =
         Content { file, others, places, commit, build_id, environments, descriptor, configs, stateful };
     Ok(Ok(content))
+}
+
+/// A file as it comes from a tenant may take a while: no other work waits for it.
+async fn parsed(
+    path: &str,
+    bytes: Option<Vec<u8>>,
+) -> Result<Result<(ServiceDescriptor, Places), Problem>, Failure> {
+    let path = path.to_owned();
+    let task = tokio::task::spawn_blocking(move || {
+        let descriptor = resolve::descriptor(&path, bytes.as_deref())?;
+        Ok((descriptor, bytes.as_deref().map(yaml::places).unwrap_or_default()))
+    });
+    task.await.map_err(|error| {
+        Failure::permanent(Reason::InvalidDescriptor, format!("not read ({error}); please report this"))
+    })
 }
 
 impl Visitor for Look {

@@ -59,7 +59,12 @@ impl Checker<'_> {
         let no_fields = serde_json::Map::new();
         let properties = schema["properties"].as_object().unwrap_or(&no_fields);
         let others = &schema["additionalProperties"];
-        for entry in entries {
+        let most = schema["maxProperties"].as_u64().and_then(|most| usize::try_from(most).ok());
+        for entry in entries.iter().take(most.unwrap_or(usize::MAX)) {
+            // Nobody is told more, and words for an unknown field are looked for among all known ones.
+            if self.problems.len() >= MAX_PROBLEMS {
+                break;
+            }
             let inner = join(path, &entry.key);
             if let Some(schema) = properties.get(&entry.key) {
                 self.value(schema, &entry.value, &inner);

@@ -488,6 +488,15 @@ fn fragments() -> impl proptest::strategy::Strategy<Value = String> {
     .prop_map(|parts| parts.concat())
 }
 
+#[test]
+fn more_environments_than_there_may_be_are_not_judged_one_by_one() {
+    let head = "apiVersion: imaas.dev/v1alpha1\nkind: ServiceDescriptor\ntype: api\nenvironments:\n";
+    let patches: String = (0..40).map(|index| format!("  e{index}: {{typ: api}}\n")).collect();
+    let told = descriptor((head.to_owned() + &patches).as_bytes()).unwrap_err();
+    assert_eq!(told.len(), 17, "{told:#?}");
+    assert!(told[0].message.contains("at most 16"), "{}", told[0]);
+}
+
 proptest! {
     #[test]
     fn no_bytes_make_it_panic(text in proptest::collection::vec(any::<u8>(), 0..200)) {

@@ -1,5 +1,7 @@
 //! The images of a service that ends go with it, and hold up its end for an hour at the most.
 
+use std::collections::BTreeSet;
+
 use crate::{
     registry::TAGGED,
     scene::{IMAGE_OF_A, IMAGE_OF_B, Scene, descriptor, until},
@@ -57,13 +59,13 @@ async fn images_go_with_their_service_before_what_names_them() {
     .await;
     assert_eq!(told.reason, "RegistryRefused");
     assert_eq!((scene.image("dev").await, scene.history("dev").await.0.len()), (None, 2));
-    assert_eq!(scene.registry.deleted(), [""; 0]);
+    assert_eq!(scene.registry.deleted(), BTreeSet::new());
     scene.registry.refuse_deletions(false);
     // It may have been tried again already.
     let look = ["annotate", "isvc", "orders", "-nacme-home", "imaas.dev/reconcile-requested=1"];
     let _ = scene.lab.kubectl().run(&look, None).await;
     scene.is_gone().await;
-    let all = [TAGGED, IMAGE_OF_A, IMAGE_OF_B].map(|digest| format!("acme/orders@{digest}"));
+    let all = BTreeSet::from([TAGGED, IMAGE_OF_A, IMAGE_OF_B].map(|digest| format!("acme/orders@{digest}")));
     assert_eq!(scene.registry.deleted(), all);
 
     // One that was to end long ago waits no more.

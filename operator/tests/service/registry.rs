@@ -1,8 +1,11 @@
 //! A registry as the stage sees it: it has what it is asked for, and says what was deleted in it.
 
-use std::sync::{
-    Arc, Mutex,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use axum::{
@@ -28,7 +31,7 @@ pub struct Registry {
 #[derive(Default)]
 struct Deletions {
     are_refused: AtomicBool,
-    done: Mutex<Vec<String>>,
+    done: Mutex<BTreeSet<String>>,
 }
 
 type Reference = Path<(String, String, String)>;
@@ -53,11 +56,9 @@ impl Registry {
         self.state.are_refused.store(are_refused, Ordering::Relaxed);
     }
 
-    /// `<tenant>/<service>@<digest>` of all that was deleted, in order of their names.
-    pub fn deleted(&self) -> Vec<String> {
-        let mut deleted = self.state.done.lock().unwrap().clone();
-        deleted.sort();
-        deleted
+    /// `<tenant>/<service>@<digest>` of all that was deleted, however often.
+    pub fn deleted(&self) -> BTreeSet<String> {
+        self.state.done.lock().unwrap().clone()
     }
 }
 
@@ -74,6 +75,6 @@ async fn delete(
     if deletions.are_refused.load(Ordering::Relaxed) {
         return StatusCode::METHOD_NOT_ALLOWED;
     }
-    deletions.done.lock().unwrap().push(format!("{tenant}/{service}@{digest}"));
+    deletions.done.lock().unwrap().insert(format!("{tenant}/{service}@{digest}"));
     StatusCode::ACCEPTED
 }
