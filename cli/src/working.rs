@@ -113,7 +113,7 @@ fn look_below(directory: &Path, (prefix, depth): (&str, usize), look: &mut Look)
         } else if kind.is_dir() && depth < names::MAX_DEPTH && Look::enters(&name) {
             look_below(&entry.path(), (&format!("{name}/"), depth + 1), look)?;
         } else if kind.is_file() && Look::wants(&name) {
-            let most = if name.ends_with(".car") { ARCHIVE } else { stateful::FILE_BYTES };
+            let most = if name.ends_with(stateful::ARCHIVE) { ARCHIVE } else { stateful::FILE_BYTES };
             let mut content = Vec::new();
             File::open(entry.path())?.take(most + 1).read_to_end(&mut content)?;
             if content.len() as u64 > most {

@@ -10,6 +10,8 @@ use rawzip::{CompressionMethod, ZipArchive, ZipSliceArchive};
 
 use super::{FILE_BYTES, Look, xml};
 
+/// Ending of what is looked at.
+const XML: &str = ".xml";
 /// Most entries.
 const ENTRIES: usize = 5_000;
 /// All that is unpacked of one archive, in bytes: an application of a thousand artifacts has a tenth.
@@ -33,7 +35,7 @@ fn read(look: &mut Look, path: &str, content: &[u8]) -> Result<(), String> {
             return Err(format!("it has more than {ENTRIES} entries"));
         }
         let name = String::from_utf8_lossy(entry.file_path().as_ref()).into_owned();
-        if entry.is_dir() || !name.ends_with(".xml") || is_of_the_archive(&name) {
+        if entry.is_dir() || !name.ends_with(XML) || is_of_the_archive(&name) {
             continue;
         }
         let text = unpacked(&archive, &entry, left).map_err(|why| format!("{}: {why}", shown(&name)))?;

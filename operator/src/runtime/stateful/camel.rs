@@ -92,13 +92,13 @@ const BROKERS: [&str; 9] =
 pub(super) fn risk(uri: &str) -> Option<Risk> {
     let scheme = scheme(uri);
     let is = |list: &[&str]| list.contains(&scheme);
+    let is_shared = uri.contains("queueName=") || uri.contains("$share/");
+    let is_topic = is(&BROKERS) && rest(uri).starts_with("topic:");
     if is(&CLOCKS) {
         Some(Risk::Clock)
     } else if is(&TAKERS) {
         Some(Risk::Takes)
-    } else if is(&BROADCASTS) && !uri.contains("queueName=") && !uri.contains("$share/") {
-        Some(Risk::Broadcast)
-    } else if is(&BROKERS) && rest(uri).starts_with("topic:") {
+    } else if is_topic || (is(&BROADCASTS) && !is_shared) {
         Some(Risk::Broadcast)
     } else {
         None

@@ -106,8 +106,8 @@ impl<'a> Source<'a> {
                 self.pass(first.len_utf8());
             } else if rest.starts_with("//") {
                 self.pass(rest.find('\n').unwrap_or(rest.len()));
-            } else if rest.starts_with("/*") {
-                self.pass(rest[2..].find("*/").map_or(rest.len(), |end| end + 4));
+            } else if let Some(comment) = rest.strip_prefix("/*") {
+                self.pass(comment.find("*/").map_or(rest.len(), |end| end + 4));
             } else if let Some(block) = rest.strip_prefix("\"\"\"") {
                 let end = block.find("\"\"\"").unwrap_or(block.len());
                 self.pass((end + 6).min(rest.len()));
@@ -128,8 +128,7 @@ impl<'a> Source<'a> {
     }
 
     fn pass(&mut self, bytes: usize) {
-        let passed = &self.text.as_bytes()[self.at..self.at + bytes];
-        let lines = passed.iter().filter(|byte| **byte == b'\n').count();
+        let lines = self.text[self.at..self.at + bytes].matches('\n').count();
         self.line = self.line.saturating_add(u32::try_from(lines).unwrap_or(u32::MAX));
         self.at += bytes;
     }

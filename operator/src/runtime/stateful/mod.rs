@@ -28,8 +28,10 @@ const KEPT: usize = 100;
 const LONGEST_NAME: usize = 100;
 /// Directories whose files never are in an image: the tests, the build's own, and what a package manager brings.
 const OUTSIDE: [&str; 3] = ["src/test", "target", "node_modules"];
+/// Ending of a carbon application.
+pub const ARCHIVE: &str = ".car";
 /// Endings of files that can hold an artifact.
-const ENDINGS: [&str; 6] = [".xml", ".car", ".yaml", ".yml", ".java", ".kt"];
+const ENDINGS: [&str; 6] = [".xml", ARCHIVE, ".yaml", ".yml", ".java", ".kt"];
 
 /// Why two instances must not do it at the same time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -132,7 +134,7 @@ impl Look {
         let name = directory.rsplit('/').next().unwrap_or(directory);
         let is_outside =
             |outside: &&str| directory == *outside || directory.ends_with(&format!("/{outside}"));
-        !name.starts_with('.') && !OUTSIDE.iter().any(|outside| is_outside(&outside))
+        !name.starts_with('.') && !OUTSIDE.iter().any(is_outside)
     }
 
     /// Can this file, by its path, hold an artifact?
@@ -142,7 +144,7 @@ impl Look {
 
     /// Looks at one file that [`Look::wants`].
     pub fn file(&mut self, path: &str, content: &[u8]) {
-        if path.ends_with(".car") {
+        if path.ends_with(ARCHIVE) {
             return archive::look(self, path, content);
         }
         let text = String::from_utf8_lossy(content);

@@ -4,6 +4,8 @@
 //! Synapse by <https://mi.docs.wso2.com>: scheduled tasks, message processors, and inbound endpoints that do not listen run
 //! in every node that does not share a coordination database.
 
+use std::borrow::Cow;
+
 use quick_xml::{
     Reader, XmlVersion,
     events::{BytesStart, Event},
@@ -66,14 +68,15 @@ pub(super) fn find(text: &str) -> Found {
 }
 
 fn read(text: &str, reading: &mut Reading) -> Result<(), (u32, String)> {
-    let mut reader = Reader::from_str(text.trim_start_matches('\u{feff}'));
+    let text = text.trim_start_matches('\u{feff}');
+    let mut reader = Reader::from_str(text);
     let config = reader.config_mut();
     config.expand_empty_elements = true;
     let (mut line, mut counted) = (1, 0);
     loop {
         let at = usize::try_from(reader.buffer_position()).unwrap_or(usize::MAX);
-        let passed = text.as_bytes().get(counted..at).unwrap_or_default();
-        line += u32::try_from(passed.iter().filter(|byte| **byte == b'\n').count()).unwrap_or(u32::MAX);
+        let passed = text.get(counted..at).unwrap_or_default().matches('\n').count();
+        line += u32::try_from(passed).unwrap_or_default();
         counted = at;
         let event = reader.read_event().map_err(|error| (line, error.to_string()))?;
         match event {
@@ -204,5 +207,5 @@ fn value(element: &BytesStart<'_>, name: &str) -> Option<String> {
     let mut attributes = element.attributes();
     let found = attributes.with_checks(false).flatten().find(|attribute| attribute.key.0 == name)?;
     let value = found.normalized_value(XmlVersion::Implicit1_0);
-    Some(value.map_or_else(|_| found.value.to_string(), |value| value.into_owned()))
+    Some(value.map_or_else(|_| found.value.to_string(), Cow::into_owned))
 }
