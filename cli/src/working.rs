@@ -110,7 +110,8 @@ fn look_below(directory: &Path, (prefix, depth): (&str, usize), look: &mut Look)
         let kind = entry.file_type()?;
         if names::entry_problem(entry.file_name().as_encoded_bytes()).is_some() {
             continue;
-        } else if kind.is_dir() && depth < names::MAX_DEPTH && Look::enters(&name) {
+        }
+        if kind.is_dir() && depth < names::MAX_DEPTH && Look::enters(&name) {
             look_below(&entry.path(), (&format!("{name}/"), depth + 1), look)?;
         } else if kind.is_file() && Look::wants(&name) {
             let most = if name.ends_with(stateful::ARCHIVE) { ARCHIVE } else { stateful::FILE_BYTES };

@@ -113,11 +113,13 @@ impl Cluster {
             touches.retain(|touch| concerns(&seen, touch));
             touches
         };
-        touches.into_iter().for_each(|touch| self.tell(touch));
+        for touch in touches {
+            self.tell(&touch);
+        }
     }
 
     /// Tells the listeners.
-    fn tell(&self, touch: Touch) {
+    fn tell(&self, touch: &Touch) {
         let mut listeners = self.0.listeners.lock().unwrap_or_else(PoisonError::into_inner);
         listeners.retain(|listener| listener.send(touch.clone()).is_ok());
     }

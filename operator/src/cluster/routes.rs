@@ -108,7 +108,7 @@ impl Cluster {
     fn routes_are(&self, there: bool) {
         if self.0.has_routes.swap(there, Ordering::AcqRel) != there {
             tracing::info!(there, "the kind HTTPRoute came or went");
-            self.tell(Touch {
+            self.tell(&Touch {
                 object: ObjectKey::all::<HttpRoute>(),
                 labels: std::collections::BTreeMap::new(),
             });

@@ -31,10 +31,10 @@ pub(super) fn problems<E: Borrow<Environment>>(environment: &Environment, others
     }
     match (&spec.domain, &spec.gateway) {
         (Some(_), None) => {
-            found.push(Problem::new("spec.gateway", "is missing: `domain` says nothing without it"))
+            found.push(Problem::new("spec.gateway", "is missing: `domain` says nothing without it"));
         }
         (None, Some(_)) => {
-            found.push(Problem::new("spec.domain", "is missing: `gateway` says nothing without it"))
+            found.push(Problem::new("spec.domain", "is missing: `gateway` says nothing without it"));
         }
         (Some(_), Some(_)) | (None, None) => {}
     }
@@ -63,7 +63,7 @@ fn first_with<E: Borrow<Environment>>(domain: &str, environments: &[E]) -> Optio
     let all = environments.iter().map(Borrow::borrow).filter(has_it);
     let first =
         all.min_by_key(|one| (one.metadata.creation_timestamp.clone().map(|at| at.0), one.name_any()));
-    first.map(|one| one.name_any())
+    first.map(ResourceExt::name_any)
 }
 
 fn domain_problem(domain: &str) -> Option<String> {

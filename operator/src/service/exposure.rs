@@ -156,6 +156,8 @@ fn is_of_now(condition: &RouteCondition, route: &HttpRoute) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::slice;
+
     use super::*;
     use crate::api::{EnvironmentSpec, Port};
 
@@ -173,8 +175,12 @@ mod tests {
         let [young, old] = [rival("young", Some(9)), rival("old", Some(1))];
         let both = [young.clone(), old.clone()];
         assert_eq!(has(&own(Some(5)), false, &[]), None);
-        assert_eq!(has(&own(Some(5)), false, &[young.clone()]).as_deref(), Some("young"), "it came first");
-        assert_eq!(has(&own(Some(5)), true, &[young.clone()]), None);
+        assert_eq!(
+            has(&own(Some(5)), false, slice::from_ref(&young)).as_deref(),
+            Some("young"),
+            "it came first"
+        );
+        assert_eq!(has(&own(Some(5)), true, slice::from_ref(&young)), None);
         assert_eq!(has(&own(Some(5)), true, &both).as_deref(), Some("old"));
         assert_eq!(has(&own(None), true, &[young]).as_deref(), Some("young"));
         let twins = [rival("billing", Some(5)), rival("zebra", Some(5))];

@@ -491,7 +491,7 @@ fn fragments() -> impl proptest::strategy::Strategy<Value = String> {
 #[test]
 fn more_environments_than_there_may_be_are_not_judged_one_by_one() {
     let head = "apiVersion: imaas.dev/v1alpha1\nkind: ServiceDescriptor\ntype: api\nenvironments:\n";
-    let patches: String = (0..40).map(|index| format!("  e{index}: {{typ: api}}\n")).collect();
+    let patches = (0..40).fold(String::new(), |all, index| all + &format!("  e{index}: {{typ: api}}\n"));
     let told = descriptor((head.to_owned() + &patches).as_bytes()).unwrap_err();
     assert_eq!(told.len(), 17, "{told:#?}");
     assert!(told[0].message.contains("at most 16"), "{}", told[0]);

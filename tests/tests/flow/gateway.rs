@@ -9,6 +9,7 @@ use lab::{
     gateway::{Traefik, install_kinds},
     process::free_port,
 };
+use serde_json::Value;
 
 use crate::{Flow, PATIENCE};
 
@@ -70,11 +71,15 @@ async fn reached(flow: &Flow, address: SocketAddr) -> Result<String> {
     let clone = flow.inventory.work_tree();
     clone.checkout("dev")?;
     let plain = clone.read("imaas.yaml")?;
-    let generation = flow.generation("dev").await?;
+    let template = async || -> Result<Value> {
+        let deployment = flow.stand.kubectl.get(&["-n", "acme-dev", "deployment", "inventory"]).await?;
+        Ok(deployment["spec"]["template"].clone())
+    };
+    let before = template().await?;
     let commit = pushed(flow, &format!("{plain}expose: {{path: /inventory}}\n"))?;
     let board = flow.stand.deployed(("acme", "inventory", "dev"), &commit, PATIENCE).await?;
     ensure!(board["exposed"] == format!("{HOST}/inventory"), "the board says where: {board}");
-    ensure!(flow.generation("dev").await? == generation, "no pod is replaced for a route");
+    ensure!(template().await? == before, "no pod is replaced for a route");
     answers(address, HOST, 200).await?;
     let mut refused = Vec::new();
     for (host, path) in [

@@ -96,9 +96,10 @@ fn peer(Pods { namespace, labels }: &Pods) -> NetworkPolicyPeer {
     let own = BTreeMap::from([(NAMESPACE_NAME.to_owned(), namespace.clone())]);
     NetworkPolicyPeer {
         namespace_selector: Some(label_selector(own)),
-        pod_selector: Some(match labels.is_empty() {
-            true => LabelSelector::default(),
-            false => label_selector(labels.clone()),
+        pod_selector: Some(if labels.is_empty() {
+            LabelSelector::default()
+        } else {
+            label_selector(labels.clone())
         }),
         ip_block: None,
     }
@@ -134,6 +135,8 @@ pub fn route(target: &Target, running: &[Footprint]) -> Option<HttpRoute> {
 
 #[cfg(test)]
 mod tests {
+    use std::slice;
+
     use serde_json::{Value, json};
 
     use super::*;
@@ -236,7 +239,7 @@ mod tests {
     fn while_pods_of_two_releases_may_run_both_paths_lead_to_them() {
         let [a, b] = [exposing("/a", "http", 8080), exposing("/b", "http", 8081)];
         assert_eq!(rules(&[a.clone(), b.clone()]), [("/a".into(), 8080), ("/b".into(), 8081)]);
-        assert_eq!(rules(&[a.clone()]), [("/a".into(), 8080)]);
+        assert_eq!(rules(slice::from_ref(&a)), [("/a".into(), 8080)]);
         let moved = exposing("/a", "http", 8081);
         assert_eq!(
             rules(&[a.clone(), moved.clone()]),
