@@ -1,5 +1,4 @@
 //! The gateway answers for a route that leads to it, and says so in the route's status.
-#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a test: its helpers too")]
 use std::{net::SocketAddr, time::Duration};
 
 use lab::{Lab, LabOptions, Progress, gateway, process};

@@ -233,7 +233,7 @@ impl Visitor for Seen {
     }
 
     fn wants(&self, file: &str) -> bool {
-        file.ends_with(".xml")
+        file.rsplit('.').next() == Some("xml")
     }
 
     fn file(&mut self, path: &str, content: &[u8]) {

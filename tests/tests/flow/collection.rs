@@ -1,4 +1,4 @@
-//! The chart's own registry, in a pod: the Job of its CronJob frees what deleted images took.
+//! The chart's own registry, in a pod: the Job of its `CronJob` frees what deleted images took.
 
 use std::{fs, os::unix::fs::PermissionsExt, path::Path, time::Instant};
 
@@ -31,7 +31,7 @@ pub async fn frees_bytes(flow: &Flow) -> Result<String> {
     let doomed = blocking(move || {
         let pusher = Pusher::new(&account.0, Some((&account.1.0, &account.1.1)), &progress)?;
         pusher.push(&noise(1)?, "acme/collected", "live")?;
-        Ok(pusher.push(&noise(2)?, "acme/collected", "old")?)
+        pusher.push(&noise(2)?, "acme/collected", "old")
     })
     .await?;
     let digest = doomed.parse().context("no digest")?;
