@@ -48,8 +48,9 @@ pub async fn it_changes_hands_and_nothing_is_made_anew(scene: &Scene) {
     let all = [&others[..], &[moving]].concat();
     scene.commit("central", &all);
     is_of(scene, "central", &before).await;
-    let tenant = scene.lab.kubectl().get(&["tenants.imaas.dev", "moving"]).await.unwrap();
-    assert_eq!(tenant["spec"]["contact"], "git@example.com");
+    // Its file is written after it was taken.
+    let from_git = |object: &Value| object["spec"]["contact"] == "git@example.com";
+    until(&scene.lab, &["tenants.imaas.dev", "moving"], from_git).await;
 
     // From one source to another, which says first that the name is taken; the first one's file goes meanwhile.
     let there = scene.commit("other", &[("delta", "{}"), moving]);
