@@ -2,7 +2,11 @@
 //! The watch of our routes. Their kind is not Kubernetes' own: it may come later, and it may go, while everything else works.
 //! Where it is not there it is asked for every few seconds, and nothing waits for it.
 
-use std::{sync::atomic::Ordering, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use futures::StreamExt;
 use kube::{
@@ -13,7 +17,6 @@ use kube::{
         watcher::{self, Event, watcher},
     },
 };
-use std::sync::Arc;
 use tokio::sync::watch;
 
 use super::{
@@ -108,10 +111,7 @@ impl Cluster {
     fn routes_are(&self, there: bool) {
         if self.0.has_routes.swap(there, Ordering::AcqRel) != there {
             tracing::info!(there, "the kind HTTPRoute came or went");
-            self.tell(&Touch {
-                object: ObjectKey::all::<HttpRoute>(),
-                labels: std::collections::BTreeMap::new(),
-            });
+            self.tell(&Touch { object: ObjectKey::all::<HttpRoute>(), labels: BTreeMap::new() });
         }
     }
 }

@@ -24,6 +24,11 @@ pub(super) fn check(form: &Form, tree: &Node, problems: &mut Vec<Problem>) {
     }
 }
 
+/// How many entries `schema` accepts by `limit`, a keyword of it; no more are judged.
+pub(super) fn most(schema: &Value, limit: &str) -> usize {
+    schema[limit].as_u64().and_then(|most| usize::try_from(most).ok()).unwrap_or(usize::MAX)
+}
+
 struct Checker<'a> {
     form: &'a Form,
     problems: &'a mut Vec<Problem>,
@@ -59,8 +64,7 @@ impl Checker<'_> {
         let no_fields = serde_json::Map::new();
         let properties = schema["properties"].as_object().unwrap_or(&no_fields);
         let others = &schema["additionalProperties"];
-        let most = schema["maxProperties"].as_u64().and_then(|most| usize::try_from(most).ok());
-        for entry in entries.iter().take(most.unwrap_or(usize::MAX)) {
+        for entry in entries.iter().take(most(schema, "maxProperties")) {
             // Nobody is told more, and words for an unknown field are looked for among all known ones.
             if self.problems.len() >= MAX_PROBLEMS {
                 break;
@@ -92,8 +96,7 @@ impl Checker<'_> {
             .filter_map(Value::as_str)
             .collect();
         let mut seen = HashMap::new();
-        let most = schema["maxItems"].as_u64().and_then(|most| usize::try_from(most).ok());
-        for (index, item) in items.iter().take(most.unwrap_or(usize::MAX)).enumerate() {
+        for (index, item) in items.iter().take(most(schema, "maxItems")).enumerate() {
             let inner = format!("{path}[{index}]");
             self.value(&schema["items"], item, &inner);
             let identity: Option<Vec<_>> =

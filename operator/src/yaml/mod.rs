@@ -72,8 +72,7 @@ pub fn descriptor(text: &[u8]) -> Result<ServiceDescriptor, Vec<Problem>> {
     check::check(&schema::DESCRIPTOR, &tree, &mut problems);
     let (base, patches) = merge::split(&tree);
     // More than may be there are refused already, and each costs a merge and a check.
-    let most = schema::DESCRIPTOR.schema["properties"]["environments"]["maxProperties"].as_u64();
-    let most = most.and_then(|most| usize::try_from(most).ok()).unwrap_or_default();
+    let most = check::most(&schema::DESCRIPTOR.schema["properties"]["environments"], "maxProperties");
     for (environment, patch) in patches.into_iter().take(most) {
         let merged = merge::patched(&base, patch);
         let mut found = Vec::new();
