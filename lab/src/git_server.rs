@@ -5,6 +5,7 @@
 mod access;
 mod backend;
 mod fault;
+mod sign_up;
 mod work_tree;
 
 use std::{
@@ -34,7 +35,10 @@ pub use self::{
     fault::Fault,
     work_tree::{Credentials, WorkTree},
 };
-use self::{access::Verdict, backend::Traffic};
+use self::{
+    access::{Accounts, Verdict},
+    backend::Traffic,
+};
 pub use crate::certificates::Authority;
 use crate::certificates::Subject;
 
@@ -76,7 +80,7 @@ struct Entry {
 
 struct Shared {
     directory: PathBuf,
-    users: Mutex<Vec<User>>,
+    accounts: Mutex<Accounts>,
     faults: Mutex<HashMap<String, Fault>>,
     log: Mutex<Vec<Arc<Entry>>>,
 }
@@ -102,7 +106,7 @@ impl GitServer {
         let scheme = if tls.is_some() { "https" } else { "http" };
         let shared = Arc::new(Shared {
             directory: directory.to_owned(),
-            users: Mutex::new(users),
+            accounts: Mutex::new(Accounts { users, is_open: false }),
             faults: Mutex::default(),
             log: Mutex::default(),
         });
@@ -135,11 +139,7 @@ impl GitServer {
         if bare.exists() {
             bail!("{repository}: exists already");
         }
-        std::fs::create_dir_all(&bare).with_context(|| format!("create {}", bare.display()))?;
-        git(&bare, None, &["init", "--quiet", "--bare", "-b", first, "."])?;
-        for (key, value) in [("http.receivepack", "true"), ("receive.autogc", "false"), ("gc.auto", "0")] {
-            git(&bare, None, &["config", key, value])?;
-        }
+        self::bare(&bare, first)?;
         git(&bare, Some(tree), &["add", "--all", "."])?;
         let tree = git(&bare, None, &["write-tree"])?;
         let commit = git(&bare, None, &["commit-tree", &tree, "-m", "first commit"])?;
@@ -156,7 +156,12 @@ impl GitServer {
 
     /// One more account.
     pub fn add_user(&self, user: User) {
-        lock(&self.shared.users).push(user);
+        lock(&self.shared.accounts).users.push(user);
+    }
+
+    /// From now on whoever comes as `NAME` with the password `NAME-password` has `/NAME/`, where a first push makes a repository.
+    pub fn open_sign_up(&self) {
+        lock(&self.shared.accounts).is_open = true;
     }
 
     /// Misbehaves for every path that starts with `prefix`, until told otherwise; `None` behaves again.
@@ -289,12 +294,21 @@ async fn answer(shared: &Shared, request: Request, entry: &Entry) -> Response {
     }
     let is_push = path.ends_with("/git-receive-pack")
         || request.uri().query().is_some_and(|query| query.contains("service=git-receive-pack"));
-    let verdict = access::verdict(&lock(&shared.users), request.headers(), &path, is_push);
+    let (verdict, is_open) = {
+        let accounts = lock(&shared.accounts);
+        (access::verdict(&accounts, request.headers(), &path, is_push), accounts.is_open)
+    };
     let user = match verdict {
         Verdict::Allowed(user) => user,
         Verdict::Unknown => return fault::unauthorized(),
         Verdict::Forbidden => return StatusCode::FORBIDDEN.into_response(),
     };
+    if is_push
+        && is_open
+        && let Err(error) = sign_up::repository(&shared.directory, &path)
+    {
+        tracing::error!(error = %format!("{error:#}"), "no repository could be made");
+    }
     match backend::run(&shared.directory, &user, request, Arc::clone(&entry.traffic)).await {
         Ok(response) => response,
         Err(error) => {
@@ -311,6 +325,16 @@ impl Shared {
         let fitting = faults.iter().filter(|(prefix, _)| path.starts_with(prefix.as_str()));
         fitting.max_by_key(|(prefix, _)| prefix.len()).map(|(_, fault)| fault.clone())
     }
+}
+
+/// A new empty bare repository that takes pushes.
+fn bare(directory: &Path, branch: &str) -> Result<()> {
+    std::fs::create_dir_all(directory).with_context(|| format!("create {}", directory.display()))?;
+    git(directory, None, &["init", "--quiet", "--bare", "-b", branch, "."])?;
+    for (key, value) in [("http.receivepack", "true"), ("receive.autogc", "false"), ("gc.auto", "0")] {
+        git(directory, None, &["config", key, value])?;
+    }
+    Ok(())
 }
 
 /// Runs git in a bare repository, with the files of `tree` when given; returns its output, trimmed.

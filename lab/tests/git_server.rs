@@ -34,12 +34,21 @@ impl Host {
     }
 
     fn clone_as(&self, user: &str, password: &str, name: &str) -> anyhow::Result<WorkTree> {
+        self.clone_of(ORDERS, (user, password), name)
+    }
+
+    fn clone_of(
+        &self,
+        repository: &str,
+        (user, password): (&str, &str),
+        name: &str,
+    ) -> anyhow::Result<WorkTree> {
         let credentials = Credentials {
             user: user.to_owned(),
             password: password.to_owned(),
             authority: Some(self.authority.clone()),
         };
-        WorkTree::clone(&self.server.url(ORDERS), &self.directory.path().join(name), credentials)
+        WorkTree::clone(&self.server.url(repository), &self.directory.path().join(name), credentials)
     }
 }
 
@@ -108,6 +117,33 @@ fn nobody_reads_without_an_account_for_the_path_and_a_reader_does_not_push() {
     tree.write("new", "").unwrap();
     tree.commit("not allowed").unwrap();
     assert!(tree.push("dev").is_err());
+}
+
+#[test]
+fn where_sign_up_is_open_whoever_comes_has_an_area_and_a_first_push_makes_a_repository() {
+    let host = Host::https();
+    let tree = host.clone_as("dev", "dev-password", "orders").unwrap();
+    let push = |(user, password): (&str, &str), to: &str| {
+        let url = format!("https://{user}:{password}@{}{to}", host.server.address());
+        let pushed = tree.git(&["push", "--quiet", &url, "dev", "refs/remotes/origin/test:refs/heads/test"]);
+        pushed.map_err(|_| host.server.requests().last().unwrap().status)
+    };
+    let gamma = ("gamma", "gamma-password");
+    assert_eq!(push(gamma, "/gamma/mine.git"), Err(401), "nobody signs up yet");
+
+    host.server.open_sign_up();
+    push(gamma, "/gamma/mine.git").unwrap();
+    let seen = host.clone_of("/gamma/mine.git", gamma, "mine").unwrap();
+    assert_eq!(seen.git(&["show", "origin/test:src/route.yaml"]).unwrap(), "one");
+    for (user, to, status) in [
+        (("gamma", "other"), "/gamma/mine.git", 401),
+        (gamma, "/acme/orders.git", 403),
+        (gamma, "/delta/mine.git", 403),
+        (("dev", "dev-password"), "/dev/mine.git", 403),
+        (("Gamma", "Gamma-password"), "/Gamma/mine.git", 401),
+    ] {
+        assert_eq!(push(user, to), Err(status), "{user:?} pushes to {to}");
+    }
 }
 
 #[test]

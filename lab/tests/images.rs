@@ -198,42 +198,80 @@ async fn what_was_compiled_here_runs_on_the_base_layer() {
     registry.stop().await;
 }
 
-/// The samples' own CI scripts, as a tenant's CI would run them: their images appear under the commit's hash.
-#[tokio::test]
-async fn the_samples_ci_scripts_push_an_image_under_the_commits_hash() {
-    let directory = tempfile::tempdir().unwrap();
-    let registry = registry(&directory.path().join("registry")).await;
-    let pusher = Pusher::new(&registry.endpoint(), None, &progress()).unwrap();
-    pusher.push(&camel::runtime_image(&progress()).unwrap(), "acme/java", "17").unwrap();
-    let git = GitServer::start(Options {
-        address: "127.0.0.1:0".parse().unwrap(),
-        directory: &directory.path().join("git"),
-        authority: None,
-        names: &[],
-        users: vec![User::writer("ci", "password", "/acme/")],
-    })
-    .unwrap();
-    for service in ["inventory", "orders"] {
+/// A registry and a Git server, where the samples' own CI scripts run as a tenant's CI would run them.
+struct Ci {
+    directory: tempfile::TempDir,
+    registry: Registry,
+    pusher: Pusher,
+    git: GitServer,
+}
+
+impl Ci {
+    async fn start() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let registry = registry(&directory.path().join("registry")).await;
+        let pusher = Pusher::new(&registry.endpoint(), None, &progress()).unwrap();
+        pusher.push(&camel::runtime_image(&progress()).unwrap(), "acme/java", "17").unwrap();
+        let git = GitServer::start(Options {
+            address: "127.0.0.1:0".parse().unwrap(),
+            directory: &directory.path().join("git"),
+            authority: None,
+            names: &[],
+            users: vec![User::writer("ci", "password", "/acme/")],
+        })
+        .unwrap();
+        Self { directory, registry, pusher, git }
+    }
+
+    /// Runs the script of `service`, with the programs in `first` before any other; what is in the image under the commit's hash then.
+    fn built(&self, service: &str, first: &Path) -> PathBuf {
         let path = format!("/acme/{service}.git");
-        let commit = git.create(&path, &sample(service), &["dev"]).unwrap();
+        let commit = self.git.create(&path, &sample(service), &["dev"]).unwrap();
         let credentials = Credentials { user: "ci".into(), password: "password".into(), authority: None };
-        let tree = directory.path().join(service);
-        WorkTree::clone(&git.url(&path), &tree, credentials).unwrap();
-        let programs = pusher.program().parent().unwrap().display().to_string();
+        let tree = self.directory.path().join(service);
+        WorkTree::clone(&self.git.url(&path), &tree, credentials).unwrap();
+        let (first, programs) = (first.display(), self.pusher.program().parent().unwrap().display());
         let mut script = Command::new(tree.join("ci/build.sh"));
         script
-            .env("PATH", format!("{programs}:{}", std::env::var("PATH").unwrap()))
-            .env("DOCKER_CONFIG", pusher.docker_config())
-            .env("IMAGE", format!("{}/acme/{service}", registry.endpoint()))
-            .env("BASE", format!("{}/acme/java:17", registry.endpoint()))
+            .env("PATH", format!("{first}:{programs}:{}", std::env::var("PATH").unwrap()))
+            .env("DOCKER_CONFIG", self.pusher.docker_config())
+            .env("BASE", format!("{}/acme/java:17", self.registry.endpoint()))
             .env("CRANE_FLAGS", "--insecure");
-        let output = script.output().unwrap();
+        let alone = script.output().unwrap();
+        let words = String::from_utf8_lossy(&alone.stdout);
+        assert!(alone.status.success() && words.contains("nothing is pushed"), "{service}: {alone:?}");
+        assert!(self.pusher.digest(&format!("acme/{service}"), &commit).is_err());
+        let image = format!("{}/acme/{service}", self.registry.endpoint());
+        let output = script.env("IMAGE", image).output().unwrap();
         assert!(output.status.success(), "{service}: {}", String::from_utf8_lossy(&output.stderr));
-        let root = directory.path().join(format!("{service}-root"));
+        let root = self.directory.path().join(format!("{service}-root"));
         fs::create_dir(&root).unwrap();
-        pusher.unpack(&format!("acme/{service}"), &commit, &root).unwrap();
-        let expected = if service == "orders" { "app/classes/application.properties" } else { "inventory" };
-        assert!(root.join(expected).is_file());
+        self.pusher.unpack(&format!("acme/{service}"), &commit, &root).unwrap();
+        root
     }
-    registry.stop().await;
+}
+
+#[tokio::test]
+async fn the_samples_ci_scripts_push_an_image_under_the_commits_hash() {
+    let ci = Ci::start().await;
+    let nothing = ci.directory.path().join("nothing");
+    assert!(ci.built("inventory", &nothing).join("inventory").is_file());
+    assert!(ci.built("orders", &nothing).join("app/classes/application.properties").is_file());
+    ci.registry.stop().await;
+}
+
+/// WSO2's Maven plugin and its image cannot be had here: a stand-in packs the application, and the base is another one.
+#[tokio::test]
+async fn the_micro_integrator_sample_packs_its_application_where_the_server_looks_for_it() {
+    use std::os::unix::fs::PermissionsExt;
+    let ci = Ci::start().await;
+    let stand_ins = ci.directory.path().join("stand-ins");
+    fs::create_dir(&stand_ins).unwrap();
+    let mvn = stand_ins.join("mvn");
+    fs::write(&mvn, "#!/bin/sh\nmkdir -p target && tar --create --file target/payments_1.0.0.car src\n").unwrap();
+    fs::set_permissions(&mvn, fs::Permissions::from_mode(0o755)).unwrap();
+    let applications = "home/wso2carbon/wso2mi-4.4.0/repository/deployment/server/carbonapps";
+    let root = ci.built("payments", &stand_ins).join(applications);
+    assert!(root.join("payments_1.0.0.car").is_file());
+    ci.registry.stop().await;
 }

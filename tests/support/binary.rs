@@ -1,4 +1,4 @@
-//! The operator as it is in this work tree: built by cargo, and packed for a node.
+//! The programs as they are in this work tree, built by cargo; and the operator packed for a node.
 
 use std::{
     path::{Path, PathBuf},
@@ -9,13 +9,27 @@ use anyhow::{Context, Result};
 use lab::{Progress, image, process};
 use serde_json::Value;
 
-/// Builds it, optimised where `release`, and says where it is.
+/// Builds the operator, optimised where `release`, and says where it is.
 pub(crate) async fn operator(release: bool, progress: &Progress) -> Result<PathBuf> {
     progress.say("building the operator …");
+    built("imaas-operator", release).await
+}
+
+/// Builds `kubectl imaas`, and says where it is.
+///
+/// # Errors
+/// What cargo says.
+pub async fn kubectl_imaas(progress: &Progress) -> Result<PathBuf> {
+    progress.say("building kubectl imaas …");
+    built("kubectl-imaas", false).await
+}
+
+/// The program of the package of the same name.
+async fn built(name: &'static str, release: bool) -> Result<PathBuf> {
     let build = move || {
         let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("../Cargo.toml");
         let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-        cargo.args(["build", "--quiet", "--package", "imaas-operator", "--bin", "imaas-operator"]);
+        cargo.args(["build", "--quiet", "--package", name, "--bin", name]);
         cargo.args(release.then_some("--release")).arg("--manifest-path").arg(&manifest);
         let messages = process::run(cargo.args(["--message-format", "json-render-diagnostics"]))?;
         messages

@@ -11,6 +11,7 @@ mod places;
 mod programs;
 mod stand;
 
+pub use binary::kubectl_imaas;
 pub use client::{Answer, Trickle, TrickleReport, get, get_of};
 pub use people::{Developer, Sample};
 pub use stand::{OPERATOR, Stand, StandOptions, until};

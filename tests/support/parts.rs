@@ -1,8 +1,11 @@
 //! What a stand starts beside the operator: the lab's options, and the Git server with the people's repositories.
 
-use std::{net::SocketAddr, path::Path};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
 
-use anyhow::{Context, Result};
+use anyhow::{Context as _, Result};
 use lab::{
     LabOptions, Nodes,
     certificates::Authority,
@@ -55,12 +58,7 @@ pub(crate) fn git_server(
         names: &[GIT],
         users,
     })?;
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let empty = scratch.join("empty");
-    std::fs::create_dir_all(empty.join("tenants")).context("an empty tenants repository")?;
-    std::fs::copy(root.join("tenants/README.md"), empty.join("README.md"))
-        .context("the tenants repository's README")?;
-    git.create("/platform/tenants.git", &empty, &["main"])?;
+    git.create("/platform/tenants.git", &without_tenants(scratch)?, &["main"])?;
     for tenant in &options.tenants {
         for sample in [Sample::Orders, Sample::Inventory] {
             git.create(
@@ -71,4 +69,22 @@ pub(crate) fn git_server(
         }
     }
     Ok(git)
+}
+
+/// The sample of a tenants repository before its first tenant: what the platform team keeps in it.
+fn without_tenants(scratch: &Path) -> Result<PathBuf> {
+    let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tenants");
+    let (from, into) = (sample.clone(), scratch.join("without-tenants"));
+    let copy = move || -> std::io::Result<PathBuf> {
+        std::fs::create_dir_all(into.join("schemas"))?;
+        for file in ["README.md", "CODEOWNERS", "platform.yaml"] {
+            std::fs::copy(from.join(file), into.join(file))?;
+        }
+        for schema in std::fs::read_dir(from.join("schemas"))? {
+            let schema = schema?;
+            std::fs::copy(schema.path(), into.join("schemas").join(schema.file_name()))?;
+        }
+        Ok(into)
+    };
+    copy().with_context(|| format!("copy {}", sample.display()))
 }

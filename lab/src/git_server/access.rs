@@ -3,6 +3,8 @@
 use axum::http::HeaderMap;
 use base64::{Engine, engine::general_purpose::STANDARD};
 
+use super::sign_up;
+
 /// An account of the Git server.
 #[derive(Clone)]
 pub struct User {
@@ -38,12 +40,19 @@ pub(super) enum Verdict {
     Forbidden,
 }
 
+/// Who may come.
+pub(super) struct Accounts {
+    pub users: Vec<User>,
+    /// Names that are nobody's yet sign up by coming.
+    pub is_open: bool,
+}
+
 /// Judges a request for `path`.
-pub(super) fn verdict(users: &[User], headers: &HeaderMap, path: &str, is_push: bool) -> Verdict {
+pub(super) fn verdict(accounts: &Accounts, headers: &HeaderMap, path: &str, is_push: bool) -> Verdict {
     let Some((name, password)) = basic(headers) else { return Verdict::Unknown };
-    let Some(user) = users.iter().find(|user| user.name == name && user.password == password) else {
-        return Verdict::Unknown;
-    };
+    let known = accounts.users.iter().find(|user| user.name == name).cloned();
+    let user = known.or_else(|| sign_up::account(&name).filter(|_| accounts.is_open));
+    let Some(user) = user.filter(|user| user.password == password) else { return Verdict::Unknown };
     let may_push = user.pushes.iter().any(|prefix| path.starts_with(prefix));
     let may_read = may_push || user.reads.iter().any(|prefix| path.starts_with(prefix));
     if may_push || (may_read && !is_push) { Verdict::Allowed(name) } else { Verdict::Forbidden }

@@ -1,7 +1,7 @@
 #!/bin/sh
-# Tests, builds, packs and pushes the image of the checked-out commit. Any CI can run it. It needs Go and
-# crane (https://github.com/google/go-containerregistry), logged in to the registry, and in the environment:
-#   IMAGE   the repository to push to, such as registry.example.com/acme/inventory
+# Tests and builds the checked-out commit; with IMAGE it also packs and pushes its image. Any CI can run it. It needs Go, for
+# the image also crane (https://github.com/google/go-containerregistry), logged in to the registry, and in the environment:
+#   IMAGE   the repository to push to, such as registry.example.com/acme/inventory; without it nothing is pushed
 #   CRANE_FLAGS   such as --insecure; optional
 set -eu
 cd "$(dirname "$0")/.."
@@ -13,6 +13,7 @@ mkdir target
 go test ./...
 CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '-s -w -buildid=' -o target/root/inventory .
 
+[ -n "${IMAGE:-}" ] || { echo "no IMAGE: nothing is pushed"; exit 0; }
 echo "pack and push"
 # The same program gives the same layer.
 tar --create --file target/layer.tar --directory target/root --sort=name --mtime=@0 \

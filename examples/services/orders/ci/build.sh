@@ -1,7 +1,7 @@
 #!/bin/sh
-# Builds, tries, packs and pushes the image of the checked-out commit. Any CI can run it. It needs Java 17, Maven, curl and
-# crane (https://github.com/google/go-containerregistry), logged in to the registry, and in the environment:
-#   IMAGE   the repository to push to, such as registry.example.com/acme/orders
+# Builds and tries the checked-out commit; with IMAGE it also packs and pushes its image. Any CI can run it. It needs Java 17, Maven
+# and curl, for the image also crane (https://github.com/google/go-containerregistry), logged in to the registry, and in the environment:
+#   IMAGE   the repository to push to, such as registry.example.com/acme/orders; without it nothing is pushed
 #   BASE    an image with a Java 17 runtime as `java` on its PATH
 #   CRANE_FLAGS   such as --insecure; optional
 set -eu
@@ -21,6 +21,7 @@ curl -sS --retry 60 --retry-delay 1 --retry-connrefused "http://127.0.0.1:$port/
     | grep -F '"service": "orders"' || { cat target/try.log; exit 1; }
 kill "$tried"
 
+[ -n "${IMAGE:-}" ] || { echo "no IMAGE: nothing is pushed"; exit 0; }
 echo "pack and push"
 pack() { # pack LAYER DIRECTORY PATH: the same files give the same layer
     tar --create --file "$1" --directory "$2" --sort=name --mtime=@0 --owner=0 --group=0 --numeric-owner \
