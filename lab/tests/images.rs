@@ -268,7 +268,8 @@ async fn the_micro_integrator_sample_packs_its_application_where_the_server_look
     let stand_ins = ci.directory.path().join("stand-ins");
     fs::create_dir(&stand_ins).unwrap();
     let mvn = stand_ins.join("mvn");
-    fs::write(&mvn, "#!/bin/sh\nmkdir -p target && tar --create --file target/payments_1.0.0.car src\n").unwrap();
+    fs::write(&mvn, "#!/bin/sh\nmkdir -p target && tar --create --file target/payments_1.0.0.car src\n")
+        .unwrap();
     fs::set_permissions(&mvn, fs::Permissions::from_mode(0o755)).unwrap();
     let applications = "home/wso2carbon/wso2mi-4.4.0/repository/deployment/server/carbonapps";
     let root = ci.built("payments", &stand_ins).join(applications);

@@ -11,6 +11,7 @@ mod deletion;
 mod exposure;
 mod failures;
 mod images;
+mod promotion;
 mod registry;
 mod retirement;
 mod scene;

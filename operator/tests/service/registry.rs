@@ -1,7 +1,7 @@
 //! A registry as the stage sees it: it has what it is asked for, and says what was deleted in it.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering},
@@ -16,22 +16,23 @@ use axum::{
 };
 
 /// A digest that the registry does not have.
-pub const NO_IMAGE: &str = "sha256:2222222222222222222222222222222222222222222222222222222222222222";
+pub const NO_IMAGE: &str = "sha256:0000000000000000000000000000000000000000000000000000000000000000";
 /// What has the one tag in each repository.
-pub const TAGGED: &str = "sha256:3333333333333333333333333333333333333333333333333333333333333333";
+pub const TAGGED: &str = "sha256:9999999999999999999999999999999999999999999999999999999999999999";
 const TAG: &str = "once";
 
-/// Its areas have every image but [`NO_IMAGE`].
+/// Its areas have every digest but [`NO_IMAGE`], and under a tag what was put there.
 #[derive(Clone)]
 pub struct Registry {
     pub url: String,
-    state: Arc<Deletions>,
+    state: Arc<Content>,
 }
 
 #[derive(Default)]
-struct Deletions {
-    are_refused: AtomicBool,
-    done: Mutex<BTreeSet<String>>,
+struct Content {
+    refuses_deletions: AtomicBool,
+    deleted: Mutex<BTreeSet<String>>,
+    tags: Mutex<BTreeMap<String, String>>,
 }
 
 type Reference = Path<(String, String, String)>;
@@ -40,7 +41,7 @@ impl Registry {
     pub async fn start() -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let state = Arc::<Deletions>::default();
+        let state = Arc::<Content>::default();
         let tags = async || serde_json::json!({ "tags": [TAG] }).to_string();
         let manifests = head(digest).get(async || "{}").delete(delete);
         let routes = Router::new()
@@ -48,33 +49,46 @@ impl Registry {
             .route("/v2/{tenant}/{service}/manifests/{reference}", manifests)
             .with_state(state.clone());
         tokio::spawn(async move { axum::serve(listener, routes).await });
-        Self { url, state }
+        let registry = Self { url, state };
+        registry.has(TAG, TAGGED);
+        registry
+    }
+
+    /// In every area the image `digest` has the tag from now on.
+    pub fn has(&self, tag: &str, digest: &str) {
+        self.state.tags.lock().unwrap().insert(tag.to_owned(), digest.to_owned());
     }
 
     /// As in its read-only window, or no more.
     pub fn refuse_deletions(&self, are_refused: bool) {
-        self.state.are_refused.store(are_refused, Ordering::Relaxed);
+        self.state.refuses_deletions.store(are_refused, Ordering::Relaxed);
     }
 
     /// `<tenant>/<service>@<digest>` of all that was deleted, however often.
     pub fn deleted(&self) -> BTreeSet<String> {
-        self.state.done.lock().unwrap().clone()
+        self.state.deleted.lock().unwrap().clone()
     }
 }
 
-async fn digest(Path((_, _, reference)): Reference) -> (StatusCode, [(HeaderName, String); 1]) {
-    let code = if reference == NO_IMAGE { StatusCode::NOT_FOUND } else { StatusCode::OK };
-    let digest = if reference == TAG { TAGGED.to_owned() } else { reference };
-    (code, [(HeaderName::from_static("docker-content-digest"), digest)])
+async fn digest(
+    State(content): State<Arc<Content>>,
+    Path((_, _, reference)): Reference,
+) -> (StatusCode, [(HeaderName, String); 1]) {
+    let is_digest = reference.starts_with("sha256:") && reference != NO_IMAGE;
+    let found = is_digest
+        .then_some(reference.clone())
+        .or_else(|| content.tags.lock().unwrap().get(&reference).cloned());
+    let code = if found.is_some() { StatusCode::OK } else { StatusCode::NOT_FOUND };
+    (code, [(HeaderName::from_static("docker-content-digest"), found.unwrap_or_default())])
 }
 
 async fn delete(
-    State(deletions): State<Arc<Deletions>>,
+    State(content): State<Arc<Content>>,
     Path((tenant, service, digest)): Reference,
 ) -> StatusCode {
-    if deletions.are_refused.load(Ordering::Relaxed) {
+    if content.refuses_deletions.load(Ordering::Relaxed) {
         return StatusCode::METHOD_NOT_ALLOWED;
     }
-    deletions.done.lock().unwrap().insert(format!("{tenant}/{service}@{digest}"));
+    content.deleted.lock().unwrap().insert(format!("{tenant}/{service}@{digest}"));
     StatusCode::ACCEPTED
 }

@@ -184,6 +184,11 @@ impl Scene {
         commit
     }
 
+    /// Any git command in the developer's clone; what it says.
+    pub fn in_clone(&self, arguments: &[&str]) -> String {
+        self.clone.git(arguments).unwrap()
+    }
+
     pub fn delete_branch(&self, branch: &str) {
         self.clone.git(&["push", "--quiet", "origin", "--delete", branch]).unwrap();
     }
