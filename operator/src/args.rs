@@ -76,7 +76,7 @@ pub enum WindowStep {
     after_help = "Example:\n  imaas-operator run --registry-host registry.example.com \\\n    --registry-realm https://registry.example.com/token --accounts-key-file /etc/imaas/accounts.key"
 )]
 pub struct Run {
-    /// Address of `/livez`, `/readyz` and `/metrics`.
+    /// Address of `/livez`, `/readyz`, `/metrics` and `/hooks/registry`.
     #[arg(long, env = "IMAAS_LISTEN", default_value = "0.0.0.0:8080")]
     pub listen: SocketAddr,
     /// The operator's own namespace.
@@ -143,6 +143,10 @@ pub struct Run {
     /// How long an image must not have been needed before retention deletes it; at least 1s.
     #[arg(long, env = "IMAAS_REGISTRY_RETENTION_AFTER", default_value = "168h", value_parser = interval)]
     pub registry_retention_after: Duration,
+    /// File with the token, at least 32 characters, by which the registry is known that tells of pushes at `/hooks/registry`:
+    /// its notifications bear it as `Authorization: Bearer …`. Without it nobody is heard, and images are asked for by the interval.
+    #[arg(long, env = "IMAAS_REGISTRY_EVENTS_TOKEN_FILE")]
+    pub registry_events_token_file: Option<PathBuf>,
     /// For trying things out: plain `http` to Git and registry is accepted.
     #[arg(long, env = "IMAAS_DEVELOPMENT")]
     pub development: bool,

@@ -27,4 +27,5 @@ pub mod service;
 pub mod source;
 pub mod telemetry;
 pub mod tenant;
+pub mod webhook;
 pub mod yaml;

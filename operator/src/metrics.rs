@@ -60,6 +60,11 @@ pub static REGISTRY_DELETED: LazyLock<IntCounter> = LazyLock::new(|| {
     registered(IntCounter::new("imaas_registry_deleted_total", "Manifests that retention deleted"))
 });
 
+/// `imaas_hook_requests_total{hook,code}`: notifications from outside by the status of the answer.
+pub static HOOK_REQUESTS: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    counter("imaas_hook_requests_total", "Notifications by the answer's status", &["hook", "code"])
+});
+
 /// Counts how a request to a Git host ended, and hands it on.
 pub fn counted<T>(operation: &'static str, outcome: Result<T, GitError>) -> Result<T, GitError> {
     let reason = outcome.as_ref().map_or_else(GitError::reason, |_| Reason::Succeeded);
@@ -113,6 +118,7 @@ mod tests {
         REGISTRY_QUOTA.with_label_values(&["acme"]).set(2);
         REGISTRY_REMOVABLE.set(3);
         REGISTRY_DELETED.inc();
+        HOOK_REQUESTS.with_label_values(&["registry", "204"]).inc();
         let text = text();
         for name in [
             "imaas_watch_errors_total",
@@ -122,6 +128,7 @@ mod tests {
             "imaas_registry_sweeps_total",
             "imaas_registry_removable_bytes 3",
             "imaas_registry_deleted_total",
+            "imaas_hook_requests_total{code=\"204\",hook=\"registry\"} 1",
             "imaas_registry_bytes{tenant=\"acme\"} 1",
             "imaas_registry_quota_bytes{tenant=\"acme\"} 2",
         ] {

@@ -10,7 +10,7 @@ use std::{future::Future, path::Path, sync::Arc, time::Duration};
 use futures::{FutureExt, StreamExt, future::BoxFuture};
 use jiff::{SignedDuration, Timestamp};
 use kube::Client;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use url::Url;
 
 use crate::{
@@ -40,6 +40,7 @@ use crate::{
     },
     retirement::Periods,
     runtime, service, source, tenant,
+    webhook::{self, Hook, Push, Token, WeakToken},
 };
 
 /// Between two looks for what is missing at the start.
@@ -49,6 +50,9 @@ const START_INTERVAL: Duration = Duration::from_secs(2);
 const KINDS: &str = "kinds";
 /// Gate: every watch has listed.
 const STARTED: &str = "start";
+
+/// Pushes that are told and not yet looked at.
+const PUSHES: usize = 1024;
 
 /// Why a command ended.
 #[derive(Debug, thiserror::Error)]
@@ -68,6 +72,14 @@ pub enum RunError {
         path: String,
         /// What is wrong with it.
         source: crate::registry::accounts::WeakKey,
+    },
+    /// The registry's token.
+    #[error("{path}")]
+    EventsToken {
+        /// As the option says.
+        path: String,
+        /// What is wrong with it.
+        source: WeakToken,
     },
     /// `--registry-host` is no host.
     #[error("--registry-host")]
@@ -149,8 +161,10 @@ pub async fn operator(options: Run, stop: impl Future<Output = ()> + Send + 'sta
     health.close(STARTED, "the cluster was not listed yet");
     health.close(KINDS, "not looked for yet");
     let (stopping, stopped) = watch::channel(false);
-    let server = http::serve(options.listen, health.clone(), axum::Router::new(), told(stopped.clone()));
-    let work = work(options, health, stopped);
+    let (pushed, pushes) = mpsc::channel(PUSHES);
+    let routes = hooks(&options, pushed)?;
+    let server = http::serve(options.listen, health.clone(), routes, told(stopped.clone()));
+    let work = work(options, (health, pushes), stopped);
     let stop = async move {
         stop.await;
         let _ = stopping.send(true);
@@ -165,7 +179,19 @@ pub async fn operator(options: Run, stop: impl Future<Output = ()> + Send + 'sta
     }
 }
 
-async fn work(options: Run, health: Health, stopped: watch::Receiver<bool>) -> Result<(), RunError> {
+/// What the registry may tell, where it has a token for it.
+fn hooks(options: &Run, pushed: mpsc::Sender<Push>) -> Result<axum::Router, RunError> {
+    let Some(file) = &options.registry_events_token_file else { return Ok(axum::Router::new()) };
+    let token = Token::new(&read(file)?)
+        .map_err(|source| RunError::EventsToken { path: file.display().to_string(), source })?;
+    Ok(webhook::router(Hook::new(token, &options.registry_prefix, pushed)))
+}
+
+async fn work(
+    options: Run,
+    (health, pushes): (Health, mpsc::Receiver<Push>),
+    stopped: watch::Receiver<bool>,
+) -> Result<(), RunError> {
     let client = cluster::connect().await?;
     tokio::select! {
         () = kinds_are_there(&client, &health) => {}
@@ -213,7 +239,7 @@ async fn work(options: Run, health: Health, stopped: watch::Receiver<bool>) -> R
             runtime::run::run(platform.clone(), told(stopped.clone())),
             source::run(sources, wake, told(stopped.clone())),
             tenant::run(tenants, told(stopped.clone())),
-            service::run::run(platform.clone(), origins, told(stopped.clone())),
+            service::run::run(platform.clone(), origins, pushes, told(stopped.clone())),
             git.tidy(told(stopped.clone())),
             sweep,
         );

@@ -65,7 +65,7 @@ impl Places {
              git: {{interval: {service_interval}, allowedHosts: ['{git_name}']}}\n\
              tenantSource: {{url: 'https://{git_name}/platform/tenants.git', interval: {interval}, credentials: tenants-git}}\n\
              registry:\n  host: {REGISTRY}\n  url: {registry_url}\n  interval: 1s\n  \
-             auth: {{realm: '{realm}', clusterIP: {TOKEN_SERVICE}, existingSecret: registry-keys}}\n"
+             auth: {{realm: '{realm}', clusterIP: {TOKEN_SERVICE}, existingSecret: registry-keys}}\n  events: {{existingSecret: registry-keys}}\n"
         )
     }
 }

@@ -12,7 +12,7 @@ use anyhow::{Context, Result};
 use lab::{kubectl::Kubectl, process, process::Process};
 
 /// Where the chart mounts its Secret with keys.
-const MOUNTS: [&str; 2] = ["/etc/imaas/accounts", "/etc/imaas/auth"];
+const MOUNTS: [&str; 3] = ["/etc/imaas/accounts", "/etc/imaas/auth", "/etc/imaas/registry-events"];
 const READY: Duration = Duration::from_mins(1);
 
 /// What differs between a pod and this machine.

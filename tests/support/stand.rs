@@ -140,6 +140,8 @@ impl Stand {
         std::fs::copy(&signing.certificate, keys.join("tls.crt")).context("copy the certificate")?;
         std::fs::write(keys.join("accounts.key"), "0123456789abcdef".repeat(4))
             .context("write the accounts key")?;
+        std::fs::write(keys.join("token"), "fedcba9876543210".repeat(4))
+            .context("write the registry's token")?;
         Ok(keys)
     }
 

@@ -18,6 +18,10 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 {{ .Values.registry.auth.existingSecret | default "imaas-registry-auth" }}
 {{- end }}
 
+{{- define "imaas.eventsSecret" -}}
+{{ .Values.registry.events.existingSecret | default "imaas-registry-events" }}
+{{- end }}
+
 {{- /* `2,acme=3`: the lowest or the current generation of all, then of single tenants. */}}
 {{- define "imaas.generations" -}}
 {{- $field := last . }}

@@ -8,7 +8,7 @@ use super::{
     resolve::{Snapshot, Tag},
     validate::ValidService,
 };
-use crate::platform::Platform;
+use crate::{git::CommitId, platform::Platform};
 
 /// Asks for the images that only the registry can name, and forgets those that nobody asks for any more.
 pub(super) async fn look_at_images(
@@ -53,6 +53,14 @@ pub(super) async fn look_at_images(
         answers.push((digest, tag));
     }
     seen.tags.extend(answers);
+}
+
+/// May `reference`, which the registry says it has now, be what an environment waits for? A digest that a descriptor names, or
+/// the hash of a commit: CI is often faster than the interval, so that commit need not be known yet.
+pub(super) fn may_be_awaited(service: &ValidService, seen: &Snapshot, reference: &str) -> bool {
+    let is_found = matches!(seen.tags.get(reference), Some(Tag::Found(_)));
+    let is_named = || named_digests(service, seen).contains(reference);
+    !is_found && (CommitId::parse(reference).is_some() || is_named())
 }
 
 async fn tag(origins: &Origins, service: &ValidService, commit: &str) -> Tag {

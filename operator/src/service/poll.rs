@@ -15,7 +15,7 @@ use tokio::{sync::mpsc, task::JoinSet};
 use super::{
     Problem,
     brought::{Brought, Place},
-    images::look_at_images,
+    images::{look_at_images, may_be_awaited},
     read::{Failure, content, contents, from_git, refused_login},
     remote::remote,
     resolve::{Branch, Content, Snapshot},
@@ -36,6 +36,10 @@ use crate::{
 /// Looks under way at a time. Waiting ones cost little, and what limits the network is the Git module's own queue, by
 /// tenant and host: a few slots here would let one that hangs hold up everybody. More than a few tenants can have services.
 const LOOKS: usize = 4096;
+/// Between a registry's word and the look: whatever is pushed meanwhile is one look.
+const SOON: Duration = Duration::from_millis(500);
+/// References that came and are not looked at yet, of one service.
+const COME_MAX: usize = 64;
 /// After a panic, which is a defect of ours.
 const AFTER_PANIC: Duration = Duration::from_mins(1);
 
@@ -75,7 +79,16 @@ struct Entry {
     snapshot: Option<Arc<Snapshot>>,
     /// What the next look is to bring.
     wanted: BTreeSet<Place>,
+    /// Tags and digests that came since the last look began. It may have asked for them a moment too early.
+    come: Vec<String>,
     failures: u32,
+}
+
+impl Entry {
+    fn may_await_what_came(&self) -> bool {
+        let Some(seen) = self.snapshot.as_deref() else { return false };
+        self.come.iter().any(|reference| may_be_awaited(&self.service, seen, reference))
+    }
 }
 
 /// The two ends that the loops need.
@@ -117,6 +130,7 @@ impl Poller {
                 requested: requested.cloned(),
                 snapshot: Some(Arc::new(Snapshot::of_board(board))),
                 wanted: BTreeSet::new(),
+                come: Vec::new(),
                 failures: 0,
             };
             entries.insert(key.clone(), entry);
@@ -136,10 +150,16 @@ impl Poller {
         self.ask(key, Duration::ZERO);
     }
 
-    /// Looks at this service now, if it is looked at: its registry or Git host said that something is new.
-    pub fn wake(&self, key: &Key) {
-        if self.entries().contains_key(key) {
-            self.ask(key, Duration::ZERO);
+    /// The registry says that these tags and digests are in the service's area now: looks soon, if one may be what it waits for.
+    /// What else is pushed there costs nothing.
+    pub fn has_come(&self, key: &Key, references: Vec<String>) {
+        let mut entries = self.entries();
+        let Some(entry) = entries.get_mut(key) else { return };
+        entry.come.extend(references);
+        // What came first is what was waited for longest.
+        entry.come.truncate(COME_MAX);
+        if entry.may_await_what_came() {
+            self.ask(key, SOON);
         }
     }
 
@@ -190,6 +210,7 @@ impl Poller {
         let (service, old, wanted) = {
             let mut entries = self.entries();
             let entry = entries.get_mut(key)?;
+            entry.come.clear();
             (entry.service.clone(), entry.snapshot.clone(), std::mem::take(&mut entry.wanted))
         };
         if self.0.platform.services.named_in(&service.home(), &service.name).is_none() {
@@ -265,7 +286,10 @@ impl Poller {
             entry.snapshot = Some(Arc::new(seen));
         }
         let platform = &self.0.platform;
-        let next = pause(platform.settings.interval, entry.failures, (platform.jitter)());
+        let next = match entry.may_await_what_came() {
+            true => SOON,
+            false => pause(platform.settings.interval, entry.failures, (platform.jitter)()),
+        };
         drop(entries);
         if is_news {
             // An error means that the controller has ended, and with it the operator.

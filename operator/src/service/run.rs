@@ -7,7 +7,7 @@ use std::{
 
 use futures::{FutureExt, Stream, StreamExt, stream};
 use kube::{ResourceExt, runtime::reflector::ObjectRef};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, mpsc};
 
 use super::{
     poll::{self, Key, Origins, Poller},
@@ -20,6 +20,7 @@ use crate::{
     cluster::{Control, ObjectKey, Touch, control},
     names::{self, ORPHANED, ORPHANED_BY, RETIRING, SERVICE, TENANT, home_namespace, tenant_of_home},
     platform::Platform,
+    webhook::Push,
 };
 
 /// Services reconciled at a time; a pass that changes nothing sends nothing.
@@ -27,12 +28,18 @@ const CONCURRENCY: u16 = 8;
 /// Of these, writing a configuration.
 const CONFIG_WRITES: usize = 2;
 
-/// Runs until `shutdown` resolves and the passes under way are done.
-pub async fn run(platform: Platform, origins: Origins, shutdown: impl Future<Output = ()> + Send + 'static) {
+/// Runs until `shutdown` resolves and the passes under way are done. `pushes`: what the registry tells.
+pub async fn run(
+    platform: Platform,
+    origins: Origins,
+    pushes: mpsc::Receiver<Push>,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) {
     let shutdown = shutdown.shared();
     let (poller, ends) = Poller::new(platform.clone(), origins);
     let poll::Ends { asks, mut news } = ends;
     let looks = poll::run(poller.clone(), asks, shutdown.clone());
+    let heard = hear(poller.clone(), pushes, shutdown.clone());
     let seen = stream::poll_fn(move |context| news.poll_recv(context));
     let (written, config_writes) = (Written::default(), Semaphore::new(CONFIG_WRITES));
     let (relations, mut related) = Relations::new();
@@ -59,7 +66,17 @@ pub async fn run(platform: Platform, origins: Origins, shutdown: impl Future<Out
         jitter: platform.jitter,
     };
     let passes = control(services, move |service| reconcile(service, ctx.clone()), shutdown);
-    futures::join!(looks, passes, gone);
+    futures::join!(looks, heard, passes, gone);
+}
+
+/// Images that come are looked at at once.
+async fn hear(poller: Poller, mut pushes: mpsc::Receiver<Push>, shutdown: impl Future<Output = ()> + Send) {
+    let pushes = stream::poll_fn(move |context| pushes.poll_recv(context));
+    let mut pushes = std::pin::pin!(pushes.take_until(shutdown));
+    while let Some(Push { tenant, service, references }) = pushes.next().await {
+        let key = ObjectRef::new(&service).within(&home_namespace(&tenant));
+        poller.has_come(&key, references);
+    }
 }
 
 async fn forget_what_is_gone(ctx: Arc<Context>, shutdown: impl Future<Output = ()> + Send) {

@@ -8,6 +8,7 @@
 //! is healthy is said by the test.
 
 mod deletion;
+mod events;
 mod exposure;
 mod failures;
 mod images;

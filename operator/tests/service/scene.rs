@@ -18,6 +18,7 @@ use imaas_operator::{
         generations::{Generations, Issued},
     },
     service::{poll::Origins, run::run},
+    webhook::Push,
 };
 use jiff::Timestamp;
 use k8s_openapi::{
@@ -37,7 +38,11 @@ use lab::{
     git_server::{Credentials, GitServer, Options, WorkTree},
 };
 use serde_json::json;
-use tokio::{sync::watch, task::JoinHandle, time::Instant};
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinHandle,
+    time::Instant,
+};
 
 use crate::registry::Registry;
 
@@ -79,6 +84,8 @@ pub struct Scene {
     pub registry: Registry,
     /// Whether images of a service go with it.
     pub deletes_images: bool,
+    /// Between two looks at a repository.
+    pub interval: Duration,
     pub scratch: tempfile::TempDir,
 }
 
@@ -110,7 +117,16 @@ impl Scene {
         let clone =
             WorkTree::clone(&git.url("/acme/orders.git"), &scratch.path().join("clone"), login).unwrap();
         let registry = Registry::start().await;
-        let scene = Self { lab, git, clone, client, registry, deletes_images: true, scratch };
+        let scene = Self {
+            lab,
+            git,
+            clone,
+            client,
+            registry,
+            deletes_images: true,
+            interval: Duration::from_secs(1),
+            scratch,
+        };
         scene.install().await;
         scene
     }
@@ -253,14 +269,15 @@ impl Scene {
 
     /// The stage under test, as a process would run it.
     pub async fn operator(&self) -> Operator {
-        let (platform, watches) = platform(self.client.clone()).await;
+        let (platform, watches) = platform(self.client.clone(), self.interval).await;
         let mirrors = self.scratch.path().join("mirrors");
         let origins =
             Origins { deletes_images: self.deletes_images, ..origins(&mirrors, &self.registry.url) };
         let (stop, mut stopped) = watch::channel(false);
         let shutdown = async move { drop(stopped.wait_for(|stop| *stop).await) };
-        let stage = tokio::spawn(run(platform, origins, shutdown));
-        Operator { stop, stage, watches }
+        let (pushed, pushes) = mpsc::channel(16);
+        let stage = tokio::spawn(run(platform, origins, pushes, shutdown));
+        Operator { stop, stage, watches, pushed }
     }
 
     /// Lets the operator look at the repository at least twice.
@@ -275,9 +292,17 @@ pub struct Operator {
     stop: watch::Sender<bool>,
     stage: JoinHandle<()>,
     watches: JoinHandle<()>,
+    pushed: mpsc::Sender<Push>,
 }
 
 impl Operator {
+    /// As the registry tells it.
+    pub async fn hears(&self, service: &str, reference: &str) {
+        let (tenant, service, references) =
+            ("acme".to_owned(), service.to_owned(), vec![reference.to_owned()]);
+        self.pushed.send(Push { tenant, service, references }).await.unwrap();
+    }
+
     pub async fn stop(self) {
         self.stop.send(true).unwrap();
         self.stage.await.unwrap();
@@ -294,12 +319,12 @@ fn everybody() -> lab::git_server::User {
     }
 }
 
-async fn platform(client: Client) -> (Platform, JoinHandle<()>) {
+async fn platform(client: Client, interval: Duration) -> (Platform, JoinHandle<()>) {
     let settings = Settings {
         namespace: "imaas-system".to_owned(),
         service_account: "imaas-operator".to_owned(),
         registry_host: "registry.example.com".to_owned(),
-        interval: Duration::from_secs(1),
+        interval,
         retirement: imaas_operator::retirement::Periods::default(),
         development: true,
     };
