@@ -57,7 +57,8 @@ pub fn claim(usage: &RegistryUsage) -> Claim {
         None => format!("{images} images take {used}"),
     };
     if let Some(uncounted) = uncounted {
-        message.push_str(&format!(", and not all is counted: {uncounted}"));
+        message += ", and not all is counted: ";
+        message += uncounted;
     }
     if let (Some(asked), Some(quota)) = (asked, quota) {
         let more =

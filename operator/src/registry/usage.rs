@@ -85,7 +85,7 @@ impl fmt::Display for Unread {
         let told: Vec<_> = tags.iter().take(TOLD_MAX).map(String::as_str).collect();
         match tags.len() {
             0 => f.write_str(" (no tag)")?,
-            ..=TOLD_MAX => write!(f, " (tag {})", told.join(", "))?,
+            1..=TOLD_MAX => write!(f, " (tag {})", told.join(", "))?,
             all => write!(f, " (tag {} and {} more)", told.join(", "), all - TOLD_MAX)?,
         }
         write!(f, " cannot be counted: {problem}")?;
