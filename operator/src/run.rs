@@ -227,9 +227,11 @@ async fn work(
         tracing::info!("the cluster is known; reconciling");
         let proof = policies::Policies::new(health.clone());
         let sources = Arc::new(source::Sources::new(platform.clone(), git.clone(), urls.clone()));
-        let tenants = Arc::new(tenant::Context::new(platform.clone(), proof.clone(), logins, usages.clone()));
-        let sweep = swept(&options, platform.clone(), (registry.clone(), usages), stopped.clone());
         let deletes_images = deletes_images(&options);
+        let images = deletes_images.then(|| registry.clone());
+        let of_tenants = tenant::Registry { logins, usages: usages.clone(), images };
+        let tenants = Arc::new(tenant::Context::new(platform.clone(), proof.clone(), of_tenants));
+        let sweep = swept(&options, platform.clone(), (registry.clone(), usages), stopped.clone());
         let origins = service::poll::Origins { git: git.clone(), registry, deletes_images, urls };
         // Push notifications of Git hosts will come this way.
         let wake = futures::stream::pending().boxed();

@@ -78,7 +78,8 @@ async fn start(
     let issued =
         |text: &str| Issued { key: AccountKey::new([7; 32]).unwrap(), generations: text.parse().unwrap() };
     let logins = generations.into().map(issued);
-    let ctx = Arc::new(tenant::Context::new(platform.clone(), policies.clone(), logins, Usages::counted()));
+    let registry = tenant::Registry { logins, usages: Usages::counted(), images: None };
+    let ctx = Arc::new(tenant::Context::new(platform.clone(), policies.clone(), registry));
     tasks.push(tokio::spawn(tenant::run(ctx, std::future::pending())));
     tasks.push(tokio::spawn(environment::run(platform, std::future::pending())));
     tasks.push(tokio::spawn(policies.run(cluster, settings, std::future::pending())));

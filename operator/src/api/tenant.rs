@@ -258,9 +258,9 @@ pub struct RegistryUsage {
     pub images: u32,
     /// Repositories with an image.
     pub repositories: u32,
-    /// There are more than are counted.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub incomplete: bool,
+    /// What is not counted, and what helps; missing where all is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uncounted: Option<String>,
     /// Bytes of what retention would delete, in whole MiB; missing where it is off.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub removable: Option<Quantity>,
@@ -271,6 +271,6 @@ impl RegistryUsage {
     pub fn is_over(&self) -> bool {
         let quota = self.quota.as_ref().and_then(Quantity::millis);
         let used = self.used.millis().unwrap_or(i128::MAX);
-        quota.is_some_and(|quota| self.incomplete || used > quota)
+        quota.is_some_and(|quota| self.uncounted.is_some() || used > quota)
     }
 }

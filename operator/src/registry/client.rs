@@ -327,6 +327,7 @@ fn refused(who: String, account: &Account, status: StatusCode) -> RegistryError 
     match status.as_u16() {
         status @ (408 | 429 | 500..) => RegistryError::Busy { who, status },
         status @ 400..=499 => RegistryError::Refused { who, account, status },
+        300..=399 => RegistryError::Redirects(who),
         status => RegistryError::Answer { who, problem: format!("status {status}") },
     }
 }

@@ -75,6 +75,14 @@ pub enum RegistryError {
     /// It keeps everything.
     #[error("{0} deletes nothing: set storage.delete.enabled in its configuration, or retention to off")]
     Undeletable(String),
+    /// It deletes, and is not done.
+    #[error("{0} takes long to delete: what is left goes the next time")]
+    Late(String),
+    /// It sends to its storage, which is never followed.
+    #[error(
+        "{0} redirects, which the operator does not follow: set storage.redirect.disable in its configuration"
+    )]
+    Redirects(String),
     /// Something that is no registry, or a broken one.
     #[error("{who} answers something unexpected: {problem}")]
     Answer {
@@ -91,12 +99,13 @@ impl RegistryError {
         match self {
             Self::Name(_) => Reason::Invalid,
             Self::NoLogin { .. } => Reason::SecretMissing,
-            Self::Unreachable { .. } | Self::Busy { .. } => Reason::RegistryUnreachable,
+            Self::Unreachable { .. } | Self::Busy { .. } | Self::Late(_) => Reason::RegistryUnreachable,
             Self::Settings { .. }
             | Self::Client(_)
             | Self::Refused { .. }
             | Self::Realm { .. }
             | Self::Undeletable(_)
+            | Self::Redirects(_)
             | Self::Answer { .. } => Reason::RegistryRefused,
         }
     }
@@ -111,6 +120,8 @@ impl RegistryError {
             | Self::Refused { .. }
             | Self::Realm { .. }
             | Self::Undeletable(_)
+            | Self::Redirects(_)
+            | Self::Late(_)
             | Self::Answer { .. } => Retry::After(PLATFORM_INTERVAL),
         }
     }

@@ -1,39 +1,40 @@
 //! IO: what the operator asks the registry about many images: which repositories and tags there are, what a manifest
-//! refers to; and the one thing that it changes there, deleting a manifest.
+//! refers to, how large a blob is; and the one thing that it changes there, deleting a manifest.
 //!
 //! Repositories are listed and manifests deleted with the operator's own account; everything else is read with the
 //! tenant's pull account.
 
 use reqwest::{
     Method, Response, StatusCode,
-    header::{HeaderMap, LINK},
+    header::{CONTENT_LENGTH, HeaderMap, LINK},
 };
 use serde::Deserialize;
 
 use super::{
     accounts::Account,
+    catalog::{Areas, Catalog, Names, start_of},
     client::{RegistryClient, capped},
     digest::Digest,
     error::RegistryError,
+    manifest::{Blob, Manifest},
     question::{Question, Repository, is_tag},
     scope::{CATALOG, is_repository},
-    usage::Manifest,
 };
 
-/// Most repositories of the registry.
-const REPOSITORIES_MAX: usize = 100_000;
 /// Bytes of one page of names. A registry that knows no pages of tags sends all of them.
 const PAGE_MAX: usize = 8 * 1024 * 1024;
 /// Bytes of a manifest; Distribution takes no larger one.
 const MANIFEST_MAX: usize = 4 * 1024 * 1024;
 
-/// The tags of one repository.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Tags {
-    /// In the registry's order.
-    pub names: Vec<String>,
-    /// There are more than were asked for.
-    pub cut: bool,
+/// What the registry says of a blob's size.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BlobSize {
+    /// So many bytes.
+    Bytes(u64),
+    /// There is no such blob in this repository.
+    Absent,
+    /// Nothing: it sends its clients to its storage, with which the operator has no business.
+    Untold,
 }
 
 #[derive(Deserialize)]
@@ -43,32 +44,48 @@ struct Page {
 }
 
 impl RegistryClient {
-    /// Every repository, of all tenants. A request for each hundred.
-    pub async fn repositories(&self) -> Result<Vec<String>, RegistryError> {
-        let account = Account::operator();
-        let mut names: Vec<String> = Vec::new();
+    /// The repositories of all tenants, of each not more than are looked at. A request for each hundred.
+    pub async fn repositories(&self) -> Result<Areas, RegistryError> {
+        let mut catalog = Catalog::default();
+        let mut last = None;
         loop {
-            // The registry's own page: it refuses to be asked for more than it is configured for.
-            let last = names.last().map(|last| format!("?last={last}")).unwrap_or_default();
-            let path = format!("/v2/_catalog{last}");
-            let question = Question { method: Method::GET, path: &path, account: &account, scope: CATALOG };
-            let (page, has_more) = self.page(self.ask(&question).await?).await?;
-            let is_end = !has_more || page.is_empty();
-            names.extend(page.into_iter().filter(|name| is_repository(name)));
-            if names.len() > REPOSITORIES_MAX {
-                let problem = format!("more than {REPOSITORIES_MAX} repositories");
-                return Err(self.answer_error(problem));
-            }
-            if is_end {
-                return Ok(names);
+            let (page, has_more) = self.catalog(last.as_deref()).await?;
+            last = catalog.add(page).map_err(|endless| self.answer_error(endless.to_string()))?;
+            if !has_more || last.is_none() {
+                return Ok(catalog.areas);
             }
         }
     }
 
+    /// The repositories of one tenant, not more than are looked at. A request for each hundred, and one more.
+    pub async fn repositories_of(&self, tenant: &str) -> Result<Names, RegistryError> {
+        let mut catalog = Catalog::default();
+        let mut last = Some(start_of(tenant));
+        loop {
+            let (page, has_more) = self.catalog(last.as_deref()).await?;
+            last = catalog.add(page).map_err(|endless| self.answer_error(endless.to_string()))?;
+            let area = catalog.areas.remove(tenant).unwrap_or_default();
+            // Another area begins, or the registry ends.
+            if !has_more || last.is_none() || !catalog.areas.is_empty() || area.cut {
+                return Ok(area);
+            }
+            catalog.areas.insert(tenant.to_owned(), area);
+        }
+    }
+
+    /// One page of repositories, after `last`, and whether there is another. As many as the registry gives by itself: it
+    /// refuses to be asked for more than it is configured for.
+    async fn catalog(&self, last: Option<&str>) -> Result<(Vec<String>, bool), RegistryError> {
+        let last = last.map(|last| format!("?last={last}")).unwrap_or_default();
+        let (account, path) = (Account::operator(), format!("/v2/_catalog{last}"));
+        let question = Question { method: Method::GET, path: &path, account: &account, scope: CATALOG };
+        self.page(self.ask(&question).await?).await
+    }
+
     /// The tags of `name`, which lies in the area of `tenant`; not many more than `max`. None where there is no such repository.
-    pub async fn tags(&self, tenant: &str, name: &str, max: usize) -> Result<Tags, RegistryError> {
+    pub async fn tags(&self, tenant: &str, name: &str, max: usize) -> Result<Names, RegistryError> {
         let repository = Repository::of(tenant, name)?;
-        let mut tags = Tags::default();
+        let mut tags = Names::default();
         loop {
             let last = tags.names.last().map(|last| format!("&last={last}")).unwrap_or_default();
             let path = format!("/v2/{name}/tags/list?n=1000{last}");
@@ -77,13 +94,13 @@ impl RegistryClient {
                 return Ok(tags);
             }
             if response.content_length().is_some_and(|length| length > PAGE_MAX as u64) {
-                return Ok(Tags { cut: true, ..tags });
+                return Ok(Names { cut: true, ..tags });
             }
             let (page, has_more) = self.page(response).await?;
             let is_end = !has_more || page.is_empty();
             tags.names.extend(page.into_iter().filter(|tag| is_tag(tag)));
             if tags.names.len() > max {
-                return Ok(Tags { cut: true, ..tags });
+                return Ok(Names { cut: true, ..tags });
             }
             if is_end {
                 return Ok(tags);
@@ -91,7 +108,22 @@ impl RegistryClient {
         }
     }
 
-    /// What the manifest `digest` in `name` refers to; none where there is no such manifest.
+    /// How large a blob of `name` is. One request, without the blob.
+    pub async fn size(&self, tenant: &str, name: &str, blob: &Blob) -> Result<BlobSize, RegistryError> {
+        let repository = Repository::of(tenant, name)?;
+        let path = format!("/v2/{name}/blobs/{blob}");
+        let response = match self.ask(&repository.question(Method::HEAD, &path)).await {
+            Err(RegistryError::Redirects(_)) => return Ok(BlobSize::Untold),
+            response => response?,
+        };
+        if response.status() == StatusCode::NOT_FOUND {
+            return Ok(BlobSize::Absent);
+        }
+        let length = response.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok());
+        Ok(length.and_then(|length| length.parse().ok()).map_or(BlobSize::Untold, BlobSize::Bytes))
+    }
+
+    /// What the manifest `digest` in `name` refers to, or why that is not known; none where there is no such manifest.
     pub async fn manifest_of(
         &self,
         tenant: &str,
@@ -105,8 +137,7 @@ impl RegistryClient {
             return Ok(None);
         }
         let body = capped(response, MANIFEST_MAX, self.registry()).await?;
-        let manifest = Manifest::parse(&body);
-        manifest.map(Some).map_err(|problem| self.answer_error(format!("{name}@{digest}: {problem}")))
+        Ok(Some(Manifest::read(&body)))
     }
 
     /// Deletes the manifest `digest` of `name`, and with it its tags. Whether there was one.

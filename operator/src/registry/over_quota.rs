@@ -111,7 +111,10 @@ mod tests {
         assert_eq!(stops.of("acme"), None, "there is no file yet");
         std::fs::write(&path, r#"{"acme": {"used": "21Gi", "quota": "20Gi"}}"#).unwrap();
         stops.read();
-        assert_eq!(stops.of("acme"), Some(Excess { used: "21Gi".into(), quota: "20Gi".into() }));
+        assert_eq!(
+            stops.of("acme"),
+            Some(Excess { used: "21Gi".into(), quota: "20Gi".into(), uncounted: None })
+        );
         assert_eq!(stops.of("beta"), None);
         for broken in ["", "{", "[]", r#"{"acme": 1}"#] {
             std::fs::write(&path, broken).unwrap();

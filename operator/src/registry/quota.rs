@@ -2,7 +2,7 @@
 //!
 //! Counting is eventual, so a quota is too: it ends the next push, not the one that goes over it.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 use serde::{Deserialize, Serialize};
 
@@ -34,15 +34,15 @@ impl StorageBounds {
         let quota = if wanted.as_ref().is_some_and(is_above) { max } else { wanted };
         // A bound of its own is one also where nobody has any.
         let quota = quota.or(own.map(|own| &own.storage)).cloned();
-        let Usage { bytes, images, repositories, cut } = *usage;
+        let Usage { bytes, images, repositories, uncounted } = usage;
         let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
         RegistryUsage {
-            used: rounded(bytes),
+            used: rounded(*bytes),
             quota,
             asked: above,
-            images: number(images),
-            repositories: number(repositories),
-            incomplete: cut,
+            images: number(*images),
+            repositories: number(*repositories),
+            uncounted: uncounted.as_ref().map(ToString::to_string),
             removable: None,
         }
     }
@@ -50,22 +50,26 @@ impl StorageBounds {
 
 /// Whether the tenant may push, for its status.
 pub fn claim(usage: &RegistryUsage) -> Claim {
-    let RegistryUsage { used, quota, asked, images, repositories: _, incomplete, removable: _ } = usage;
+    let RegistryUsage { used, quota, asked, images, repositories: _, uncounted, removable: _ } = usage;
     let (used, is_over) = (&used.0, usage.is_over());
     let mut message = match quota {
-        Some(quota) if *incomplete => {
-            format!("its images are more than are counted: {} of {}", used, quota.0)
-        }
         Some(quota) => format!("{images} images take {used} of {}", quota.0),
         None => format!("{images} images take {used}"),
     };
+    if let Some(uncounted) = uncounted {
+        message += ", and not all is counted: ";
+        message += uncounted;
+    }
     if let (Some(asked), Some(quota)) = (asked, quota) {
         let more =
             format!("; spec.registry.storage asks for {}, and the platform's max is {}", asked.0, quota.0);
         message.push_str(&more);
     }
     if is_over {
-        message += ": pushes are refused until retention made room or spec.registry.storage is raised";
+        message += match uncounted {
+            Some(_) => "; pushes are refused until then",
+            None => ": pushes are refused until retention made room or spec.registry.storage is raised",
+        };
     }
     let reason = if is_over { Reason::QuotaExceeded } else { Reason::Succeeded };
     Claim { type_: PUSH_ALLOWED, status: !is_over, reason, message }
@@ -83,13 +87,33 @@ pub struct Excess {
     pub used: String,
     /// Such as `20Gi`.
     pub quota: String,
+    /// What is not counted, and what helps: then the rest does not matter.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uncounted: Option<String>,
+}
+
+/// As the one is told who pushes.
+impl fmt::Display for Excess {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { used, quota, uncounted } = self;
+        match uncounted {
+            Some(uncounted) => {
+                write!(f, "are not all counted: {uncounted}; pushes are refused until then")
+            }
+            None => write!(
+                f,
+                "take {used} of {quota}: pushes are refused until retention made room or the tenant's quota is raised (spec.registry.storage in its file)"
+            ),
+        }
+    }
 }
 
 impl OverQuota {
     /// Adds `tenant`, where its images take more than they may.
     pub fn add(&mut self, tenant: &str, usage: &RegistryUsage) {
         if let Some(quota) = usage.quota.as_ref().filter(|_| usage.is_over()) {
-            let excess = Excess { used: usage.used.0.clone(), quota: quota.0.clone() };
+            let (used, quota) = (usage.used.0.clone(), quota.0.clone());
+            let excess = Excess { used, quota, uncounted: usage.uncounted.clone() };
             self.0.insert(tenant.to_owned(), excess);
         }
     }
@@ -113,6 +137,7 @@ impl OverQuota {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::registry::usage::{Cut, Uncounted};
 
     fn tenant(registry: &str) -> Tenant {
         let yaml = format!(
@@ -126,7 +151,7 @@ mod tests {
     }
 
     fn mebibytes(mebibytes: u64) -> Usage {
-        Usage { bytes: mebibytes << 20, images: 3, repositories: 1, cut: false }
+        Usage { bytes: mebibytes << 20, images: 3, repositories: 1, uncounted: None }
     }
 
     #[test]
@@ -180,18 +205,24 @@ mod tests {
         for (name, mebibytes_used, cut, is_over) in
             [("full", 20, false, false), ("over", 21, false, true), ("cut", 1, true, true)]
         {
-            let usage = bounds.judged(&tenant(""), &Usage { cut, ..mebibytes(mebibytes_used) });
+            let uncounted = cut.then(|| Uncounted::Cut(Cut::Repositories));
+            let usage = bounds.judged(&tenant(""), &Usage { uncounted, ..mebibytes(mebibytes_used) });
             let claim = claim(&usage);
             assert_eq!((usage.is_over(), claim.status), (is_over, !is_over), "{name}");
             assert_eq!(claim.message.contains("pushes are refused"), is_over, "{}", claim.message);
             over.add(name, &usage);
         }
+        let uncounted = Some(Uncounted::Cut(Cut::Repositories));
         let unbounded =
-            StorageBounds::default().judged(&tenant(""), &Usage { cut: true, ..mebibytes(1 << 20) });
+            StorageBounds::default().judged(&tenant(""), &Usage { uncounted, ..mebibytes(1 << 20) });
         over.add("unbounded", &unbounded);
         let json = serde_json::to_string(&over).unwrap();
-        assert_eq!(json, r#"{"cut":{"used":"1Mi","quota":"20Mi"},"over":{"used":"21Mi","quota":"20Mi"}}"#);
+        let why = "there are more than 5000 repositories: the platform team deletes what is too much";
+        let cut = format!(r#"{{"used":"1Mi","quota":"20Mi","uncounted":"{why}"}}"#);
+        assert_eq!(json, format!(r#"{{"cut":{cut},"over":{{"used":"21Mi","quota":"20Mi"}}}}"#));
         assert_eq!(serde_json::from_str::<OverQuota>(&json).unwrap(), over);
+        let told = format!("are not all counted: {why}; pushes are refused until then");
+        assert_eq!(over.of("cut").unwrap().to_string(), told);
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! watches; what cannot be read, or does not parse, keeps everything.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     sync::{Mutex, PoisonError},
 };
 
@@ -18,7 +18,7 @@ use kube::{Api, Resource, ResourceExt, api::ListParams};
 use super::{
     digest::Digest,
     error::RegistryError,
-    retention::{Mode, Needs, Plan, Retention, Unneeded, everything, plan},
+    retention::{Mode, Needs, Plan, Retention, Unneeded, plan},
     survey::Survey,
     usage::Area,
 };
@@ -154,29 +154,12 @@ fn record(tenant: &str, home: &str, unneeded: &Unneeded) -> ConfigMap {
     }
 }
 
-/// Deletes what is in the repository of a service that is gone, with what `named` names of it besides its tags. How many
-/// manifests, some of which may have gone before.
-///
-/// Nothing asks here whether anything needs them: the caller removed the service.
-pub async fn delete_repository(
+/// Deletes these manifests, in this order.
+pub(super) async fn delete(
     survey: &Survey,
-    tenant: &str,
-    service: &str,
-    named: BTreeSet<Digest>,
-) -> Result<usize, RegistryError> {
-    let repository = format!("{tenant}/{service}");
-    let named = BTreeMap::from([(repository.clone(), named)]);
-    let area = survey.area(tenant, [repository.as_str()], &named).await?;
-    if area.cut {
-        let problem = format!("{repository} has more images than are looked at");
-        return Err(survey.registry().answer_error(problem));
-    }
-    let digests = everything(&area, &repository);
-    delete(survey, &repository, &digests).await?;
-    Ok(digests.len())
-}
-
-async fn delete(survey: &Survey, repository: &str, digests: &[Digest]) -> Result<(), RegistryError> {
+    repository: &str,
+    digests: &[Digest],
+) -> Result<(), RegistryError> {
     for digest in digests {
         if survey.registry().delete(repository, digest).await? {
             tracing::info!(repository, %digest, "image deleted");

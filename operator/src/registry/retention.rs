@@ -14,7 +14,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::{
     digest::Digest,
-    usage::{Area, Roots, bytes},
+    usage::{Area, Roots},
 };
 use crate::names::hex;
 
@@ -108,6 +108,10 @@ pub fn plan(
             waiting.push((unneeded_since, key));
         }
         let stays = area.reached(kept.iter().copied().chain(&needs.digests));
+        // What belongs to something that cannot be read is not known: it may be any of these.
+        if area.is_unread(kept.iter().copied()) {
+            aged.clear();
+        }
         let goes = area.reached(aged).into_iter().filter(|digest| !stays.contains(digest));
         let goes: Vec<_> = goes.filter(|digest| area.manifests.contains_key(*digest)).collect();
         let stays_here = area.reached(roots.keys()).into_iter().filter(|digest| !goes.contains(digest));
@@ -116,7 +120,7 @@ pub fn plan(
             plan.doomed.insert(name.clone(), children_first(area, &goes));
         }
     }
-    plan.bytes = bytes(&area.manifests).saturating_sub(bytes(left));
+    plan.bytes = area.bytes(&area.manifests).saturating_sub(area.bytes(left));
     plan.unneeded = Unneeded::of(waiting);
     plan
 }

@@ -160,10 +160,7 @@ enum Refusal {
     WrongLogin,
     #[error("the parameter \"service\" names another registry than the one this token service signs for")]
     WrongService,
-    #[error(
-        "the images of {0} take {used} of {quota}: pushes are refused until retention made room or the tenant's quota is raised (spec.registry.storage in its file)",
-        used = .1.used, quota = .1.quota
-    )]
+    #[error("the images of {0} {1}")]
     OverQuota(String, Excess),
     #[error("the registry is read-only for some minutes while it frees space: push again after that")]
     ReadOnly,

@@ -1,29 +1,37 @@
-//! IO: looks at a tenant's area of the registry. A manifest is read once, since what a digest names never changes; each
-//! tag is asked for its digest each time.
+//! IO: looks at a tenant's area of the registry. A manifest is read once, and the size of a blob asked for once, since what
+//! a digest names never changes; each tag is asked for its digest each time, and so is what was not there.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use futures::{StreamExt, TryStreamExt, stream};
 
 use super::{
+    catalog::Names,
     client::RegistryClient,
     digest::Digest,
     error::RegistryError,
-    listing::Tags,
-    usage::{Area, Manifest, Roots},
+    listing::BlobSize,
+    manifest::{Blob, Manifest},
+    usage::{Area, Cut, Roots},
 };
 
 /// Requests at a time.
 const AT_A_TIME: usize = 8;
 /// Most tags of one tenant that are looked at.
 pub const TAGS_MAX: usize = 20_000;
-/// Most references of one tenant's manifests: 40 bytes each, while it is looked at.
+/// Most references of one tenant's manifests: 48 bytes each, while it is looked at.
 const REFERENCES_MAX: usize = 500_000;
 /// Most references that are remembered from one look to the next, of all tenants.
 const REMEMBERED_MAX: usize = 1_000_000;
+/// Most blobs whose size is remembered, of all tenants: 64 bytes each.
+const SIZES_MAX: usize = 1_000_000;
+/// Most blobs of one tenant whose size is asked for in one look. What was asked for is known in the next.
+const ASKED_MAX: usize = 50_000;
+/// Most manifests of one tenant that are looked for in vain, in one look.
+const ABSENT_MAX: usize = 50_000;
 
 /// Looks, and remembers what it read.
 pub struct Survey {
@@ -33,14 +41,22 @@ pub struct Survey {
 
 #[derive(Default)]
 struct Memory {
-    manifests: HashMap<Digest, Remembered>,
+    manifests: HashMap<Digest, Remembered<Arc<Manifest>>>,
     references: usize,
+    sizes: HashMap<Blob, Remembered<u64>>,
 }
 
-struct Remembered {
-    manifest: Arc<Manifest>,
+struct Remembered<T> {
+    value: T,
     /// Since [`Survey::forget_unseen`] was called last.
     is_seen: bool,
+}
+
+/// What is left of what one look may take.
+struct Left {
+    tags: usize,
+    references: usize,
+    absent: usize,
 }
 
 impl Survey {
@@ -62,25 +78,93 @@ impl Survey {
         named: &BTreeMap<String, BTreeSet<Digest>>,
     ) -> Result<Area, RegistryError> {
         let mut area = Area::default();
-        let (mut tags_left, mut references_left) = (TAGS_MAX, REFERENCES_MAX);
+        let mut left = Left { tags: TAGS_MAX, references: REFERENCES_MAX, absent: ABSENT_MAX };
         for name in repositories {
-            let Tags { names, cut } = self.registry.tags(tenant, name, tags_left).await?;
-            if cut || names.len() > tags_left {
-                area.cut = true;
+            let Names { names, cut } = self.registry.tags(tenant, name, left.tags).await?;
+            if cut || names.len() > left.tags {
+                area.cut = Some(Cut::Tags(name.to_owned()));
                 break;
             }
-            tags_left -= names.len();
+            left.tags -= names.len();
             let mut roots = self.roots(tenant, name, names).await?;
             for digest in named.get(name).into_iter().flatten() {
                 roots.entry(digest.clone()).or_default();
             }
-            if !self.read(tenant, name, &roots, (&mut area.manifests, &mut references_left)).await? {
-                area.cut = true;
+            if !self.read(tenant, name, &roots, (&mut area.manifests, &mut left)).await? {
+                area.cut = Some(Cut::References(name.to_owned()));
                 break;
             }
             area.repositories.insert(name.to_owned(), roots);
         }
         Ok(area)
+    }
+
+    /// Asks how large the blobs of `area` are, each in a repository that refers to it.
+    pub async fn weigh(&self, tenant: &str, area: &mut Area) -> Result<(), RegistryError> {
+        let mut left = ASKED_MAX;
+        for (name, roots) in &area.repositories {
+            let manifests = area.reached(roots.keys()).into_iter().filter_map(|one| area.manifests.get(one));
+            let blobs: HashSet<_> = manifests.flat_map(|one| one.blobs.iter().map(|one| &one.blob)).collect();
+            // What another repository did not have may be in this one.
+            let is_open = |blob: &&Blob| area.sizes.get(*blob).is_none_or(|size| *size == 0);
+            let mut open: Vec<_> = blobs.into_iter().filter(is_open).cloned().collect();
+            open.retain(|blob| match self.known(blob) {
+                Some(size) => {
+                    area.sizes.insert(blob.clone(), size);
+                    false
+                }
+                None => true,
+            });
+            if open.len() > left {
+                area.cut.get_or_insert_with(|| Cut::References(name.clone()));
+                open.truncate(left);
+            }
+            left -= open.len();
+            if !self.ask(tenant, name, open, &mut area.sizes).await? {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    /// Asks for each of `blobs`; whether the registry tells sizes at all.
+    async fn ask(
+        &self,
+        tenant: &str,
+        name: &str,
+        blobs: Vec<Blob>,
+        sizes: &mut HashMap<Blob, u64>,
+    ) -> Result<bool, RegistryError> {
+        let asked = stream::iter(blobs).map(|blob| async move {
+            let size = self.registry.size(tenant, name, &blob).await?;
+            Ok::<_, RegistryError>((blob, size))
+        });
+        let mut asked = asked.buffer_unordered(AT_A_TIME);
+        while let Some((blob, size)) = asked.try_next().await? {
+            match size {
+                BlobSize::Bytes(bytes) => {
+                    self.remember(&blob, bytes);
+                    sizes.insert(blob, bytes);
+                }
+                BlobSize::Absent => drop(sizes.entry(blob).or_default()),
+                BlobSize::Untold => return Ok(false),
+            }
+        }
+        Ok(true)
+    }
+
+    fn known(&self, blob: &Blob) -> Option<u64> {
+        let mut memory = self.memory();
+        let known = memory.sizes.get_mut(blob)?;
+        known.is_seen = true;
+        Some(known.value)
+    }
+
+    fn remember(&self, blob: &Blob, bytes: u64) {
+        let mut memory = self.memory();
+        if memory.sizes.len() < SIZES_MAX {
+            memory.sizes.insert(blob.clone(), Remembered { value: bytes, is_seen: true });
+        }
     }
 
     async fn roots(&self, tenant: &str, name: &str, tags: Vec<String>) -> Result<Roots, RegistryError> {
@@ -105,7 +189,7 @@ impl Survey {
         tenant: &str,
         name: &str,
         roots: &Roots,
-        (manifests, left): (&mut BTreeMap<Digest, Arc<Manifest>>, &mut usize),
+        (manifests, left): (&mut BTreeMap<Digest, Arc<Manifest>>, &mut Left),
     ) -> Result<bool, RegistryError> {
         let mut open: BTreeSet<Digest> = roots.keys().cloned().collect();
         while !open.is_empty() {
@@ -116,9 +200,13 @@ impl Survey {
             });
             let mut asked = asked.buffer_unordered(AT_A_TIME);
             while let Some((digest, manifest)) = asked.try_next().await? {
-                let Some(manifest) = manifest else { continue };
-                let Some(rest) = left.checked_sub(manifest.references()) else { return Ok(false) };
-                *left = rest;
+                let Some(manifest) = manifest else {
+                    let Some(rest) = left.absent.checked_sub(1) else { return Ok(false) };
+                    left.absent = rest;
+                    continue;
+                };
+                let Some(rest) = left.references.checked_sub(manifest.references()) else { return Ok(false) };
+                left.references = rest;
                 open.extend(manifest.children.iter().cloned());
                 manifests.insert(digest, manifest);
             }
@@ -134,13 +222,13 @@ impl Survey {
     ) -> Result<Option<Arc<Manifest>>, RegistryError> {
         if let Some(known) = self.memory().manifests.get_mut(digest) {
             known.is_seen = true;
-            return Ok(Some(known.manifest.clone()));
+            return Ok(Some(known.value.clone()));
         }
         let Some(manifest) = self.registry.manifest_of(tenant, name, digest).await? else { return Ok(None) };
         let manifest = Arc::new(manifest);
         let mut memory = self.memory();
         if memory.references + manifest.references() <= REMEMBERED_MAX {
-            let remembered = Remembered { manifest: manifest.clone(), is_seen: true };
+            let remembered = Remembered { value: manifest.clone(), is_seen: true };
             if memory.manifests.insert(digest.clone(), remembered).is_none() {
                 memory.references += manifest.references();
             }
@@ -152,7 +240,8 @@ impl Survey {
     pub fn forget_unseen(&self) {
         let mut memory = self.memory();
         memory.manifests.retain(|_, known| std::mem::replace(&mut known.is_seen, false));
-        memory.references = memory.manifests.values().map(|known| known.manifest.references()).sum();
+        memory.references = memory.manifests.values().map(|known| known.value.references()).sum();
+        memory.sizes.retain(|_, known| std::mem::replace(&mut known.is_seen, false));
     }
 
     fn memory(&self) -> MutexGuard<'_, Memory> {

@@ -18,12 +18,13 @@ use kube::{
 };
 
 use super::{
+    catalog::Names,
     digest::Digest,
     error::RegistryError,
     quota::{OverQuota, StorageBounds},
     retain::{RetainError, Retainer},
     survey::Survey,
-    usage::rounded,
+    usage::{Cut, rounded},
     usages::Usages,
 };
 use crate::{
@@ -50,8 +51,6 @@ pub struct Sweep {
     pub interval: Duration,
 }
 
-/// By the tenant's name, its repositories.
-type Areas = BTreeMap<String, Vec<String>>;
 /// By repository, what releases name.
 type Named = BTreeMap<String, BTreeSet<Digest>>;
 
@@ -78,7 +77,7 @@ impl Sweep {
 
     /// One look at everything.
     pub async fn once(&self) -> Result<(), RegistryError> {
-        let mut areas = areas(self.survey.registry().repositories().await?);
+        let mut areas = self.survey.registry().repositories().await?;
         let mut named = named(&self.platform.releases.all());
         let tenants = self.platform.tenants.all();
         let mut over = OverQuota::default();
@@ -117,12 +116,16 @@ impl Sweep {
     async fn tenant(
         &self,
         tenant: &Tenant,
-        repositories: &[String],
+        repositories: &Names,
         named: &Named,
     ) -> Result<RegistryUsage, RegistryError> {
         let name = tenant.name_any();
-        let all: BTreeSet<_> = repositories.iter().chain(named.keys()).map(String::as_str).collect();
-        let area = self.survey.area(&name, all, named).await?;
+        let all: BTreeSet<_> = repositories.names.iter().chain(named.keys()).map(String::as_str).collect();
+        let mut area = self.survey.area(&name, all, named).await?;
+        self.survey.weigh(&name, &mut area).await?;
+        if repositories.cut {
+            area.cut = Some(Cut::Repositories);
+        }
         let counted = area.usage();
         let mut usage = self.bounds.judged(tenant, &counted);
         match self.retainer.retain((&self.platform, &self.survey), tenant, &area).await {
@@ -173,16 +176,6 @@ fn measure(tenant: &str, bytes: u64, quota: Option<&Quantity>) {
         Some(quota) => REGISTRY_QUOTA.with_label_values(&[tenant]).set(quota),
         None => drop(REGISTRY_QUOTA.remove_label_values(&[tenant])),
     }
-}
-
-fn areas(repositories: Vec<String>) -> Areas {
-    let mut areas = Areas::new();
-    for name in repositories {
-        if let Some((tenant, _)) = name.split_once('/') {
-            areas.entry(tenant.to_owned()).or_default().push(name);
-        }
-    }
-    areas
 }
 
 /// By tenant.

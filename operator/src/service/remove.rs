@@ -17,12 +17,13 @@ use crate::{
     cluster::ApplyError,
     conditions::Reason,
     names::{SERVICE, TENANT, home_namespace},
-    registry::{error::RegistryError, retain::delete_repository, survey::Survey},
+    registry::{
+        error::RegistryError,
+        removal::{delete_repository, is_worth_waiting},
+        survey::Survey,
+    },
     retry::Retry,
 };
-
-/// How long a registry that deletes nothing holds up the end of a service: longer than a restart, or than it is read-only.
-const PATIENCE: Duration = Duration::from_hours(1);
 
 /// Why something of it is left.
 #[derive(Debug, thiserror::Error)]
@@ -96,26 +97,4 @@ async fn images(ctx: &Context, (tenant, service): (&str, &str)) -> Result<usize,
     let own = releases.iter().filter(|release| release.spec.service == service);
     let named = own.filter_map(|release| release.spec.digest.parse().ok()).collect();
     delete_repository(&Survey::new(Arc::clone(&origins.registry)), tenant, service, named).await
-}
-
-/// Nobody waits for what cannot come right by itself, nor for ever.
-fn is_worth_waiting(error: &RegistryError, overdue: Duration) -> bool {
-    error.retry() != Retry::Never && overdue < PATIENCE
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_registry_that_deletes_nothing_holds_up_an_end_for_an_hour() {
-        let read_only = RegistryError::Undeletable("registry registry.example.com".to_owned());
-        let down = RegistryError::Busy { who: "registry registry.example.com".to_owned(), status: 503 };
-        for error in [&read_only, &down] {
-            assert!(is_worth_waiting(error, Duration::ZERO), "{error}");
-            assert!(is_worth_waiting(error, Duration::from_mins(59)), "{error}");
-            assert!(!is_worth_waiting(error, Duration::from_hours(1)), "{error}");
-        }
-        assert!(!is_worth_waiting(&RegistryError::Name("acme/..".to_owned()), Duration::ZERO));
-    }
 }

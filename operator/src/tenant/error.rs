@@ -8,7 +8,7 @@ use crate::{
     environment::Problems,
     names,
     policies::Missing,
-    registry::accounts::NotAnAccount,
+    registry::{accounts::NotAnAccount, error::RegistryError},
     retry::Retry,
 };
 
@@ -44,6 +44,9 @@ pub enum Error {
     /// It is on its way out, and its namespaces with it; says what it waits for.
     #[error("it is being removed: {0}")]
     Removing(String),
+    /// It is on its way out, and runs no more.
+    #[error("it is being removed: its images are not deleted yet: {0}")]
+    Images(RegistryError),
     /// The platform's stop button.
     #[error("suspended: nothing of it is changed until spec.suspend is taken away; what runs goes on")]
     Suspended,
@@ -122,6 +125,7 @@ impl ReconcileError for Error {
         match self {
             Self::Account(_) | Self::Suspended => Retry::Never,
             Self::Removing(_) => Retry::After(TERMINATING),
+            Self::Images(error) => error.retry(),
             Self::Policies(missing) => missing.retry(),
             Self::Invalid(_, errors) | Self::Spaces(errors) => soonest(errors.iter().map(SpaceError::retry)),
             Self::Status(error) | Self::Write(error) => error.retry(),
@@ -135,6 +139,7 @@ impl ReconcileError for Error {
             Self::Spaces(errors) => errors.first().map_or(Reason::ApplyFailed, SpaceError::reason),
             Self::Status(error) | Self::Write(error) => error.reason(),
             Self::Removing(_) => Reason::NamespaceTerminating,
+            Self::Images(error) => error.reason(),
             Self::Suspended => Reason::Suspended,
         }
     }

@@ -1,8 +1,13 @@
-//! The end of a Tenant. Its finalizer holds the object until its namespaces are gone; where nobody said that they are to
-//! go, it lets go at once and they serve on: a kind that is deleted by mistake takes nothing with it.
+//! The end of a Tenant. Its finalizer holds the object until its namespaces and images are gone; where nobody said that
+//! they are to go, it lets go at once and they serve on: a kind that is deleted by mistake takes nothing with it.
 
-use std::sync::Arc;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::{ResourceExt, runtime::controller::Action};
 use serde_json::{Value, json};
@@ -18,7 +23,12 @@ use super::{
 use crate::{
     api::Tenant,
     conditions::{Reason, Wellness, merge},
-    names::{CONFIRM_DELETE, ENVIRONMENT, FINALIZER, HOME},
+    names::{CONFIRM_DELETE, ENVIRONMENT, FINALIZER, HOME, home_namespace},
+    registry::{
+        digest::Digest,
+        removal::{delete_area, is_worth_waiting},
+        survey::Survey,
+    },
 };
 
 /// The Tenant with our finalizer, which is what makes a deletion wait.
@@ -59,7 +69,7 @@ pub(super) async fn finalize(tenant: &Tenant, ctx: &Context) -> Result<Action, E
     }
 }
 
-/// Deletes what is the tenant's own, environments before the home, and says what is not gone yet.
+/// Deletes what is the tenant's own, environments, then images, then the home, and says what is not gone yet.
 async fn remove(tenant: &Tenant, ctx: &Context) -> Result<Vec<String>, Error> {
     if tenant.spec.suspend {
         return Err(Error::Suspended);
@@ -67,20 +77,72 @@ async fn remove(tenant: &Tenant, ctx: &Context) -> Result<Vec<String>, Error> {
     ctx.policies().proven()?;
     let cluster = &ctx.platform().cluster;
     let all = cluster.namespaces_now(&tenant.name_any()).await.map_err(Error::Write)?;
-    let all = all.into_iter().filter(|namespace| is_own(tenant, namespace));
-    let (home, environments): (Vec<_>, Vec<_>) =
-        all.partition(|namespace| namespace.labels().get(ENVIRONMENT).map(String::as_str) == Some(HOME));
-    // Services and releases stand in the home: as long as one runs, what it runs by stays.
-    let now = if environments.is_empty() { home } else { environments };
+    let Step { namespaces, images } = step(tenant, &all);
+    if images {
+        remove_images(tenant, ctx).await?;
+    }
     let mut errors = Vec::new();
-    for namespace in now.iter().filter(|namespace| namespace.metadata.deletion_timestamp.is_none()) {
-        match cluster.delete_unchanged(namespace).await {
+    for namespace in namespaces.iter().filter(|namespace| !is_terminating(namespace)) {
+        match cluster.delete_unchanged(*namespace).await {
             Err(error) if !error.is_conflict() => errors.push(SpaceError::Apply(error)),
             // It moved between the list and the deletion: next time.
             Ok(()) | Err(_) => {}
         }
     }
-    if errors.is_empty() { Ok(now.iter().map(remaining).collect()) } else { Err(Error::Spaces(errors)) }
+    let waiting = namespaces.into_iter().map(remaining).collect();
+    if errors.is_empty() { Ok(waiting) } else { Err(Error::Spaces(errors)) }
+}
+
+/// What is removed next.
+struct Step<'a> {
+    namespaces: Vec<&'a Namespace>,
+    images: bool,
+}
+
+/// Of `all` that bear the tenant's label. Services and releases stand in the home: as long as one runs, what it runs by
+/// stays, and releases name images until those are gone. A namespace of another origin may run images of this area.
+fn step<'a>(tenant: &Tenant, all: &'a [Namespace]) -> Step<'a> {
+    let (own, others): (Vec<_>, Vec<_>) = all.iter().partition(|namespace| is_own(tenant, namespace));
+    let is_home =
+        |namespace: &&Namespace| namespace.labels().get(ENVIRONMENT).map(String::as_str) == Some(HOME);
+    let (home, environments): (Vec<_>, Vec<_>) = own.into_iter().partition(is_home);
+    let images =
+        environments.is_empty() && others.is_empty() && !home.iter().any(|home| is_terminating(home));
+    Step { namespaces: if environments.is_empty() { home } else { environments }, images }
+}
+
+fn is_terminating(namespace: &Namespace) -> bool {
+    namespace.metadata.deletion_timestamp.is_some()
+}
+
+/// Deletes what is in the tenant's area, where the operator may. An error is one to wait for.
+async fn remove_images(tenant: &Tenant, ctx: &Context) -> Result<(), Error> {
+    let Some(registry) = ctx.images() else { return Ok(()) };
+    let name = tenant.name_any();
+    let mut named: BTreeMap<String, BTreeSet<Digest>> = BTreeMap::new();
+    for release in ctx.platform().releases.all_in(&home_namespace(&name)) {
+        if let Ok(digest) = release.spec.digest.parse() {
+            named.entry(format!("{name}/{}", release.spec.service)).or_default().insert(digest);
+        }
+    }
+    match delete_area(&Survey::new(Arc::clone(registry)), &name, &named).await {
+        Err(error) if is_worth_waiting(&error, overdue(tenant, (ctx.platform().now)())) => {
+            return Err(Error::Images(error));
+        }
+        Err(error) => {
+            let error = &error as &dyn std::error::Error;
+            tracing::error!(tenant = name, error, "images of a removed tenant stay in the registry");
+        }
+        Ok(0) => {}
+        Ok(images) => tracing::info!(tenant = name, images, "images of a removed tenant deleted"),
+    }
+    Ok(())
+}
+
+/// How long ago its deletion began.
+fn overdue(tenant: &Tenant, now: Timestamp) -> Duration {
+    let since = tenant.metadata.deletion_timestamp.as_ref();
+    since.and_then(|since| now.duration_since(since.0).try_into().ok()).unwrap_or_default()
 }
 
 /// By the claim that takes namespaces back, and by its name.
@@ -170,6 +232,38 @@ mod tests {
                 "metadata: {{name: {name}, {more}labels: {{{labels}}}, annotations: {{imaas.dev/origin: {origin}}}}}"
             ));
             assert_eq!(is_own(&tenant, &live), is, "{name} {labels} {origin}");
+        }
+    }
+
+    #[test]
+    fn environments_go_before_images_and_those_before_the_home_and_what_another_origin_runs_keeps_them() {
+        let tenant: Tenant = serde_saphyr::from_str(
+            "{apiVersion: imaas.dev/v1alpha1, kind: Tenant, metadata: {name: acme, annotations: {imaas.dev/origin: central}}, spec: {}}",
+        )
+        .unwrap();
+        let live = |environment: &str, origin: &str, more: &str| {
+            namespace(&format!(
+                "metadata: {{name: acme-{environment}, {more}labels: {{app.kubernetes.io/managed-by: imaas-operator, \
+                 imaas.dev/tenant: acme, imaas.dev/environment: {environment}}}, annotations: {{imaas.dev/origin: {origin}}}}}"
+            ))
+        };
+        let going = "deletionTimestamp: '2026-01-01T00:00:00Z', ";
+        let (dev, home) = (live("dev", "central", ""), live("home", "central", ""));
+        for (all, next, images) in [
+            (vec![home.clone(), dev], &["acme-dev"][..], false),
+            (vec![live("dev", "central", going), home.clone()], &["acme-dev"], false),
+            (vec![home.clone()], &["acme-home"], true),
+            (vec![live("home", "central", going)], &["acme-home"], false),
+            (vec![], &[], true),
+            (vec![live("dev", "other", ""), home], &["acme-home"], false),
+            (vec![live("home", "other", "")], &[], false),
+        ] {
+            let step = step(&tenant, &all);
+            let names: Vec<_> = step.namespaces.iter().map(|namespace| namespace.name_any()).collect();
+            assert_eq!(
+                (&names[..], step.images),
+                (&next.iter().map(ToString::to_string).collect::<Vec<_>>()[..], images)
+            );
         }
     }
 

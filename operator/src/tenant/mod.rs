@@ -19,5 +19,5 @@ pub mod transfer;
 pub mod validate;
 
 pub use error::{Error, SpaceError};
-pub use reconcile::{Context, reconcile};
+pub use reconcile::{Context, Registry, reconcile};
 pub use run::run;

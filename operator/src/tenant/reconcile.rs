@@ -29,7 +29,7 @@ use crate::{
     names::{self, MANUAL},
     platform::Platform,
     policies::{Missing, Policies},
-    registry::{accounts::NotAnAccount, generations::Issued, usages::Usages},
+    registry::{accounts::NotAnAccount, client::RegistryClient, generations::Issued, usages::Usages},
     retirement::{Left, Progress},
 };
 
@@ -46,32 +46,39 @@ const IDLE: Duration = Duration::from_mins(10);
 pub struct Context {
     platform: Platform,
     policies: Policies,
-    logins: Option<Issued>,
-    usages: Usages,
+    registry: Registry,
     /// When the operator bound itself in a namespace.
     bound: Mutex<HashMap<String, Timestamp>>,
 }
 
+/// What tenants have of the registry.
+pub struct Registry {
+    /// Their logins; none where the platform provides them.
+    pub logins: Option<Issued>,
+    /// What their images take.
+    pub usages: Usages,
+    /// Where a removed tenant's images are deleted; none where they are not the operator's to delete.
+    pub images: Option<Arc<RegistryClient>>,
+}
+
 impl Context {
-    /// `logins` is what tenants get as logins of the registry, none where the platform provides them; `usages` is what
-    /// their images take there.
-    pub fn new(
-        platform: Platform,
-        policies: Policies,
-        logins: impl Into<Option<Issued>>,
-        usages: Usages,
-    ) -> Self {
-        Self { platform, policies, logins: logins.into(), usages, bound: Mutex::default() }
+    /// Nothing is bound yet.
+    pub fn new(platform: Platform, policies: Policies, registry: Registry) -> Self {
+        Self { platform, policies, registry, bound: Mutex::default() }
     }
 
     /// What was counted in the registry.
     pub fn usages(&self) -> &Usages {
-        &self.usages
+        &self.registry.usages
     }
 
     /// Whether tenants get their logins of the registry from here, and not from the platform.
     pub(super) fn makes_logins(&self) -> bool {
-        self.logins.is_some()
+        self.registry.logins.is_some()
+    }
+
+    pub(super) fn images(&self) -> Option<&Arc<RegistryClient>> {
+        self.registry.images.as_ref()
     }
 
     /// The stores and the clock.
@@ -157,7 +164,10 @@ pub async fn reconcile(tenant: Arc<Tenant>, ctx: Arc<Context>) -> Result<Action,
         valid: valid.as_ref().ok(),
         outcome: outcome.as_ref().copied(),
         services: &services,
-        registry: ctx.usages.of(&tenant.name_any(), tenant.status.as_ref().and_then(|s| s.registry.as_ref())),
+        registry: ctx
+            .registry
+            .usages
+            .of(&tenant.name_any(), tenant.status.as_ref().and_then(|s| s.registry.as_ref())),
         ..Report::of(&tenant, &converged, &ctx.platform)
     };
     write_status(&tenant, &ctx, &status(&report, (ctx.platform.now)())).await?;
@@ -355,12 +365,12 @@ fn children(
     (ctx, converged): (&Context, &mut Converged),
 ) -> Result<Vec<Children>, NotAnAccount> {
     let Platform { settings, services, cluster, .. } = &ctx.platform;
-    let logins = match &ctx.logins {
+    let logins = match &ctx.registry.logins {
         Some(issued) => DockerConfigs::new(issued, &settings.registry_host, &valid.name)?,
         None => DockerConfigs::default(),
     };
     let mut all = desired(valid, operator, &logins);
-    if ctx.logins.is_none() {
+    if ctx.registry.logins.is_none() {
         for children in &mut all {
             children.secrets.clear();
         }

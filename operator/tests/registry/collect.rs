@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fs, process::Command, sync::Arc};
 
-use imaas_operator::registry::{retain::delete_repository, survey::Survey};
+use imaas_operator::registry::{removal::delete_repository, survey::Survey};
 use lab::{Progress, cache};
 
 use crate::scene::*;
@@ -71,6 +71,7 @@ async fn deleted_images_are_freed_in_a_read_only_window_and_the_live_one_stays_b
     assert_eq!(pulled(&lab, &reference).await, before.0);
     assert_done(&lab.crane("acme.pull", &["validate", "--remote", &lab.image(&reference)]).await);
     let named = BTreeMap::from([("acme/orders".to_owned(), [live].into())]);
-    let usage = survey.area("acme", ["acme/orders"], &named).await.unwrap().usage();
-    assert_eq!(usage.bytes, lab.bytes_on_disk(), "what is counted is what is left");
+    let mut area = survey.area("acme", ["acme/orders"], &named).await.unwrap();
+    survey.weigh("acme", &mut area).await.unwrap();
+    assert_eq!(area.usage().bytes, lab.bytes_on_disk(), "what is counted is what is left");
 }

@@ -13,6 +13,9 @@
 mod chart;
 mod deletion;
 mod environments;
+mod images;
+#[path = "../registry/scene.rs"]
+mod registry;
 mod scene;
 #[path = "../git/server.rs"]
 mod server;
@@ -37,7 +40,9 @@ async fn what_git_no_longer_has_goes_by_its_stages() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_tenant_is_deleted_only_when_it_is_meant() {
     let _turn = TURN.lock().await;
-    let scene = scene::Scene::start(&["central", "other"]).await;
+    let mut scene = scene::Scene::start(&["central", "other"]).await;
+    images::those_of_a_tenant_go_with_it_when_it_is_meant(&mut scene).await;
+    images::a_registry_that_deletes_nothing_is_waited_for_an_hour(&mut scene).await;
     deletion::x08_a_deleted_tenant_comes_back_to_its_namespaces(&scene).await;
     deletion::x10_a_namespace_that_does_not_go_blocks_one_tenant(&scene).await;
     transfer::it_changes_hands_and_nothing_is_made_anew(&scene).await;

@@ -18,7 +18,7 @@ use imaas_operator::{
     health::Health,
     platform::{Platform, Settings},
     policies::Policies,
-    registry::{accounts::AccountKey, generations::Issued, usages::Usages},
+    registry::usages::Usages,
     retirement::Periods,
     source, tenant,
 };
@@ -29,6 +29,7 @@ use tokio::task::JoinHandle;
 
 use super::{
     chart::{OPERATOR, install, until},
+    registry,
     server::{Repository, Server},
 };
 
@@ -65,6 +66,9 @@ pub struct Scene {
     pub lab: Lab,
     server: Server,
     repositories: BTreeMap<&'static str, Repository>,
+    pub registry: registry::Lab,
+    /// Of the registry's token service.
+    trust: registry::KeyPair,
     data: tempfile::TempDir,
     tasks: Vec<JoinHandle<()>>,
 }
@@ -90,7 +94,9 @@ impl Scene {
         lab.kubectl().apply(&rules).await.unwrap();
         let (server, data) = (Server::start().await, tempfile::tempdir().unwrap());
         let repositories = sources.iter().map(|name| (*name, server.repository(name))).collect();
-        let mut scene = Self { lab, server, repositories, data, tasks: Vec::new() };
+        let trust = registry::es256();
+        let registry = registry::Lab::start(&trust).await;
+        let mut scene = Self { lab, server, repositories, registry, trust, data, tasks: Vec::new() };
         scene.tasks = scene.run().await;
         scene
     }
@@ -117,13 +123,16 @@ impl Scene {
         let mut tasks = vec![tokio::spawn(background)];
         listed.await;
         let policies = Policies::new(Health::default());
-        let key = AccountKey::new([7; 32]).unwrap();
-        let logins = Issued { key, generations: "1".parse().unwrap() };
+        let logins = registry::issued(registry::account_key());
         let urls = UrlPolicy { development: true, allowed_hosts: vec!["127.0.0.1".into()] };
         let git = Arc::new(Git::new(self.data.path(), urls.clone(), Limits::default()).unwrap());
         let sources = Arc::new(source::Sources::new(platform.clone(), git, urls));
-        let ctx =
-            Arc::new(tenant::Context::new(platform.clone(), policies.clone(), logins, Usages::counted()));
+        let registry = tenant::Registry {
+            logins: Some(logins),
+            usages: Usages::counted(),
+            images: Some(Arc::new(self.registry.client())),
+        };
+        let ctx = Arc::new(tenant::Context::new(platform.clone(), policies.clone(), registry));
         let never = std::future::pending;
         tasks.push(tokio::spawn(source::run(sources, futures::stream::pending().boxed(), never())));
         tasks.push(tokio::spawn(tenant::run(ctx, never())));
@@ -143,6 +152,13 @@ impl Scene {
     }
 
     /// All that the repository of `source` holds from now on.
+    /// As while its garbage is collected, or no more.
+    pub async fn registry_is_read_only(&mut self, is: bool) {
+        let environment = [("REGISTRY_STORAGE_MAINTENANCE_READONLY", "{\"enabled\": true}")];
+        let environment = if is { &environment[..] } else { &[] };
+        self.registry.restart_registry_with(&[&self.trust], environment).await;
+    }
+
     pub fn commit(&self, source: &str, files: &[File<'_>]) -> String {
         self.commit_in(source, "tenants", files)
     }

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::registry::usage::Manifest;
+use crate::registry::manifest::Manifest;
 
 const WEEK: SignedDuration = SignedDuration::from_hours(7 * 24);
 
@@ -18,7 +18,7 @@ fn manifest(children: &str) -> std::sync::Arc<Manifest> {
     let manifests: Vec<_> =
         children.chars().map(|child| serde_json::json!({"digest": digest(child)})).collect();
     let json = serde_json::json!({ "manifests": manifests }).to_string();
-    std::sync::Arc::new(Manifest::parse(json.as_bytes()).unwrap())
+    std::sync::Arc::new(Manifest::read(json.as_bytes()))
 }
 
 /// `a` or `i>xy` for an index of x and y, with tags after `@`, of one repository: `a@one,two i>xy@multi`.
@@ -67,6 +67,20 @@ fn what_a_release_names_stays_and_the_rest_goes_after_its_time() {
     let area = area(&[("acme/orders", "a@one b@two c@three d")]);
     assert_eq!(gone(&area, &needs("bd", &["three"])), "a");
     assert_eq!(gone(&area, &needs("", &[])), "abcd");
+}
+
+#[test]
+fn what_cannot_be_read_goes_too_and_as_long_as_it_stays_so_does_its_repository() {
+    let mut area = area(&[("acme/orders", "a@one i@index"), ("acme/billing", "b@one")]);
+    area.manifests.insert(digest('i'), std::sync::Arc::new(Manifest::read(b"an index of a, perhaps")));
+    let needs = |digests, tags| {
+        let mut needs = needs(digests, tags);
+        needs.repositories.insert("acme/billing".to_owned());
+        needs
+    };
+    assert_eq!(gone(&area, &needs("", &["index"])), "b");
+    assert_eq!(gone(&area, &needs("i", &[])), "b");
+    assert_eq!(gone(&area, &needs("", &[])), "bai");
 }
 
 #[test]
@@ -147,7 +161,7 @@ fn bytes_that_something_else_has_too_are_not_freed() {
     };
     let mut area = area(&[("acme/orders", "a@one b@two"), ("acme/base", "b@one")]);
     for letter in ['a', 'b'] {
-        let manifest = Manifest::parse(json(letter.to_ascii_uppercase()).as_bytes()).unwrap();
+        let manifest = Manifest::read(json(letter.to_ascii_uppercase()).as_bytes());
         area.manifests.insert(digest(letter), std::sync::Arc::new(manifest));
     }
     let size = json('A').len() as u64;
