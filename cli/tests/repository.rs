@@ -106,6 +106,19 @@ fn a_clone_that_is_called_tenants_is_no_directory_of_tenants() {
 }
 
 #[test]
+fn a_runtime_that_the_chart_does_not_bring_is_told_and_may_be_the_platforms() {
+    let repository = Repository::new();
+    let with = |name: &str, runtime: &str| {
+        let service = format!("orders=https://git.example.com/a/orders.git,runtime={runtime}");
+        repository.run(&["tenant", "new", name, "--service", &service]).expect_status(0).stdout
+    };
+    let told = with("acme", "camle");
+    let warning = "warning: service orders: runtime \"camle\" is none of camel, container, wso2-mi";
+    assert!(told.contains(warning), "{told}");
+    assert!(!with("beta", "camel").contains("warning"));
+}
+
+#[test]
 fn nothing_is_overwritten() {
     let repository = central();
     for (arguments, file) in [
