@@ -8,16 +8,16 @@ use imaas_operator::{
     git::UrlPolicy,
     source::{
         check::{Checked, Surroundings, check},
-        limits::{self, AllLimits},
-        parse::{ENDING, FileProblem, Files, Parsed, SourceFile, file_name, parse},
+        limits,
+        parse::{ENDING, FileProblem, Files, Parsed, parse},
     },
     tenant::validate::{ValidTenant, validate},
-    yaml::{self, Problem},
+    yaml::Problem,
 };
 use kube::ResourceExt;
 use serde::Serialize;
 
-use crate::{output::plain, platform::Platform, salvage};
+use crate::{consumers, output::plain, platform::Platform};
 
 /// Files are told by their names in the directory of tenants; where that is, is told by who knows.
 const DIRECTORY: &str = "";
@@ -78,6 +78,8 @@ pub struct Examined {
     pub checked: Checked,
     /// By name; the same tenants as `checked.valid`.
     pub valid: BTreeMap<String, ValidTenant>,
+    /// What may be meant, and is told all the same.
+    pub warnings: Vec<FileProblem>,
     /// How many services the readable files have.
     pub services: usize,
     parsed: Parsed,
@@ -94,9 +96,14 @@ impl Examined {
         self.checked.problems().into_iter().map(|problem| self.one(problem, &path)).collect()
     }
 
-    /// Limits of tenants that there are none of.
+    /// What nobody reads or is for nobody.
     pub fn strays(&self, path: impl Fn(&str) -> String) -> Vec<Told> {
-        self.checked.strays.values().map(|problem| self.one(problem, &path)).collect()
+        self.checked.strays.values().flatten().map(|problem| self.one(problem, &path)).collect()
+    }
+
+    /// What may be meant, by file and place.
+    pub fn warned(&self, path: impl Fn(&str) -> String) -> Vec<Told> {
+        self.warnings.iter().map(|problem| self.one(problem, &path)).collect()
     }
 
     /// The problems of one tenant.
@@ -121,51 +128,23 @@ impl Examined {
 /// Examines every file. What is the same in `before` is not read again.
 pub fn examine(files: &Files, platform: &Platform, urls: &UrlPolicy, before: &Examined) -> Examined {
     let parsed = parse(files, &before.parsed);
-    let readable = || parsed.tenants.values().filter_map(|file| file.outcome.as_ref().ok());
-    let platform = platform.assuming(readable());
+    let said = || parsed.tenants.values().filter_map(|file| file.said.as_ref().map(|said| &said.value));
+    let platform = platform.assuming(said());
     let stages = environment::check(&platform.environments);
     let runtimes = platform.runtimes.iter().map(ResourceExt::name_any).collect();
-    let surroundings = Surroundings { directory: DIRECTORY, environments: &stages, runtimes, urls };
-    let mut checked = check(&parsed, &surroundings);
-    for (name, file) in &parsed.tenants {
-        if let Err(problems) = &file.outcome {
-            let more = others(name, (&file.content, problems), &parsed.limits, &surroundings);
-            let told = checked.broken.entry(name.clone()).or_default();
-            told.extend(more.into_iter().map(|problem| FileProblem { file: file_name(name), problem }));
-            told.sort();
-        }
-    }
+    let checked =
+        check(&parsed, &Surroundings { directory: DIRECTORY, environments: &stages, runtimes, urls });
     let space = |(name, tenant): (&String, &Tenant)| Some((name.clone(), validate(tenant, &stages).ok()?));
     let valid = checked.valid.iter().filter_map(space).collect();
-    let services = readable().map(|tenant| tenant.spec.services.len()).sum();
-    Examined { checked, valid, services, parsed }
-}
-
-/// What is wrong besides, in a file that is not even of its form.
-fn others(
-    name: &str,
-    (text, problems): (&[u8], &[Problem]),
-    limits: &AllLimits,
-    surroundings: &Surroundings<'_>,
-) -> Vec<Problem> {
-    let Some(sound) = salvage::tenant(name, text, problems) else { return Vec::new() };
-    let source = SourceFile { blob: String::new(), content: sound.text.clone() };
-    let files = Files { regular: [(file_name(name), source)].into(), ..Files::default() };
-    let parsed = Parsed { limits: limits.clone(), ..parse(&files, &Parsed::default()) };
-    let mut checked = check(&parsed, surroundings);
-    let found = checked.broken.remove(name).into_iter().flatten();
-    let found = found.filter(|problem| problem.file == file_name(name)).map(|problem| problem.problem);
-    found
-        .filter_map(|Problem { path, message, .. }| {
-            let path = sound.path(&path)?;
-            let (line, column) = yaml::place(text, &path);
-            Some(Problem { line, column, path, message })
-        })
-        .collect()
+    let services = said().map(|tenant| tenant.spec.services.len()).sum();
+    let warnings = consumers::absent(&parsed);
+    Examined { checked, valid, warnings, services, parsed }
 }
 
 #[cfg(test)]
 mod tests {
+    use imaas_operator::source::parse::SourceFile;
+
     use super::*;
 
     const PLATFORM: &str = "
@@ -201,7 +180,7 @@ mod tests {
             told(TWO_RULES, PLATFORM),
             [
                 "tenants/acme.yaml:5:37: spec.environments.dev.quota.cpu: 9 is more than 8, the most that Environment dev gives: ask for less, or ask the platform team",
-                "tenants/acme.yaml:5:48: spec.environments.dev.quota.memory: \"0\" is no amount above zero: write it like 16Gi or 512Mi",
+                "tenants/acme.yaml:5:48: spec.environments.dev.quota.memory: \"0\" is no amount above zero: write it like 512Mi or 16Gi",
                 "tenants/acme.yaml:6:69: spec.members[1].name: \"jo\" is listed twice: keep the line with the role that is meant",
                 "tenants/acme.yaml:7:81: spec.services[0].runtime: there is no IntegrationRuntime \"mule\", only camel",
             ]
@@ -212,15 +191,18 @@ mod tests {
     fn a_typing_error_hides_no_other_mistake() {
         let with = TWO_RULES
             .replace("members:", "membrs:")
-            .replace("services: [", "services: [{name: x, runtme: y}, ");
+            .replace("{cpu: 9,", "{cpu: 9, pods: many,")
+            .replace("services: [", "services: [{name: Imaas-x, runtme: y, branches: {dev: a b}}, ");
         let told = told(&with, PLATFORM);
         let fields: Vec<_> = told.iter().map(|problem| problem.split(": ").nth(1).unwrap()).collect();
         let expected = [
             "spec.environments.dev.quota.cpu",
             "spec.environments.dev.quota.memory",
+            "spec.environments.dev.quota.pods",
             "spec.membrs",
+            "spec.services[0].branches.dev",
+            "spec.services[0].name",
             "spec.services[0].repository",
-            "spec.services[0].runtime",
             "spec.services[0].runtme",
             "spec.services[1].runtime",
         ];
@@ -229,7 +211,7 @@ mod tests {
         assert_eq!(sorted, expected, "{told:?}");
         assert!(
             told.iter()
-                .any(|problem| problem.starts_with("tenants/acme.yaml:7:103: spec.services[1].runtime")),
+                .any(|problem| problem.starts_with("tenants/acme.yaml:7:131: spec.services[1].runtime")),
             "{told:?}"
         );
     }

@@ -9,7 +9,7 @@ use std::{collections::BTreeSet, fmt::Debug, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result};
 use imaas_operator::{
-    api::{Environment, IntegrationRuntime, Tenant, TenantSource},
+    api::{Environment, IntegrationRuntime, IntegrationService, Release, Tenant, TenantSource},
     names::{HOME, environment_namespace},
 };
 use k8s_openapi::api::{
@@ -38,6 +38,8 @@ pub struct Live {
     pub tenants: Vec<Arc<Tenant>>,
     /// The central repositories.
     pub sources: Vec<TenantSource>,
+    /// What the tenants have, and what runs of it or ran; why not, for whom it is not to be seen.
+    pub running: Result<(Vec<IntegrationService>, Vec<Release>)>,
 }
 
 /// The platform's definitions.
@@ -51,7 +53,9 @@ pub fn live(context: Option<&str>) -> Result<Live> {
         let client = connect(context).await?;
         let platform = definitions(&client).await?;
         let tenants = list::<Tenant>(&client).await?.into_iter().map(Arc::new).collect();
-        Ok(Live { platform, tenants, sources: list(&client).await? })
+        let sources = list(&client).await?;
+        let running = async { Ok((list(&client).await?, list(&client).await?)) }.await;
+        Ok(Live { platform, tenants, sources, running })
     })
 }
 

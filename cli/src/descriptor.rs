@@ -1,26 +1,23 @@
 //! An `imaas.yaml` and what surrounds it in, every problem out. Pure. It is read as the operator reads it, and rendered for each
 //! environment as the operator would, but for the image.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::LazyLock,
-};
+use std::{collections::BTreeMap, sync::LazyLock};
 
 use imaas_operator::{
-    api::{
-        Cause, DescriptorSpec, Environment, Instances, IntegrationRuntime, Port, ServiceDescriptor,
-        WorkloadType,
-    },
+    api::{Cause, DescriptorSpec, Environment, IntegrationRuntime, Port},
     release::{ConfigFiles, Input, RenderError, render},
     runtime::NoProfile,
     service::exposure::no_gateway,
-    yaml::{self, Problem},
+    yaml::{
+        self, Problem,
+        sound::{self, Sound, SoundDescriptor},
+    },
 };
 use kube::ResourceExt;
 
 use crate::{
+    asked::Asked,
     platform::{Platform, any_port, any_runtime},
-    salvage,
 };
 
 /// Stands for the image that CI will build.
@@ -48,27 +45,10 @@ pub struct Question<'a> {
 
 /// Everything that is wrong, in the order of the file.
 pub fn problems(question: &Question<'_>) -> Vec<Problem> {
-    match yaml::descriptor(question.text) {
-        Ok(descriptor) => beside(question, &descriptor),
-        Err(mut problems) => {
-            problems.extend(others(question, &problems));
-            problems.sort();
-            problems
-        }
-    }
-}
-
-/// What is wrong besides, in a file that is not even of its form.
-fn others(question: &Question<'_>, problems: &[Problem]) -> Vec<Problem> {
-    let Some(sound) = salvage::descriptor(question.text, problems) else { return Vec::new() };
-    let Ok(descriptor) = yaml::descriptor(&sound.text) else { return Vec::new() };
-    let found = beside(question, &descriptor).into_iter();
-    found
-        .filter_map(|Problem { path, message, .. }| {
-            let path = sound.path(&path)?;
-            Some(placed(question.text, path, message))
-        })
-        .collect()
+    let mut problems = yaml::descriptor(question.text).err().unwrap_or_default();
+    problems.extend(sound::descriptor(question.text).iter().flat_map(|sound| beside(question, sound)));
+    problems.sort();
+    problems
 }
 
 /// The names of the environments in which `is_so`, as far as the file can be read; nothing where it cannot.
@@ -77,14 +57,10 @@ pub fn environments(
     platform: &Platform,
     is_so: impl Fn(&DescriptorSpec) -> bool,
 ) -> Option<Environments> {
-    let descriptor = yaml::descriptor(text).or_else(|problems| {
-        let sound = salvage::descriptor(text, &problems).ok_or(())?;
-        yaml::descriptor(&sound.text).map_err(drop)
-    });
-    let descriptor = descriptor.ok()?;
+    let descriptor = sound::descriptor(text)?;
     let all = stages(platform, &descriptor);
-    let is = |stage: &&&str| yaml::settings(&descriptor, stage).is_ok_and(|settings| is_so(&settings));
-    let some: Vec<&str> = all.iter().filter(is).copied().collect();
+    let some: Vec<&str> =
+        all.iter().filter(|stage| is_so(&descriptor.settings(stage).value)).copied().collect();
     Some(match some.len() {
         0 => Environments::None,
         these if these == all.len() => Environments::All,
@@ -108,19 +84,19 @@ fn named(stages: &[&str]) -> String {
     names.join(", ")
 }
 
-/// Everything that is wrong with a descriptor of the right form beside the platform.
-fn beside(question: &Question<'_>, descriptor: &ServiceDescriptor) -> Vec<Problem> {
+/// Everything that is wrong beside the platform with what is well-formed of a descriptor.
+fn beside(question: &Question<'_>, descriptor: &SoundDescriptor) -> Vec<Problem> {
     let mut found: Vec<Problem> = unknown_environments(question, descriptor);
     let stages = stages(question.platform, descriptor);
     let mut told: BTreeMap<(String, String), Vec<&str>> = BTreeMap::new();
     for stage in &stages {
-        for message in rendered(question, descriptor, stage) {
-            let (field, message) = match message.split_once(": ") {
-                Some((field, rest)) if !field.contains(' ') => (field, rest),
-                _ => ("", message.as_str()),
-            };
-            let top = field.split(['.', '[']).next().unwrap_or_default();
-            let own = descriptor.environments.get(*stage).is_some_and(|patch| patch.contains_key(top));
+        let settings = descriptor.settings(stage);
+        for message in rendered(question, settings, stage) {
+            let (field, message) = field_of(&message);
+            if !settings.is_news(field) {
+                continue;
+            }
+            let own = descriptor.differs(stage, field);
             let path = if own { format!("environments.{stage}.{field}") } else { field.to_owned() };
             told.entry((path, message.to_owned())).or_default().push(stage);
         }
@@ -135,27 +111,35 @@ fn beside(question: &Question<'_>, descriptor: &ServiceDescriptor) -> Vec<Proble
     found
 }
 
+/// The field that a sentence of the operator is about, and the rest of it.
+fn field_of(sentence: &str) -> (&str, &str) {
+    match sentence.split_once(": ") {
+        Some((field, rest)) if !field.contains(' ') || field.starts_with("env.") => (field, rest),
+        _ => ("", sentence),
+    }
+}
+
 /// Where the descriptor is looked at: in every environment, or where they are not known in those that it names and the rest.
-fn stages<'a>(platform: &'a Platform, descriptor: &'a ServiceDescriptor) -> Vec<&'a str> {
+pub fn stages<'a>(platform: &'a Platform, descriptor: &'a SoundDescriptor) -> Vec<&'a str> {
     if platform.knows_environments() {
         let named = platform.environments.iter().filter_map(|one| one.metadata.name.as_deref());
         return named.collect();
     }
-    [ELSEWHERE].into_iter().chain(descriptor.environments.keys().map(String::as_str)).collect()
+    [ELSEWHERE].into_iter().chain(descriptor.environments()).collect()
 }
 
 /// A patch for an environment that does not exist would silently never be used.
-fn unknown_environments(question: &Question<'_>, descriptor: &ServiceDescriptor) -> Vec<Problem> {
+fn unknown_environments(question: &Question<'_>, descriptor: &SoundDescriptor) -> Vec<Problem> {
     let known: Vec<String> = question.platform.environments.iter().map(ResourceExt::name_any).collect();
-    let is_unknown = |name: &&String| !known.is_empty() && !known.contains(name);
-    let told = |name: &String| {
+    let is_unknown = |name: &&str| !known.is_empty() && !known.iter().any(|one| one == name);
+    let told = |name: &str| {
         let message = format!(
             "there is no Environment {name:?}, so this is never used; there are {}",
             known.join(", ")
         );
         placed(question.text, format!("environments.{name}"), message)
     };
-    descriptor.environments.keys().filter(is_unknown).map(told).collect()
+    descriptor.environments().filter(is_unknown).map(told).collect()
 }
 
 fn placed(text: &[u8], path: String, message: String) -> Problem {
@@ -163,24 +147,28 @@ fn placed(text: &[u8], path: String, message: String) -> Problem {
     Problem { line, column, path, message }
 }
 
-/// What the operator would say of the descriptor in one environment. It stops at the first problem; here that field is set
+/// What the operator would say of the descriptor in one environment. It stops at the first problem; here what that is about is set
 /// aside, and the rest is asked again.
-fn rendered(question: &Question<'_>, descriptor: &ServiceDescriptor, stage: &str) -> Vec<String> {
-    let (mut told, mut asked) = (Vec::new(), BTreeSet::new());
-    let Ok(mut settings) = yaml::settings(descriptor, stage) else { return told };
+fn rendered(question: &Question<'_>, sound: &Sound<DescriptorSpec>, stage: &str) -> Vec<String> {
     let known = match runtime(question) {
-        Ok(known) => known,
+        Ok(known) => known.filter(|_| sound.is_news("runtimeVersion")),
         Err(message) => return vec![message],
     };
     let environment = question.platform.environments.iter().find(|one| one.name_any() == stage);
+    let mut asked = Asked::new(sound.value.clone());
     if environment.is_none() {
-        settings.connects.clear();
+        asked.settings.connects.clear();
     }
+    if !sound.is_news("type") {
+        asked.without_type();
+    }
+    let mut told = Vec::new();
     loop {
+        let settings = &asked.settings;
         let config = settings.config.as_deref().map(question.config).transpose();
         let rendered = config.and_then(|config| {
             let called = vec![any_port(); settings.uses.len()];
-            render(&input(stage, &settings, environment, (known, &called, config.as_ref()))).map_or_else(
+            render(&input(stage, settings, environment, (known, &called, config.as_ref()))).map_or_else(
                 |error| match error {
                     // Which versions there are is the runtime's to say.
                     RenderError::Runtime(NoProfile::NoRange { .. }) if known.is_none() => Ok(()),
@@ -191,40 +179,17 @@ fn rendered(question: &Question<'_>, descriptor: &ServiceDescriptor, stage: &str
         });
         let Err(message) = rendered else {
             let is_shut = environment.is_some_and(|one| one.spec.gateway.is_none());
-            told.extend((settings.expose.is_some() && is_shut).then(|| no_gateway(stage)));
+            told.extend((sound.value.expose.is_some() && is_shut).then(|| no_gateway(stage)));
             return told;
         };
-        let field = message.split([':', '.', '[']).next().unwrap_or_default().to_owned();
-        told.push(message);
-        // What is still wrong when the field is set aside is the runtime's own problem.
-        if !asked.insert(field.clone()) || !set_aside(&mut settings, &field) {
+        let (field, rest) = field_of(&message);
+        told.push(format!("{}: {rest}", asked.in_file(field)).trim_start_matches(": ").to_owned());
+        // What is still wrong when it is set aside is the runtime's own problem.
+        if !asked.set_aside(field) {
             told.dedup();
             return told;
         }
     }
-}
-
-/// Makes `field` one that is never a problem; false where nothing more can be asked without it.
-fn set_aside(settings: &mut DescriptorSpec, field: &str) -> bool {
-    let plain = DescriptorSpec::default();
-    match field {
-        "ports" => {
-            let of_type = if settings.type_ == WorkloadType::Api { Instances::Many } else { Instances::One };
-            settings.instances.get_or_insert(of_type);
-            settings.type_ = WorkloadType::Worker;
-            settings.ports.clear();
-        }
-        "resources" => settings.resources = plain.resources,
-        "scaling" => settings.scaling = plain.scaling,
-        "env" => settings.env.clear(),
-        "secrets" => settings.secrets.clear(),
-        "connects" => settings.connects.clear(),
-        "uses" => settings.uses.clear(),
-        "expose" => settings.expose = None,
-        "config" => settings.config = None,
-        _ => return false,
-    }
-    true
 }
 
 fn input<'a>(
@@ -305,7 +270,7 @@ mod tests {
                 "ports: [{name: x, port: 9000}]\n",
                 PLATFORM,
                 Some("bare"),
-                "3:8: ports: x 9000 is the name or number of one that the runtime keeps for its own management",
+                "3:9: ports[0]: x 9000 is the name or number of one that the runtime keeps for its own management",
             ),
             (
                 "type: worker\nruntimeVersion: \"3\"\n",
@@ -324,7 +289,7 @@ mod tests {
                 "type: worker\nconnects: [erp]\n",
                 PLATFORM,
                 None,
-                "4:11: connects: \"erp\" is no network of this environment; it has none (in prod)",
+                "4:12: connects[0]: \"erp\" is no network of this environment; it has none (in prod)",
             ),
             (
                 "type: worker\nenvironments:\n  prod: {scaling: {min: 2}}\n",
@@ -360,7 +325,7 @@ mod tests {
                 "type: worker\nenv: {A-B: x}\n",
                 "{}",
                 None,
-                "4:6: env: \"A-B\" must be letters, digits and `_`, and not begin with a digit",
+                "4:12: env.A-B: the name must be letters, digits and `_`, and not begin with a digit",
             ),
         ] {
             let problems = told(text, platform, runtime);
@@ -374,12 +339,23 @@ mod tests {
 
     #[test]
     fn every_field_that_is_wrong_is_told_at_once() {
-        let text = "ports: [{name: x, port: 9000}]\nenv: {A-B: x}\nsecrets: [imaas-x]\nresources: {cpu: 0}\nconnects: [erb]\nconfig: conf\ninstances: one\nscaling: {min: 2}\n";
+        let text = "ports: [{name: x, port: 9000}]\nenv: {A-B: x, B-C: y}\nsecrets: [imaas-x, mine, imaas-y]\nresources: {cpu: 0, memory: 64}\nconnects: [erb]\nconfig: conf\ninstances: one\nscaling: {min: 2}\n";
         let told = told(text, PLATFORM, Some("bare"));
         let fields: Vec<_> = told.iter().map(|problem| problem.split(": ").nth(1).unwrap()).collect();
         // In the order of the file; `connects` is another problem in each environment.
-        let expected =
-            ["ports", "env", "secrets", "resources.cpu", "connects", "connects", "config", "scaling.min"];
+        let expected = [
+            "ports[0]",
+            "env.A-B",
+            "env.B-C",
+            "secrets[0]",
+            "secrets[2]",
+            "resources.cpu",
+            "resources.memory",
+            "connects[0]",
+            "connects[0]",
+            "config",
+            "scaling.min",
+        ];
         assert_eq!(fields, expected, "{told:?}");
     }
 
@@ -389,8 +365,42 @@ mod tests {
         let told = told(text, PLATFORM, Some("bare"));
         let fields: Vec<_> = told.iter().map(|problem| problem.split(": ").nth(1).unwrap()).collect();
         let expected =
-            ["secretes", "ports[0].port", "env", "environments.prod.scaling.mim", "environments.prd"];
+            ["secretes", "ports[0].port", "env.A-B", "environments.prod.scaling.mim", "environments.prd"];
         assert_eq!(fields, expected, "{told:?}");
+    }
+
+    #[test]
+    fn what_is_not_well_formed_is_told_once_and_all_else_is_judged() {
+        for (text, fields) in [
+            ("typ: worker\nenv: {A-B: x}\n", &["typ", "env.A-B"][..]),
+            ("type: daemon\nscaling: {min: 2}\nsecrets: [imaas-x]\n", &["type", "secrets[0]"]),
+            (
+                "type: worker\nruntimeVersion: 3\nresources: {memory: 64}\n",
+                &["runtimeVersion", "resources.memory"],
+            ),
+            ("type: worker\ninstnces: many\nscaling: {min: 2}\n", &["instnces", "scaling.min"]),
+            (
+                "type: worker\nsecrets: [7, imaas-x]\nresources: {cpu: 1, memry: 1Gi}\nenvironments: {prod: {env: {A: 1, B-C: x}}}\n",
+                &[
+                    "secrets[0]",
+                    "secrets[1]",
+                    "resources.memry",
+                    "environments.prod.env.A",
+                    "environments.prod.env.B-C",
+                ],
+            ),
+            (
+                "type: worker\nenv: {A: x}\nenv: {B-C: x}\nconnects: [erb]\n",
+                &["5:1", "connects[0]", "connects[0]"],
+            ),
+        ] {
+            let told = told(text, PLATFORM, Some("bare"));
+            let field = |problem: &String| match problem.split(": ").collect::<Vec<_>>()[..] {
+                [_, field, _, ..] if !field.contains(' ') => field.to_owned(),
+                ref parts => parts[0].to_owned(),
+            };
+            assert_eq!(told.iter().map(field).collect::<Vec<_>>(), fields, "{told:#?}");
+        }
     }
 
     #[test]

@@ -1,24 +1,27 @@
 //! `kubectl imaas`: the front door for those who write tenant files and services.
 //!
 //! ```text
-//! PATH -> subject -> check, descriptor (with salvage) -> validate | plan -> render       (rules: the operator's own)
+//! PATH -> subject -> check, descriptor (with asked) -> validate | plan -> render       (rules: the operator's own)
 //! ```
-//! IO: [`subject`], [`guard`], [`working`], [`history`], [`around`], [`cluster`], [`output`], and the `run` of each command. The rest is
+//! IO: [`subject`], [`stray`], [`guard`], [`working`], [`history`], [`around`], [`cluster`], [`output`], and the `run` of each command. The rest is
 //! pure. Statuses: 0 fine, 1 problems found, 2 usage or something cannot be read.
 
 mod adopt;
 mod args;
 mod around;
+mod asked;
 mod check;
 mod cluster;
+mod consumers;
 mod create;
 mod descriptor;
+mod exposed;
 mod guard;
 mod history;
 mod output;
 mod plan;
 mod platform;
-mod salvage;
+mod stray;
 mod subject;
 mod validate;
 mod working;

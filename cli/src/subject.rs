@@ -122,7 +122,7 @@ fn tenant(path: &Path) -> Subject {
 }
 
 /// The kind that a file says it is, however broken the rest may be.
-fn kind(text: &str) -> Option<&str> {
+pub fn kind(text: &str) -> Option<&str> {
     let mut lines = text.lines();
     let line = lines.find_map(|line| line.trim_start_matches('{').split("kind:").nth(1))?;
     line.split([',', '}', '#']).next().map(|kind| kind.trim().trim_matches(['"', '\'']))
@@ -141,11 +141,13 @@ fn holds_tenants(directory: &Path) -> std::io::Result<bool> {
     for entry in entries {
         let entry = entry?;
         let name = entry.file_name();
-        let is_yaml = name.to_str().is_some_and(|name| name.ends_with(ENDING));
+        let ends = |ending| name.to_str().is_some_and(|name| name.ends_with(ending));
         let is_named_so = is_of_tenants(directory);
         let says_so = || {
             fs::read(entry.path()).is_ok_and(|text| kind(&String::from_utf8_lossy(&text)) == Some("Tenant"))
         };
+        // One of another ending is not read, and told.
+        let is_yaml = ends(ENDING) || ends(".yml");
         if is_yaml && entry.file_type()?.is_file() && name != DESCRIPTOR && (is_named_so || says_so()) {
             return Ok(true);
         }

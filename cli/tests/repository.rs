@@ -106,6 +106,19 @@ fn a_clone_that_is_called_tenants_is_no_directory_of_tenants() {
 }
 
 #[test]
+fn a_runtime_that_the_chart_does_not_bring_is_told_and_may_be_the_platforms() {
+    let repository = Repository::new();
+    let with = |name: &str, runtime: &str| {
+        let service = format!("orders=https://git.example.com/a/orders.git,runtime={runtime}");
+        repository.run(&["tenant", "new", name, "--service", &service]).expect_status(0).stdout
+    };
+    let told = with("acme", "camle");
+    let warning = "warning: service orders: runtime \"camle\" is none of camel, container, wso2-mi";
+    assert!(told.contains(warning), "{told}");
+    assert!(!with("beta", "camel").contains("warning"));
+}
+
+#[test]
 fn nothing_is_overwritten() {
     let repository = central();
     for (arguments, file) in [
@@ -211,6 +224,63 @@ fn every_mistake_of_every_file_is_told_at_once() {
         github.starts_with("::error file=tenants/acme.yaml,line=5,col=3::spec.contcat: unknown field"),
         "{github}"
     );
+}
+
+#[test]
+fn what_an_export_names_and_is_not_there_is_a_warning() {
+    let repository = central();
+    let exports = "exportTo: [{tenant: beta, service: billing}, {tenant: nobody, service: x}]";
+    let service = format!(
+        "  services:\n    - {{name: orders, repository: {{url: 'https://git.example.com/a/b.git'}}, runtime: camel, {exports}}}\n"
+    );
+    repository.write("tenants/acme.yaml", &(tenant("acme") + &service));
+    let place = "tenants/acme.yaml:7:";
+    for path in [".", "tenants/acme.yaml"] {
+        let told = repository.run(&["validate", path]).expect_status(0).stdout;
+        for part in [
+            place,
+            "warning: spec.services[0].exportTo[0].service: tenant beta has no service \"billing\", none",
+            "warning: spec.services[0].exportTo[1].tenant: there is no tenant \"nobody\" here",
+            "no problems, 2 warnings",
+        ] {
+            assert!(told.contains(part), "{part}: {told}");
+        }
+    }
+    let other = repository.run(&["validate", "tenants/beta.yaml"]).expect_status(0).stdout;
+    assert!(!other.contains("warning"), "another file's: {other}");
+    let github = repository.run(&["validate", "-o", "github"]).expect_status(0).stdout;
+    assert!(github.starts_with("::warning file=tenants/acme.yaml,line=7,"), "{github}");
+}
+
+#[test]
+fn a_tenant_file_that_nobody_reads_is_told_with_the_way_out() {
+    let repository = central();
+    repository.write("stark.yml", &tenant("stark"));
+    repository.write("units/initech.yaml", &tenant("initech"));
+    repository.write("tenants/emea/hooli.yaml", &tenant("hooli"));
+    repository.write("emea/tenants/pied.yaml", &tenant("pied"));
+    repository.write("tenants/acme.yml", &tenant("acme"));
+    repository.write("notes/list.yaml", "kind: Tenant\n");
+    let told = repository.run(&["validate", "."]).expect_status(1).stdout;
+    for line in [
+        "stark.yml: nobody reads a tenant file in the root of a repository: move it to tenants/stark.yaml",
+        "units/initech.yaml: warning: this tenant file is read only where the TenantSource's `spec.path` is units;",
+        "tenants/emea/hooli.yaml: warning: this tenant file is read only where",
+        "tenants/acme.yml: this ending is not read: the file of tenant acme is acme.yaml beside it, so remove this one",
+        "2 problems in 2 files, 2 warnings",
+    ] {
+        assert!(told.contains(line), "{line}: {told}");
+    }
+    assert!(!told.contains("pied") && !told.contains("notes"), "{told}");
+    let plan = repository.run(&["plan", "stark.yml"]).expect_status(2).stderr;
+    assert!(
+        plan.contains("stark.yml: nobody reads a tenant file in the root of a repository: move it"),
+        "{plan}"
+    );
+    let alone = repository.run(&["validate", "stark.yml"]).expect_status(1).stdout;
+    assert!(alone.contains("stark.yml: nobody reads a tenant file in the root"), "{alone}");
+    let units = repository.run(&["validate", "units"]).expect_status(0).stdout;
+    assert!(units.contains("warning: this tenant file is read only where"), "{units}");
 }
 
 #[test]

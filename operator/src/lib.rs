@@ -4,6 +4,7 @@
 //! tenants repository -> source -> Tenant -> tenant -> namespaces, access, IntegrationService
 //! service repository -> service -> Release -> release -> Deployment, Service, ConfigMap
 //! ```
+pub mod amount;
 pub mod api;
 pub mod args;
 pub mod checked;

@@ -285,10 +285,32 @@ fn a_tenant_file_with_another_ending_or_kind_is_told_and_not_taken_for_absent() 
             "in/tenants/acme.yml: this ending is not read: the file of tenant acme must be a regular file named acme.yaml",
             "in/tenants/beta.json: this ending is not read: the file of tenant beta must be a regular file named beta.yaml",
             "in/tenants/delta.yaml: it is a symbolic link: the file of tenant delta must be a regular file named delta.yaml",
+            "in/tenants/gamma.yml: this ending is not read: the file of tenant gamma is gamma.yaml beside it, so remove this one",
         ]
     );
     let existing = [live("acme", &[(ORIGIN, "central")]), live("delta", &[(ORIGIN, "central")])];
-    assert!(planned(&checked, &existing).orphan.is_empty());
+    let plan = planned(&checked, &existing);
+    assert!(plan.orphan.is_empty());
+    assert_eq!(names(&plan.apply), ["gamma"], "what is passed over breaks nothing");
+}
+
+#[test]
+fn what_is_wrong_with_the_form_hides_nothing_that_is_wrong_besides() {
+    let spec = "spec:\n  contcat: x\n  services:\n    - {name: a, runtme: camel, repository: {url: 'file:///a'}}\n    - {name: b, runtime: mule, repository: 'https://git.example.com/b'}\n";
+    let text = format!("apiVersion: imaas.dev/v1alpha1\nkind: Tenant\nmetadata: {{name: acme}}\n{spec}");
+    let told = told(&checked([("acme.yaml", text)]));
+    let fields: Vec<_> = told.iter().map(|problem| problem.split(": ").nth(1).unwrap()).collect();
+    assert_eq!(
+        fields,
+        [
+            "spec.contcat",
+            "spec.services[0].runtme",
+            "spec.services[0].repository.url",
+            "spec.services[1].runtime",
+            "spec.services[1].repository",
+        ],
+        "{told:#?}"
+    );
 }
 
 #[test]

@@ -7,6 +7,9 @@ use imaas_operator::api::{self, IntegrationServiceSpec, MemberKind, Repository, 
 /// The runtime of a service that names none: any image.
 pub const RUNTIME: &str = "container";
 
+/// The runtimes that come with the chart.
+pub const RUNTIMES: [&str; 3] = ["camel", RUNTIME, "wso2-mi"];
+
 /// `group:acme-leads:owner`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Member(pub api::Member);
@@ -105,6 +108,16 @@ mod tests {
         ] {
             assert!(member(bad).unwrap_err().contains(word), "{bad}");
         }
+    }
+
+    #[test]
+    fn the_runtimes_are_those_of_the_chart() {
+        let chart = concat!(env!("CARGO_MANIFEST_DIR"), "/../charts/imaas-operator/files/runtimes");
+        let files = std::fs::read_dir(chart).unwrap().map(|file| file.unwrap().path());
+        let mut names: Vec<_> =
+            files.map(|file| file.file_stem().unwrap().to_str().unwrap().to_owned()).collect();
+        names.sort();
+        assert_eq!(names, RUNTIMES);
     }
 
     #[test]

@@ -13,7 +13,7 @@ use imaas_operator::{
     yaml,
 };
 
-use super::{text, write_new};
+use super::{arguments::RUNTIMES, text, write_new};
 use crate::{
     Outcome,
     args::TenantNew,
@@ -127,6 +127,9 @@ fn next(tenant: &Tenant, written: &[String], platform: &Platform, examined: &Exa
     for note in platform.notes() {
         let _ = writeln!(out, "not checked: {note}");
     }
+    for warning in unusual_runtimes(&spec.services, platform) {
+        let _ = writeln!(out, "warning: {warning}");
+    }
     out += "\nNext:\n";
     let missing: Vec<&str> = [("members", spec.members.is_empty()), ("services", spec.services.is_empty())]
         .into_iter()
@@ -145,6 +148,9 @@ fn next(tenant: &Tenant, written: &[String], platform: &Platform, examined: &Exa
     let mut namespaces: Vec<String> =
         spaces.iter().flat_map(|space| &space.environments).map(|space| space.namespace.clone()).collect();
     namespaces.insert(0, home_namespace(&name));
+    if spaces.is_none() {
+        namespaces.push(format!("{name}-<environment> for each environment of the platform"));
+    }
     let _ = write!(out, "\nAfter the merge:\n  namespaces {}\n", namespaces.join(", "));
     for secret in credentials(&spec.services) {
         let _ = writeln!(
@@ -157,6 +163,20 @@ fn next(tenant: &Tenant, written: &[String], platform: &Platform, examined: &Exa
         "  kubectl -n {name}-home get secret {PUSH_SECRET} -o jsonpath='{{.data.\\.dockerconfigjson}}' | base64 -d > config.json     # the registry login of your CI\n  kubectl -n {name}-home get isvc     # the board of your services\n"
     );
     out
+}
+
+/// Runtimes that the chart does not bring, where the platform's own are not known.
+fn unusual_runtimes(services: &[ServiceEntry], platform: &Platform) -> Vec<String> {
+    let is_unusual =
+        |entry: &&ServiceEntry| !platform.knows_runtimes() && !RUNTIMES.contains(&&*entry.spec.runtime);
+    let told = |ServiceEntry { name, spec }: &ServiceEntry| {
+        format!(
+            "service {name}: runtime {:?} is none of {}, which every platform has: correct it, unless yours defines it",
+            spec.runtime,
+            RUNTIMES.join(", ")
+        )
+    };
+    services.iter().filter(is_unusual).map(told).collect()
 }
 
 fn credentials(services: &[ServiceEntry]) -> Vec<&str> {

@@ -20,7 +20,11 @@ pub fn tenant(tenant: &Tenant, schema: Option<&str>) -> String {
         && spec.members.is_empty()
         && spec.services.is_empty()
         && spec.environments.is_empty();
-    out += if is_empty { "spec: {}\n" } else { "spec:\n" };
+    out += "spec:\n";
+    if is_empty {
+        // Something has to stand there, so that the comments below it can be uncommented as they are.
+        out += "  environments: {}   # every one of the platform's; to leave one out: {test: {omit: true}}\n";
+    }
     if let Some(contact) = &spec.contact {
         // Writing to a String cannot fail.
         let _ = writeln!(out, "  contact: {}", scalar(contact));
@@ -28,7 +32,7 @@ pub fn tenant(tenant: &Tenant, schema: Option<&str>) -> String {
     if spec.members.is_empty() {
         let _ = write!(
             out,
-            "  # Who may do what: owner | developer | viewer. Until somebody is named, nobody of yours sees anything.\n  # members:\n  #   - {{kind: Group, name: {name}-leads, role: owner}}\n"
+            "  # members:   # owner | developer | viewer; until somebody is named, nobody of yours sees anything\n  #   - {{kind: Group, name: {name}-leads, role: owner}}\n"
         );
     } else {
         out += "  members:   # owner | developer | viewer\n";
@@ -145,12 +149,8 @@ mod tests {
     fn an_empty_tenant_is_valid_and_shows_what_may_be_said() {
         let text = tenant(&Tenant::new("acme", TenantSpec::default()), Some("../schemas/tenant.schema.json"));
         assert!(yaml::tenant(text.as_bytes()).is_ok(), "{text}");
-        let uncomment = |line: &str| match line.strip_prefix("  # ") {
-            Some(rest) => format!("  {rest}\n"),
-            None => line.replace("spec: {}", "spec:") + "\n",
-        };
-        let uncommented: String =
-            text.lines().filter(|line| !line.contains("Who may")).map(uncomment).collect();
+        let uncommented = text.replace("\n  # ", "\n  ");
+        assert!(!uncommented.contains("\n  #"), "all of it: {uncommented}");
         let filled = yaml::tenant(uncommented.as_bytes()).unwrap();
         assert_eq!(
             (filled.spec.members.len(), filled.spec.services.len()),

@@ -20,6 +20,7 @@ use kube::ResourceExt;
 use serde::Serialize;
 
 use super::{
+    consumers::{self, Consumers, losses},
     items::{Item, Kind, items},
     rename::renames,
     retirement,
@@ -133,6 +134,8 @@ pub struct Before<'a> {
     pub confirmed: Option<&'a str>,
     /// Is `source` the name of a TenantSource, and not a word for the repository?
     pub is_named: bool,
+    /// Who uses what.
+    pub consumers: &'a Consumers,
 }
 
 impl Plan {
@@ -160,7 +163,7 @@ pub fn difference(
     platform: &Platform,
     path: impl Fn(&str) -> String,
 ) -> Plan {
-    let Before { existing, source, confirmed, is_named } = *before;
+    let Before { existing, source, confirmed, is_named, consumers } = *before;
     let own: BTreeMap<String, &Tenant> = existing
         .iter()
         .filter(|tenant| tenant.origin() == source)
@@ -193,6 +196,8 @@ pub fn difference(
     let is_read = |name: &String| !after.checked.broken.contains_key(name);
     let was = sides.own.into_iter().filter(|(name, _)| is_read(name)).collect();
     plan.warnings.extend(renames(&was, &now));
+    let sides = consumers::Sides { was: &was, now: &now };
+    plan.warnings.extend(losses(consumers, &plan.tenants, &sides));
     plan
 }
 

@@ -2,10 +2,11 @@
 //!
 //! ```text
 //! working tree -> check \
-//!                        difference (with items, rename, retirement) -> render
+//!                        difference (with items, rename, consumers, retirement) -> render
 //! Git or the cluster    /
 //! ```
 
+mod consumers;
 mod difference;
 mod items;
 mod rename;
@@ -33,9 +34,11 @@ use crate::{
     history::{Base, Clone},
     output::{self, Style},
     platform::Platform,
+    stray,
     subject::{self, Subject, Tenants, shown},
     working,
 };
+use consumers::Consumers;
 use difference::{Before, Plan, TenantPlan, difference};
 
 /// What `--against` says for the cluster.
@@ -59,7 +62,8 @@ pub fn run(options: &args::Plan) -> Result<Outcome> {
 
 fn against_cluster(options: &args::Plan) -> Result<Plan> {
     let (tenants, only) = whole(tenants(options, |_| false)?);
-    let Live { platform, tenants: existing, sources } = cluster::live(options.around.context.as_deref())?;
+    let Live { platform, tenants: existing, sources, running } =
+        cluster::live(options.around.context.as_deref())?;
     let platform = if options.around.platform.is_some() {
         around::platform(&options.around, Some(&tenants.repository()))?
     } else {
@@ -70,9 +74,18 @@ fn against_cluster(options: &args::Plan) -> Result<Plan> {
     let after = examine(&working::tenant_files(&tenants)?, &platform, &urls, &Examined::default());
     let confirmed = sources.iter().find(|one| one.name_any() == source);
     let confirmed = confirmed.and_then(|one| one.annotations().get(CONFIRM_REMOVAL)).map(String::as_str);
-    let before = Before { existing: &existing, source: &source, confirmed, is_named: true };
+    let mut unseen = Vec::new();
+    let consumers = match running {
+        Ok((services, releases)) => Consumers::running(&services, &releases),
+        Err(error) => {
+            unseen.push(format!("who uses what is told by `exportTo` only: {error:#}"));
+            Consumers::exported(existing.iter().map(AsRef::as_ref))
+        }
+    };
+    let before =
+        Before { existing: &existing, source: &source, confirmed, is_named: true, consumers: &consumers };
     let plan = difference(&before, &after, &platform, |file| tenants.path(file));
-    let notes = notes(&platform, Vec::new());
+    let notes = notes(&platform, unseen);
     Ok(Plan { against: format!("the cluster, TenantSource {source}"), notes, ..narrowed(plan, only) })
 }
 
@@ -91,7 +104,14 @@ fn against_git(options: &args::Plan, reference: Option<&str>) -> Result<Plan> {
     let after = examine(&working::tenant_files(&tenants)?, &platform, &urls, &was);
     let Base { name, commit, notes: told } = base;
     let existing = existing(&was);
-    let before = Before { existing: &existing, source: SOURCE, confirmed: None, is_named: false };
+    let consumers = Consumers::exported(existing.iter().map(AsRef::as_ref));
+    let before = Before {
+        existing: &existing,
+        source: SOURCE,
+        confirmed: None,
+        is_named: false,
+        consumers: &consumers,
+    };
     let mut plan = narrowed(difference(&before, &after, &platform, |file| tenants.path(file)), only);
     let is_unknown = |tenant: &&mut TenantPlan| {
         was.checked.broken.contains_key(&tenant.name) && tenant.problems.is_empty()
@@ -119,6 +139,10 @@ fn existing(was: &Examined) -> Vec<Arc<Tenant>> {
 fn tenants(options: &args::Plan, was_there: impl Fn(&Tenants) -> bool) -> Result<Tenants> {
     let path = subject::tidy(&options.path);
     let found = match subject::find(&path) {
+        Ok(Subject::Tenants(tenants)) if stray::is_root(&tenants.directory) => {
+            let file = tenants.only.as_deref().unwrap_or("<name>.yaml");
+            bail!("{}: {}", shown(&path), stray::of_root(&tenants.directory.join(file)))
+        }
         Ok(Subject::Tenants(tenants)) => return Ok(tenants),
         found => found,
     };

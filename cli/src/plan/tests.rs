@@ -1,6 +1,7 @@
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use imaas_operator::{
+    api::Tenant,
     git::UrlPolicy,
     names::{ORIGIN, ORPHANED},
     source::parse::{Files, SourceFile},
@@ -8,6 +9,7 @@ use imaas_operator::{
 
 use super::{
     SOURCE,
+    consumers::Consumers,
     difference::{Action, Before, Plan, difference},
     existing, render,
 };
@@ -29,28 +31,34 @@ const PLATFORM: &str = "
 {apiVersion: imaas.dev/v1alpha1, kind: IntegrationRuntime, metadata: {name: container}, spec: {profiles: [{}]}}
 ";
 
-fn platform() -> Platform {
+pub(super) fn platform() -> Platform {
     let mut platform = Platform::default();
     platform.add(PLATFORM).unwrap();
     platform
 }
 
 /// A tenant file: its name and its spec.
-fn file(name: &str, spec: &str) -> (String, SourceFile) {
+pub(super) fn file(name: &str, spec: &str) -> (String, SourceFile) {
     let text =
         format!("apiVersion: imaas.dev/v1alpha1\nkind: Tenant\nmetadata: {{name: {name}}}\nspec:\n{spec}");
     (format!("{name}.yaml"), SourceFile { blob: String::new(), content: text.into_bytes() })
 }
 
-fn service(name: &str, repository: &str) -> String {
+pub(super) fn service(name: &str, repository: &str) -> String {
     format!(
         "    - {{name: {name}, repository: {{url: \"https://git.example.com/{repository}.git\"}}, runtime: camel}}\n"
     )
 }
 
-fn examined(files: &[(String, SourceFile)], platform: &Platform) -> Examined {
+pub(super) fn examined(files: &[(String, SourceFile)], platform: &Platform) -> Examined {
     let files = Files { regular: files.iter().cloned().collect(), ..Files::default() };
     examine(&files, platform, &UrlPolicy::default(), &Examined::default())
+}
+
+/// Nobody is known to use anything.
+pub(super) fn alone<'a>(existing: &'a [Arc<Tenant>], source: &'a str) -> Before<'a> {
+    static NOBODY: LazyLock<Consumers> = LazyLock::new(Consumers::default);
+    Before { existing, source, confirmed: None, is_named: true, consumers: &NOBODY }
 }
 
 fn planned_beside(
@@ -59,16 +67,17 @@ fn planned_beside(
     after: &[(String, SourceFile)],
 ) -> Plan {
     let existing = existing(&examined(before, platform));
-    let before = Before { existing: &existing, source: SOURCE, confirmed: None, is_named: true };
+    let consumers = Consumers::exported(existing.iter().map(AsRef::as_ref));
+    let before = Before { consumers: &consumers, ..alone(&existing, SOURCE) };
     let plan = difference(&before, &examined(after, platform), platform, |file| format!("tenants/{file}"));
     Plan { against: "main".to_owned(), commit: Some("4f2a0b1c".repeat(5)), ..plan }
 }
 
-fn planned(before: &[(String, SourceFile)], after: &[(String, SourceFile)]) -> Plan {
+pub(super) fn planned(before: &[(String, SourceFile)], after: &[(String, SourceFile)]) -> Plan {
     planned_beside(&platform(), before, after)
 }
 
-fn text(plan: &Plan) -> String {
+pub(super) fn text(plan: &Plan) -> String {
     render::text(plan, Style::default())
 }
 
@@ -272,12 +281,7 @@ fn a_tenant_of_another_origin_is_held_and_its_own_is_left_alone() {
     }
     let existing: Vec<_> = live.into_values().map(Arc::new).collect();
     let after = examined(&[file("acme", "  {}\n")], &platform());
-    let plan = difference(
-        &Before { existing: &existing, source: "central", confirmed: None, is_named: true },
-        &after,
-        &platform(),
-        str::to_owned,
-    );
+    let plan = difference(&alone(&existing, "central"), &after, &platform(), str::to_owned);
     assert_eq!(plan.tenants.len(), 1, "beta is nobody's business here");
     assert!(plan.tenants[0].told[0].contains("comes from TenantSource other"), "{:?}", plan.tenants[0].told);
 }
@@ -296,7 +300,7 @@ fn a_mark_of_the_cluster_is_told() {
             other
         }),
     ];
-    let before = Before { existing: &existing, source: "central", confirmed: None, is_named: true };
+    let before = alone(&existing, "central");
     let gone =
         difference(&before, &examined(&[file("beta", "  {}\n")], &platform()), &platform(), str::to_owned);
     assert!(gone.tenants[0].told[1].contains("already, since 4f2a"), "{:?}", gone.tenants[0].told);

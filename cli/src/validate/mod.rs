@@ -16,9 +16,11 @@ use crate::{
     around,
     check::{Examined, Told, examine},
     descriptor::{self, Question},
+    exposed::{exposed, shared},
     history::Clone,
     output::{self, Style, count},
     platform::Platform,
+    stray::{Strays, strays},
     subject::{self, Subject, Tenants, shown},
     working,
 };
@@ -32,6 +34,8 @@ pub struct Report {
     pub platform: Option<String>,
     /// By file and place.
     pub problems: Vec<Told>,
+    /// What may be meant, by file and place. It changes no exit status.
+    pub warnings: Vec<Told>,
     /// Checks that were left out, and why.
     pub notes: Vec<String>,
 }
@@ -74,6 +78,7 @@ pub fn run(options: &args::Validate) -> Result<Outcome> {
 /// IO: tells.
 pub fn tell(mut report: Report, options: &args::Validate) -> Result<Outcome> {
     report.problems.sort();
+    report.warnings.sort();
     let text = match options.output {
         ValidateOutput::Text => render::text(&report, Style::of_stdout()),
         ValidateOutput::Json => serde_json::to_string_pretty(&report)? + "\n",
@@ -107,15 +112,25 @@ fn report(options: &args::Validate) -> Result<Report> {
 fn tenants(options: &args::Validate, tenants: &Tenants) -> Result<Report> {
     let platform = around::platform(&options.around, Some(&tenants.repository()))?;
     let files = working::tenant_files(tenants)?;
-    let examined = examine(&files, &platform, &around::urls(&options.around), &Examined::default());
-    let mut problems = examined.told(|file| tenants.path(file));
+    let urls = around::urls(&options.around);
+    let examined = examine(&files, &platform, &urls, &Examined::default());
+    let path = |file: &str| tenants.path(file);
+    let Strays { mut problems, mut warnings } = strays(&options.path, tenants);
+    problems.extend(examined.told(path));
     problems.extend(of_platform(&platform));
+    // Of one file the others are known, too, as far as they can be read.
+    let whole = Tenants { only: None, ..tenants.clone() };
+    if let Ok(others) = working::tenant_files(&whole) {
+        let of_all = examine(&others, &platform, &urls, &examined).warned(path);
+        let is_asked = |told: &Told| tenants.only.as_ref().is_none_or(|only| told.file == path(only));
+        warnings.extend(of_all.into_iter().filter(is_asked));
+    }
     let checked = Checked {
         tenants: Some(examined.tenants()),
         services: Some(examined.services),
         ..Checked::default()
     };
-    Ok(Report { checked, problems, notes: platform.notes(), platform: platform.from })
+    Ok(Report { checked, problems, warnings, notes: platform.notes(), platform: platform.from })
 }
 
 /// What is found beside a descriptor.
@@ -152,6 +167,7 @@ pub fn descriptors(
         bail!("--runtime: there is no IntegrationRuntime {name:?}, only {}", known.join(", "));
     }
     let mut problems = of_platform(&platform);
+    let mut paths = Vec::new();
     let mut notes = descriptor::notes(&platform, options.runtime.as_deref());
     for file in files {
         let text = working::read(file).with_context(|| format!("cannot read {}", shown(file)))?;
@@ -165,12 +181,14 @@ pub fn descriptors(
         };
         let found = descriptor::problems(&question);
         problems.extend(found.iter().map(|problem| Told::new(shown(file), problem, &text)));
+        paths.push((shown(file), exposed(&text, &platform)));
         let aside = aside(&Beside { file, text: &text, platform: &platform })?;
         problems.extend(aside.problems);
         notes.extend(aside.notes);
     }
     let checked = Checked { descriptors: Some(files.len()), ..Checked::default() };
-    Ok(Report { checked, problems, notes, platform: platform.from })
+    let warnings = shared(&paths);
+    Ok(Report { checked, problems, warnings, notes, platform: platform.from })
 }
 
 /// Problems of the definitions themselves; those of the cluster are the operator's to tell.

@@ -20,14 +20,22 @@ pub fn text(report: &Report, style: Style) -> String {
         let _ = writeln!(out, "{place}: {}", problem.sentence());
         out += &quoted(problem, style);
     }
-    let Report { checked, platform, problems, notes } = report;
+    let Report { checked, platform, problems, warnings, notes } = report;
+    for warning in warnings {
+        let place = style.paint(Meaning::Heading, &warning.place());
+        let _ =
+            writeln!(out, "{place}: {} {}", style.paint(Meaning::Attention, "warning:"), warning.sentence());
+        out += &quoted(warning, style);
+    }
+    let warned =
+        if warnings.is_empty() { String::new() } else { format!(", {}", count(warnings.len(), "warning")) };
     let beside = platform.as_ref().map(|from| format!(", beside {from}")).unwrap_or_default();
     if problems.is_empty() {
-        let _ = writeln!(out, "{checked}{beside}: {}", style.paint(Meaning::Good, "no problems"));
+        let _ = writeln!(out, "{checked}{beside}: {}{warned}", style.paint(Meaning::Good, "no problems"));
     } else {
         let files: BTreeSet<&str> = problems.iter().map(|problem| problem.file.as_str()).collect();
         let found = format!("{} in {}", count(problems.len(), "problem"), count(files.len(), "file"));
-        let _ = writeln!(out, "\n{} ({checked}{beside})", style.paint(Meaning::Bad, &found));
+        let _ = writeln!(out, "\n{}{warned} ({checked}{beside})", style.paint(Meaning::Bad, &found));
     }
     for note in notes {
         let _ = writeln!(out, "{} {note}", style.paint(Meaning::Attention, "not checked:"));
@@ -55,15 +63,16 @@ fn quoted(problem: &Told, style: Style) -> String {
     out
 }
 
-/// Workflow commands: `::error file=…,line=…,col=…::…`. `path` makes the path that GitHub knows.
+/// Workflow commands: `::error file=…,line=…,col=…::…`, and `::warning`. `path` makes the path that GitHub knows.
 pub fn github(report: &Report, path: impl Fn(&str) -> String) -> String {
     let mut out = String::new();
-    for problem in &report.problems {
-        let mut place = format!("file={}", property(&path(&problem.file)));
-        if problem.line > 0 {
-            let _ = write!(place, ",line={},col={}", problem.line, problem.column);
+    let problems = report.problems.iter().map(|problem| ("error", problem));
+    for (command, told) in problems.chain(report.warnings.iter().map(|warning| ("warning", warning))) {
+        let mut place = format!("file={}", property(&path(&told.file)));
+        if told.line > 0 {
+            let _ = write!(place, ",line={},col={}", told.line, told.column);
         }
-        let _ = writeln!(out, "::error {place}::{}", message(&problem.sentence()));
+        let _ = writeln!(out, "::{command} {place}::{}", message(&told.sentence()));
     }
     for note in &report.notes {
         let _ = writeln!(out, "::warning ::{}", message(&format!("not checked: {note}")));
@@ -105,6 +114,13 @@ mod tests {
             checked: Checked { tenants: Some(2), services: Some(3), ..Checked::default() },
             platform: Some("platform.yaml".into()),
             problems,
+            warnings: vec![told(
+                9,
+                5,
+                "spec.services[0].exportTo[0].tenant",
+                "there is no tenant \"beta\" here",
+                None,
+            )],
             notes,
         }
     }
@@ -116,7 +132,7 @@ mod tests {
 
     #[test]
     fn all_well_is_one_line() {
-        let well = Report { problems: Vec::new(), notes: Vec::new(), ..report() };
+        let well = Report { problems: Vec::new(), warnings: Vec::new(), notes: Vec::new(), ..report() };
         assert_eq!(
             text(&well, Style::default()),
             "2 tenants, 3 services, beside platform.yaml: no problems\n"
@@ -132,7 +148,11 @@ mod tests {
             "::error file=a%3Ab%2Ctenants/acme.yaml,line=14,col=7::spec.services[0].runtme: unknown field, did you mean \"runtime\"?"
         );
         assert_eq!(lines[1], "::error file=a%3Ab%2Ctenants/acme.yaml::100%25 wrong%0A::error");
-        assert_eq!(lines[2], "::warning ::not checked: nothing is known");
-        assert_eq!(lines.len(), 4);
+        assert_eq!(
+            lines[2],
+            "::warning file=a%3Ab%2Ctenants/acme.yaml,line=9,col=5::spec.services[0].exportTo[0].tenant: there is no tenant \"beta\" here"
+        );
+        assert_eq!(lines[3], "::warning ::not checked: nothing is known");
+        assert_eq!(lines.len(), 5);
     }
 }

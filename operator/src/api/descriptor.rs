@@ -187,10 +187,10 @@ pub struct Port {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Resources {
-    /// Cores, such as `250m`.
+    /// Cores, such as `250m`; less than 100.
     #[serde(default = "default_cpu")]
     pub cpu: Quantity,
-    /// Bytes, such as `512Mi`.
+    /// Bytes, such as `512Mi`; at least 16Mi.
     #[serde(default = "default_memory")]
     pub memory: Quantity,
 }

@@ -163,7 +163,7 @@ pub struct Quota {
     /// Sum of the CPU requests, in cores.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cpu: Option<Quantity>,
-    /// Sum of the memory limits, in bytes.
+    /// Sum of the memory limits, in bytes; at least 16Mi.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory: Option<Quantity>,
     /// Number of pods.

@@ -15,6 +15,7 @@ use super::{
     network::{self, ValidNetwork},
 };
 use crate::{
+    amount,
     api::{Environment, Quantity, Quota, Role},
     names::{HOME, is_label},
 };
@@ -254,19 +255,15 @@ pub(crate) fn resolved(
     field: &str,
     problems: &mut Vec<Problem>,
 ) -> ValidQuota {
-    let mut amount = |given: &Option<Quantity>, default: &Quantity, name: &str, example: &str| match given {
-        None => default.clone(),
-        Some(given) if given.millis().is_some_and(|millis| millis > 0) => given.clone(),
-        Some(given) => {
-            problems.push(Problem::new(
-                format!("{field}.{name}"),
-                format!("{:?} is no amount above zero: write it like {example}", given.0),
-            ));
-            default.clone()
-        }
+    type Judge = fn(&Quantity) -> Option<String>;
+    let mut amount = |given: &Option<Quantity>, default: &Quantity, (name, problem): (&str, Judge)| {
+        let Some(given) = given else { return default.clone() };
+        let Some(message) = problem(given) else { return given.clone() };
+        problems.push(Problem::new(format!("{field}.{name}"), message));
+        default.clone()
     };
-    let cpu = amount(&quota.cpu, &default.cpu, "cpu", "\"8\" or 500m");
-    let memory = amount(&quota.memory, &default.memory, "memory", "16Gi or 512Mi");
+    let cpu = amount(&quota.cpu, &default.cpu, ("cpu", amount::cpu_problem));
+    let memory = amount(&quota.memory, &default.memory, ("memory", amount::memory_problem));
     let pods = match quota.pods {
         Some(0) => {
             problems
@@ -338,11 +335,11 @@ mod tests {
             ),
             (
                 "{quota: {default: {cpu: many}}}",
-                "spec.quota.default.cpu: \"many\" is no amount above zero: write it like \"8\" or 500m",
+                "spec.quota.default.cpu: \"many\" is no amount above zero: write it like 250m or 2",
             ),
             (
                 "{quota: {default: {memory: \"0\"}}}",
-                "spec.quota.default.memory: \"0\" is no amount above zero: write it like 16Gi or 512Mi",
+                "spec.quota.default.memory: \"0\" is no amount above zero: write it like 512Mi or 16Gi",
             ),
             (
                 "{quota: {default: {pods: 0}}}",

@@ -80,13 +80,13 @@ pub enum RenderError {
     /// An image from another place than the tenant's own.
     #[error("image: {0:?} is not the service's own repository")]
     Repository(String),
-    /// Not a quantity, or none of it.
-    #[error("resources.{field}: {text:?} is not an amount above zero")]
+    /// Not a quantity, or one that nobody means.
+    #[error("resources.{field}: {problem}")]
     Resource {
         /// `cpu` or `memory`.
         field: &'static str,
-        /// What was written.
-        text: String,
+        /// What to change.
+        problem: String,
     },
     /// A single instance that is to be many.
     #[error(
@@ -102,20 +102,32 @@ pub enum RenderError {
     )]
     NoPort,
     /// One container cannot have both.
-    #[error("ports: {0}")]
-    Port(String),
+    #[error("ports[{index}]: {problem}")]
+    Port {
+        /// Which of them.
+        index: usize,
+        /// What to change.
+        problem: String,
+    },
     /// The runtime depends on it.
-    #[error("env: {0} is set by the runtime and cannot be replaced")]
+    #[error("env.{0}: is set by the runtime and cannot be replaced")]
     EnvKept(String),
     /// Not the name of a variable.
-    #[error("env: {0:?} must be letters, digits and `_`, and not begin with a digit")]
+    #[error("env.{0}: the name must be letters, digits and `_`, and not begin with a digit")]
     EnvName(String),
     /// One of ours.
-    #[error("secrets: {0} is the platform's; names that begin with `imaas-` cannot be used")]
-    SecretReserved(String),
+    #[error("secrets[{index}]: {name} is the platform's; names that begin with `imaas-` cannot be used")]
+    SecretReserved {
+        /// Which of them.
+        index: usize,
+        /// What was asked for.
+        name: String,
+    },
     /// Not a network of this environment.
-    #[error("connects: {name:?} is no network of this environment; it has {known}")]
+    #[error("connects[{index}]: {name:?} is no network of this environment; it has {known}")]
     Network {
+        /// Which of them.
+        index: usize,
         /// What was asked for.
         name: String,
         /// What there is.
@@ -178,10 +190,10 @@ impl RenderError {
             | Self::Resource { .. }
             | Self::Single { .. }
             | Self::NoPort
-            | Self::Port(_)
+            | Self::Port { .. }
             | Self::EnvKept(_)
             | Self::EnvName(_)
-            | Self::SecretReserved(_)
+            | Self::SecretReserved { .. }
             | Self::Network { .. }
             | Self::Use { .. }
             | Self::Expose(_)
@@ -318,34 +330,32 @@ fn resolved(asked: &DescriptorSpec, profile: &RuntimeProfile) -> Result<Descript
 /// A container has every port and every port's name once.
 fn ports(service: &[Port], management: &[Port]) -> Result<(), RenderError> {
     for (index, port) in service.iter().enumerate() {
+        let Port { name, port: number } = port;
         let twice = |others: &[Port]| others.iter().any(|o| o.name == port.name || o.port == port.port);
-        if twice(&service[..index]) {
-            return Err(RenderError::Port(format!("{} {} is there twice", port.name, port.port)));
-        }
-        if twice(management) {
-            return Err(RenderError::Port(format!(
-                "{} {} is the name or number of one that the runtime keeps for its own management",
-                port.name, port.port
-            )));
-        }
-        if port.name.contains("--") {
-            return Err(RenderError::Port(format!("{:?} must not hold `--`", port.name)));
-        }
+        let problem = if twice(&service[..index]) {
+            format!("{name} {number} is there twice")
+        } else if twice(management) {
+            format!(
+                "{name} {number} is the name or number of one that the runtime keeps for its own management"
+            )
+        } else if name.contains("--") {
+            format!("{name:?} must not hold `--`")
+        } else {
+            continue;
+        };
+        return Err(RenderError::Port { index, problem });
     }
     Ok(())
 }
 
 fn connects(settings: &DescriptorSpec, networks: &[Network]) -> Result<(), RenderError> {
-    match settings.connects.iter().find(|name| networks.iter().all(|network| network.name != **name)) {
-        None => Ok(()),
-        Some(name) => Err(RenderError::Network {
-            name: name.clone(),
-            known: match networks {
-                [] => "none".to_owned(),
-                some => some.iter().map(|network| network.name.as_str()).collect::<Vec<_>>().join(", "),
-            },
-        }),
-    }
+    let is_unknown = |name: &String| networks.iter().all(|network| network.name != *name);
+    let Some(index) = settings.connects.iter().position(is_unknown) else { return Ok(()) };
+    let known = match networks {
+        [] => "none".to_owned(),
+        some => some.iter().map(|network| network.name.as_str()).collect::<Vec<_>>().join(", "),
+    };
+    Err(RenderError::Network { index, name: settings.connects[index].clone(), known })
 }
 
 /// By one of the service's own ports, of which none is one of the runtime's management.

@@ -23,6 +23,7 @@ use super::{
     render::{LARGEST_TEMPLATE, RenderError},
 };
 use crate::{
+    amount::{instance_cpu_problem, memory_problem},
     api::{self, DescriptorSpec, RuntimeProfile, runtime},
     names::{MANAGED_BY, PULL_SECRET, SCRAPE, SCRAPE_PATH, SCRAPE_PORT},
     runtime::check::is_variable,
@@ -179,8 +180,8 @@ fn env(
 
 /// Every key of each Secret is a variable; one that the runtime or the descriptor sets wins over it.
 fn secrets(settings: &DescriptorSpec) -> Result<Vec<EnvFromSource>, RenderError> {
-    if let Some(reserved) = settings.secrets.iter().find(|name| name.starts_with(RESERVED_SECRETS)) {
-        return Err(RenderError::SecretReserved(reserved.clone()));
+    if let Some(index) = settings.secrets.iter().position(|name| name.starts_with(RESERVED_SECRETS)) {
+        return Err(RenderError::SecretReserved { index, name: settings.secrets[index].clone() });
     }
     let source = |name: &String| EnvFromSource {
         secret_ref: Some(SecretEnvSource { name: name.clone(), optional: None }),
@@ -201,12 +202,13 @@ fn container_port(port: &api::Port) -> ContainerPort {
 /// Memory is request and limit, since it cannot be taken back; CPU may be four times the request and at least a core,
 /// so that an engine starts fast.
 fn resources(asked: &api::descriptor::Resources) -> Result<ResourceRequirements, RenderError> {
-    let amount = |field, quantity: &api::Quantity| match quantity.millis() {
-        Some(millis) if millis > 0 => Ok(millis),
-        _ => Err(RenderError::Resource { field, text: quantity.0.clone() }),
-    };
-    let cpu = amount("cpu", &asked.cpu)?;
-    amount("memory", &asked.memory)?;
+    let problems = [("cpu", instance_cpu_problem(&asked.cpu)), ("memory", memory_problem(&asked.memory))];
+    for (field, problem) in problems {
+        if let Some(problem) = problem {
+            return Err(RenderError::Resource { field, problem });
+        }
+    }
+    let cpu = asked.cpu.millis().unwrap_or_default();
     let pair = |cpu: String| {
         Some(BTreeMap::from([
             ("cpu".to_owned(), Quantity(cpu)),

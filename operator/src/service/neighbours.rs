@@ -1,20 +1,24 @@
 //! IO, in memory only: what the watches and the poller show of the services beside one.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashSet},
+    sync::Arc,
+};
 
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::{ResourceExt, runtime::reflector::ObjectRef};
 
 use super::{
+    ending,
     exposure::Rival,
     poll::{Key, Poller},
     promote::Wanted,
     resolve::{Branch, resolve},
-    status::Pass,
-    uses::{Around, Asker, Face, is_open, used},
+    status::{Pass, Stage},
+    uses::{Around, Asker, Face, is_open, losing, used},
 };
 use crate::{
-    api::{Export, IntegrationService, Port, Release, Use, WorkloadType},
+    api::{Export, IntegrationService, Port, Release, Retirement, Use, WorkloadType},
     names::{self, RELEASE, environment_namespace, home_namespace, tenant_of_home},
     platform::Platform,
     release::{Footprint, written},
@@ -48,15 +52,51 @@ impl Neighbours<'_> {
         ports.map_or(Face::Unread, Face::Ports)
     }
 
+    /// What is told to `asker` of services that it uses and that end.
+    pub(super) fn losing(self, (tenant, service): (&str, &str), stages: &[Stage]) -> Option<String> {
+        let mut ending: BTreeMap<(String, String, String), (Retirement, Vec<&str>)> = BTreeMap::new();
+        for stage in stages.iter().filter(|stage| stage.environment.ending.is_none()) {
+            let environment = stage.environment.name.as_str();
+            let asker = Asker { tenant, service, environment };
+            let current = self.current(tenant, service, environment);
+            let runs = current.iter().flat_map(|release| &release.spec.uses);
+            let runs = runs.map(|used| (&used.tenant, &used.service));
+            let used: BTreeSet<_> =
+                asked(stage).map(|used| (&used.tenant, &used.service)).chain(runs).collect();
+            for (of, name) in used {
+                let of = of.as_deref().unwrap_or(tenant);
+                let ends = is_open(asker, (of, name), &self).then(|| self.ending((of, name), environment));
+                let Some(Retirement { stage, until }) = ends.flatten() else { continue };
+                let key = (of.to_owned(), name.clone(), until.clone());
+                ending.entry(key).or_insert((Retirement { stage, until }, vec![])).1.push(environment);
+            }
+        }
+        let told =
+            ending.iter().map(|((of, name, _), (ends, within))| losing(tenant, (of, name), (ends, within)));
+        Some(told.collect::<Vec<_>>().join("; ")).filter(|told| !told.is_empty())
+    }
+
+    /// How far the end of what runs of a service is.
+    fn ending(self, (tenant, service): (&str, &str), environment: &str) -> Option<Retirement> {
+        let periods = &self.platform.settings.retirement;
+        let service = self.service(tenant, service)?;
+        let tenant = self.platform.tenants.named(tenant)?;
+        let stages = tenant.status.as_ref().map_or(&[][..], |status| &status.environments);
+        let stage = stages.iter().find(|stage| stage.name == environment);
+        let endings = [
+            ending::of_tenant(&tenant, periods),
+            ending::of_service(&service, periods),
+            stage.and_then(ending::of_environment),
+        ];
+        ending::gravest(endings).map(|ending| ending.retirement)
+    }
+
     /// Whom this service uses, by what Git asks for and by what runs.
     pub(super) fn uses(self, service: &Key, pass: Option<&Pass>) -> HashSet<Key> {
         let Some(tenant) = tenant_of(service) else { return HashSet::new() };
         let stages = pass.into_iter().flat_map(|pass| &pass.stages);
-        let asked = stages.filter_map(|stage| match &stage.wanted {
-            Wanted::Target(asked) => Some(&asked.resolved.settings.uses),
-            Wanted::Unknown | Wanted::Nothing { .. } => None,
-        });
-        let asked = asked.flatten().map(|used| key(used.tenant.as_deref().unwrap_or(tenant), &used.service));
+        let asked =
+            stages.flat_map(asked).map(|used| key(used.tenant.as_deref().unwrap_or(tenant), &used.service));
         let running = self.everywhere(tenant, &service.name);
         let running = running.iter().flat_map(|(_, running)| used(running));
         asked.chain(running.map(|(tenant, name)| key(tenant, name))).collect()
@@ -72,7 +112,8 @@ impl Neighbours<'_> {
             .filter(|(_, running)| running.is_empty())
             .map(|(environment, _)| self.declared(tenant, &service.name, environment))
             .collect();
-        names::content_hash(&(exports, running, declared))
+        let ending = running.iter().map(|(environment, _)| self.ending((tenant, &service.name), environment));
+        names::content_hash(&(exports, &running, declared, ending.collect::<Vec<_>>()))
     }
 
     /// Services of the asker's tenant that run with `path` in its environment; what is left of one whose object is gone, too.
@@ -149,6 +190,15 @@ impl Around for Neighbours<'_> {
         }
         several
     }
+}
+
+/// What Git asks it to use there.
+fn asked(stage: &Stage) -> impl Iterator<Item = &Use> {
+    let uses = match &stage.wanted {
+        Wanted::Target(asked) => &asked.resolved.settings.uses[..],
+        Wanted::Unknown | Wanted::Nothing { .. } => &[],
+    };
+    uses.iter()
 }
 
 fn tenant_of(service: &Key) -> Option<&str> {

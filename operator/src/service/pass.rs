@@ -128,7 +128,8 @@ impl<'a> Work<'a> {
         let named: Vec<_> = running.chain(stages.iter().filter_map(|stage| stage.target.as_ref())).collect();
         self.last.releases.retain(|release| named.contains(&&release.name_any()));
         self.last.healthy.retain(|name| named.contains(&name));
-        let hint = snapshot.as_deref().and_then(|snapshot| self.hint(snapshot));
+        let losing = self.neighbours().losing((&self.service.tenant, &self.service.name), &stages);
+        let hint = losing.or_else(|| snapshot.as_deref().and_then(|snapshot| self.hint(snapshot)));
         let failure = snapshot.and_then(|snapshot| snapshot.failure.clone());
         let ValidService { gone, problems, ending, .. } = self.service.clone();
         let left = self.left(&gone);

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use super::Problem;
 use crate::{
-    api::{Export, Port, Release, Use},
+    api::{Export, Port, Release, Retirement, RetirementStage, Use},
     conditions::Reason,
     release::{Footprint, Neighbour, Reach, open_ports},
 };
@@ -102,6 +102,24 @@ pub fn not_exported(asker: Asker<'_>, provider: &str, service: &str) -> Problem 
     Problem::new(Reason::NotExported, message)
 }
 
+/// Told to whom uses a service that ends: `(tenant, name)`, and the environments in which it does.
+pub fn losing(
+    asker: &str,
+    (tenant, service): (&str, &str),
+    (ends, within): (&Retirement, &[&str]),
+) -> String {
+    let provider = if tenant == asker { service.to_owned() } else { format!("{tenant}/{service}") };
+    let Retirement { stage, until } = ends;
+    let told = match stage {
+        RetirementStage::Orphaned => format!("is no longer in Git and serves until {until}"),
+        RetirementStage::Retiring => format!("is retired, and calls to it fail; it is removed after {until}"),
+    };
+    format!(
+        "{provider}, which this service uses in {}, {told}: do without it, or have its owners bring it back",
+        within.join(", ")
+    )
+}
+
 fn port((index, used): (usize, &Use), asker: Asker<'_>, face: Face) -> Result<Port, Problem> {
     let Use { tenant, service, variable: _, port } = used;
     let environment = asker.environment;
@@ -180,6 +198,19 @@ mod tests {
         let (reason, message) = told("[{tenant: beta, service: stock, as: STOCK}]", &Face::Closed);
         assert_eq!(reason, Reason::NotExported);
         assert!(message.contains("`exportTo: [{tenant: acme, service: orders}]`"), "{message}");
+    }
+
+    #[test]
+    fn whoever_uses_what_ends_is_told_until_when_it_serves() {
+        let ends = |stage| Retirement { stage, until: "2026-01-02T00:00:00Z".to_owned() };
+        assert_eq!(
+            losing("acme", ("beta", "stock"), (&ends(RetirementStage::Orphaned), &["dev", "test"])),
+            "beta/stock, which this service uses in dev, test, is no longer in Git and serves until 2026-01-02T00:00:00Z: do without it, or have its owners bring it back"
+        );
+        assert_eq!(
+            losing("acme", ("acme", "stock"), (&ends(RetirementStage::Retiring), &["dev"])),
+            "stock, which this service uses in dev, is retired, and calls to it fail; it is removed after 2026-01-02T00:00:00Z: do without it, or have its owners bring it back"
+        );
     }
 
     struct To(Vec<Export>);

@@ -13,7 +13,7 @@ use crate::{
         GitUrl, UrlPolicy,
         names::{is_plain_branch, joined},
     },
-    tenant::validate::{unknown, validate},
+    tenant::validate::{ValidTenant, examined, unknown},
     yaml::{self, Problem},
 };
 
@@ -36,8 +36,8 @@ pub struct Checked {
     pub valid: BTreeMap<String, Tenant>,
     /// By name of the tenant; never empty lists.
     pub broken: BTreeMap<String, Vec<FileProblem>>,
-    /// Limits of tenants that have no file, by the name that they are for. Nothing but told.
-    pub strays: BTreeMap<String, FileProblem>,
+    /// What nobody reads or is for nobody, by the tenant that it may be meant for. Nothing but told.
+    pub strays: BTreeMap<String, Vec<FileProblem>>,
     /// Names of tenants whose file, or limits, the commit changed.
     pub changed: BTreeSet<String>,
 }
@@ -52,7 +52,7 @@ impl Checked {
     /// that is cut, and what the commit changed before what was so already.
     pub fn problems(&self) -> Vec<&FileProblem> {
         let broken = self.broken.iter().map(|(name, problems)| (name, problems.iter().collect::<Vec<_>>()));
-        let strays = self.strays.iter().map(|(name, problem)| (name, vec![problem]));
+        let strays = self.strays.iter().map(|(name, problems)| (name, problems.iter().collect::<Vec<_>>()));
         let of_each = broken.chain(strays).flat_map(|(name, mut problems)| {
             problems.sort();
             let was_so = !self.changed.contains(name);
@@ -74,56 +74,66 @@ pub fn check(parsed: &Parsed, surroundings: &Surroundings<'_>) -> Checked {
             Err(problems) => drop(checked.broken.insert(name.clone(), problems)),
         }
     }
-    for (name, problem) in &parsed.misplaced {
-        let file = joined(surroundings.directory, &problem.file);
-        let problem = FileProblem { file, problem: problem.problem.clone() };
-        checked.broken.entry(name.clone()).or_default().push(problem);
+    for (name, problem) in &parsed.misplaced.instead {
+        checked.broken.entry(name.clone()).or_default().push(within(surroundings.directory, problem));
     }
     for name in parsed.limits.names().filter(|name| !checked.has(name)).cloned().collect::<BTreeSet<_>>() {
         let problem = parsed.limits.without_tenant(&name, &limits);
-        checked.strays.insert(name, problem);
+        checked.strays.entry(name).or_default().push(problem);
+    }
+    let beside = parsed.misplaced.beside.iter().map(|one| (surroundings.directory, one));
+    for (directory, (name, problem)) in beside.chain(parsed.limits.beside().iter().map(|one| (&*limits, one)))
+    {
+        checked.strays.entry(name.clone()).or_default().push(within(directory, problem));
     }
     checked
 }
 
-/// The tenant with its limits, or what is wrong with the files of the two, by file and place.
+fn within(directory: &str, FileProblem { file, problem }: &FileProblem) -> FileProblem {
+    FileProblem { file: joined(directory, file), problem: problem.clone() }
+}
+
+/// The tenant with its limits, or what is wrong with the files of the two, by file and place. What they mean is judged as far as
+/// they are well-formed.
 fn checked_tenant(
     (name, file): (&str, &ParsedFile),
     (limits, directory): (&AllLimits, &str),
     surroundings: &Surroundings<'_>,
 ) -> Result<Tenant, Vec<FileProblem>> {
     let mut problems = limits.problems(name, directory);
+    let are_known = problems.is_empty();
     let path = joined(surroundings.directory, &file_name(name));
     let told = |problem| FileProblem { file: path.clone(), problem };
-    let mut tenant = match &file.outcome {
-        Ok(tenant) => tenant.clone(),
-        Err(found) => {
-            problems.extend(found.iter().cloned().map(told));
-            problems.sort();
-            return Err(problems);
+    problems.extend(file.problems.iter().cloned().map(told));
+    let tenant = file.said.as_ref().map(|said| {
+        let mut tenant = said.value.clone();
+        tenant.spec.limits = limits.said(name).map(|limits| limits.value.clone());
+        for (field, message) in found(&tenant, surroundings, are_known) {
+            problems.extend(match limits.place(name, &field, &message) {
+                Some(problem) => limits.said(name).filter(|limits| limits.is_news(&problem.path)).map(|_| {
+                    FileProblem { file: joined(directory, &file_name(name)), problem: problem.clone() }
+                }),
+                None => said.is_news(&field).then(|| told(placed(&file.content, field, message))),
+            });
         }
-    };
-    tenant.spec.limits = limits.of(name).cloned();
-    let are_known = problems.is_empty();
-    for (field, message) in found(&tenant, surroundings, are_known) {
-        problems.push(match limits.place(name, &field, &message) {
-            Some(problem) => FileProblem { file: joined(directory, &file_name(name)), problem },
-            None => told(placed(&file.content, field, message)),
-        });
-    }
+        tenant
+    });
     problems.sort();
-    if problems.is_empty() { Ok(tenant) } else { Err(problems) }
+    tenant.filter(|_| problems.is_empty()).ok_or(problems)
 }
 
 /// Field and message of what is wrong. Where the tenant's limits are not known, it may ask for whatever it likes.
 fn found(tenant: &Tenant, surroundings: &Surroundings<'_>, limits_are_known: bool) -> Vec<(String, String)> {
     // What the tenant's own stage would refuse later is told here, where it has a place.
-    let refused = match validate(tenant, surroundings.environments) {
-        Ok(valid) if limits_are_known => [valid.unknown, valid.exceeding].concat(),
-        Ok(valid) => valid.unknown,
-        Err(problems) => problems.0,
-    };
-    let mut found: Vec<_> = refused.into_iter().map(|problem| (problem.field, problem.message)).collect();
+    let (ValidTenant { unknown: nowhere, exceeding, .. }, refused) =
+        examined(tenant, surroundings.environments);
+    let exceeding = exceeding.into_iter().filter(|_| limits_are_known);
+    let mut found: Vec<_> = refused
+        .into_iter()
+        .chain(nowhere)
+        .chain(exceeding)
+        .map(|problem| (problem.field, problem.message))
+        .collect();
     for (index, service) in tenant.spec.services.iter().enumerate() {
         let path = format!("spec.services[{index}]");
         if let Err(error) = GitUrl::parse(&service.spec.repository.url, surroundings.urls) {

@@ -6,11 +6,14 @@ use std::{
     sync::Arc,
 };
 
-use super::parse::{ENDING, FileProblem, Files, SourceFile, file_name, misplaced};
+use super::parse::{ENDING, FileProblem, Files, Misplaced, SourceFile, file_name};
 use crate::{
     api::Limits,
     git::names::joined,
-    yaml::{self, Problem},
+    yaml::{
+        self, Problem,
+        sound::{self, Sound},
+    },
 };
 
 /// Name of the directory.
@@ -40,7 +43,8 @@ pub fn directory(tenants: &str) -> String {
 struct ParsedLimits {
     blob: String,
     content: Vec<u8>,
-    outcome: Result<Limits, Vec<Problem>>,
+    problems: Vec<Problem>,
+    said: Option<Sound<Limits>>,
 }
 
 /// All files of limits of a commit, by the tenant that the file's name says.
@@ -48,7 +52,7 @@ struct ParsedLimits {
 pub struct AllLimits {
     files: BTreeMap<String, Arc<ParsedLimits>>,
     /// What looks like a file of limits and is none.
-    misplaced: BTreeMap<String, FileProblem>,
+    misplaced: Misplaced,
 }
 
 /// Reads the files. One that `before` holds with the same content is not read again; names of the others go to `changed`.
@@ -62,35 +66,42 @@ pub(super) fn parse(files: &Files, before: &AllLimits, changed: &mut BTreeSet<St
         }
         all.files.insert(name.to_owned(), known.unwrap_or_else(|| Arc::new(read(name, source))));
     }
-    all.misplaced = misplaced(files, "the limits", |name| all.files.contains_key(name));
+    all.misplaced = Misplaced::of(files, "the limits", |name| all.files.contains_key(name));
     let gone = before.files.keys().filter(|name| !all.files.contains_key(*name));
     changed.extend(gone.cloned());
-    let is_new = |(name, problem): &(&String, &FileProblem)| before.misplaced.get(*name) != Some(*problem);
-    changed.extend(all.misplaced.iter().filter(is_new).map(|(name, _)| name.clone()));
+    changed.extend(all.misplaced.since(&before.misplaced));
     all
 }
 
 fn read(name: &str, source: &SourceFile) -> ParsedLimits {
-    let outcome = yaml::limits(&source.content).and_then(|limits| {
-        let inside = limits.metadata.name;
-        if inside == name {
-            return Ok(limits.spec);
+    let SourceFile { blob, content } = source.clone();
+    let (mut problems, said) = match yaml::limits(&content) {
+        Ok(limits) if limits.metadata.name == name => (Vec::new(), Some(Sound::whole(limits.spec))),
+        Ok(limits) => {
+            let inside = limits.metadata.name;
+            let message = format!("{inside:?} is not the file's name: this file is {}", file_name(name));
+            (vec![placed(&content, "metadata.name", message)], Some(Sound::whole(limits.spec)))
         }
-        let message = format!("{inside:?} is not the file's name: this file is {}", file_name(name));
-        Err(vec![placed(&source.content, "metadata.name", message)])
-    });
-    ParsedLimits { blob: source.blob.clone(), content: source.content.clone(), outcome }
+        Err(problems) => (problems, sound::limits(&content)),
+    };
+    problems.sort();
+    ParsedLimits { blob, content, problems, said }
 }
 
 impl AllLimits {
     /// Names of the tenants that there are files for.
     pub(super) fn names(&self) -> impl Iterator<Item = &String> {
-        self.files.keys().chain(self.misplaced.keys())
+        self.files.keys().chain(self.misplaced.instead.keys())
     }
 
-    /// What the platform gives `tenant` beside what every tenant may have; nothing where its file is not valid.
-    pub(super) fn of(&self, tenant: &str) -> Option<&Limits> {
-        self.files.get(tenant)?.outcome.as_ref().ok()
+    /// What the platform gives `tenant` beside what every tenant may have, as far as its file is well-formed.
+    pub(super) fn said(&self, tenant: &str) -> Option<&Sound<Limits>> {
+        self.files.get(tenant)?.said.as_ref()
+    }
+
+    /// What nobody reads beside the files that are, by the tenant.
+    pub(super) fn beside(&self) -> &BTreeMap<String, FileProblem> {
+        &self.misplaced.beside
     }
 
     /// The text of a file, to show a line of it.
@@ -100,13 +111,14 @@ impl AllLimits {
 
     /// What is wrong with the file of `tenant`, with its name in `directory`.
     pub(super) fn problems(&self, tenant: &str, directory: &str) -> Vec<FileProblem> {
-        let found = self.files.get(tenant).and_then(|file| file.outcome.as_ref().err());
+        let found = self.files.get(tenant).map(|file| &file.problems);
         let told = |problem: &Problem| FileProblem {
             file: joined(directory, &file_name(tenant)),
             problem: problem.clone(),
         };
         let misplaced = self
             .misplaced
+            .instead
             .get(tenant)
             .map(|one| FileProblem { file: joined(directory, &one.file), problem: one.problem.clone() });
         found.into_iter().flatten().map(told).chain(misplaced).collect()
@@ -122,7 +134,7 @@ impl AllLimits {
     /// There are limits, and nobody whose they are.
     pub(super) fn without_tenant(&self, tenant: &str, directory: &str) -> FileProblem {
         let wanted = file_name(tenant);
-        let file = self.misplaced.get(tenant).map_or(&wanted, |one| &one.file);
+        let file = self.misplaced.instead.get(tenant).map_or(&wanted, |one| &one.file);
         let message = format!(
             "there is no tenant file {wanted}, so these limits are nobody's: remove them or name them for a tenant"
         );

@@ -12,7 +12,10 @@ use super::limits::{self, AllLimits};
 use crate::{
     api::Tenant,
     git::Directory,
-    yaml::{self, MAX_BYTES, Problem},
+    yaml::{
+        self, MAX_BYTES, Problem,
+        sound::{self, Sound},
+    },
 };
 
 /// A problem and the file that it is in. Ordered by file, then by place.
@@ -61,6 +64,13 @@ pub struct Files {
     pub limits: Option<Box<Self>>,
 }
 
+impl Files {
+    /// Is this a file that is read?
+    fn is_read(&self, file: &str) -> bool {
+        file.ends_with(ENDING) && self.regular.contains_key(file)
+    }
+}
+
 impl From<Directory> for Files {
     fn from(directory: Directory) -> Self {
         let Directory { files, ignored, too_large } = directory;
@@ -80,8 +90,10 @@ pub struct ParsedFile {
     pub content: Vec<u8>,
     /// The tenant that it names, where that is not the one of its file name.
     named: Option<String>,
-    /// What it says, or everything that is wrong with it.
-    pub outcome: Result<Tenant, Vec<Problem>>,
+    /// Everything that is wrong with its form.
+    pub problems: Vec<Problem>,
+    /// What it says, as far as that is well-formed; nothing where it cannot be read at all.
+    pub said: Option<Sound<Tenant>>,
 }
 
 /// All tenant files of a commit.
@@ -90,13 +102,15 @@ pub struct Parsed {
     /// By name of the tenant that the file's name says.
     pub tenants: BTreeMap<String, Arc<ParsedFile>>,
     /// What looks like a tenant's file and is none, by the tenant that it may have been.
-    pub misplaced: BTreeMap<String, FileProblem>,
+    pub misplaced: Misplaced,
     /// What the platform gives single tenants.
     pub limits: AllLimits,
     /// Names among these that are not as they were read before: who pushed last looks for these.
     pub changed: BTreeSet<String>,
 }
 
+/// Where a file names its tenant.
+const NAME: &str = "metadata.name";
 /// The ending of a tenant file.
 pub const ENDING: &str = ".yaml";
 
@@ -121,45 +135,67 @@ pub fn parse(files: &Files, before: &Parsed) -> Parsed {
             parsed.tenants.insert(name.to_owned(), read);
         }
     }
-    parsed.misplaced = misplaced(files, "the file", |name| parsed.tenants.contains_key(name));
+    parsed.misplaced = Misplaced::of(files, "the file", |name| parsed.tenants.contains_key(name));
     for (name, read) in &parsed.tenants {
         // Renamed inside but not outside, or the other way round: neither tenant is gone.
         if let Some(inside) = read.named.as_ref().filter(|inside| !parsed.tenants.contains_key(*inside)) {
             let message = format!("names tenant {inside}, whose file must be {}", file_name(inside));
-            parsed.misplaced.insert(inside.clone(), FileProblem::whole(&file_name(name), message));
+            parsed.misplaced.instead.insert(inside.clone(), FileProblem::whole(&file_name(name), message));
         }
     }
-    let is_new = |(name, problem): &(&String, &FileProblem)| before.misplaced.get(*name) != Some(*problem);
-    parsed.changed.extend(parsed.misplaced.iter().filter(is_new).map(|(name, _)| name.clone()));
+    parsed.changed.extend(parsed.misplaced.since(&before.misplaced));
     let nothing = Files::default();
     let of_limits = files.limits.as_deref().unwrap_or(&nothing);
     parsed.limits = limits::parse(of_limits, &before.limits, &mut parsed.changed);
     parsed
 }
 
-/// What looks like `what` of a tenant and is none, by that tenant; not of those that `is_read`.
-pub(super) fn misplaced(
-    files: &Files,
-    what: &str,
-    is_read: impl Fn(&str) -> bool,
-) -> BTreeMap<String, FileProblem> {
-    let mut misplaced = BTreeMap::new();
-    let others = files.regular.keys().map(|file| (file, "this ending is not read"));
-    for (file, why) in others.chain(files.unreadable.iter().map(|(file, why)| (file, *why))) {
-        if let Some(name) = tenant_of(file).filter(|name| !is_read(name)) {
+/// What looks like a file of a tenant and is none, by that tenant.
+#[derive(Clone, Debug, Default)]
+pub struct Misplaced {
+    /// Of tenants that have no other.
+    pub instead: BTreeMap<String, FileProblem>,
+    /// Beside the tenant's own.
+    pub beside: BTreeMap<String, FileProblem>,
+}
+
+impl Misplaced {
+    /// What looks like `what` of a tenant; `is_read` says whose is read.
+    pub(super) fn of(files: &Files, what: &str, is_read: impl Fn(&str) -> bool) -> Self {
+        let mut misplaced = Self::default();
+        let others = files.regular.keys().map(|file| (file, "this ending is not read"));
+        let others = others.chain(files.unreadable.iter().map(|(file, why)| (file, *why)));
+        for (file, why) in others.filter(|(file, _)| !files.is_read(file)) {
+            let Some(name) = tenant_of(file) else { continue };
             let wanted = file_name(name);
-            let message = format!("{why}: {what} of tenant {name} must be a regular file named {wanted}");
-            misplaced.insert(name.to_owned(), FileProblem::whole(file, message));
+            if is_read(name) {
+                let message =
+                    format!("{why}: {what} of tenant {name} is {wanted} beside it, so remove this one");
+                misplaced.beside.insert(name.to_owned(), FileProblem::whole(file, message));
+            } else {
+                let message = format!("{why}: {what} of tenant {name} must be a regular file named {wanted}");
+                misplaced.instead.insert(name.to_owned(), FileProblem::whole(file, message));
+            }
         }
-    }
-    for file in &files.too_large {
-        if let Some(name) = tenant_of(file).filter(|name| !is_read(name)) {
-            let message =
-                format!("is larger than a tenant file can be, {} KiB: make it smaller", MAX_BYTES >> 10);
-            misplaced.insert(name.to_owned(), FileProblem::whole(file, message));
+        for file in &files.too_large {
+            if let Some(name) = tenant_of(file).filter(|name| !is_read(name)) {
+                let message =
+                    format!("is larger than a tenant file can be, {} KiB: make it smaller", MAX_BYTES >> 10);
+                misplaced.instead.insert(name.to_owned(), FileProblem::whole(file, message));
+            }
         }
+        misplaced
     }
-    misplaced
+
+    /// Names of tenants of which something else is misplaced than was `before`.
+    pub(super) fn since(&self, before: &Self) -> BTreeSet<String> {
+        let new = |now: &BTreeMap<String, FileProblem>, before: &BTreeMap<String, FileProblem>| {
+            let is_new = |(name, problem): &(&String, &FileProblem)| before.get(*name) != Some(*problem);
+            now.iter().filter(is_new).map(|(name, _)| name.clone()).collect::<Vec<_>>()
+        };
+        let instead = new(&self.instead, &before.instead).into_iter();
+        instead.chain(new(&self.beside, &before.beside)).collect()
+    }
 }
 
 /// The tenant whose file this would be, with another ending.
@@ -171,13 +207,21 @@ fn tenant_of(file: &str) -> Option<&str> {
 }
 
 fn read(name: &str, source: &SourceFile) -> ParsedFile {
-    let mut outcome = yaml::tenant(&source.content);
-    let named = outcome.as_ref().map(ResourceExt::name_any).ok().filter(|named| named != name);
+    let SourceFile { blob, content } = source.clone();
+    let (mut problems, mut said) = match yaml::tenant(&content) {
+        Ok(tenant) => (Vec::new(), Some(Sound::whole(tenant))),
+        Err(problems) => (problems, sound::tenant(&content)),
+    };
+    let of_name = said.as_ref().filter(|said| said.is_news(NAME)).map(|said| said.value.name_any());
+    let named = of_name.filter(|named| problems.is_empty() && named != name);
     if let Some(named) = &named {
-        let path = "metadata.name".to_owned();
-        let (line, column) = yaml::place(&source.content, &path);
+        let (line, column) = yaml::place(&content, NAME);
         let message = format!("{named:?} is not the file's name: this file is {}", file_name(name));
-        outcome = Err(vec![Problem { line, column, path, message }]);
+        problems.push(Problem { line, column, path: NAME.to_owned(), message });
     }
-    ParsedFile { blob: source.blob.clone(), content: source.content.clone(), named, outcome }
+    if let Some(said) = said.as_mut().filter(|_| !problems.is_empty()) {
+        said.value.metadata.name = Some(name.to_owned());
+        said.set_aside(NAME);
+    }
+    ParsedFile { blob, content, named, problems, said }
 }

@@ -2,7 +2,8 @@
 
 use super::validate::ValidSpace;
 use crate::{
-    api::{Limits, Quota, Tenant, limits::RegistryLimits, quantity},
+    amount::{cpu_problem, memory_problem},
+    api::{Limits, Quantity, Quota, Tenant, limits::RegistryLimits, quantity},
     environment::{
         Problem, ValidEnvironment, ValidQuota,
         check::{exceeded, resolved},
@@ -86,16 +87,17 @@ impl<'a> Quotas<'a> {
     /// Whether its environments have no more together than it may have.
     pub(super) fn in_all(&mut self, spaces: &[ValidSpace]) {
         let Some(Quota { cpu, memory, pods }) = self.limits.total.clone() else { return };
-        let cpu = cpu.map(|cpu| cpu.millis().unwrap_or_default());
-        let memory = memory.map(|memory| memory.millis().unwrap_or_default());
-        let pods = pods.map(|pods| i128::from(pods) * 1000);
-        for (name, most) in [("cpu", cpu), ("memory", memory), ("pods", pods)] {
-            let Some(most) = most else { continue };
-            if most <= 0 {
-                let message = "is no amount above zero: write at least what one environment needs";
+        let amounts = [
+            ("cpu", cpu.as_ref().and_then(Quantity::millis), cpu.as_ref().and_then(cpu_problem)),
+            ("memory", memory.as_ref().and_then(Quantity::millis), memory.as_ref().and_then(memory_problem)),
+            ("pods", pods.map(|pods| i128::from(pods) * 1000), None),
+        ];
+        for (name, most, problem) in amounts {
+            if let Some(message) = problem {
                 self.problems.push(Problem::new(format!("spec.limits.total.{name}"), message));
                 continue;
             }
+            let Some(most) = most else { continue };
             let sum = spaces.iter().filter_map(|space| millis(&space.quota, name)).sum();
             if sum > most {
                 self.exceeding.push(over(name, (sum, most), spaces));

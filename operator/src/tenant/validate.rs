@@ -95,6 +95,17 @@ pub struct ValidService {
 
 /// Checks `tenant` against the Environments that there are.
 pub fn validate(tenant: &Tenant, environments: &Checked) -> Result<ValidTenant, Problems> {
+    let (mut valid, mut problems) = examined(tenant, environments);
+    if problems.is_empty() {
+        return Ok(valid);
+    }
+    problems.append(&mut valid.unknown);
+    problems.append(&mut valid.exceeding);
+    Err(Problems(problems))
+}
+
+/// What `tenant` would be beside the Environments that there are, and why it is not valid.
+pub(crate) fn examined(tenant: &Tenant, environments: &Checked) -> (ValidTenant, Vec<Problem>) {
     let mut problems = Vec::new();
     let name = tenant.name_any();
     problems.extend(name_problem(&name));
@@ -135,12 +146,7 @@ pub fn validate(tenant: &Tenant, environments: &Checked) -> Result<ValidTenant, 
     quotas.in_registry();
     problems.append(&mut quotas.problems);
     valid.exceeding = quotas.exceeding;
-    if problems.is_empty() {
-        return Ok(valid);
-    }
-    problems.append(&mut valid.unknown);
-    problems.append(&mut valid.exceeding);
-    Err(Problems(problems))
+    (valid, problems)
 }
 
 /// What is left of a tenant that is not valid: its members. They count all the same, since whoever is taken out of the

@@ -11,17 +11,30 @@ use serde_json::Value;
 use super::{
     MAX_PROBLEMS, Problem,
     node::{Content, Entry, Node},
+    paths::{is_within, join, without_indices},
     schema::Form,
+    words::{mismatch, nearest, quoted, shape, sheltered},
 };
 use crate::api::Quantity;
 
-/// Adds what is wrong with `tree` to `problems`.
-pub(super) fn check(form: &Form, tree: &Node, problems: &mut Vec<Problem>) {
-    let mut checker = Checker { form, problems };
+/// What a look at a tree found.
+#[derive(Default)]
+pub(super) struct Found {
+    /// Everything that is wrong.
+    pub problems: Vec<Problem>,
+    /// Paths of fields that are not there, since the author wrote something else that was probably meant for them.
+    pub meant: Vec<String>,
+}
+
+/// What is wrong with `tree`.
+pub(super) fn check(form: &Form, tree: &Node) -> Found {
+    let mut checker = Checker { form, found: Found::default() };
     checker.value(&form.schema, tree, "");
-    if problems.len() < MAX_PROBLEMS {
-        rules(form, tree, problems);
+    let mut found = checker.found;
+    if found.problems.len() < MAX_PROBLEMS {
+        rules(form, tree, &mut found.problems);
     }
+    found
 }
 
 /// How many entries `schema` accepts by `limit`, a keyword of it; no more are judged.
@@ -31,12 +44,12 @@ pub(super) fn most(schema: &Value, limit: &str) -> usize {
 
 struct Checker<'a> {
     form: &'a Form,
-    problems: &'a mut Vec<Problem>,
+    found: Found,
 }
 
 impl Checker<'_> {
     fn tell(&mut self, node: &Node, path: &str, message: impl Into<String>) {
-        self.problems.push(node.problem(path.to_owned(), message));
+        self.found.problems.push(node.problem(path.to_owned(), message));
     }
 
     fn value(&mut self, schema: &Value, node: &Node, path: &str) {
@@ -56,7 +69,7 @@ impl Checker<'_> {
             }
             // A schema without a type takes anything: what it means is checked after the merge.
             (Some("boolean"), Content::Scalar(Value::Bool(_))) | (None, _) => {}
-            (Some(expected), _) => self.tell(node, path, mismatch(expected, node)),
+            (Some(_), _) => self.tell(node, path, mismatch(schema, node, path)),
         }
     }
 
@@ -66,7 +79,7 @@ impl Checker<'_> {
         let others = &schema["additionalProperties"];
         for entry in entries.iter().take(most(schema, "maxProperties")) {
             // Nobody is told more, and words for an unknown field are looked for among all known ones.
-            if self.problems.len() >= MAX_PROBLEMS {
+            if self.found.problems.len() >= MAX_PROBLEMS {
                 break;
             }
             let inner = join(path, &entry.key);
@@ -75,13 +88,15 @@ impl Checker<'_> {
             } else if others.is_object() {
                 self.value(others, &entry.value, &inner);
             } else if others != true && schema["x-kubernetes-preserve-unknown-fields"] != true {
-                let message = self.unknown(&inner, &entry.key, properties.keys());
-                self.problems.push(entry.problem(inner, message));
+                let message = self.unknown(schema, node, (path, &entry.key));
+                self.found.problems.push(entry.problem(inner, message));
             }
         }
         for required in schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str) {
-            if node.entry(required).is_none() {
-                self.tell(node, &join(path, required), "missing");
+            let inner = join(path, required);
+            let is_meant = || self.found.meant.iter().any(|meant| is_within(meant, &inner));
+            if node.entry(required).is_none() && !is_meant() {
+                self.tell(node, &inner, "missing");
             }
         }
         self.count(schema, node, entries.len(), ["minProperties", "maxProperties"], path);
@@ -106,7 +121,7 @@ impl Checker<'_> {
                 && let Some(entry) = item.entry(key)
             {
                 let message = format!("{} is listed twice, first in line {first}", identity.join(" "));
-                self.problems.push(entry.value.problem(join(&inner, key), message));
+                self.found.problems.push(entry.value.problem(join(&inner, key), message));
             }
         }
     }
@@ -134,7 +149,7 @@ impl Checker<'_> {
             Content::Scalar(Value::String(text)) => text.clone(),
             Content::Scalar(other) => other.to_string(),
             Content::Sequence(_) | Content::Mapping(_) => {
-                return self.tell(node, path, mismatch("string", node));
+                return self.tell(node, path, mismatch(schema, node, path));
             }
         };
         let fits = schema["pattern"]
@@ -177,18 +192,32 @@ impl Checker<'_> {
         }
     }
 
-    fn unknown<'k>(&self, path: &str, key: &str, known: impl Iterator<Item = &'k String>) -> String {
-        if self.form.fields_to_come.contains(&without_indices(path).as_str()) {
+    /// Words for a field that is not known in what stands at `path`.
+    fn unknown(&mut self, schema: &Value, node: &Node, (path, key): (&str, &str)) -> String {
+        let inner = join(path, key);
+        let without_indices = without_indices(&inner);
+        if self.form.fields_to_come.contains(&without_indices.as_str()) {
             return "not supported yet".to_owned();
         }
-        if let Some((_, where_)) = self.form.fields_elsewhere.iter().find(|(field, _)| *field == path) {
-            return (*where_).to_owned();
+        if let Some((_, told)) =
+            self.form.fields_elsewhere.iter().find(|(field, _)| *field == without_indices)
+        {
+            return (*told).to_owned();
         }
-        let known: Vec<_> = known.map(String::as_str).collect();
-        match (nearest(key, &known), known.as_slice()) {
-            (Some(near), _) => format!("unknown field, did you mean {near:?}?"),
-            (None, [only]) => format!("unknown field, only `{only}` is accepted here"),
-            (None, _) => "unknown field".to_owned(),
+        let known: Vec<_> = schema["properties"].as_object().into_iter().flat_map(|all| all.keys()).collect();
+        let known: Vec<_> = known.into_iter().map(String::as_str).collect();
+        if let Some(near) = nearest(key, &known) {
+            self.found.meant.extend(node.entry(near).is_none().then(|| join(path, near)));
+            return format!("unknown field, did you mean {near:?}?");
+        }
+        if let Some(shelter) = sheltered(schema, key) {
+            self.found.meant.push(join(&join(path, shelter), key));
+            return format!("stands under `{shelter}`: write it as `{shelter}: {{{key}: …}}`");
+        }
+        match known.as_slice() {
+            [only] => format!("unknown field, only `{only}` is accepted here"),
+            [_, _] | [_, _, _] => format!("unknown field, accepted here are {}", known.join(", ")),
+            _ => "unknown field".to_owned(),
         }
     }
 
@@ -242,78 +271,4 @@ pub(super) fn located<'a>(tree: &'a Node, path: &str) -> &'a Node {
         }
     }
     node
-}
-
-fn join(path: &str, key: &str) -> String {
-    if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }
-}
-
-/// `a[3].b` as `a[].b`.
-fn without_indices(path: &str) -> String {
-    path.chars().filter(|c| !c.is_ascii_digit()).collect()
-}
-
-/// The word that was probably meant.
-fn nearest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
-    let allowed = (word.chars().count() / 3).clamp(1, 2);
-    known
-        .iter()
-        .map(|candidate| {
-            (strsim::damerau_levenshtein(&word.to_lowercase(), &candidate.to_lowercase()), *candidate)
-        })
-        .filter(|(distance, _)| *distance <= allowed)
-        .min()
-        .map(|(_, candidate)| candidate)
-}
-
-/// A value for a message: short, whatever was written.
-fn quoted(text: &str) -> String {
-    match text.char_indices().nth(60) {
-        Some((end, _)) => format!("\"{}…\"", &text[..end]),
-        None => format!("{text:?}"),
-    }
-}
-
-fn mismatch(expected: &str, node: &Node) -> String {
-    let found = match &node.content {
-        Content::Scalar(Value::Null) => "nothing".to_owned(),
-        Content::Scalar(Value::String(text)) => quoted(text),
-        Content::Scalar(other) => other.to_string(),
-        Content::Sequence(_) => "a list".to_owned(),
-        Content::Mapping(_) => "fields".to_owned(),
-    };
-    match (expected, &node.content) {
-        ("object", _) => format!("expected fields, found {found}"),
-        ("array", _) => format!("expected a list, found {found}"),
-        ("string", Content::Scalar(Value::Number(_) | Value::Bool(_))) => {
-            format!("expected text, found {found}: write it in quotes, as \"{found}\"")
-        }
-        ("string", _) => format!("expected text, found {found}"),
-        ("integer", _) => format!("expected a whole number, found {found}"),
-        ("boolean", _) => format!("expected true or false, found {found}"),
-        (other, _) => format!("expected {other}, found {found}"),
-    }
-}
-
-/// A pattern in words.
-fn shape(pattern: &str) -> String {
-    match pattern {
-        r"^[a-z]([-a-z0-9]*[a-z0-9])?$" => {
-            "a name: lower-case letters, digits and `-`, beginning with a letter and not ending in `-`"
-                .to_owned()
-        }
-        r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$" | r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$" => {
-            "the name of a Kubernetes object: lower-case letters, digits and `-`".to_owned()
-        }
-        r"^[A-Za-z0-9._][A-Za-z0-9._/-]*$" => "a plain relative path, such as `services/orders`".to_owned(),
-        r"^/([A-Za-z0-9._~-]+(/[A-Za-z0-9._~-]+)*)?$" => {
-            "an absolute path of letters, digits and `._~-`, without `/` at the end, such as `/orders`"
-                .to_owned()
-        }
-        r"^[A-Za-z_][A-Za-z0-9_]*$" => {
-            "the name of a variable: letters, digits and `_`, not beginning with a digit".to_owned()
-        }
-        r"^sha256:[0-9a-f]{64}$" => "a digest: `sha256:` and 64 hexadecimal digits".to_owned(),
-        other => format!("of the form {other}"),
-    }
 }

@@ -8,9 +8,12 @@ mod check;
 mod editor;
 mod merge;
 mod node;
+mod paths;
 mod schema;
+pub mod sound;
 #[cfg(test)]
 mod tests;
+mod words;
 
 use std::{collections::BTreeMap, fmt};
 
@@ -21,6 +24,7 @@ use crate::api::{DescriptorSpec, ServiceDescriptor, Tenant, TenantLimits};
 
 pub use editor::{descriptor_schema, limits_schema, tenant_schema};
 use node::Node;
+use schema::Form;
 
 /// The most that is read of one file, in bytes.
 pub const MAX_BYTES: usize = 64 << 10;
@@ -54,29 +58,25 @@ impl fmt::Display for Problem {
 
 /// Reads a tenant file. All problems are told, in the order of the file.
 pub fn tenant(text: &[u8]) -> Result<Tenant, Vec<Problem>> {
-    let (tree, mut problems) = node::compose(text).map_err(|problem| vec![problem])?;
-    check::check(&schema::TENANT, &tree, &mut problems);
+    let (tree, problems) = read(&schema::TENANT, text)?;
     typed(&tree, problems)
 }
 
 /// Reads a file of limits. All problems are told, in the order of the file.
 pub fn limits(text: &[u8]) -> Result<TenantLimits, Vec<Problem>> {
-    let (tree, mut problems) = node::compose(text).map_err(|problem| vec![problem])?;
-    check::check(&schema::LIMITS, &tree, &mut problems);
+    let (tree, problems) = read(&schema::LIMITS, text)?;
     typed(&tree, problems)
 }
 
 /// Reads `imaas.yaml`. What stands under `environments` is checked as it is after the merge, for each of them.
 pub fn descriptor(text: &[u8]) -> Result<ServiceDescriptor, Vec<Problem>> {
-    let (tree, mut problems) = node::compose(text).map_err(|problem| vec![problem])?;
-    check::check(&schema::DESCRIPTOR, &tree, &mut problems);
+    let (tree, mut problems) = read(&schema::DESCRIPTOR, text)?;
     let (base, patches) = merge::split(&tree);
     // More than may be there are refused already, and each costs a merge and a check.
     let most = check::most(&schema::DESCRIPTOR.schema["properties"]["environments"], "maxProperties");
     for (environment, patch) in patches.into_iter().take(most) {
         let merged = merge::patched(&base, patch);
-        let mut found = Vec::new();
-        check::check(&schema::SETTINGS, &merged, &mut found);
+        let found = check::check(&schema::SETTINGS, &merged).problems;
         let inside = |problem: &Problem| patch.contains(problem.line, problem.column);
         problems.extend(found.into_iter().filter(inside).map(|problem| Problem {
             path: format!("environments.{environment}.{}", problem.path),
@@ -93,8 +93,7 @@ pub fn settings(descriptor: &ServiceDescriptor, environment: &str) -> Result<Des
     let Some(patch) = descriptor.environments.get(environment) else { return Ok(descriptor.spec.clone()) };
     let base = serde_json::to_value(&descriptor.spec).unwrap_or_default();
     let tree = merge::patched(&Node::of(&base), &Node::of(&Value::Object(patch.clone())));
-    let mut problems = Vec::new();
-    check::check(&schema::SETTINGS, &tree, &mut problems);
+    let mut problems = check::check(&schema::SETTINGS, &tree).problems;
     for problem in &mut problems {
         problem.path = format!("environments.{environment}.{}", problem.path);
     }
@@ -127,6 +126,17 @@ pub fn places(text: &[u8]) -> BTreeMap<String, (u32, u32)> {
         }
     }
     places
+}
+
+/// The tree of a file, and what is wrong with its YAML and its form. Of YAML that is not accepted nothing else is told.
+fn read(form: &Form, text: &[u8]) -> Result<(Node, Vec<Problem>), Vec<Problem>> {
+    let (tree, mut problems) = node::compose(text).map_err(|problem| vec![problem])?;
+    let mut of_form = check::check(form, &tree).problems;
+    of_form.retain(|one| {
+        !problems.iter().any(|of_yaml| (of_yaml.line, of_yaml.column) == (one.line, one.column))
+    });
+    problems.append(&mut of_form);
+    Ok((tree, problems))
 }
 
 /// The value, where there is no problem.

@@ -116,12 +116,23 @@ pub(super) static DESCRIPTOR: LazyLock<Form> = LazyLock::new(|| {
     let mut schema = structural::<ServiceDescriptor>();
     schema["properties"]["apiVersion"]["enum"] = json!([API_VERSION]);
     schema["properties"]["kind"]["enum"] = json!(["ServiceDescriptor"]);
-    Form::new(schema, SETTINGS_TO_COME, VALUES_TO_COME)
+    Form { fields_elsewhere: SETTINGS_ELSEWHERE, ..Form::new(schema, SETTINGS_TO_COME, VALUES_TO_COME) }
 });
 
 /// `imaas.yaml` for one environment, after the merge.
-pub(super) static SETTINGS: LazyLock<Form> =
-    LazyLock::new(|| Form::new(structural::<DescriptorSpec>(), SETTINGS_TO_COME, VALUES_TO_COME));
+pub(super) static SETTINGS: LazyLock<Form> = LazyLock::new(|| {
+    let form = Form::new(structural::<DescriptorSpec>(), SETTINGS_TO_COME, VALUES_TO_COME);
+    Form { fields_elsewhere: SETTINGS_ELSEWHERE, ..form }
+});
+
+/// Of a descriptor.
+const SETTINGS_ELSEWHERE: &[(&str, &str)] = &[
+    ("replicas", "is written as `scaling: {min: …}`"),
+    ("runtime", "stands in the tenant file, at the service; here only its version does, as `runtimeVersion`"),
+    ("name", "stands in the tenant file, at the service: remove it here"),
+    ("metadata", "the name of a service stands in the tenant file: remove it here"),
+    ("spec", "there is none in this file: write its fields without it, at the beginning of the line"),
+];
 
 const SETTINGS_TO_COME: &[&str] = &[
     "schedule",

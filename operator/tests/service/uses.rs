@@ -263,6 +263,44 @@ async fn services_of_one_tenant_may_use_each_other_both_ways() {
     scene.end().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_uses_a_service_that_ends_is_told_on_its_board() {
+    let scene = Scene::start().await;
+    scene.beta().await;
+    let operator = scene.operator().await;
+    scene.service(STOCK, "ports: [{name: http, port: 8080}]").await;
+    scene.export(STOCK, json!([{ "tenant": "acme", "service": "billing" }])).await;
+    let uses = "ports: [{name: http, port: 8000}]\nuses: [{tenant: beta, service: stock, as: STOCK_URL}]";
+    scene.service(BILLING, uses).await;
+    until("it runs with the address", async || scene.variable(BILLING, "STOCK_URL").await).await;
+    let message = async || {
+        scene.all_are_ready().await;
+        let board = scene.board_of(BILLING).await;
+        board.conditions.into_iter().find(|condition| condition.type_ == "Ready").map(|ready| ready.message)
+    };
+    let told =
+        async |part: &str| until(part, async || message().await.filter(|told| told.contains(part))).await;
+    told("healthy in dev").await;
+    assert!(!message().await.unwrap().contains("stock"));
+
+    // As the tenant's stage marks it.
+    let kubectl = async |arguments: &[&str]| {
+        let stock = ["isvc", "stock", "-nbeta-home", "--overwrite"];
+        let arguments = [&arguments[..1], &stock, &arguments[1..]].concat();
+        scene.lab.kubectl().run(&arguments, None).await.unwrap();
+    };
+    kubectl(&["label", "app.kubernetes.io/managed-by=imaas-operator"]).await;
+    let now = jiff::Timestamp::now();
+    kubectl(&["annotate", &format!("imaas.dev/orphaned-since={now}")]).await;
+    told("; beta/stock, which this service uses in dev, is no longer in Git and serves until ").await;
+    kubectl(&["annotate", &format!("imaas.dev/retiring-since={now}")]).await;
+    told("; beta/stock, which this service uses in dev, is retired, and calls to it fail").await;
+    kubectl(&["annotate", "imaas.dev/orphaned-since-", "imaas.dev/retiring-since-"]).await;
+    until("it is told no longer", async || message().await.filter(|told| !told.contains("stock"))).await;
+    operator.stop().await;
+    scene.end().await;
+}
+
 impl Scene {
     pub async fn all_are_ready(&self) {
         self.instances_are_ready_in("acme-dev").await;

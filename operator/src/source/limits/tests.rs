@@ -75,7 +75,10 @@ fn limits_reach_the_tenant_whose_name_they_bear() {
 #[test]
 fn wrong_limits_are_told_with_their_place_and_the_tenant_keeps_what_it_has() {
     for (text, expected) in [
-        (limits("  quota: {cpu: 16}\n"), "in/limits/acme.yaml:5:3: spec.quota: unknown field"),
+        (
+            limits("  quota: {cpu: 16}\n"),
+            "in/limits/acme.yaml:5:3: spec.quota: unknown field, accepted here are environments, registry, total",
+        ),
         (
             limits("  environments: {prod: {max: {cpu: lots}}}\n"),
             "in/limits/acme.yaml:5:36: spec.environments.prod.max.cpu: \"lots\" is not a quantity such as 8 or 250m",
@@ -86,7 +89,11 @@ fn wrong_limits_are_told_with_their_place_and_the_tenant_keeps_what_it_has() {
         ),
         (
             limits("  environments: {prod: {max: {cpu: 16, memory: 0}}}\n"),
-            "in/limits/acme.yaml:5:48: spec.environments.prod.max.memory: \"0\" is no amount above zero: write it like 16Gi or 512Mi",
+            "in/limits/acme.yaml:5:48: spec.environments.prod.max.memory: \"0\" is no amount above zero: write it like 512Mi or 16Gi",
+        ),
+        (
+            limits(&format!("{RAISED}  total: {{memory: 64}}\n")),
+            "in/limits/acme.yaml:6:19: spec.total.memory: 64 is 64 bytes; did you mean 64Mi?",
         ),
         (
             limits(&format!("{RAISED}  registry: {{storage: 0}}\n")),

@@ -116,7 +116,7 @@ fn every_problem_names_its_field_and_the_way_out() {
         ),
         (
             "{environments: {dev: {quota: {memory: lots}}}}".to_owned(),
-            "spec.environments.dev.quota.memory: \"lots\" is no amount above zero: write it like 16Gi or 512Mi",
+            "spec.environments.dev.quota.memory: \"lots\" is no amount above zero: write it like 512Mi or 16Gi",
         ),
         (
             "{members: [{kind: User, name: jo, role: owner}, {kind: User, name: jo, role: viewer}]}"
