@@ -171,11 +171,11 @@ async fn one_that_was_large_does_not_grow(kubectl: &Kubectl, broken: &mut Broken
     let large = with(json!({}), json!({ "stringData": { "a": "x".repeat(LARGEST + 1000) } }));
     kubectl.run(&["create", "-f", "-"], Some(&large.to_string())).await?;
     let text = |length: usize| json!({ "stringData": { "a": "x".repeat(length) } });
-    let server_side = with(json!({}), text(LARGEST + 1001)).to_string();
+    let server_side = with(json!({}), text(LARGEST + 1004)).to_string();
     for (what, change, allowed) in [
         ("another label", json!({ "metadata": { "labels": { "a": "b" } } }), true),
-        ("smaller, and still large", text(LARGEST + 999), true),
-        ("larger", text(LARGEST + 1001), false),
+        ("smaller, and still large", text(LARGEST + 996), true),
+        ("larger", text(LARGEST + 1004), false),
         ("one more key", json!({ "stringData": { "b": "" } }), false),
     ] {
         let change = change.to_string();
