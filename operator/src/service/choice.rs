@@ -71,8 +71,8 @@ impl Work<'_> {
                 return self.kept(environment, vec![problem]);
             }
             let named = &asked.resolved.settings.secrets;
-            let names = named.iter().map(String::as_str);
-            let versions = match self.secrets(environment, names, SECRET_NAMED).await {
+            let all = named.iter().map(String::as_str);
+            let versions = match self.secrets(environment, all, SECRET_NAMED).await {
                 Ok(versions) => versions,
                 Err(problem) => return self.kept(environment, vec![problem]),
             };
