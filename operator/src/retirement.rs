@@ -13,8 +13,12 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::{
     api::{Retirement, RetirementStage},
+    conditions::cut,
     names::{self, ORPHANED, ORPHANED_BY, RETIRING},
 };
+
+/// What is told of a confirmation that somebody wrote, in characters.
+const LONGEST_CONFIRMATION: usize = 20;
 
 /// How long each stage lasts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -138,6 +142,16 @@ pub fn allowed_to_vanish(owned: usize) -> usize {
 pub fn confirmation<'a>(gone: impl IntoIterator<Item = &'a str>) -> String {
     let gone: BTreeSet<&str> = gone.into_iter().collect();
     names::content_hash(&gone)
+}
+
+/// Told beside how to confirm a removal, where somebody confirmed another one; with a space before it.
+pub fn misconfirmed(annotations: &BTreeMap<String, String>, confirmation: &str) -> String {
+    match annotations.get(names::CONFIRM_REMOVAL) {
+        Some(told) if told != confirmation => {
+            format!(" (it is {:?} now, which is another set)", cut(told, LONGEST_CONFIRMATION))
+        }
+        Some(_) | None => String::new(),
+    }
 }
 
 #[cfg(test)]

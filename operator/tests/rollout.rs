@@ -13,7 +13,7 @@ use imaas_operator::{
     api::{self, Cause, Release, environment::Network},
     cluster::Cluster,
     names::{APPLIED, RUNNING},
-    release::{Input, Outside, Phase, Reach, RolledOut, Target, render, roll_out},
+    release::{Input, Outside, Phase, Reach, RolledOut, Target, Trouble, render, roll_out, troubled},
 };
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::{
@@ -116,6 +116,34 @@ impl Scene {
         let RolledOut { seen, again, route } = roll_out(&self.cluster, &target, now).await.unwrap();
         route.unwrap();
         (seen.phase, again.is_some())
+    }
+
+    /// Why it is not ready, as its pods tell.
+    async fn trouble(&self, release: &Release) -> Option<Trouble> {
+        let (networks, reach) = (networks(), Reach::default());
+        let (config, outside) = (None, &self.outside);
+        let target = Target { tenant: "acme", release, config, networks: &networks, reach: &reach, outside };
+        troubled(&self.cluster, &target, Timestamp::now()).await.unwrap()
+    }
+
+    /// Names of the pods with this first port that are not told to end.
+    async fn pods_with(&self, port: i32) -> Vec<String> {
+        let pods = self.pods().list(&ListParams::default()).await.unwrap().into_iter();
+        let first = |pod: &Pod| Some(pod.spec.as_ref()?.containers[0].ports.as_ref()?[0].container_port);
+        let living = pods.filter(|pod| pod.metadata.deletion_timestamp.is_none());
+        living.filter(|pod| first(pod) == Some(port)).map(|pod| pod.name_any()).collect()
+    }
+
+    /// Room for so many pods.
+    async fn room(&self, pods: u8) {
+        let quota = json!({
+            "apiVersion": "v1", "kind": "ResourceQuota", "metadata": { "name": "room", "namespace": "acme-dev" },
+            "spec": { "hard": { "pods": pods.to_string() } },
+        });
+        self.lab.kubectl().apply(&quota.to_string()).await.unwrap();
+        let told = format!("jsonpath={{.status.hard.pods}}={pods}");
+        let wait = ["wait", "-nacme-dev", "quota/room", "--timeout=30s", &format!("--for={told}")];
+        self.lab.kubectl().run(&wait, None).await.unwrap();
     }
 
     /// Passes until the release is all that is counted; pods of the one before are told to end.
@@ -332,6 +360,49 @@ async fn pods_keep_what_they_count_on_until_their_successors_are_all_that_runs()
     scene.settle(&worker).await;
     assert!(scene.get::<Service>("orders").await.is_none(), "a worker is called by nobody");
     assert_eq!(scene.opened().await, (vec![], vec![]));
+
+    scene.watches.abort();
+    scene.lab.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_befalls_an_older_version_is_not_told_of_the_one_that_is_rolled_out() {
+    let scene = Scene::start().await;
+    let good = scene.release("{ports: [{name: http, port: 8000}]}").await;
+    scene.settle(&good).await;
+    let never = scene.release("{ports: [{name: http, port: 7000}]}").await;
+    let pod = until("the version that never gets ready has its pod", async || {
+        scene.roll_out(&never).await;
+        scene.pods_with(7000).await.pop()
+    })
+    .await;
+    // Somebody restarts the old instance, and the new one has taken the room that it had.
+    scene.room(1).await;
+    let old = scene.pods_with(8000).await.remove(0);
+    let force = ["delete", "pod", &old, "-nacme-dev", "--force", "--grace-period=0"];
+    scene.lab.kubectl().run(&force, None).await.unwrap();
+    until("the old version's pod is refused, as the Deployment tells", async || {
+        let status = scene.cluster.deployment("acme-dev", "orders")?.status.clone()?;
+        status.conditions?.iter().any(|one| one.type_ == "ReplicaFailure").then_some(())
+    })
+    .await;
+    assert_eq!(scene.roll_out(&never).await, Phase::RollingOut);
+
+    // There again it is the newest pod, and crashes: that is not the new version's trouble.
+    scene.bind(&pod).await;
+    scene.room(2).await;
+    let old = until("the old version has a pod again", async || scene.pods_with(8000).await.pop()).await;
+    let crashes = json!({ "status": { "phase": "Running", "containerStatuses": [{
+        "name": "orders", "image": "i", "imageID": "", "ready": false, "restartCount": 1,
+        "state": { "terminated": { "exitCode": 3 } },
+    }] } });
+    let crashes = Patch::Merge(crashes);
+    scene.bind(&old).await;
+    scene.pods().patch_status(&old, &PatchParams::default(), &crashes).await.unwrap();
+    assert_eq!(scene.trouble(&never).await, None);
+    scene.pods().patch_status(&pod, &PatchParams::default(), &crashes).await.unwrap();
+    let trouble = scene.trouble(&never).await;
+    assert!(matches!(&trouble, Some(Trouble::Fails(text)) if text.contains(&pod)), "{trouble:?}");
 
     scene.watches.abort();
     scene.lab.stop().await.unwrap();

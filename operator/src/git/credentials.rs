@@ -32,7 +32,7 @@ pub struct Access {
 pub enum CredentialsError {
     /// Only one of the two keys, or neither and no `ca.crt`.
     #[error(
-        "the Secret has no key `{0}`; it needs `username` and `password`, or `ca.crt` alone for a public repository"
+        "the Secret lacks {0}: it needs the keys `username` and `password`, or `ca.crt` alone for a public repository"
     )]
     Missing(&'static str),
     /// Not text, empty, or with a line break.
@@ -59,8 +59,9 @@ impl Access {
             (Some(username), Some(_)) if username.contains(':') => return Err(CredentialsError::Colon),
             (Some(username), Some(password)) => Some(Credentials { username, password }),
             (None, None) if ca.is_some() => None,
-            (None, _) => return Err(CredentialsError::Missing("username")),
-            (Some(_), None) => return Err(CredentialsError::Missing("password")),
+            (None, None) => return Err(CredentialsError::Missing("`username` and `password`")),
+            (None, Some(_)) => return Err(CredentialsError::Missing("`username`")),
+            (Some(_), None) => return Err(CredentialsError::Missing("`password`")),
         };
         Ok(Self { credentials, ca })
     }
@@ -97,11 +98,11 @@ mod tests {
     }
 
     #[test]
-    fn the_error_names_the_missing_key() {
+    fn the_error_names_every_missing_key() {
         let missing = |pairs| Access::from_secret(&secret(pairs)).unwrap_err();
-        assert_eq!(missing(&[("password", "x")]), CredentialsError::Missing("username"));
-        assert_eq!(missing(&[("username", "x")]), CredentialsError::Missing("password"));
-        assert_eq!(missing(&[("token", "x")]), CredentialsError::Missing("username"));
+        assert_eq!(missing(&[("password", "x")]), CredentialsError::Missing("`username`"));
+        assert_eq!(missing(&[("username", "x")]), CredentialsError::Missing("`password`"));
+        assert_eq!(missing(&[("token", "x")]), CredentialsError::Missing("`username` and `password`"));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What became of a release, as its Deployment tells. Pure.
 
 use jiff::Timestamp;
-use k8s_openapi::api::apps::v1::{Deployment, DeploymentCondition, DeploymentStatus};
+use k8s_openapi::api::apps::v1::{Deployment, DeploymentCondition, DeploymentStatus, ReplicaSet};
 use kube::ResourceExt;
 
 use crate::{
@@ -58,6 +58,39 @@ pub enum Phase {
     },
 }
 
+/// Under which a Deployment and its current `ReplicaSet` bear the same number.
+const REVISION: &str = "deployment.kubernetes.io/revision";
+/// That pods are refused, of a Deployment as of a `ReplicaSet`.
+const REPLICA_FAILURE: &str = "ReplicaFailure";
+
+/// The one of `sets` that is of the version which `deployment` rolls out.
+pub fn current<'a>(deployment: &Deployment, sets: &'a [ReplicaSet]) -> Option<&'a ReplicaSet> {
+    let revision = deployment.annotations().get(REVISION)?;
+    sets.iter().find(|set| {
+        let is_owned =
+            set.owner_references().iter().any(|owner| Some(&owner.uid) == deployment.uid().as_ref());
+        is_owned && set.annotations().get(REVISION) == Some(revision)
+    })
+}
+
+/// `deployment` without the refusal of pods that are of another than its `current` set: where that has none, Kubernetes
+/// tells of an older one's.
+pub fn of_current(deployment: &Deployment, current: &ReplicaSet) -> Deployment {
+    let mut deployment = deployment.clone();
+    let is_refused = |set: &ReplicaSet| {
+        let conditions = set.status.iter().flat_map(|status| status.conditions.iter().flatten());
+        conditions
+            .into_iter()
+            .any(|condition| condition.type_ == REPLICA_FAILURE && condition.status == "True")
+    };
+    if !is_refused(current)
+        && let Some(conditions) = deployment.status.as_mut().and_then(|status| status.conditions.as_mut())
+    {
+        conditions.retain(|condition| condition.type_ != REPLICA_FAILURE);
+    }
+    deployment
+}
+
 /// Since when a Deployment whose release is all that it counts is so. A pod that was told to end is counted no more.
 pub fn alone_since(deployment: &Deployment) -> Option<Timestamp> {
     let done = condition(deployment.status.as_ref()?, "Progressing", "True")?;
@@ -102,7 +135,7 @@ fn phase(status: &DeploymentStatus, desired: i32, old: i32, release: &Release) -
     if is(status.updated_replicas) && is(status.ready_replicas) && is(status.available_replicas) && old == 0 {
         return if desired > 0 { Phase::Healthy } else { Phase::Stopped };
     }
-    if let Some(refused) = condition(status, "ReplicaFailure", "True") {
+    if let Some(refused) = condition(status, REPLICA_FAILURE, "True") {
         return blocked(refused, &release.spec.environment);
     }
     match condition(status, "Progressing", "False") {
@@ -251,6 +284,39 @@ mod tests {
         assert!(message.contains("raise `spec.environments.dev.quota` in the tenant file"), "{message}");
         assert!(!message.contains("orders-7f"), "differs at each attempt: {message}");
         assert_eq!(reason("violates PodSecurity").0, Reason::ApplyFailed);
+    }
+
+    /// Of the Deployment in [`deployment`], with a revision and conditions.
+    fn set(name: &str, revision: u8, conditions: &str) -> ReplicaSet {
+        serde_saphyr::from_str(&format!(
+            "
+            metadata: {{name: {name}, annotations: {{deployment.kubernetes.io/revision: '{revision}'}},
+                       ownerReferences: [{{apiVersion: apps/v1, kind: Deployment, name: orders, uid: u-1}}]}}
+            spec: {{selector: {{}}}}
+            status: {{replicas: 0, conditions: {conditions}}}
+            "
+        ))
+        .unwrap()
+    }
+
+    #[test]
+    fn the_refusal_of_an_older_versions_pods_is_not_the_new_ones() {
+        const REFUSED: &str = "[{type: ReplicaFailure, status: 'True', reason: FailedCreate,
+            message: 'pods \"orders-old-x1\" is forbidden: exceeded quota: imaas, used: pods=6'}]";
+        let mut told = deployment([2, 1, 0, 0], REFUSED);
+        told.metadata.uid = Some("u-1".to_owned());
+        told.metadata.annotations.as_mut().unwrap().insert(REVISION.to_owned(), "3".to_owned());
+        let phase = |sets: &[ReplicaSet]| {
+            phase_of(&current(&told, sets).map_or_else(|| told.clone(), |current| of_current(&told, current)))
+        };
+        let (old, new) = (set("orders-old", 1, REFUSED), set("orders-new", 3, "[]"));
+        assert_eq!(phase(&[old.clone(), new]), Phase::RollingOut);
+        for sets in [&[old.clone(), set("orders-new", 3, REFUSED)][..], &[old]] {
+            assert!(matches!(phase(sets), Phase::Blocked { reason: Reason::QuotaExceeded, .. }), "{sets:?}");
+        }
+        let mut foreign = set("orders-new", 3, "[]");
+        foreign.metadata.owner_references = None;
+        assert_eq!(current(&told, &[foreign]), None, "of another Deployment");
     }
 
     #[test]

@@ -9,8 +9,8 @@ use kube::ResourceExt;
 
 use super::{
     desired::{Children, Footprint, Target, desired, ending, route, running},
-    observe::{Observed, alone_since, observed},
-    trouble::{Trouble, trouble},
+    observe::{Observed, Phase, alone_since, current, observed, of_current},
+    trouble::{SANDBOX_FAILED, Trouble, trouble, unsandboxed, without_sandbox},
 };
 use crate::{
     api::{HttpRoute, Release},
@@ -39,7 +39,7 @@ pub async fn roll_out(
     let namespace = target.namespace();
     let name = &target.release.spec.service;
     let live = live(cluster, target).await?;
-    let seen = observed(live.as_deref(), target.release);
+    let seen = seen(cluster, target, live.as_deref()).await?;
     let mut running = beside(cluster, live.as_deref(), target.release).await?;
     let since = live.as_deref().filter(|_| seen.is_alone()).and_then(alone_since);
     let again = ending(&running, since, now);
@@ -86,10 +86,37 @@ async fn expose(cluster: &Cluster, target: &Target<'_>, routed: Option<HttpRoute
     }
 }
 
-/// Why instances of `target` are not ready, as its pods tell: one bounded request.
-pub async fn troubled(cluster: &Cluster, target: &Target<'_>) -> Result<Option<Trouble>, ApplyError> {
-    let pods = cluster.pods(&target.namespace(), &target.selector()).await?;
-    Ok(trouble(&pods))
+/// What became of the release. That pods are refused may be said of an older version's, so the current one is asked.
+async fn seen(
+    cluster: &Cluster,
+    target: &Target<'_>,
+    live: Option<&Deployment>,
+) -> Result<Observed, ApplyError> {
+    let seen = observed(live, target.release);
+    let (Phase::Blocked { .. }, Some(live)) = (&seen.phase, live) else { return Ok(seen) };
+    let sets = cluster.replica_sets(&target.namespace(), &target.selector()).await?;
+    let Some(current) = current(live, &sets) else { return Ok(seen) };
+    Ok(observed(Some(&of_current(live, current)), target.release))
+}
+
+/// Why instances of `target` are not ready, as pods of its own version tell: a few bounded requests.
+pub async fn troubled(
+    cluster: &Cluster,
+    target: &Target<'_>,
+    now: Timestamp,
+) -> Result<Option<Trouble>, ApplyError> {
+    let namespace = target.namespace();
+    let Some(live) = cluster.deployment(&namespace, &target.release.spec.service) else { return Ok(None) };
+    let sets = cluster.replica_sets(&namespace, &target.selector()).await?;
+    let labels = current(&live, &sets).and_then(|set| set.spec.as_ref()?.selector.match_labels.as_ref());
+    let Some(labels) = labels else { return Ok(None) };
+    let pods = cluster.pods(&namespace, labels).await?;
+    if let Some(trouble) = trouble(&pods) {
+        return Ok(Some(trouble));
+    }
+    let Some(pod) = without_sandbox(&pods, now) else { return Ok(None) };
+    let events = cluster.events_of(&namespace, (&pod.name_any(), SANDBOX_FAILED)).await?;
+    Ok(unsandboxed(pod, &events))
 }
 
 /// The Deployment, not older than our own last write; read where a release gives way to another, since then it is

@@ -3,15 +3,24 @@
 //! Nothing here moves while nothing happens: no count of restarts, and the same words for a container that crashes,
 //! waits to be started again, and runs for a moment in between.
 
-use k8s_openapi::api::core::v1::{ContainerState, ContainerStateTerminated, ContainerStatus, Pod, PodStatus};
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::core::v1::{
+    ContainerState, ContainerStateTerminated, ContainerStatus, Event, Pod, PodStatus,
+};
 use kube::ResourceExt;
 
-use crate::conditions::Reason;
+use crate::conditions::{Reason, cut};
 
-/// The label by which pods of one template find their `ReplicaSet`.
-const TEMPLATE: &str = "pod-template-hash";
-/// Longest part of a sentence that is not ours, in characters.
-const LONGEST_QUOTE: usize = 200;
+/// The kubelet's word for a pod that has a place to run containers in.
+const SANDBOX: &str = "PodReadyToStartContainers";
+/// The reason of its event where it cannot make that place.
+pub(super) const SANDBOX_FAILED: &str = "FailedCreatePodSandBox";
+/// It takes no longer where nothing is wrong.
+const PATIENCE: SignedDuration = SignedDuration::from_secs(5);
+/// So many hexadecimal digits are no word.
+const SHORTEST_ID: usize = 16;
+/// Longest part of a sentence that is not ours, in characters: runtimes pass an error on many times, and its cause is last.
+const LONGEST_QUOTE: usize = 500;
 
 /// What keeps an instance from being ready, the worst first.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -24,12 +33,50 @@ pub enum Trouble {
     Unready(String),
 }
 
-/// The worst of what the newest pods of a service tell; nothing while they just start.
+/// The worst of what `pods` tell, all of one version; nothing while they just start.
 pub fn trouble(pods: &[Pod]) -> Option<Trouble> {
-    let living = || pods.iter().filter(|pod| pod.metadata.deletion_timestamp.is_none());
-    let newest = living().max_by_key(|pod| pod.metadata.creation_timestamp.clone())?;
-    let of_newest = living().filter(|pod| pod.labels().get(TEMPLATE) == newest.labels().get(TEMPLATE));
-    of_newest.filter_map(of_pod).min()
+    pods.iter().filter(|pod| pod.metadata.deletion_timestamp.is_none()).filter_map(of_pod).min()
+}
+
+/// The first of `pods` that has a node, and for so long no place to run its containers in that this is no start any more.
+pub fn without_sandbox(pods: &[Pod], now: Timestamp) -> Option<&Pod> {
+    pods.iter().filter(|pod| pod.metadata.deletion_timestamp.is_none()).find(|pod| {
+        let conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
+        let scheduled = conditions.clone().find(|one| one.type_ == "PodScheduled" && one.status == "True");
+        let since = scheduled.and_then(|scheduled| scheduled.last_transition_time.as_ref());
+        let is_late = since.is_some_and(|since| now.duration_since(since.0) > PATIENCE);
+        is_late && conditions.into_iter().any(|one| one.type_ == SANDBOX && one.status == "False")
+    })
+}
+
+/// What the kubelet last told of `pod`, whose sandbox it cannot make: no status says it.
+pub fn unsandboxed(pod: &Pod, events: &[Event]) -> Option<Trouble> {
+    let last = events.iter().max_by_key(|event| event.last_timestamp.clone())?;
+    let name = pod.name_any();
+    let told = last.message.as_deref().unwrap_or_default();
+    if told.contains("memory limit too low") {
+        return Some(Trouble::Fails(format!(
+            "instance {name} cannot start: raise `resources.memory`, it is too little for any process"
+        )));
+    }
+    // The end of the sentence is the cause; before it stand those who pass it on, and ids that are new at each attempt.
+    let told = told.rsplit_once(" = ").map_or(told, |(_, cause)| cause);
+    let message = format!(
+        "instance {name} cannot start, its node cannot make a place for it: {}",
+        quote(&without_ids(told))
+    );
+    Some(Trouble::Blocked(Reason::Unschedulable, message))
+}
+
+/// `text` with `…` for each long run of hexadecimal digits.
+fn without_ids(text: &str) -> String {
+    let is_id = |word: &str| word.len() >= SHORTEST_ID && word.bytes().all(|b| b.is_ascii_hexdigit());
+    let words = text.split_inclusive(|c: char| !c.is_ascii_alphanumeric());
+    let told = words.map(|word| {
+        let bare = word.trim_end_matches(|c: char| !c.is_ascii_alphanumeric());
+        if is_id(bare) { format!("…{}", &word[bare.len()..]) } else { word.to_owned() }
+    });
+    told.collect()
 }
 
 fn of_pod(pod: &Pod) -> Option<Trouble> {
@@ -44,9 +91,9 @@ fn unschedulable(pod: &Pod, status: &PodStatus) -> Option<Trouble> {
     let refused = status.conditions.iter().flatten().find(|condition| {
         condition.type_ == "PodScheduled" && condition.reason.as_deref() == Some("Unschedulable")
     })?;
-    // What follows is about pods that might give way: another sentence at each attempt.
-    let why =
-        refused.message.as_deref().unwrap_or_default().split(" preemption: ").next().unwrap_or_default();
+    // What follows the first sentence is about claims and pods that might give way: another one at each attempt.
+    let told = refused.message.as_deref().unwrap_or_default();
+    let why = told.split_once(". ").map_or(told, |(why, _)| why).trim_end_matches([',', ' ']);
     let message = format!("no node for instance {}: {}", pod.name_any(), quote(why));
     Some(Trouble::Blocked(Reason::Unschedulable, message))
 }
@@ -121,19 +168,17 @@ fn pull_error(told: &str) -> String {
 }
 
 fn quote(text: &str) -> String {
-    text.trim().chars().take(LONGEST_QUOTE).collect()
+    cut(text.trim(), LONGEST_QUOTE)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// A pod made at this second of one template, with `status`.
-    fn pod(name: &str, second: u8, template: &str, status: &str) -> Pod {
+    fn pod(name: &str, status: &str) -> Pod {
         serde_saphyr::from_str(&format!(
             "
-            metadata: {{name: {name}, namespace: acme-dev, creationTimestamp: '2026-01-01T00:00:{second:02}Z',
-                       labels: {{pod-template-hash: '{template}'}}}}
+            metadata: {{name: {name}, namespace: acme-dev, creationTimestamp: '2026-01-01T00:00:00Z'}}
             status: {status}
             "
         ))
@@ -148,7 +193,7 @@ mod tests {
     }
 
     fn told(states: &str) -> Option<Trouble> {
-        trouble(&[pod("orders-a", 1, "a", &container(states))])
+        trouble(&[pod("orders-a", &container(states))])
     }
 
     #[test]
@@ -220,28 +265,83 @@ mod tests {
         let (reason, message) = blocked(secret);
         assert_eq!(reason, Reason::SecretMissing);
         assert_eq!(message, "instance orders-a cannot start: secret \"rates-db\" not found");
-        let full = "{conditions: [{type: PodScheduled, status: 'False', reason: Unschedulable, message:
-            '0/1 nodes are available: 1 Insufficient memory. preemption: 0/1 nodes are available'}]}";
-        let sentence = "no node for instance orders-a: 0/1 nodes are available: 1 Insufficient memory.";
-        assert_eq!(
-            trouble(&[pod("orders-a", 1, "a", full)]),
-            Some(Trouble::Blocked(Reason::Unschedulable, sentence.to_owned()))
-        );
+        let sentence = "no node for instance orders-a: 0/1 nodes are available: 1 Insufficient memory";
+        for more in
+            [". no new claims to deallocate, preemption: 0/1 nodes are available: 1 No victims.", ". ", ""]
+        {
+            let full = format!(
+                "{{conditions: [{{type: PodScheduled, status: 'False', reason: Unschedulable, message:
+                '0/1 nodes are available: 1 Insufficient memory{more}'}}]}}"
+            );
+            assert_eq!(
+                trouble(&[pod("orders-a", &full)]),
+                Some(Trouble::Blocked(Reason::Unschedulable, sentence.to_owned()))
+            );
+        }
     }
 
     #[test]
-    fn only_the_newest_pods_are_asked_and_the_worst_of_them_is_told() {
-        let crash = |code: i32| container(&format!("state: {{terminated: {{exitCode: {code}}}}}"));
-        let runs = container("state: {running: {}}");
-        let well = "{containerStatuses: [{name: c, image: i, imageID: '', restartCount: 3, ready: true}]}";
-        let old = pod("orders-old", 1, "old", &crash(1));
-        assert_eq!(trouble(&[old.clone(), pod("orders-new", 2, "new", well)]), None);
-        let new = [pod("orders-x", 2, "new", &runs), pod("orders-y", 3, "new", &crash(2))];
-        let worst = trouble(&[vec![old], new.to_vec()].concat());
+    fn the_worst_of_the_pods_that_stay_is_told() {
+        let crash = pod("orders-y", &container("state: {terminated: {exitCode: 2}}"));
+        let runs = pod("orders-x", &container("state: {running: {}}"));
+        let well = pod(
+            "orders-w",
+            "{containerStatuses: [{name: c, image: i, imageID: '', restartCount: 3, ready: true}]}",
+        );
+        let worst = trouble(&[well.clone(), runs.clone(), crash.clone()]);
         assert!(matches!(&worst, Some(Trouble::Fails(text)) if text.contains("exit code 2")), "{worst:?}");
-        let mut ending = new[1].clone();
+        let mut ending = crash;
         ending.metadata.deletion_timestamp = ending.metadata.creation_timestamp.clone();
-        assert!(matches!(trouble(&[new[0].clone(), ending]), Some(Trouble::Unready(_))));
+        assert!(matches!(trouble(&[runs, ending]), Some(Trouble::Unready(_))));
+        assert_eq!(trouble(&[well]), None);
         assert_eq!(trouble(&[]), None);
+    }
+
+    /// As the kubelet tells of them, with the ids of one attempt.
+    fn failed(second: u8, message: &str) -> Event {
+        serde_saphyr::from_str(&format!(
+            "
+            metadata: {{}}
+            involvedObject: {{}}
+            lastTimestamp: '2026-01-01T00:01:{second:02}Z'
+            message: '{message}'
+            "
+        ))
+        .unwrap()
+    }
+
+    #[test]
+    fn a_pod_that_gets_no_sandbox_is_told_with_what_helps() {
+        let starting = |sandbox: &str| {
+            let status = format!(
+                "{{conditions: [{{type: PodScheduled, status: 'True', lastTransitionTime: '2026-01-01T00:00:00Z'}},
+                  {{type: PodReadyToStartContainers, status: '{sandbox}'}}]}}"
+            );
+            pod("orders-a", &status)
+        };
+        let at = |text: &str| text.parse::<Timestamp>().unwrap();
+        let (early, late) = (at("2026-01-01T00:00:05Z"), at("2026-01-01T00:00:06Z"));
+        let stuck = [starting("True"), starting("False")];
+        assert_eq!(without_sandbox(&stuck, late), Some(&stuck[1]));
+        assert_eq!(without_sandbox(&stuck, early), None, "it just starts");
+
+        let small = "Failed to create pod sandbox: rpc error: code = Unknown desc = failed to start sandbox \"4f2a4f2a4f2a4f2a4f2a\": runc create failed: container init was OOM-killed (memory limit too low?): unknown";
+        let told = unsandboxed(&stuck[1], &[failed(2, small), failed(1, "older")]);
+        assert!(
+            matches!(&told, Some(Trouble::Fails(text)) if text.contains("raise `resources.memory`")),
+            "{told:?}"
+        );
+
+        let network = |id: &str| {
+            let message = format!(
+                "Failed to create pod sandbox: rpc error: code = Unknown desc = failed to setup network for sandbox \"{id}\": no address left"
+            );
+            unsandboxed(&stuck[1], &[failed(1, &message)])
+        };
+        let told = network(&"4f2a".repeat(16));
+        let sentence = "instance orders-a cannot start, its node cannot make a place for it: failed to setup network for sandbox \"…\": no address left";
+        assert_eq!(told, Some(Trouble::Blocked(Reason::Unschedulable, sentence.to_owned())));
+        assert_eq!(told, network(&"0b0b".repeat(16)), "the same words at each attempt");
+        assert_eq!(unsandboxed(&stuck[1], &[]), None);
     }
 }

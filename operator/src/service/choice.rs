@@ -25,6 +25,9 @@ use crate::{
     release::{self, Contents, PlannedConfig, Rendered},
 };
 
+/// What to do about a Secret that the descriptor names.
+pub(super) const SECRET_NAMED: &str = "which `secrets` names: create it; what runs stays until then";
+
 /// What is to run in one environment.
 pub(super) struct Choice {
     /// Made of what Git asks for.
@@ -68,8 +71,8 @@ impl Work<'_> {
                 return self.kept(environment, vec![problem]);
             }
             let named = &asked.resolved.settings.secrets;
-            let help = "which `secrets` names: create it; what runs stays until then";
-            let versions = match self.secrets(environment, named.iter().map(String::as_str), help).await {
+            let all = named.iter().map(String::as_str);
+            let versions = match self.secrets(environment, all, SECRET_NAMED).await {
                 Ok(versions) => versions,
                 Err(problem) => return self.kept(environment, vec![problem]),
             };
@@ -145,7 +148,7 @@ impl Work<'_> {
     }
 
     /// Pods that name a Secret which is not there would not start, and not say so here.
-    async fn secrets(
+    pub(super) async fn secrets(
         &mut self,
         environment: &ValidEnvironment,
         names: impl Iterator<Item = &str>,
@@ -326,7 +329,7 @@ impl Work<'_> {
 }
 
 /// Told of what is ready to run.
-fn frozen(environment: &ValidEnvironment, commit: &str) -> Problem {
+pub(super) fn frozen(environment: &ValidEnvironment, commit: &str) -> Problem {
     let message = format!(
         "frozen by the platform: commit {commit} waits until `freeze` is taken from the Environment {}; what runs goes on",
         environment.name

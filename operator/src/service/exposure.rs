@@ -271,5 +271,23 @@ mod tests {
             "[{{parentRef: {{name: private, namespace: gateway-system}}, conditions: [{no}]}}]"
         ));
         assert_eq!(reasons(&other), [Reason::Progressing], "another gateway's word");
+        let of = "parentRef: {name: public, namespace: gateway-system}";
+        let two = route(&format!(
+            "[{{{of}, controllerName: a, conditions: [{yes}, {resolved}]}}, {{{of}, controllerName: b, conditions: [{no}]}}]"
+        ));
+        assert_eq!(reasons(&two), [Reason::RouteRefused], "whichever says no");
+    }
+
+    #[test]
+    fn a_path_that_another_service_has_is_not_told_as_its_own() {
+        let spec: EnvironmentSpec = serde_saphyr::from_str(GATED).unwrap();
+        let exposed =
+            ReleaseExpose { path: "/orders".into(), port: Port { name: "http".into(), port: 8080 } };
+        let outside = Outside { taken: ["/orders".to_owned()].into(), ..Outside::of(&spec) };
+        let mut observation = Observation::default();
+        let (tenant, environment) = ("acme", "dev");
+        Exposure { tenant, environment, exposed: &exposed, outside: &outside, has_routes: true, route: None }
+            .tell(&mut observation);
+        assert_eq!(observation, Observation::default(), "what is in the way is told elsewhere");
     }
 }

@@ -13,6 +13,7 @@ use super::{
 use crate::{
     api::IntegrationService,
     cluster::{ApplyError, Cluster, ObjectKey},
+    conditions::{Reason, Wellness, merge},
     names::{CONFIRM_DELETE, FINALIZER, MANAGED_BY, MANAGER, tenant_of_home},
 };
 
@@ -38,9 +39,12 @@ pub(super) async fn end(ctx: &Context, service: &IntegrationService) -> Result<(
     match tenant.filter(|_| is_confirmed(service)) {
         // A home that goes takes the service along whatever becomes of its children, and waits for nobody.
         Some(tenant) if !is_going(cluster, &home).await? => {
+            if ctx.platform.tenants.named(tenant).is_some_and(|tenant| tenant.spec.suspend) {
+                return Err(RemoveError::Suspended(tenant.to_owned()));
+            }
             // A cache may show one that is gone, while another of its name runs already.
             let live = cluster.read::<IntegrationService>(&ObjectKey::of(service)).await?;
-            if live.is_none_or(|live| live.uid() != service.uid()) {
+            if !live.is_some_and(|live| is_same(&live, service)) {
                 return Ok(());
             }
             let deleted = service.metadata.deletion_timestamp.as_ref();
@@ -51,6 +55,7 @@ pub(super) async fn end(ctx: &Context, service: &IntegrationService) -> Result<(
         }
         Some(_) | None => {
             tracing::warn!(service = %ObjectKey::of(service), "deleted without confirmation: what runs of it stays");
+            misconfirmed(ctx, service).await;
         }
     }
     let mut others = service.finalizers().to_vec();
@@ -66,8 +71,8 @@ pub(super) async fn retire(ctx: &Context, shown: &IntegrationService) -> Result<
         let home = key.namespace.as_deref().unwrap_or_default();
         let tenant = tenant_of_home(home).and_then(|tenant| platform.tenants.named(tenant));
         let is_due = ending::is_due(live, periods, (platform.now)());
-        let is_same = live.uid() == shown.uid() && live.metadata.deletion_timestamp.is_none();
-        tenant.filter(|tenant| is_due && is_same && !tenant.lists(&key.name))
+        let stays = is_same(live, shown) && live.metadata.deletion_timestamp.is_none();
+        tenant.filter(|tenant| is_due && stays && !tenant.lists(&key.name))
     };
     let Some(tenant) = cluster.read(&key).await?.as_ref().and_then(is_due) else { return Ok(()) };
     let overdue = ending::overdue(shown, periods, (platform.now)());
@@ -81,6 +86,26 @@ pub(super) async fn retire(ctx: &Context, shown: &IntegrationService) -> Result<
 
 fn is_held(service: &IntegrationService) -> bool {
     service.finalizers().iter().any(|finalizer| finalizer == FINALIZER)
+}
+
+/// Not another one of its name, made since.
+fn is_same(live: &IntegrationService, shown: &IntegrationService) -> bool {
+    live.uid().is_some() && live.uid() == shown.uid()
+}
+
+/// Somebody meant another object of this name: told, since what runs of it stays.
+async fn misconfirmed(ctx: &Context, service: &IntegrationService) {
+    if is_confirmed(service) || !service.annotations().contains_key(CONFIRM_DELETE) {
+        return;
+    }
+    let uid = service.uid().unwrap_or_default();
+    let message = format!(
+        "deleted, and what runs of it stays: {CONFIRM_DELETE} is not the uid of this service, which was {uid}"
+    );
+    let claims = Wellness::Stalled(Reason::Invalid, message).claims();
+    let generation = service.metadata.generation.unwrap_or_default();
+    let conditions = merge(&[], &claims, generation, (ctx.platform.now)());
+    ctx.platform.cluster.tell_change(service, &[], &conditions).await;
 }
 
 /// Did somebody say that exactly this one is to be deleted, and not another one of its name?
@@ -117,5 +142,11 @@ mod tests {
         let mut unnamed = service("imaas.dev/confirm-delete: 4f2a");
         unnamed.metadata.uid = None;
         assert!(!is_confirmed(&unnamed));
+
+        let (shown, mut next) = (service(""), service(""));
+        assert!(is_same(&next, &shown));
+        next.metadata.uid = Some("4f2b".to_owned());
+        assert!(!is_same(&next, &shown), "another one of its name");
+        assert!(!is_same(&unnamed, &unnamed));
     }
 }

@@ -5,10 +5,11 @@
 //! ```
 //! Pure: [`validate`], [`resolve`], [`promote`], [`uses`], [`exposure`], [`wave`], [`history`], [`status`], [`schedule`]. IO: [`poll`] with [`read`]
 //! looks at Git and the registry and writes nothing; [`reconcile`] writes the cluster and never waits for
-//! Git (`pass` goes over the environments, `choice` finds each one's release, `written` remembers, `brought` hands over
+//! Git (`pass` goes over the environments, `choice` finds each one's release, `awaited` what else keeps it, `written` remembers, `brought` hands over
 //! what configurations hold, `neighbours` sees the services beside it, `relations` knows which of them to wake); [`run`] wakes
 //! it.
 
+mod awaited;
 mod brought;
 mod choice;
 pub mod ending;
@@ -16,6 +17,7 @@ pub mod exposure;
 mod finalize;
 pub mod history;
 mod images;
+mod login;
 mod neighbours;
 mod observation;
 mod pass;

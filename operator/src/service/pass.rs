@@ -132,7 +132,10 @@ impl<'a> Work<'a> {
         let hint = losing.or_else(|| snapshot.as_deref().and_then(|snapshot| self.hint(snapshot)));
         let failure = snapshot.and_then(|snapshot| snapshot.failure.clone());
         let ValidService { gone, problems, ending, .. } = self.service.clone();
-        let left = self.left(&gone);
+        // What the tenant is no longer in may be so because the platform deleted it.
+        let is_deleted = |name: &String| self.platform.environments.named(name).is_none();
+        let (deleted, left) = self.left(&gone).into_iter().partition(is_deleted);
+        let gone = [gone, deleted].concat();
         Pass { stages, failure, gone, left, problems, hint, ending }
     }
 
@@ -217,6 +220,9 @@ impl<'a> Work<'a> {
             Wanted::Target(asked) => self.made(environment, asked, (&networks, earlier)).await,
             Wanted::Unknown | Wanted::Nothing { .. } => self.kept(environment, vec![]),
         };
+        if target.is_none() {
+            problems.extend(self.also_awaited(environment, (&wanted, &problems), snapshot).await);
+        }
         let (mut observed, mut running) = (None, self.current(environment));
         let mut next = release.map(|release| (release, config));
         let rests = environment.ending.as_ref().is_some_and(Ending::is_at_rest);
@@ -337,10 +343,11 @@ impl<'a> Work<'a> {
         let look = if let Some(look) = before.filter(|look| look.release == release && now < look.next) {
             look.clone()
         } else {
-            let trouble = release::troubled(&self.platform.cluster, target).await.unwrap_or_else(|error| {
-                tracing::warn!(error = &error as &dyn std::error::Error, "pods not read");
-                None
-            });
+            let trouble =
+                release::troubled(&self.platform.cluster, target, now).await.unwrap_or_else(|error| {
+                    tracing::warn!(error = &error as &dyn std::error::Error, "pods not read");
+                    None
+                });
             let is_told = matches!(trouble, Some(Trouble::Fails(_) | Trouble::Blocked(..)));
             Look { release, trouble, next: now + if is_told { TOLD } else { UNTOLD } }
         };

@@ -16,8 +16,9 @@ use super::{
     Problem,
     brought::{Brought, Place},
     images::{look_at_images, may_be_awaited},
-    read::{Failure, content, contents, from_git, refused_login},
-    remote::remote,
+    login::{Refused, told},
+    read::{Failure, content, contents, from_git},
+    remote::{remote, rests},
     resolve::{Branch, Content, Snapshot},
     schedule::{Schedule, first_pause, pause},
     secrets::look_at_secrets,
@@ -82,6 +83,8 @@ struct Entry {
     /// Tags and digests that came since the last look began. It may have asked for them a moment too early.
     come: Vec<String>,
     failures: u32,
+    /// Nothing where the next look is to try it, whatever its Secret is.
+    refused: Option<Refused>,
 }
 
 impl Entry {
@@ -132,6 +135,7 @@ impl Poller {
                 wanted: BTreeSet::new(),
                 come: Vec::new(),
                 failures: 0,
+                refused: None,
             };
             entries.insert(key.clone(), entry);
             let platform = &self.0.platform;
@@ -147,6 +151,7 @@ impl Poller {
         }
         entry.service = Arc::new(service.clone());
         entry.requested = requested.cloned();
+        entry.refused = None;
         self.ask(key, Duration::ZERO);
     }
 
@@ -207,15 +212,19 @@ impl Poller {
 
     /// One look. Returns the time until the next, or nothing when there is none.
     async fn poll(&self, key: &Key) -> Option<Duration> {
-        let (service, old, wanted) = {
+        let (service, old, wanted, refused) = {
             let mut entries = self.entries();
             let entry = entries.get_mut(key)?;
             entry.come.clear();
-            (entry.service.clone(), entry.snapshot.clone(), std::mem::take(&mut entry.wanted))
+            let wanted = std::mem::take(&mut entry.wanted);
+            (entry.service.clone(), entry.snapshot.clone(), wanted, entry.refused.clone())
         };
         if self.0.platform.services.named_in(&service.home(), &service.name).is_none() {
             self.forget(key);
             return None;
+        }
+        if wanted.is_empty() && rests(&self.0.platform, &service, refused.as_ref()).await {
+            return Some(self.pause(0));
         }
         for place in wanted {
             self.bring(key, &service, (place, old.as_deref())).await;
@@ -226,6 +235,11 @@ impl Poller {
             tracing::warn!(service = %key, reason = failure.problem.reason.as_str(), told, "repository not read");
         }
         self.keep(key, &service, seen, failure)
+    }
+
+    fn pause(&self, failures: u32) -> Duration {
+        let platform = &self.0.platform;
+        pause(platform.settings.interval, failures, (platform.jitter)())
     }
 
     /// Reads what a configuration holds, for the next pass.
@@ -242,7 +256,7 @@ impl Poller {
         place: &Place,
         seen: Option<&Snapshot>,
     ) -> Result<Contents, Failure> {
-        let (git, remote) = (&self.0.origins.git, remote(&self.0.platform, service).await?);
+        let (git, (remote, _)) = (&self.0.origins.git, remote(&self.0.platform, service).await?);
         let directory = joined(&service.path, &place.directory);
         let missing = || GitError::CommitMissing { url: remote.url.clone(), commit: place.commit.clone() };
         let commit = CommitId::parse(&place.commit).ok_or_else(|| from_git(&missing()))?;
@@ -274,6 +288,13 @@ impl Poller {
             return Some(Duration::ZERO);
         }
         entry.failures = if failure.is_some() { entry.failures.saturating_add(1) } else { 0 };
+        let longer = self.pause(entry.failures);
+        let of_secret =
+            failure.as_ref().is_some_and(|failure| failure.problem.reason == Reason::CredentialsMissing);
+        let refused = failure.as_ref().and_then(|failure| failure.refused.clone());
+        entry.refused = refused.map(|secret| Refused { secret, until: Instant::now() + longer });
+        // A Secret that is put right is seen by the next look: to look there costs no Git host anything.
+        let next = if of_secret || entry.refused.is_some() { self.pause(0) } else { longer };
         let before = entry.snapshot.as_ref().and_then(|snapshot| snapshot.failure.clone());
         seen.failure = match failure {
             None => None,
@@ -285,11 +306,7 @@ impl Poller {
         if is_news {
             entry.snapshot = Some(Arc::new(seen));
         }
-        let platform = &self.0.platform;
-        let next = match entry.may_await_what_came() {
-            true => SOON,
-            false => pause(platform.settings.interval, entry.failures, (platform.jitter)()),
-        };
+        let next = if entry.may_await_what_came() { SOON } else { next };
         drop(entries);
         if is_news {
             // An error means that the controller has ended, and with it the operator.
@@ -302,7 +319,6 @@ impl Poller {
     async fn look(&self, service: &ValidService, old: Option<&Snapshot>) -> (Snapshot, Option<Failure>) {
         let mut seen = old.cloned().unwrap_or_default();
         let failure = self.look_at_branches(service, &mut seen).await.err();
-        let failure = failure.map(|failure| told(service, failure));
         let Inner { platform, origins, .. } = &*self.0;
         seen.add_heads();
         look_at_images((platform, origins), service, &mut seen).await;
@@ -310,10 +326,20 @@ impl Poller {
         (seen, failure)
     }
 
-    /// One request when nothing changed. A branch that cannot be read leaves the others readable.
     async fn look_at_branches(&self, service: &ValidService, seen: &mut Snapshot) -> Result<(), Failure> {
-        let remote = remote(&self.0.platform, service).await?;
-        let heads = counted("heads", self.0.origins.git.heads(&remote).await)?;
+        let (remote, secret) = remote(&self.0.platform, service).await?;
+        let seen = self.look_at(service, &remote, seen).await;
+        seen.map_err(|failure| told(service, (&remote, secret.as_ref()), failure))
+    }
+
+    /// One request when nothing changed. A branch that cannot be read leaves the others readable.
+    async fn look_at(
+        &self,
+        service: &ValidService,
+        remote: &Remote,
+        seen: &mut Snapshot,
+    ) -> Result<(), Failure> {
+        let heads = counted("heads", self.0.origins.git.heads(remote).await)?;
         let before = std::mem::take(&mut seen.branches);
         let mut failure = None;
         for environment in &service.environments {
@@ -328,7 +354,7 @@ impl Poller {
             let readers = readers(service, name);
             match before.get(name).and_then(|branch| at(branch, head, &readers)) {
                 Some(same) => drop(seen.branches.insert(name.clone(), same)),
-                None => match self.read(&remote, service, (name, readers)).await {
+                None => match self.read(remote, service, (name, readers)).await {
                     Ok(branch) => drop(seen.branches.insert(name.clone(), branch)),
                     Err(told) => {
                         failure = Some(told);
@@ -353,15 +379,6 @@ impl Poller {
             content(git, remote, (&service.path, &commit), readers).await?;
         Ok(Branch::Head { commit: commit.to_string(), content: content.map(Arc::new) })
     }
-}
-
-/// `failure`; a refused login in words for whoever can change it.
-fn told(service: &ValidService, mut failure: Failure) -> Failure {
-    if failure.problem.reason == Reason::AuthenticationFailed {
-        failure.problem.message =
-            refused_login(&service.url, service.credentials.as_deref(), &service.home());
-    }
-    failure
 }
 
 /// The branch, if it was read at this commit for these environments.

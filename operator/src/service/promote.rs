@@ -145,6 +145,21 @@ pub fn wanted(
     }
 }
 
+/// What the head that `environment` follows asks for there, whether or not its image is known.
+pub fn asked(
+    service: &ValidService,
+    environment: &ValidEnvironment,
+    snapshot: Option<&Snapshot>,
+    settled: &Settled,
+) -> Option<Resolved> {
+    let head = match snapshot?.branches.get(&environment.branch)? {
+        Branch::Head { content, .. } if environment.ending.is_none() => content.as_ref().ok(),
+        Branch::Head { .. } | Branch::Missing => return None,
+    };
+    let settled = shared_source(service, environment).and_then(|source| settled.of(source));
+    resolve(settled.or(head)?, &environment.name).ok()
+}
+
 /// The image of an environment that nothing promotes to.
 fn built(
     service: &ValidService,
@@ -232,13 +247,19 @@ fn promoted(
             format!(
                 "{what} was not healthy in {source} yet, where `scaling.min` is 0: what has no instance proves nothing, raise it there"
             )
-        } else if history.has_any_in(source) {
+        } else if !history.has_any_in(source) {
+            format!("images come here from {source}, which has run none yet: see what {source} waits for")
+        } else if let Some(branch) = other_branch(service, source, (resolved, snapshot)) {
+            // By what Git holds, and not by what was released: that is forgotten in time.
+            format!(
+                "commit {} was not healthy in {source}, and its branch {branch} has other files, so it will not be by waiting: merge the commit into {branch}, which tries it in {source} first, or merge {branch} into {}",
+                resolved.commit, environment.branch
+            )
+        } else {
             format!(
                 "{what} was not healthy in {source} yet: merge what {source} runs into {}, or wait until it is",
                 environment.branch
             )
-        } else {
-            format!("images come here from {source}, which has run none yet: see what {source} waits for")
         };
         Problem::new(Reason::NotPromoted, message)
     };
@@ -265,6 +286,19 @@ fn promoted(
         Some(digest) => image(digest),
         None => format!("an image of commit {}", resolved.commit),
     }))
+}
+
+/// The branch of `environment`, where its head is known and is not of the build that is asked for elsewhere.
+fn other_branch<'a>(
+    service: &'a ValidService,
+    environment: &str,
+    (asked, snapshot): (&Resolved, Option<&Snapshot>),
+) -> Option<&'a str> {
+    let branch = service.environments.iter().find(|one| one.name == environment).map(|one| &one.branch)?;
+    match snapshot?.branches.get(branch)? {
+        Branch::Head { content: Ok(content), .. } if content.build_id != asked.build_id => Some(branch),
+        Branch::Head { .. } | Branch::Missing => None,
+    }
 }
 
 /// Does the head that `environment` reads ask for no instance there?

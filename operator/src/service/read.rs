@@ -10,7 +10,7 @@ use super::{
 use crate::{
     api::ServiceDescriptor,
     conditions::Reason,
-    git::{CommitId, DirectoryLimits, Git, GitError, GitUrl, Remote, VisitLimits, Visitor, names::joined},
+    git::{CommitId, DirectoryLimits, Git, GitError, Remote, VisitLimits, Visitor, names::joined},
     release::{ConfigFiles, Contents},
     runtime::stateful::{self, Look},
     yaml,
@@ -40,17 +40,19 @@ pub struct Failure {
     pub problem: Problem,
     /// Only a person can help, so it is told at once.
     pub is_permanent: bool,
+    /// Version of the Secret whose login the host refused.
+    pub refused: Option<String>,
 }
 
 impl Failure {
     /// It needs a person.
     pub fn permanent(reason: Reason, message: String) -> Self {
-        Self { problem: Problem::new(reason, message), is_permanent: true }
+        Self { problem: Problem::new(reason, message), is_permanent: true, refused: None }
     }
 
     /// It may pass by itself.
     pub fn passing(reason: Reason, message: String) -> Self {
-        Self { problem: Problem::new(reason, message), is_permanent: false }
+        Self { problem: Problem::new(reason, message), is_permanent: false, refused: None }
     }
 }
 
@@ -187,32 +189,5 @@ fn of_commit<T>(reason: Reason, answer: Result<T, GitError>) -> Result<Result<T,
 /// As the status tells it.
 pub fn from_git(error: &GitError) -> Failure {
     let problem = Problem::new(error.reason(), error.to_string());
-    Failure { problem, is_permanent: error.is_permanent() }
-}
-
-/// What to tell where the server refused the login, which a `secret` in `home` holds.
-pub fn refused_login(url: &GitUrl, secret: Option<&str>, home: &str) -> String {
-    match secret {
-        Some(secret) => {
-            format!("{url}: the server refuses the login in Secret {secret} of {home}: renew it there")
-        }
-        None => format!(
-            "{url}: the server wants a login: make a Secret in {home} and name it in `repository.credentials` of the service in the tenant file"
-        ),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::git::UrlPolicy;
-
-    #[test]
-    fn a_refused_login_names_the_secret_that_holds_it() {
-        let url = GitUrl::parse("https://git.example.com/acme/orders.git", &UrlPolicy::default()).unwrap();
-        let message = |secret| refused_login(&url, secret, "acme-home");
-        let named = "the server refuses the login in Secret orders-git of acme-home: renew it there";
-        assert_eq!(message(Some("orders-git")), format!("{url}: {named}"));
-        assert!(message(None).contains("`repository.credentials` of the service in the tenant file"));
-    }
+    Failure { problem, is_permanent: error.is_permanent(), refused: None }
 }

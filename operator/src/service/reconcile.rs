@@ -32,7 +32,7 @@ use crate::{
 };
 
 /// Everything is looked at again this often, in case that a watch missed it.
-const RESYNC: Duration = Duration::from_mins(10);
+pub(super) const RESYNC: Duration = Duration::from_mins(10);
 
 /// What a pass needs besides the service.
 pub struct Context {

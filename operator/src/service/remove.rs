@@ -11,7 +11,7 @@ use k8s_openapi::api::{
     policy::v1::PodDisruptionBudget,
 };
 
-use super::reconcile::Context;
+use super::reconcile::{Context, RESYNC};
 use crate::{
     api::{HttpRoute, Release},
     cluster::ApplyError,
@@ -34,6 +34,11 @@ pub enum RemoveError {
     /// Its images.
     #[error("its images are not deleted yet: {0}")]
     Images(RegistryError),
+    /// The platform stopped everything of the tenant.
+    #[error(
+        "the tenant {0} is suspended: nothing of this service is removed until `suspend` is taken from the Tenant; what runs goes on"
+    )]
+    Suspended(String),
 }
 
 impl RemoveError {
@@ -42,6 +47,8 @@ impl RemoveError {
         match self {
             Self::Apply(error) => error.retry(),
             Self::Images(error) => error.retry(),
+            // A watch of the tenant tells, too.
+            Self::Suspended(_) => Retry::After(RESYNC),
         }
     }
 
@@ -50,6 +57,7 @@ impl RemoveError {
         match self {
             Self::Apply(error) => error.reason(),
             Self::Images(error) => error.reason(),
+            Self::Suspended(_) => Reason::Suspended,
         }
     }
 }

@@ -14,11 +14,9 @@ use crate::{
         IntegrationServiceStatus, Release, ReleaseSpec,
         integration_service::{EnvironmentState, Waiting},
     },
-    conditions::{Reason, Wellness, cut, merge},
+    conditions::{Reason, Wellness, merge},
 };
 
-/// Longest message of a condition, in characters: two lines of a terminal. The board has everything.
-const LONGEST_TOLD: usize = 160;
 /// Hexadecimal digits that name a commit or an image well enough for a reader.
 const SHORT_HASH: usize = 12;
 
@@ -317,14 +315,14 @@ fn told_wellness(mut problems: Vec<Problem>) -> Wellness {
     };
     let (reason, message) = match problems.first() {
         None => (Reason::Progressing, String::new()),
-        Some(first) => (first.reason, brief(&first.message, LONGEST_TOLD - more.len())),
+        Some(first) => (first.reason, brief(&first.message)),
     };
     let message = message + &more;
     if stalls(reason) { Wellness::Stalled(reason, message) } else { Wellness::Reconciling(reason, message) }
 }
 
-/// `text` with short hashes and at most `room` characters.
-fn brief(text: &str, room: usize) -> String {
+/// `text` with short hashes. It is not cut: what helps stands at its end.
+fn brief(text: &str) -> String {
     let mut short = String::with_capacity(text.len());
     let mut hash = 0;
     for character in text.chars() {
@@ -335,7 +333,7 @@ fn brief(text: &str, room: usize) -> String {
             _ => {}
         }
     }
-    cut(&short, room)
+    short
 }
 
 /// Can only a change by a person help?

@@ -93,6 +93,11 @@ pub fn called(asker: Asker<'_>, uses: &[Use], face: impl Fn(&Use) -> Face) -> Re
     uses.iter().enumerate().map(|(index, used)| port((index, used), asker, face(used))).collect()
 }
 
+/// What is missing for each of `uses`, as [`called`] tells it of the first.
+pub fn missing(asker: Asker<'_>, uses: &[Use], face: impl Fn(&Use) -> Face) -> Vec<Problem> {
+    uses.iter().enumerate().filter_map(|(index, used)| port((index, used), asker, face(used)).err()).collect()
+}
+
 /// Of a service of another tenant, whether or not it is there.
 pub fn not_exported(asker: Asker<'_>, provider: &str, service: &str) -> Problem {
     let Asker { tenant, service: asking, environment: _ } = asker;

@@ -199,7 +199,7 @@ fn problems(
 /// Told of an environment that the platform deleted.
 pub fn no_more(environment: &str) -> String {
     format!(
-        "there is no Environment {environment:?} any more: make it again; until then what runs there stays as it is"
+        "the Environment {environment} is gone: the platform deleted it; what runs there stays as it is until the platform makes it again or removes the namespace"
     )
 }
 

@@ -10,6 +10,7 @@ use crate::{
     api::{Settled, TenantSource, TenantSourceStatus},
     conditions::{LONGEST_PRINTED, READY, Reason, TOLD_AFTER, Wellness, cut, is_true, merge},
     names::{CONFIRM_REMOVAL, MANUAL},
+    retirement::misconfirmed,
 };
 
 /// How many problems and orphans are listed.
@@ -56,7 +57,7 @@ pub(super) fn status(
     let (wellness, printed) = match outcome {
         Err(error) if error.is_permanent() => (Wellness::Stalled(error.reason(), error.to_string()), None),
         Err(error) => (Wellness::Reconciling(error.reason(), error.to_string()), None),
-        Ok(synced) => wellness(&source.name_any(), synced),
+        Ok(synced) => wellness(source, synced),
     };
     let mut claims = wellness.claims();
     if let Some(printed) = printed {
@@ -83,7 +84,7 @@ pub(super) fn status(
 }
 
 /// How it is, and what is printed of it in tables: there each of several things gets its share, so that none hides another.
-fn wellness(source: &str, synced: &Synced) -> (Wellness, Option<String>) {
+fn wellness(source: &TenantSource, synced: &Synced) -> (Wellness, Option<String>) {
     let Synced { commit, tenants, problems, conflicts, orphaned, held, next: _, failed } = synced;
     let short: String = commit.chars().take(12).collect();
     if let Some(first) = failed.first() {
@@ -120,11 +121,13 @@ fn wellness(source: &str, synced: &Synced) -> (Wellness, Option<String>) {
 }
 
 /// The command first, since the end may be cut.
-fn told_held(source: &str, held: &Held, commit: &str) -> String {
+fn told_held(source: &TenantSource, held: &Held, commit: &str) -> String {
     let Held { tenants, doubt, confirmation } = held;
+    let other = misconfirmed(source.annotations(), confirmation);
     format!(
-        "{} gone at commit {commit}, held and serving on: put their files back, or, if it is meant, run `kubectl annotate tsrc {source} {CONFIRM_REMOVAL}={confirmation} --overwrite`. Held since {doubt}: {}",
+        "{} gone at commit {commit}, held and serving on: put their files back, or, if it is meant, run `kubectl annotate tsrc {} {CONFIRM_REMOVAL}={confirmation} --overwrite`{other}. Held since {doubt}: {}",
         tenants.len(),
+        source.name_any(),
         first_names(tenants)
     )
 }

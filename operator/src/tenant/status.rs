@@ -24,7 +24,7 @@ use crate::{
     names::{self, CONFIRM_REMOVAL},
     platform::Platform,
     registry::quota,
-    retirement::{Left, Periods},
+    retirement::{Left, Periods, misconfirmed},
     retry::Retry,
 };
 
@@ -74,7 +74,7 @@ pub fn status(report: &Report<'_>, now: Timestamp) -> TenantStatus {
     let Report { tenant, valid, converged, outcome, services, registry, transfer: _, periods: _ } = report;
     let old = tenant.status.clone().unwrap_or_default();
     let mut claims = match outcome {
-        Ok(()) => wellness(&tenant.name_any(), *valid, converged),
+        Ok(()) => wellness(tenant, *valid, converged),
         Err(error) => failure(error),
     }
     .claims();
@@ -102,7 +102,7 @@ pub fn status(report: &Report<'_>, now: Timestamp) -> TenantStatus {
     }
 }
 
-fn wellness(name: &str, valid: Option<&ValidTenant>, converged: &Converged) -> Wellness {
+fn wellness(tenant: &Tenant, valid: Option<&ValidTenant>, converged: &Converged) -> Wellness {
     let Converged { own: _, settling, left, ending, held: removal, cordoned, next: _ } = converged;
     let spaces = valid.map_or(0, |tenant| tenant.environments.len() + 1);
     if let Some(namespace) = settling.first() {
@@ -111,8 +111,9 @@ fn wellness(name: &str, valid: Option<&ValidTenant>, converged: &Converged) -> W
         return Wellness::Reconciling(Reason::Progressing, message);
     }
     if let Some(HeldParts { gone, of, names, confirmation }) = removal {
+        let (name, other) = (tenant.name_any(), misconfirmed(tenant.annotations(), confirmation));
         let message = format!(
-            "{gone} of {of} running services are gone at once, held and serving on: put the lines back, or, if it is meant, run `kubectl annotate tn {name} {CONFIRM_REMOVAL}={confirmation} --overwrite`. No longer in the file: {}",
+            "{gone} of {of} running services are gone at once, held and serving on: put the lines back, or, if it is meant, run `kubectl annotate tn {name} {CONFIRM_REMOVAL}={confirmation} --overwrite`{other}. No longer in the file: {}",
             first(names)
         );
         return Wellness::Stalled(Reason::RemovalHeld, message);

@@ -26,6 +26,12 @@ fn file(scene: &Scene, one: (&'static str, &'static str)) {
     scene.commit_in("central", "moved", &[&[one][..], &others].concat());
 }
 
+async fn suspend(scene: &Scene, value: bool) {
+    let patch = format!("{{\"spec\":{{\"suspend\":{value}}}}}");
+    scene.kubectl(&["patch", "tenants.imaas.dev", "t1", "--type=merge", "-p", &patch]).await;
+    scene.ready("t1", if value { "Suspended" } else { "Succeeded" }).await;
+}
+
 pub async fn an_environment_goes_by_stages_and_comes_back_at_each(scene: &mut Scene) {
     let space = ["namespace", "t1-prod"];
     file(scene, IN);
@@ -50,6 +56,28 @@ pub async fn an_environment_goes_by_stages_and_comes_back_at_each(scene: &mut Sc
     stage(scene, "Orphaned").await;
     later(24);
     scene.restart().await;
+    stage(scene, "Retiring").await;
+    // Suspended, its end stands still, and what puts it back waits with it.
+    suspend(scene, true).await;
+    later(72);
+    file(scene, IN);
+    until(&scene.lab, &["tenants.imaas.dev", "t1"], |tenant| {
+        tenant["spec"]["environments"]["prod"]["omit"] != true
+    })
+    .await;
+    scene.look("t1").await;
+    tokio::time::sleep(std::time::Duration::from_secs(3)).await;
+    let kept = scene.lab.kubectl().get(&space).await.unwrap();
+    assert!(uid(&kept) == first && kept["metadata"].get("deletionTimestamp").is_none() && !unmarked(&kept));
+    suspend(scene, false).await;
+    stage(scene, "").await;
+    until(&scene.lab, &space, unmarked).await;
+    assert_eq!(scene.uid(&space).await, first, "back from its last stage, and not made anew");
+
+    file(scene, OUT);
+    stage(scene, "Orphaned").await;
+    later(24);
+    scene.look("t1").await;
     stage(scene, "Retiring").await;
     // An Environment that is deleted ends nothing, and goes on with nothing.
     scene.kubectl(&["delete", "environments.imaas.dev", "prod"]).await;

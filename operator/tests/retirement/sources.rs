@@ -119,6 +119,7 @@ pub async fn x01_x02_x03_too_much_at_once_is_held(scene: &mut Scene) {
     let arguments: Vec<_> = command.split(' ').collect();
     assert_eq!(arguments[..4], ["kubectl", "annotate", "tsrc", "central"]);
     scene.kubectl(&["annotate", "tsrc", "central", "imaas.dev/confirm-removal=4f2a4f2a4f2a"]).await;
+    scene.source_says("central", &moved, "it is \"4f2a4f2a4f2a\" now, which is another set").await;
     tokio::time::sleep(std::time::Duration::from_secs(3)).await;
     unmarked(scene, &names).await;
     scene.kubectl(&arguments[1..]).await;

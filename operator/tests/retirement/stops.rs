@@ -71,6 +71,15 @@ pub async fn services_that_go_at_once_are_held(scene: &Scene) {
     for name in ["a", "b", "c"] {
         assert!(!is_marked(&scene.lab.kubectl().get(&service(name)).await.unwrap()), "{name}");
     }
+    // Of another set: it says so, and nothing goes.
+    scene.kubectl(&["annotate", "tn", "acme", "imaas.dev/confirm-removal=4f2a4f2a4f2a"]).await;
+    until(&scene.lab, &["tenants.imaas.dev", "acme"], |object| {
+        message(object, "Stalled").contains("it is \"4f2a4f2a4f2a\" now, which is another set")
+    })
+    .await;
+    for name in ["a", "b", "c"] {
+        assert!(!is_marked(&scene.lab.kubectl().get(&service(name)).await.unwrap()), "{name}");
+    }
     let command = message(&held, "Stalled").split('`').nth(1).unwrap().to_owned();
     scene.kubectl(&command.split(' ').collect::<Vec<_>>()[1..]).await;
     for name in ["a", "b", "c"] {

@@ -51,6 +51,11 @@ impl Scene {
     }
 }
 
+async fn suspended(scene: &Scene, value: bool) {
+    let patch = format!("{{\"spec\": {{\"suspend\": {value}}}}}");
+    scene.kubectl(&["patch", "tenant", "acme", "--type=merge", "-p", &patch]).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_runs_of_a_service_outlives_it_unless_its_deletion_is_confirmed() {
     let scene = Scene::start().await;
@@ -71,6 +76,13 @@ async fn what_runs_of_a_service_outlives_it_unless_its_deletion_is_confirmed() {
         assert_eq!(scene.running().await, before);
         confirmed = Some(first.as_str());
     }
+    let events = scene.lab.kubectl().get(&["events", "-nacme-home"]).await.unwrap().to_string();
+    assert!(events.contains("is not the uid of this service, which was"), "{events}");
+    assert_eq!(
+        events.matches("is not the uid of this service").count(),
+        1,
+        "without any it is told by nobody"
+    );
     let history = scene.history("dev").await;
 
     // The kind itself, by mistake.
@@ -84,8 +96,22 @@ async fn what_runs_of_a_service_outlives_it_unless_its_deletion_is_confirmed() {
     assert_eq!(scene.running().await, before);
     assert_eq!(scene.history("dev").await, history);
 
-    // Meant.
-    scene.delete(Some(&uid)).await;
+    // Meant; of a suspended tenant it waits, and says so.
+    suspended(&scene, true).await;
+    let confirmation = format!("imaas.dev/confirm-delete={uid}");
+    scene.kubectl(&[&["annotate"], &SERVICE[..], &[&confirmation]].concat()).await;
+    scene.kubectl(&[&["delete", "--wait=false"], &SERVICE[..]].concat()).await;
+    until("it waits", async || {
+        let conditions = scene.board().await.conditions;
+        let waits =
+            |message: &str| message.starts_with("the tenant acme is suspended: nothing of this service");
+        conditions.iter().any(|one| waits(&one.message)).then_some(())
+    })
+    .await;
+    assert_eq!(scene.versions().await, before);
+    suspended(&scene, false).await;
+    until("it is gone", async || scene.services().get_opt("orders").await.unwrap().is_none().then_some(()))
+        .await;
     assert_eq!(scene.versions().await, BTreeMap::new());
     assert_eq!(scene.history("dev").await.0.len(), 0);
 

@@ -90,7 +90,14 @@ async fn an_exposed_service_gets_its_route_and_says_what_is_in_the_way() {
     .await;
     assert!(scene.deployments("dev").get_opt("shop").await.unwrap().is_some());
 
-    // The kind comes while the operator runs.
+    // The kind comes while the operator runs, and nothing else wakes the service.
+    until("it runs well but for that", async || {
+        scene.all_are_ready().await;
+        let board = scene.board_of(SHOP).await;
+        let is_well = board.environments.iter().any(|state| state.last_good.is_some());
+        (is_well && reasons(&board, "dev") == ["GatewayMissing"]).then_some(())
+    })
+    .await;
     gateway::install_kinds(scene.lab.kubectl(), &Progress::silent()).await.unwrap();
     scene.is_routed("shop", &["acme.dev.example.com/shop 9000"]).await;
     scene.waiting(SHOP, "Progressing").await;

@@ -1,4 +1,5 @@
-//! What an owner may do with Secrets: own ones, but none that is a login to the cluster, and not the operator's.
+//! What an owner may do with Secrets: own ones of a bounded size, but none that is a login to the cluster, and not the
+//! operator's.
 
 use anyhow::Result;
 use lab::kubectl::Kubectl;
@@ -15,6 +16,8 @@ const POLICY: &str = "ValidatingAdmissionPolicy 'imaas-secrets'";
 const OPAQUE: &str = "Opaque";
 const TOKEN: &str = "kubernetes.io/service-account-token";
 const BOOTSTRAP: &str = "bootstrap.kubernetes.io/token";
+/// `tenants.largestSecret` where nobody sets it.
+const LARGEST: usize = 64 << 10;
 
 fn secret(namespace: &str, type_: &str, labels: &Value) -> Value {
     json!({
@@ -88,6 +91,114 @@ async fn the_operators_own_stay(kubectl: &Kubectl, broken: &mut Broken, ours: &V
         }
     }
     kubectl.run(&["delete", "secret", "tried", "-n", "acme-dev"], None).await.map(drop)
+}
+
+/// An owner's Secret with these fields over those of a plain one.
+fn with(metadata: Value, content: Value) -> Value {
+    let mut secret = json!({ "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "large", "namespace": "acme-dev" } });
+    for (into, fields) in [("/metadata", metadata), ("", content)] {
+        if let (Some(into), Value::Object(fields)) =
+            (secret.pointer_mut(into).and_then(Value::as_object_mut), fields)
+        {
+            into.extend(fields);
+        }
+    }
+    secret
+}
+
+/// Each with whether it fits. Nothing that a request can make long is left out.
+fn sizes() -> Vec<(&'static str, Value, bool)> {
+    let base64 = |bytes: usize| format!("{}AA==", "A".repeat((bytes - 1) / 3 * 4));
+    let many = |count: usize, text: &str| -> Value {
+        (0..count)
+            .map(|at| (format!("example.com/{at:06}"), json!(text)))
+            .collect::<serde_json::Map<_, _>>()
+            .into()
+    };
+    let keys = |count: usize| -> Value {
+        (0..count).map(|at| (format!("k{at}"), json!(""))).collect::<serde_json::Map<_, _>>().into()
+    };
+    let long = "x".repeat(2 * LARGEST);
+    let owner = json!([{ "apiVersion": "v1", "kind": "Pod", "name": long, "uid": "u" }]);
+    let finalizers: Vec<_> = (0..2200).map(|at| format!("example.com/{at:050}")).collect();
+    let record = |fields: Value| {
+        let entry = json!({ "manager": "m", "operation": "Apply", "apiVersion": "v1", "fieldsType": "FieldsV1", "fieldsV1": fields });
+        json!({ "managedFields": [entry] })
+    };
+    let (wide, long) = (json!({ "f:data": { format!("f:{long}"): {} } }), long.clone());
+    let deep = json!({ "f:data": { "f:a": { "f:b": { format!("f:{long}"): {} } } } });
+    let none = || json!({});
+    vec![
+        ("data, just", with(none(), json!({ "data": { "a": base64(LARGEST - 4) } })), true),
+        ("data", with(none(), json!({ "data": { "a": base64(LARGEST + 4) } })), false),
+        (
+            "data in two",
+            with(none(), json!({ "data": { "a": base64(LARGEST / 2), "b": base64(LARGEST / 2 + 4) } })),
+            false,
+        ),
+        ("stringData", with(none(), json!({ "stringData": { "a": "x".repeat(LARGEST + 1) } })), false),
+        ("stringData, just", with(none(), json!({ "stringData": { "a": "x".repeat(LARGEST - 4) } })), true),
+        ("keys, just", with(none(), json!({ "data": keys(1000) })), true),
+        ("keys", with(none(), json!({ "data": keys(1001) })), false),
+        ("very many keys", with(none(), json!({ "data": keys(10_000) })), false),
+        ("annotations", with(json!({ "annotations": { "a": long } }), none()), false),
+        ("labels", with(json!({ "labels": many(2000, &"x".repeat(60)) }), none()), false),
+        ("finalizers", with(json!({ "finalizers": finalizers }), none()), false),
+        ("owners", with(json!({ "ownerReferences": owner }), none()), false),
+        ("record of fields", with(record(wide), none()), false),
+        ("deep record of fields", with(record(deep), none()), false),
+    ]
+}
+
+/// The quota bounds their number only, and etcd holds those of all tenants.
+pub async fn are_bounded_in_bytes(kubectl: &Kubectl, broken: &mut Broken) -> Result<()> {
+    for (what, secret, allowed) in sizes() {
+        let arguments = ["create", "--as", OWNER, "--dry-run=server", "-f", "-"];
+        let answer = ask(kubectl, &arguments, Some(&secret.to_string())).await?;
+        broken.unless(as_expected(&answer, allowed), format!("{what}, allowed {allowed}: {answer:?}"));
+    }
+    let large =
+        with(json!({ "namespace": "plain" }), json!({ "stringData": { "a": "x".repeat(LARGEST + 1) } }));
+    let answer =
+        ask(kubectl, &["create", "--as", OWNER, "--dry-run=server", "-f", "-"], Some(&large.to_string()))
+            .await?;
+    broken.unless(answer.is_ok(), format!("the namespaces of nobody are not bounded: {answer:?}"));
+    one_that_was_large_does_not_grow(kubectl, broken).await
+}
+
+/// One of before the policy, here one that the administrator brought back.
+async fn one_that_was_large_does_not_grow(kubectl: &Kubectl, broken: &mut Broken) -> Result<()> {
+    let large = with(json!({}), json!({ "stringData": { "a": "x".repeat(LARGEST + 1000) } }));
+    kubectl.run(&["create", "-f", "-"], Some(&large.to_string())).await?;
+    let text = |length: usize| json!({ "stringData": { "a": "x".repeat(length) } });
+    let server_side = with(json!({}), text(LARGEST + 1004)).to_string();
+    for (what, change, allowed) in [
+        ("another label", json!({ "metadata": { "labels": { "a": "b" } } }), true),
+        ("smaller, and still large", text(LARGEST + 996), true),
+        ("larger", text(LARGEST + 1004), false),
+        ("one more key", json!({ "stringData": { "b": "" } }), false),
+    ] {
+        let change = change.to_string();
+        let arguments = [
+            "patch",
+            "secret",
+            "large",
+            "-n",
+            "acme-dev",
+            "--as",
+            OWNER,
+            "--dry-run=server",
+            "--type=merge",
+            "--patch-file",
+            "/dev/stdin",
+        ];
+        let answer = ask(kubectl, &arguments, Some(&change)).await?;
+        broken.unless(as_expected(&answer, allowed), format!("{what}, allowed {allowed}: {answer:?}"));
+    }
+    let apply = ["apply", "--server-side", "--force-conflicts", "--as", OWNER, "--dry-run=server", "-f", "-"];
+    let answer = ask(kubectl, &apply, Some(&server_side)).await?;
+    broken.unless(as_expected(&answer, false), format!("larger by server-side apply: {answer:?}"));
+    kubectl.run(&["delete", "secret", "large", "-n", "acme-dev", "--as", OWNER], None).await.map(drop)
 }
 
 fn as_expected(answer: &Result<String, String>, allowed: bool) -> bool {

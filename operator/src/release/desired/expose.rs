@@ -264,6 +264,14 @@ mod tests {
     }
 
     #[test]
+    fn a_number_that_some_pods_keep_for_management_is_not_opened_by_its_name() {
+        let [one, moved] = [exposing("/orders", "http", 8080), exposing("/orders", "http", 8081)];
+        let mut keeps = exposing("/orders", "http", 8080);
+        keeps.management = vec![8081];
+        assert_eq!(opened(&outside(), &[one, moved, keeps]), ["edge {app:traefik} 8080"]);
+    }
+
+    #[test]
     fn the_route_is_named_and_labelled_as_everything_of_the_service() {
         let release = release("expose: {path: /orders, port: {name: http, port: 8080}}");
         let (outside, reach) = (outside(), Reach::default());

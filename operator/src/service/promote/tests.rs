@@ -273,7 +273,11 @@ fn a_hotfix_on_prod_waits_and_says_the_way_out() {
     assert!(decisions[0].is_ok() && decisions[1].is_ok());
     let problem = decisions[2].as_ref().unwrap_err();
     assert_eq!(problem.reason, Reason::NotPromoted);
-    assert!(problem.message.contains("healthy in test") && problem.message.contains("merge what test runs"));
+    let told = format!(
+        "commit {} was not healthy in test, and its branch test has other files, so it will not be by waiting: merge the commit into test, which tries it in test first, or merge test into prod",
+        commit('9')
+    );
+    assert_eq!(problem.message, told);
     assert!(!untagged(&three(), &seen).contains_key("H"), "prod never takes its image from the registry");
 }
 

@@ -1,0 +1,110 @@
+//! A login that a Git host refused: what is told of it, and when it is tried again. Pure.
+
+use std::time::Instant;
+
+use super::{Problem, read::Failure, validate::ValidService};
+use crate::{conditions::Reason, git::Remote};
+
+/// A login that was refused. It is not tried at each look, which may lock an account, unless its Secret changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// Version of the Secret that holds it.
+    pub secret: String,
+    /// When it is tried again all the same.
+    pub until: Instant,
+}
+
+impl Refused {
+    /// Is it left alone, now that its Secret is of this version?
+    pub fn rests(&self, secret: Option<&String>, now: Instant) -> bool {
+        secret == Some(&self.secret) && now < self.until
+    }
+}
+
+/// `failure` of a look at `service` by way of `remote`; a login that is refused or missing in words for whoever can change
+/// it. `secret`: version of the Secret that holds it.
+pub fn told(
+    service: &ValidService,
+    (remote, secret): (&Remote, Option<&String>),
+    failure: Failure,
+) -> Failure {
+    if failure.problem.reason != Reason::AuthenticationFailed {
+        return failure;
+    }
+    let (url, home) = (&service.url, service.home());
+    let (reason, message) = match &service.credentials {
+        None => (
+            Reason::AuthenticationFailed,
+            format!(
+                "{url}: the server wants a login: make a Secret in {home} and name it in `repository.credentials` of the service in the tenant file"
+            ),
+        ),
+        Some(name) if remote.credentials.is_none() => (
+            Reason::CredentialsMissing,
+            format!(
+                "{url}: the server wants a login, and the Secret {name} of {home} has none: add the keys `username` and `password` to it"
+            ),
+        ),
+        Some(name) => (
+            Reason::AuthenticationFailed,
+            format!("{url}: the server refuses the login in Secret {name} of {home}: renew it there"),
+        ),
+    };
+    let refused = secret.filter(|_| reason == Reason::AuthenticationFailed).cloned();
+    Failure { problem: Problem::new(reason, message), refused, ..failure }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::git::{Credentials, GitUrl, UrlPolicy};
+
+    fn told_of(named: Option<&str>, credentials: Option<Credentials>) -> Failure {
+        let url = GitUrl::parse("https://git.example.com/acme/orders.git", &UrlPolicy::default()).unwrap();
+        let service = ValidService {
+            tenant: "acme".to_owned(),
+            name: "orders".to_owned(),
+            url: url.clone(),
+            credentials: named.map(ToOwned::to_owned),
+            path: String::new(),
+            runtime: "camel".to_owned(),
+            environments: vec![],
+            gone: vec![],
+            problems: vec![],
+            ending: None,
+        };
+        let remote = Remote { owner: "acme".to_owned(), url, credentials, ca: None };
+        let failure = Failure::permanent(Reason::AuthenticationFailed, "refused".to_owned());
+        told(&service, (&remote, named.map(|_| "7".to_owned()).as_ref()), failure)
+    }
+
+    #[test]
+    fn a_refused_login_is_told_by_the_secret_that_holds_it_or_lacks_it() {
+        let url = "https://git.example.com/acme/orders.git";
+        let login = || Some(Credentials { username: "ci".to_owned(), password: "hunter2".to_owned() });
+        let held = told_of(Some("orders-git"), login());
+        let named = "the server refuses the login in Secret orders-git of acme-home: renew it there";
+        assert_eq!(held.problem, Problem::new(Reason::AuthenticationFailed, format!("{url}: {named}")));
+        assert_eq!(held.refused.as_deref(), Some("7"));
+
+        let lacks = told_of(Some("orders-git"), None);
+        assert_eq!(lacks.problem.reason, Reason::CredentialsMissing);
+        assert!(lacks.problem.message.ends_with("add the keys `username` and `password` to it"), "{lacks:?}");
+        assert_eq!(lacks.refused, None, "nothing was tried");
+
+        let none = told_of(None, None).problem.message;
+        assert!(none.contains("`repository.credentials` of the service in the tenant file"), "{none}");
+    }
+
+    #[test]
+    fn a_refused_login_rests_until_its_secret_is_another_one() {
+        let (now, minute) = (Instant::now(), Duration::from_mins(1));
+        let refused = Refused { secret: "7".to_owned(), until: now + minute };
+        assert!(refused.rests(Some(&"7".to_owned()), now));
+        assert!(!refused.rests(Some(&"8".to_owned()), now), "put right");
+        assert!(!refused.rests(None, now), "gone, which is to be told");
+        assert!(!refused.rests(Some(&"7".to_owned()), now + minute), "the host may have changed");
+    }
+}
