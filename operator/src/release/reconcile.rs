@@ -86,10 +86,14 @@ async fn expose(cluster: &Cluster, target: &Target<'_>, routed: Option<HttpRoute
     }
 }
 
-/// Why instances of `target` are not ready, as its pods tell: one bounded request.
-pub async fn troubled(cluster: &Cluster, target: &Target<'_>) -> Result<Option<Trouble>, ApplyError> {
+/// Why instances of `target`, which runs since then, are not ready, as its pods tell: one bounded request.
+pub async fn troubled(
+    cluster: &Cluster,
+    target: &Target<'_>,
+    since: Option<Timestamp>,
+) -> Result<Option<Trouble>, ApplyError> {
     let pods = cluster.pods(&target.namespace(), &target.selector()).await?;
-    Ok(trouble(&pods))
+    Ok(trouble(&pods, since))
 }
 
 /// The Deployment, not older than our own last write; read where a release gives way to another, since then it is

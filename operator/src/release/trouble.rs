@@ -3,6 +3,7 @@
 //! Nothing here moves while nothing happens: no count of restarts, and the same words for a container that crashes,
 //! waits to be started again, and runs for a moment in between.
 
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ContainerState, ContainerStateTerminated, ContainerStatus, Pod, PodStatus};
 use kube::ResourceExt;
 
@@ -10,13 +11,17 @@ use crate::conditions::Reason;
 
 /// The label by which pods of one template find their `ReplicaSet`.
 const TEMPLATE: &str = "pod-template-hash";
+/// Started again so often after it ended, a container is not going to stay: a minute or so.
+const STARTS: i32 = 3;
 /// Longest part of a sentence that is not ours, in characters.
 const LONGEST_QUOTE: usize = 200;
 
 /// What keeps an instance from being ready, the worst first.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Trouble {
-    /// It fails by itself: only another version or its configuration helps.
+    /// It failed again and again by itself: only another version or its configuration helps.
+    Loops(String),
+    /// It failed by itself, and is started again.
     Fails(String),
     /// Something outside the release is in the way.
     Blocked(Reason, String),
@@ -24,19 +29,23 @@ pub enum Trouble {
     Unready(String),
 }
 
-/// The worst of what the newest pods of a service tell; nothing while they just start.
-pub fn trouble(pods: &[Pod]) -> Option<Trouble> {
+/// The worst of what the newest pods of a service tell; nothing while they just start. How often a pod from before `since`
+/// was started again says nothing of what runs since then.
+pub fn trouble(pods: &[Pod], since: Option<Timestamp>) -> Option<Trouble> {
     let living = || pods.iter().filter(|pod| pod.metadata.deletion_timestamp.is_none());
     let newest = living().max_by_key(|pod| pod.metadata.creation_timestamp.clone())?;
     let of_newest = living().filter(|pod| pod.labels().get(TEMPLATE) == newest.labels().get(TEMPLATE));
-    of_newest.filter_map(of_pod).min()
+    of_newest.filter_map(|pod| of_pod(pod, since)).min()
 }
 
-fn of_pod(pod: &Pod) -> Option<Trouble> {
+fn of_pod(pod: &Pod, since: Option<Timestamp>) -> Option<Trouble> {
     let status = pod.status.as_ref()?;
+    // The API server's times are whole seconds.
+    let made = pod.metadata.creation_timestamp.as_ref().map(|made| made.0.as_second());
+    let counts = since.is_none_or(|since| made >= Some(since.as_second()));
     unschedulable(pod, status).or_else(|| {
         let containers = status.init_container_statuses.iter().chain(&status.container_statuses).flatten();
-        containers.filter_map(|container| of_container(pod, container)).min()
+        containers.filter_map(|container| of_container(pod, container, counts)).min()
     })
 }
 
@@ -51,7 +60,8 @@ fn unschedulable(pod: &Pod, status: &PodStatus) -> Option<Trouble> {
     Some(Trouble::Blocked(Reason::Unschedulable, message))
 }
 
-fn of_container(pod: &Pod, container: &ContainerStatus) -> Option<Trouble> {
+/// `counts`: how often it was started again is told of.
+fn of_container(pod: &Pod, container: &ContainerStatus, counts: bool) -> Option<Trouble> {
     if container.ready {
         return None;
     }
@@ -73,26 +83,32 @@ fn of_container(pod: &Pod, container: &ContainerStatus) -> Option<Trouble> {
             };
             Some(Trouble::Blocked(reason, format!("instance {name} cannot start: {}", quote(told))))
         }
-        "" | "ContainerCreating" | "PodInitializing" | "CrashLoopBackOff" => ended(pod, container, &state)
-            .or_else(|| (reason == "CrashLoopBackOff").then(|| fails(pod, "crashes")))
-            .or_else(|| unready(pod, &state)),
+        "" | "ContainerCreating" | "PodInitializing" | "CrashLoopBackOff" => {
+            let crashes = || (reason == "CrashLoopBackOff").then(|| "crashes".to_owned());
+            let how = ended(container, &state).or_else(crashes);
+            let loops = counts && container.restart_count >= STARTS;
+            let trouble = |how: String| match loops {
+                true => Trouble::Loops(format!("instance {name} {how}, again and again")),
+                false => fails(pod, &how),
+            };
+            how.map(trouble).or_else(|| unready(pod, &state))
+        }
         other => Some(Trouble::Fails(format!("instance {name} cannot start: {other}: {}", quote(told)))),
     }
 }
 
 /// How the container ended, now or the last time.
-fn ended(pod: &Pod, container: &ContainerStatus, state: &ContainerState) -> Option<Trouble> {
+fn ended(container: &ContainerStatus, state: &ContainerState) -> Option<String> {
     let last = || container.last_state.as_ref()?.terminated.clone();
     let ContainerStateTerminated { exit_code, reason, message, .. } =
         state.terminated.clone().or_else(last)?;
     Some(match (reason.as_deref(), exit_code) {
-        (Some("OOMKilled"), _) => fails(pod, "is killed: OOMKilled, raise `resources.memory`"),
+        (Some("OOMKilled"), _) => "is killed: OOMKilled, raise `resources.memory`".to_owned(),
         (Some(reason @ ("StartError" | "ContainerCannotRun")), _) => {
-            let told = quote(message.as_deref().unwrap_or_default());
-            Trouble::Fails(format!("instance {} cannot start: {reason}: {told}", pod.name_any()))
+            format!("cannot start: {reason}: {}", quote(message.as_deref().unwrap_or_default()))
         }
-        (_, 0) => fails(pod, "ends by itself: exit code 0, but a service must keep running"),
-        (_, code) => fails(pod, &format!("crashes: exit code {code}")),
+        (_, 0) => "ends by itself: exit code 0, but a service must keep running".to_owned(),
+        (_, code) => format!("crashes: exit code {code}"),
     })
 }
 
@@ -143,12 +159,12 @@ mod tests {
     /// One container that is not ready.
     fn container(states: &str) -> String {
         format!(
-            "{{containerStatuses: [{{name: c, image: i, imageID: '', restartCount: 3, ready: false, {states}}}]}}"
+            "{{containerStatuses: [{{name: c, image: i, imageID: '', restartCount: 2, ready: false, {states}}}]}}"
         )
     }
 
     fn told(states: &str) -> Option<Trouble> {
-        trouble(&[pod("orders-a", 1, "a", &container(states))])
+        trouble(&[pod("orders-a", 1, "a", &container(states))], None)
     }
 
     #[test]
@@ -169,7 +185,10 @@ mod tests {
     #[test]
     fn each_cause_comes_first_in_its_sentence() {
         let text = |states: &str| match told(states).unwrap() {
-            Trouble::Fails(text) | Trouble::Blocked(_, text) | Trouble::Unready(text) => text,
+            Trouble::Loops(text)
+            | Trouble::Fails(text)
+            | Trouble::Blocked(_, text)
+            | Trouble::Unready(text) => text,
         };
         for (states, begins) in [
             (
@@ -224,7 +243,7 @@ mod tests {
             '0/1 nodes are available: 1 Insufficient memory. preemption: 0/1 nodes are available'}]}";
         let sentence = "no node for instance orders-a: 0/1 nodes are available: 1 Insufficient memory.";
         assert_eq!(
-            trouble(&[pod("orders-a", 1, "a", full)]),
+            trouble(&[pod("orders-a", 1, "a", full)], None),
             Some(Trouble::Blocked(Reason::Unschedulable, sentence.to_owned()))
         );
     }
@@ -233,15 +252,29 @@ mod tests {
     fn only_the_newest_pods_are_asked_and_the_worst_of_them_is_told() {
         let crash = |code: i32| container(&format!("state: {{terminated: {{exitCode: {code}}}}}"));
         let runs = container("state: {running: {}}");
-        let well = "{containerStatuses: [{name: c, image: i, imageID: '', restartCount: 3, ready: true}]}";
+        let well = "{containerStatuses: [{name: c, image: i, imageID: '', restartCount: 2, ready: true}]}";
         let old = pod("orders-old", 1, "old", &crash(1));
-        assert_eq!(trouble(&[old.clone(), pod("orders-new", 2, "new", well)]), None);
+        assert_eq!(trouble(&[old.clone(), pod("orders-new", 2, "new", well)], None), None);
         let new = [pod("orders-x", 2, "new", &runs), pod("orders-y", 3, "new", &crash(2))];
-        let worst = trouble(&[vec![old], new.to_vec()].concat());
+        let worst = trouble(&[vec![old], new.to_vec()].concat(), None);
         assert!(matches!(&worst, Some(Trouble::Fails(text)) if text.contains("exit code 2")), "{worst:?}");
         let mut ending = new[1].clone();
         ending.metadata.deletion_timestamp = ending.metadata.creation_timestamp.clone();
-        assert!(matches!(trouble(&[new[0].clone(), ending]), Some(Trouble::Unready(_))));
-        assert_eq!(trouble(&[]), None);
+        assert!(matches!(trouble(&[new[0].clone(), ending], None), Some(Trouble::Unready(_))));
+        assert_eq!(trouble(&[], None), None);
+    }
+
+    #[test]
+    fn only_what_crashes_again_and_again_since_it_is_this_release_is_given_up() {
+        let crashes =
+            container("state: {waiting: {reason: CrashLoopBackOff}}, lastState: {terminated: {exitCode: 3}}");
+        let often = pod("orders-a", 7, "a", &crashes.replace("restartCount: 2", "restartCount: 3"));
+        let at = |second: i64| Timestamp::from_second(1_767_225_600 + second).ok();
+        let told = Trouble::Loops("instance orders-a crashes: exit code 3, again and again".to_owned());
+        for since in [None, at(6), at(7)] {
+            assert_eq!(trouble(std::slice::from_ref(&often), since), Some(told.clone()), "{since:?}");
+        }
+        assert!(matches!(trouble(&[often], at(8)), Some(Trouble::Fails(_))), "it was made for another");
+        assert!(matches!(trouble(&[pod("orders-a", 7, "a", &crashes)], None), Some(Trouble::Fails(_))));
     }
 }

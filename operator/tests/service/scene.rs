@@ -11,7 +11,9 @@ use std::{
 use imaas_operator::{
     api::{self, IntegrationService, Release},
     git::{Git, Limits, UrlPolicy},
+    health::Health,
     platform::{Platform, Settings},
+    policies::Policies,
     registry::{
         accounts::AccountKey,
         client::{RegistryClient, RegistryEndpoint},
@@ -80,6 +82,8 @@ pub struct Scene {
     /// Whether images of a service go with it.
     pub deletes_images: bool,
     pub scratch: tempfile::TempDir,
+    /// What the proof of the chart's policies, which are not installed here, would have given.
+    pub policies: Policies,
 }
 
 impl Scene {
@@ -110,7 +114,9 @@ impl Scene {
         let clone =
             WorkTree::clone(&git.url("/acme/orders.git"), &scratch.path().join("clone"), login).unwrap();
         let registry = Registry::start().await;
-        let scene = Self { lab, git, clone, client, registry, deletes_images: true, scratch };
+        let policies = Policies::new(Health::default());
+        policies.learn(&Ok(()));
+        let scene = Self { lab, git, clone, client, registry, deletes_images: true, scratch, policies };
         scene.install().await;
         scene
     }
@@ -254,7 +260,7 @@ impl Scene {
             Origins { deletes_images: self.deletes_images, ..origins(&mirrors, &self.registry.url) };
         let (stop, mut stopped) = watch::channel(false);
         let shutdown = async move { drop(stopped.wait_for(|stop| *stop).await) };
-        let stage = tokio::spawn(run(platform, origins, shutdown));
+        let stage = tokio::spawn(run(platform, origins, self.policies.clone(), shutdown));
         Operator { stop, stage, watches }
     }
 
