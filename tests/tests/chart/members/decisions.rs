@@ -1,11 +1,13 @@
 //! What people decide of releases: by nobody's name but their own, and only where they have the right to it.
 
+use std::fs;
+
 use anyhow::Result;
 use lab::kubectl::Kubectl;
 use serde_json::{Value, json};
 
 use super::{Person, named};
-use crate::{Broken, OPERATOR, ask};
+use crate::{Broken, OPERATOR, ask, root};
 
 const ACTIONS: [&str; 6] = ["reject", "hold", "resume", "rollback", "retry", "bypass"];
 
@@ -52,8 +54,23 @@ pub async fn are_their_authors_and_need_the_right_in_the_environment(
             broken.unless(fits, format!("{who} may {action} in {environment}: {answer:?}, not {may}"));
         }
     }
+    examples_are_accepted(people, broken).await?;
     refusals_say_why(people, broken).await?;
     nobody_else_answers(admin, people, broken).await
+}
+
+/// As their author, in another tenant.
+async fn examples_are_accepted(people: &[Person], broken: &mut Broken) -> Result<()> {
+    let nora = named(people, "nora")?;
+    for file in fs::read_dir(root().join("examples/decisions"))? {
+        let path = file?.path();
+        let text = fs::read_to_string(&path)?;
+        let text = text.replace("acme-home", "north-home").replace("nora@acme.example", "nora");
+        let arguments = ["create", "--dry-run=server", "--validate=strict", "-f", "-"];
+        let answer = ask(&nora.kubectl, &arguments, Some(&text)).await?;
+        broken.unless(answer.is_ok(), format!("{} is accepted: {answer:?}", path.display()));
+    }
+    Ok(())
 }
 
 async fn refusals_say_why(people: &[Person], broken: &mut Broken) -> Result<()> {
