@@ -153,7 +153,7 @@ pub struct FailedRelease {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Held {
-    /// Name of the ReleaseDecision.
+    /// Name of the `ReleaseDecision`.
     pub decision: String,
     /// What was decided.
     pub action: DecisionAction,

@@ -87,10 +87,8 @@ fn of_container(pod: &Pod, container: &ContainerStatus, counts: bool) -> Option<
             let crashes = || (reason == "CrashLoopBackOff").then(|| "crashes".to_owned());
             let how = ended(container, &state).or_else(crashes);
             let loops = counts && container.restart_count >= STARTS;
-            let trouble = |how: String| match loops {
-                true => Trouble::Loops(format!("instance {name} {how}, again and again")),
-                false => fails(pod, &how),
-            };
+            let looping = |how: &str| Trouble::Loops(format!("instance {name} {how}, again and again"));
+            let trouble = |how: String| if loops { looping(&how) } else { fails(pod, &how) };
             how.map(trouble).or_else(|| unready(pod, &state))
         }
         other => Some(Trouble::Fails(format!("instance {name} cannot start: {other}: {}", quote(told)))),

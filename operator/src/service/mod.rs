@@ -6,7 +6,7 @@
 //! ```
 //! Pure: [`validate`], [`resolve`], [`promote`], [`uses`], [`exposure`], [`wave`], [`decision`], [`course`], [`attempt`], [`history`], [`status`], [`schedule`]. IO: [`poll`] with [`read`]
 //! looks at Git and the registry and writes nothing; [`reconcile`] writes the cluster and never waits for
-//! Git (`pass` goes over the environments, `answers` answers what people decided, `choice` finds each one's release, `written` remembers, `brought` hands over
+//! Git (`pass` goes over the environments, `rollout` applies what runs there, `answers` answers what people decided, `choice` finds each one's release, `written` remembers, `brought` hands over
 //! what configurations hold, `neighbours` sees the services beside it, `relations` knows which of them to wake); [`run`] wakes
 //! it.
 
@@ -33,6 +33,7 @@ mod relations;
 mod remote;
 mod remove;
 pub mod resolve;
+mod rollout;
 pub mod run;
 pub mod schedule;
 pub mod secrets;

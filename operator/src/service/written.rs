@@ -75,6 +75,8 @@ impl Last {
 
     /// `releases` as they were written last, which the watch may not show yet.
     pub(super) fn as_told(&mut self, releases: &mut [Arc<Release>]) {
+        let known: BTreeSet<_> = releases.iter().chain(&self.releases).map(|one| one.name_any()).collect();
+        self.told.retain(|name, _| known.contains(name));
         for release in releases {
             let name = release.name_any();
             match self.told.get(&name) {

@@ -274,7 +274,7 @@ async fn what_was_never_healthy_before_passes_by_a_bypass_only() {
 
 impl Scene {
     /// This release runs well in `environment`: its image.
-    async fn settled_on(&self, environment: &str, release: &str) -> String {
+    pub async fn settled_on(&self, environment: &str, release: &str) -> String {
         until(&format!("{release} runs well in {environment}"), async || {
             self.instances_are_ready(environment).await;
             let state = self.state(environment).await?;

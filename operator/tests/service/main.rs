@@ -12,6 +12,7 @@ mod deletion;
 mod exposure;
 mod failures;
 mod images;
+mod killed;
 mod registry;
 mod retirement;
 mod scene;

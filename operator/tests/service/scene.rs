@@ -254,7 +254,12 @@ impl Scene {
 
     /// The stage under test, as a process would run it.
     pub async fn operator(&self) -> Operator {
-        let (platform, watches) = platform(self.client.clone()).await;
+        self.operator_by(self.client.clone()).await
+    }
+
+    /// The same, by a client of its own.
+    pub async fn operator_by(&self, client: Client) -> Operator {
+        let (platform, watches) = platform(client).await;
         let mirrors = self.scratch.path().join("mirrors");
         let origins =
             Origins { deletes_images: self.deletes_images, ..origins(&mirrors, &self.registry.url) };
@@ -279,6 +284,12 @@ pub struct Operator {
 }
 
 impl Operator {
+    /// Where it is.
+    pub fn kill(self) {
+        self.stage.abort();
+        self.watches.abort();
+    }
+
     pub async fn stop(self) {
         self.stop.send(true).unwrap();
         self.stage.await.unwrap();

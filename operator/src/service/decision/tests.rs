@@ -2,8 +2,12 @@
 
 use super::*;
 use crate::{
-    api::Release,
+    api::{IntegrationServiceStatus, Release, integration_service::EnvironmentState},
     git::{GitUrl, UrlPolicy},
+    service::{
+        history::History,
+        validate::{ValidEnvironment, ValidService},
+    },
 };
 
 const NOW: &str = "2026-01-01T12:00:00Z";

@@ -3,11 +3,16 @@
 use std::fs;
 
 use anyhow::Result;
-use lab::kubectl::Kubectl;
+use imaas_operator::api::ReleaseDecision;
+use kube::{
+    Api,
+    api::{Patch, PatchParams},
+};
+use lab::{Lab, kubectl::Kubectl};
 use serde_json::{Value, json};
 
 use super::{Person, named};
-use crate::{Broken, OPERATOR, ask, root};
+use crate::{Broken, ask, rights, root};
 
 const ACTIONS: [&str; 6] = ["reject", "hold", "resume", "rollback", "retry", "bypass"];
 
@@ -29,7 +34,7 @@ async fn create(kubectl: &Kubectl, decision: &Value, flags: &[&str]) -> Result<R
 
 /// Each person, each action, in each environment; then by another's name, elsewhere, and what comes after.
 pub async fn are_their_authors_and_need_the_right_in_the_environment(
-    admin: &Kubectl,
+    lab: &Lab,
     people: &[Person],
     broken: &mut Broken,
 ) -> Result<()> {
@@ -56,7 +61,7 @@ pub async fn are_their_authors_and_need_the_right_in_the_environment(
     }
     examples_are_accepted(people, broken).await?;
     refusals_say_why(people, broken).await?;
-    nobody_else_answers(admin, people, broken).await
+    nobody_else_answers(lab, people, broken).await
 }
 
 /// As their author, in another tenant.
@@ -94,7 +99,8 @@ async fn refusals_say_why(people: &[Person], broken: &mut Broken) -> Result<()> 
 }
 
 /// Neither changed nor answered nor taken back, by whoever made it or may do everything else.
-async fn nobody_else_answers(admin: &Kubectl, people: &[Person], broken: &mut Broken) -> Result<()> {
+async fn nobody_else_answers(lab: &Lab, people: &[Person], broken: &mut Broken) -> Result<()> {
+    let admin = lab.kubectl();
     let nora = named(people, "nora")?;
     let made = create(&nora.kubectl, &decision("nora", "hold", ("north-home", "dev")), &[]).await?;
     let Ok(name) = &made else {
@@ -125,8 +131,10 @@ async fn nobody_else_answers(admin: &Kubectl, people: &[Person], broken: &mut Br
         let told = answer.as_ref().err().is_some_and(|no| no.contains(words));
         broken.unless(told, format!("{what}: {answer:?}"));
     }
-    let answered = [&patch(status)[..], &["--subresource=status", "--as", OPERATOR]].concat();
-    let answer = ask(admin, &answered, None).await?;
+    let name = name.rsplit_once('/').map_or(name.as_str(), |(_, name)| name);
+    let operator = Api::<ReleaseDecision>::namespaced(rights::operator_client(lab).await?, "north-home");
+    let answered = serde_json::from_str::<Value>(status)?;
+    let answer = operator.patch_status(name, &PatchParams::default(), &Patch::Merge(answered)).await;
     broken.unless(answer.is_ok(), format!("the operator answers: {answer:?}"));
     Ok(())
 }
