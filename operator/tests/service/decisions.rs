@@ -74,7 +74,8 @@ impl Scene {
         until(&format!("{image} is healthy in {environment}"), async || {
             self.instances_are_ready(environment).await;
             self.image(environment).await.filter(|live| live == image)?;
-            let state = self.state(environment).await?;
+            // The board follows a moment later.
+            let state = self.state(environment).await.filter(|s| s.digest.as_deref() == Some(image))?;
             (state.current == state.last_good && state.candidate.is_none()).then_some(state.current?)
         })
         .await

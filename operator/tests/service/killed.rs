@@ -108,7 +108,11 @@ async fn wherever_it_dies_a_failed_release_gives_way_once() {
         let own = format!("environments: {{dev: {{env: {{TRY: \"{writes}\"}}}}}}\n");
         scene.push("dev", &[("imaas.yaml", &descriptor(IMAGE_OF_B, &own))]);
         until("the second runs", async || scene.image("dev").await.filter(|live| live == IMAGE_OF_B)).await;
-        let bad = until("it is told", async || scene.state("dev").await?.candidate).await;
+        let bad = until("it is told", async || {
+            let state = scene.state("dev").await?;
+            state.candidate.filter(|candidate| Some(candidate) == state.current.as_ref())
+        })
+        .await;
         operator.stop().await;
 
         let operator = scene
@@ -162,7 +166,8 @@ async fn wherever_it_dies_a_decision_is_taken_once() {
         scene.answer(&resume, DecisionState::Done).await;
         scene.answer(&back, DecisionState::Done).await;
         scene.settled_on("dev", &second).await;
-        assert!(scene.state("dev").await.unwrap().held.is_empty(), "after {writes} writes");
+        let state = scene.state("dev").await.unwrap();
+        assert!(state.held.is_empty(), "after {writes} writes: {state:?}");
         operator.stop().await;
     }
     scene.end().await;
