@@ -4,7 +4,10 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::create::arguments::{Member, Service};
+use crate::{
+    create::arguments::{Member, Service},
+    release::args as release,
+};
 
 const STATUSES: &str = "\
 Exit status:
@@ -62,6 +65,24 @@ Examples:
     Plan(Plan),
     /// Makes namespaces a tenant's own again that lost whose they are, as after a restore.
     Adopt(Adopt),
+    /// Says why a service is as it is in an environment: everything that is awaited, and who holds it.
+    Why(release::Why),
+    /// Lists releases and decisions of a service.
+    History(release::History),
+    /// Says what differs between two releases.
+    Diff(release::Diff),
+    /// Goes back to an older release, which stays until Git asks for something else.
+    Rollback(release::Rollback),
+    /// Lets nothing new run in an environment.
+    Hold(release::Hold),
+    /// Ends a hold and a rollback.
+    Resume(release::Resume),
+    /// Lets a release never run again in an environment.
+    Reject(release::Reject),
+    /// Tries a release once more that failed.
+    Retry(release::Retry),
+    /// Lets in what was never healthy in the environment before.
+    Bypass(release::Bypass),
     /// Prints the JSON Schema of a file, for editors.
     Schema(Schema),
 }

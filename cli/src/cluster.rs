@@ -3,7 +3,7 @@
     reason = "IO: reads the platform's definitions and the Tenants of a cluster, and adopts namespaces"
 )]
 //! IO: the cluster of the current kubeconfig context. Reads kinds of `imaas.dev`; `adopt` also reads namespaces, and changes
-//! whose they are.
+//! whose they are. What is about releases is in `release/home.rs`.
 
 use std::{collections::BTreeSet, fmt::Debug, sync::Arc, time::Duration};
 
@@ -128,7 +128,8 @@ pub fn adopt(context: Option<&str>, changes: &[(&Namespace, Value)]) -> Result<(
     })
 }
 
-fn block_on<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
+/// Waits for `work`.
+pub fn block_on<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(work)
 }
 
@@ -139,6 +140,11 @@ async fn definitions(client: &Client) -> Result<Platform> {
 }
 
 async fn connect(context: Option<&str>) -> Result<Client> {
+    Ok(connect_to(context).await?.0)
+}
+
+/// A client, and the namespace that the context names.
+pub async fn connect_to(context: Option<&str>) -> Result<(Client, String)> {
     let none = || "no cluster: set KUBECONFIG or name a context of it with --context".to_owned();
     let mut config = match context {
         None => Config::infer().await.with_context(none)?,
@@ -153,7 +159,8 @@ async fn connect(context: Option<&str>) -> Result<Client> {
     config.default_retry = false;
     config.connect_timeout = Some(PATIENCE);
     config.read_timeout = Some(PATIENCE);
-    Client::try_from(config).context("the kubeconfig cannot be used")
+    let namespace = config.default_namespace.clone();
+    Ok((Client::try_from(config).context("the kubeconfig cannot be used")?, namespace))
 }
 
 async fn list<K>(client: &Client) -> Result<Vec<K>>

@@ -1,8 +1,9 @@
-//! `kubectl imaas`: the front door for those who write tenant files and services.
+//! `kubectl imaas`: the front door for those who write tenant files and services, and answer for what runs.
 //!
 //! ```text
 //! PATH -> subject -> check, descriptor (with asked) -> validate | plan -> render       (rules: the operator's own)
 //! ```
+//! [`release`] is about what runs: it asks the operator by decisions, which alone changes it.
 //! IO: [`subject`], [`stray`], [`guard`], [`working`], [`history`], [`around`], [`cluster`], [`output`], and the `run` of each command. The rest is
 //! pure. Statuses: 0 fine, 1 problems found, 2 usage or something cannot be read.
 
@@ -21,6 +22,7 @@ mod history;
 mod output;
 mod plan;
 mod platform;
+mod release;
 mod stray;
 mod subject;
 mod validate;
@@ -30,6 +32,8 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use imaas_operator::yaml;
+
+use release::decide;
 
 use args::{Cli, Command, SchemaKind, ServiceCommand, TenantCommand};
 
@@ -61,6 +65,15 @@ fn run(command: Command) -> anyhow::Result<Outcome> {
         Command::Check(options) => guard::run(&options),
         Command::Plan(options) => plan::run(&options),
         Command::Adopt(options) => adopt::run(&options),
+        Command::Hold(options) => decide::run(&options.into()),
+        Command::Resume(options) => decide::run(&options.into()),
+        Command::Reject(options) => decide::run(&options.into()),
+        Command::Rollback(options) => decide::run(&options.into()),
+        Command::Retry(options) => decide::run(&options.into()),
+        Command::Bypass(options) => decide::run(&options.into()),
+        Command::History(options) => release::history::run(&options),
+        Command::Why(options) => release::why::run(&options),
+        Command::Diff(options) => release::diff::run(&options),
         Command::Schema(options) => {
             let schema = match options.kind {
                 SchemaKind::Tenant => yaml::tenant_schema(),

@@ -38,6 +38,14 @@ reasons! {
     Suspended,
     /// The platform lets nothing new into the environment.
     Frozen,
+    /// A person holds what is new.
+    Held,
+    /// A person went back to an older release.
+    RolledBack,
+    /// A person rejected the release.
+    Rejected,
+    /// The release did not become healthy, and is not tried again.
+    Failed,
     /// So much is gone from Git at once that its removal waits for a confirmation.
     RemovalHeld,
     /// Another origin owns it.
@@ -147,6 +155,8 @@ pub const RECONCILING: &str = "Reconciling";
 pub const STALLED: &str = "Stalled";
 /// `Healthy`, of a Release: all its instances were ready once.
 pub const HEALTHY: &str = "Healthy";
+/// `Failed`, of a Release: it was given up.
+pub const FAILED: &str = "Failed";
 /// `InSync`, of a Tenant: it is what its file says.
 pub const IN_SYNC: &str = "InSync";
 

@@ -11,7 +11,9 @@ use jiff::Timestamp;
 use kube::Client;
 
 use crate::{
-    api::{Environment, IntegrationRuntime, IntegrationService, Release, Tenant, TenantSource},
+    api::{
+        Environment, IntegrationRuntime, IntegrationService, Release, ReleaseDecision, Tenant, TenantSource,
+    },
     cluster::{Background, Cluster, Watched},
     retirement::Periods,
 };
@@ -50,6 +52,8 @@ pub struct Platform {
     pub services: Watched<IntegrationService>,
     /// What is or was deployed.
     pub releases: Watched<Release>,
+    /// What people decided.
+    pub decisions: Watched<ReleaseDecision>,
     /// Command line.
     pub settings: Arc<Settings>,
     /// The clock, so that tests own the time.
@@ -73,6 +77,7 @@ impl Platform {
         let (tenants, tenants_watch, tenants_listed) = Watched::start(&cluster);
         let (services, services_watch, services_listed) = Watched::start(&cluster);
         let (releases, releases_watch, releases_listed) = Watched::start(&cluster);
+        let (decisions, decisions_watch, decisions_listed) = Watched::start(&cluster);
         let settings = Arc::new(settings);
         let platform = Self {
             cluster,
@@ -82,6 +87,7 @@ impl Platform {
             tenants,
             services,
             releases,
+            decisions,
             settings,
             now,
             jitter,
@@ -94,6 +100,7 @@ impl Platform {
             tenants_watch,
             services_watch,
             releases_watch,
+            decisions_watch,
         ];
         let listed = [
             children_listed,
@@ -103,6 +110,7 @@ impl Platform {
             tenants_listed,
             services_listed,
             releases_listed,
+            decisions_listed,
         ];
         (platform, join_all(watches).map(drop).boxed(), join_all(listed).map(drop).boxed())
     }

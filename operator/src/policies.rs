@@ -20,7 +20,7 @@ use tokio::{sync::watch, time::Instant};
 use tracing::Level;
 
 use crate::{
-    api::GROUP,
+    api::{DecisionAction, GROUP, ReleaseDecision, ReleaseDecisionSpec},
     cluster::Cluster,
     conditions::Reason,
     health::Health,
@@ -36,6 +36,7 @@ const FOREIGN: &str = "kube-system";
 const NAMESPACES: &str = "imaas-namespaces";
 const ROLE_BINDINGS: &str = "imaas-rolebindings";
 const CLUSTER_ROLES: &str = "imaas-clusterroles";
+const DECISIONS: &str = "imaas-decisions";
 /// What the dry runs would make.
 const PROOF: &str = "imaas-policy-proof";
 /// How often what is proven is proven again.
@@ -131,7 +132,8 @@ impl Policies {
         }
     }
 
-    fn learn(&self, outcome: &Result<(), Missing>) {
+    /// Takes in what a proof gave.
+    pub fn learn(&self, outcome: &Result<(), Missing>) {
         // No answer takes back no proof.
         let keep = matches!(outcome, Err(Missing::Unknown { .. })) && self.proven().is_ok();
         match outcome {
@@ -202,7 +204,25 @@ pub async fn enforced(cluster: &Cluster, settings: &Settings) -> Result<(), Miss
     refused_by(ROLE_BINDINGS, bound.err().as_ref())?;
 
     let made = Api::<ClusterRole>::all(cluster.client()).create(&params, &cluster_role()).await;
-    refused_by(CLUSTER_ROLES, made.err().as_ref())
+    refused_by(CLUSTER_ROLES, made.err().as_ref())?;
+
+    let decisions = Api::<ReleaseDecision>::namespaced(cluster.client(), &settings.namespace);
+    let decided = decisions.create(&params, &decision()).await;
+    refused_by(DECISIONS, decided.err().as_ref())
+}
+
+/// One by nobody.
+fn decision() -> ReleaseDecision {
+    let spec = ReleaseDecisionSpec {
+        service: PROOF.to_owned(),
+        environment: "proof".to_owned(),
+        action: DecisionAction::Resume,
+        target: None,
+        reason: None,
+        expires_at: None,
+        author: PROOF.to_owned(),
+    };
+    ReleaseDecision::new(PROOF, spec)
 }
 
 /// One that RBAC lets the operator make: it gives what the operator has itself.

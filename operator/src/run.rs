@@ -236,12 +236,12 @@ async fn work(
         // Push notifications of Git hosts will come this way.
         let wake = futures::stream::pending().boxed();
         futures::join!(
-            proof.run(platform.cluster.clone(), (*platform.settings).clone(), told(stopped.clone())),
+            proof.clone().run(platform.cluster.clone(), (*platform.settings).clone(), told(stopped.clone())),
             environment::run::run(platform.clone(), told(stopped.clone())),
             runtime::run::run(platform.clone(), told(stopped.clone())),
             source::run(sources, wake, told(stopped.clone())),
             tenant::run(tenants, told(stopped.clone())),
-            service::run::run(platform.clone(), origins, pushes, told(stopped.clone())),
+            service::run::run(platform.clone(), (origins, pushes), proof.clone(), told(stopped.clone())),
             git.tidy(told(stopped.clone())),
             sweep,
         );

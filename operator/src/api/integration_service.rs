@@ -7,7 +7,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::Repository;
+use super::{DecisionAction, Repository};
 
 /// One service in a tenant's home namespace.
 #[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -113,6 +113,15 @@ pub struct EnvironmentState {
     /// Name of the last Release that became healthy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_good: Option<String>,
+    /// Which attempt the release that Git asks for is on, or was given up after; missing for the first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attempt: Option<i32>,
+    /// The release that Git asks for was given up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failed: Option<FailedRelease>,
+    /// What people decided that keeps Git's release from running here.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub held: Vec<Held>,
     /// Image digest of `current`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,
@@ -128,6 +137,34 @@ pub struct EnvironmentState {
     /// Everything that is awaited, at once; empty when there is nothing to wait for.
     #[serde(default)]
     pub waiting: Vec<Waiting>,
+}
+
+/// A release that did not become healthy.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct FailedRelease {
+    /// Its name.
+    pub release: String,
+    /// Why it was given up.
+    pub message: String,
+}
+
+/// A hold or a rollback that is in force.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Held {
+    /// Name of the `ReleaseDecision`.
+    pub decision: String,
+    /// What was decided.
+    pub action: DecisionAction,
+    /// Who decided it.
+    pub by: String,
+    /// Why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// When it comes to an end by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<String>,
 }
 
 /// One thing that is awaited.

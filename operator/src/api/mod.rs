@@ -11,6 +11,7 @@ pub mod integration_service;
 pub mod limits;
 pub mod quantity;
 pub mod release;
+pub mod release_decision;
 pub mod retirement;
 pub mod runtime;
 pub mod tenant;
@@ -25,6 +26,9 @@ pub use integration_service::{Export, IntegrationService, IntegrationServiceSpec
 pub use limits::{Limits, TenantLimits};
 pub use quantity::Quantity;
 pub use release::{Cause, Release, ReleaseExpose, ReleaseSpec, ReleaseStatus, ReleaseUse};
+pub use release_decision::{
+    DecisionAction, DecisionState, ReleaseDecision, ReleaseDecisionSpec, ReleaseDecisionStatus,
+};
 pub use retirement::{Retirement, RetirementStage};
 pub use runtime::{IntegrationRuntime, IntegrationRuntimeSpec, RuntimeProfile};
 pub use tenant::{
@@ -51,6 +55,7 @@ pub fn crds() -> Vec<CustomResourceDefinition> {
         Tenant::crd(),
         IntegrationService::crd(),
         Release::crd(),
+        ReleaseDecision::crd(),
     ]
 }
 

@@ -29,6 +29,12 @@ use super::{Port, Strategy, WorkloadType};
         type_ = "string",
         json_path = ".status.conditions[?(@.type=='Healthy')].status"
     ),
+    printcolumn(
+        name = "Failed",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type=='Failed')].status",
+        priority = 1
+    ),
     printcolumn(name = "Cause", type_ = "string", json_path = ".spec.cause"),
     printcolumn(name = "Commit", type_ = "string", json_path = ".spec.commit"),
     printcolumn(name = "Digest", type_ = "string", json_path = ".spec.digest", priority = 1),
@@ -94,6 +100,11 @@ pub struct ReleaseSpec {
     pub template: PodTemplateSpec,
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+fn is_zero(number: &i32) -> bool {
+    *number == 0
+}
+
 fn any_object(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "object", "x-kubernetes-preserve-unknown-fields": true })
 }
@@ -146,8 +157,12 @@ pub enum Cause {
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ReleaseStatus {
-    /// `Healthy` is true from the moment all its instances were ready, for ever.
+    /// `Healthy` is true from the moment all its instances were ready, for ever. `Failed` is true when it was given up, until
+    /// it is tried again or becomes healthy.
     #[serde(default)]
     #[x_kube(merge_strategy = kube::core::ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
+    /// How often it was given up.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub failures: i32,
 }

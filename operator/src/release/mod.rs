@@ -13,7 +13,7 @@ pub use config::{ConfigFile, ConfigFiles, Contents, PlannedConfig};
 pub use desired::{
     Children, Entrance, Footprint, Neighbour, Outside, Reach, Target, desired, open_ports, written,
 };
-pub use observe::{Observed, Phase, observed};
+pub use observe::{Observed, Phase, late_since, observed};
 pub use reconcile::{RolledOut, roll_out, troubled};
 pub use render::{Input, RenderError, Rendered, render};
 pub use trouble::Trouble;

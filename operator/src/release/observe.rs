@@ -97,6 +97,12 @@ pub fn alone_since(deployment: &Deployment) -> Option<Timestamp> {
     done.last_update_time.as_ref().map(|time| time.0)
 }
 
+/// When the deadline of a rollout was missed; until the next one begins that may be the one before.
+pub fn late_since(deployment: &Deployment) -> Option<Timestamp> {
+    let late = condition(deployment.status.as_ref()?, "Progressing", "False")?;
+    late.last_update_time.as_ref().map(|time| time.0)
+}
+
 /// Reads `deployment` as far as it is about `release`.
 pub fn observed(deployment: Option<&Deployment>, release: &Release) -> Observed {
     let desired = release.spec.replicas;

@@ -99,11 +99,11 @@ async fn seen(
     Ok(observed(Some(&of_current(live, current)), target.release))
 }
 
-/// Why instances of `target` are not ready, as pods of its own version tell: a few bounded requests.
+/// Why instances of `target`, which runs since then, are not ready, as pods of its own version tell: a few bounded requests.
 pub async fn troubled(
     cluster: &Cluster,
     target: &Target<'_>,
-    now: Timestamp,
+    (since, now): (Option<Timestamp>, Timestamp),
 ) -> Result<Option<Trouble>, ApplyError> {
     let namespace = target.namespace();
     let Some(live) = cluster.deployment(&namespace, &target.release.spec.service) else { return Ok(None) };
@@ -111,7 +111,7 @@ pub async fn troubled(
     let labels = current(&live, &sets).and_then(|set| set.spec.as_ref()?.selector.match_labels.as_ref());
     let Some(labels) = labels else { return Ok(None) };
     let pods = cluster.pods(&namespace, labels).await?;
-    if let Some(trouble) = trouble(&pods) {
+    if let Some(trouble) = trouble(&pods, since) {
         return Ok(Some(trouble));
     }
     let Some(pod) = without_sandbox(&pods, now) else { return Ok(None) };

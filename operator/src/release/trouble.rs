@@ -11,6 +11,8 @@ use kube::ResourceExt;
 
 use crate::conditions::{Reason, cut};
 
+/// Started again so often after it ended, a container is not going to stay: a minute or so.
+const STARTS: i32 = 3;
 /// The kubelet's word for a pod that has a place to run containers in.
 const SANDBOX: &str = "PodReadyToStartContainers";
 /// The reason of its event where it cannot make that place.
@@ -25,7 +27,9 @@ const LONGEST_QUOTE: usize = 500;
 /// What keeps an instance from being ready, the worst first.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Trouble {
-    /// It fails by itself: only another version or its configuration helps.
+    /// It failed again and again by itself: only another version or its configuration helps.
+    Loops(String),
+    /// It failed by itself, and is started again.
     Fails(String),
     /// Something outside the release is in the way.
     Blocked(Reason, String),
@@ -33,9 +37,11 @@ pub enum Trouble {
     Unready(String),
 }
 
-/// The worst of what `pods` tell, all of one version; nothing while they just start.
-pub fn trouble(pods: &[Pod]) -> Option<Trouble> {
-    pods.iter().filter(|pod| pod.metadata.deletion_timestamp.is_none()).filter_map(of_pod).min()
+/// The worst of what `pods` tell, all of one version; nothing while they just start. How often a pod from before `since`
+/// was started again says nothing of what runs since then.
+pub fn trouble(pods: &[Pod], since: Option<Timestamp>) -> Option<Trouble> {
+    let living = pods.iter().filter(|pod| pod.metadata.deletion_timestamp.is_none());
+    living.filter_map(|pod| of_pod(pod, since)).min()
 }
 
 /// The first of `pods` that has a node, and for so long no place to run its containers in that this is no start any more.
@@ -79,11 +85,14 @@ fn without_ids(text: &str) -> String {
     told.collect()
 }
 
-fn of_pod(pod: &Pod) -> Option<Trouble> {
+fn of_pod(pod: &Pod, since: Option<Timestamp>) -> Option<Trouble> {
     let status = pod.status.as_ref()?;
+    // The API server's times are whole seconds.
+    let made = pod.metadata.creation_timestamp.as_ref().map(|made| made.0.as_second());
+    let counts = since.is_none_or(|since| made >= Some(since.as_second()));
     unschedulable(pod, status).or_else(|| {
         let containers = status.init_container_statuses.iter().chain(&status.container_statuses).flatten();
-        containers.filter_map(|container| of_container(pod, container)).min()
+        containers.filter_map(|container| of_container(pod, container, counts)).min()
     })
 }
 
@@ -98,7 +107,8 @@ fn unschedulable(pod: &Pod, status: &PodStatus) -> Option<Trouble> {
     Some(Trouble::Blocked(Reason::Unschedulable, message))
 }
 
-fn of_container(pod: &Pod, container: &ContainerStatus) -> Option<Trouble> {
+/// `counts`: how often it was started again is told of.
+fn of_container(pod: &Pod, container: &ContainerStatus, counts: bool) -> Option<Trouble> {
     if container.ready {
         return None;
     }
@@ -120,26 +130,30 @@ fn of_container(pod: &Pod, container: &ContainerStatus) -> Option<Trouble> {
             };
             Some(Trouble::Blocked(reason, format!("instance {name} cannot start: {}", quote(told))))
         }
-        "" | "ContainerCreating" | "PodInitializing" | "CrashLoopBackOff" => ended(pod, container, &state)
-            .or_else(|| (reason == "CrashLoopBackOff").then(|| fails(pod, "crashes")))
-            .or_else(|| unready(pod, &state)),
+        "" | "ContainerCreating" | "PodInitializing" | "CrashLoopBackOff" => {
+            let crashes = || (reason == "CrashLoopBackOff").then(|| "crashes".to_owned());
+            let how = ended(container, &state).or_else(crashes);
+            let loops = counts && container.restart_count >= STARTS;
+            let looping = |how: &str| Trouble::Loops(format!("instance {name} {how}, again and again"));
+            let trouble = |how: String| if loops { looping(&how) } else { fails(pod, &how) };
+            how.map(trouble).or_else(|| unready(pod, &state))
+        }
         other => Some(Trouble::Fails(format!("instance {name} cannot start: {other}: {}", quote(told)))),
     }
 }
 
 /// How the container ended, now or the last time.
-fn ended(pod: &Pod, container: &ContainerStatus, state: &ContainerState) -> Option<Trouble> {
+fn ended(container: &ContainerStatus, state: &ContainerState) -> Option<String> {
     let last = || container.last_state.as_ref()?.terminated.clone();
     let ContainerStateTerminated { exit_code, reason, message, .. } =
         state.terminated.clone().or_else(last)?;
     Some(match (reason.as_deref(), exit_code) {
-        (Some("OOMKilled"), _) => fails(pod, "is killed: OOMKilled, raise `resources.memory`"),
+        (Some("OOMKilled"), _) => "is killed: OOMKilled, raise `resources.memory`".to_owned(),
         (Some(reason @ ("StartError" | "ContainerCannotRun")), _) => {
-            let told = quote(message.as_deref().unwrap_or_default());
-            Trouble::Fails(format!("instance {} cannot start: {reason}: {told}", pod.name_any()))
+            format!("cannot start: {reason}: {}", quote(message.as_deref().unwrap_or_default()))
         }
-        (_, 0) => fails(pod, "ends by itself: exit code 0, but a service must keep running"),
-        (_, code) => fails(pod, &format!("crashes: exit code {code}")),
+        (_, 0) => "ends by itself: exit code 0, but a service must keep running".to_owned(),
+        (_, code) => format!("crashes: exit code {code}"),
     })
 }
 
@@ -173,7 +187,17 @@ fn quote(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
     use super::*;
+
+    /// One that was made in this second.
+    fn pod_of(second: u8, status: &str) -> Pod {
+        let mut pod = pod("orders-a", status);
+        let made = format!("2026-01-01T00:00:{second:02}Z").parse().unwrap();
+        pod.metadata.creation_timestamp = Some(Time(made));
+        pod
+    }
 
     fn pod(name: &str, status: &str) -> Pod {
         serde_saphyr::from_str(&format!(
@@ -188,12 +212,12 @@ mod tests {
     /// One container that is not ready.
     fn container(states: &str) -> String {
         format!(
-            "{{containerStatuses: [{{name: c, image: i, imageID: '', restartCount: 3, ready: false, {states}}}]}}"
+            "{{containerStatuses: [{{name: c, image: i, imageID: '', restartCount: 2, ready: false, {states}}}]}}"
         )
     }
 
     fn told(states: &str) -> Option<Trouble> {
-        trouble(&[pod("orders-a", &container(states))])
+        trouble(&[pod("orders-a", &container(states))], None)
     }
 
     #[test]
@@ -214,7 +238,10 @@ mod tests {
     #[test]
     fn each_cause_comes_first_in_its_sentence() {
         let text = |states: &str| match told(states).unwrap() {
-            Trouble::Fails(text) | Trouble::Blocked(_, text) | Trouble::Unready(text) => text,
+            Trouble::Loops(text)
+            | Trouble::Fails(text)
+            | Trouble::Blocked(_, text)
+            | Trouble::Unready(text) => text,
         };
         for (states, begins) in [
             (
@@ -274,7 +301,7 @@ mod tests {
                 '0/1 nodes are available: 1 Insufficient memory{more}'}}]}}"
             );
             assert_eq!(
-                trouble(&[pod("orders-a", &full)]),
+                trouble(&[pod("orders-a", &full)], None),
                 Some(Trouble::Blocked(Reason::Unschedulable, sentence.to_owned()))
             );
         }
@@ -288,13 +315,27 @@ mod tests {
             "orders-w",
             "{containerStatuses: [{name: c, image: i, imageID: '', restartCount: 3, ready: true}]}",
         );
-        let worst = trouble(&[well.clone(), runs.clone(), crash.clone()]);
+        let worst = trouble(&[well.clone(), runs.clone(), crash.clone()], None);
         assert!(matches!(&worst, Some(Trouble::Fails(text)) if text.contains("exit code 2")), "{worst:?}");
         let mut ending = crash;
         ending.metadata.deletion_timestamp = ending.metadata.creation_timestamp.clone();
-        assert!(matches!(trouble(&[runs, ending]), Some(Trouble::Unready(_))));
-        assert_eq!(trouble(&[well]), None);
-        assert_eq!(trouble(&[]), None);
+        assert!(matches!(trouble(&[runs, ending], None), Some(Trouble::Unready(_))));
+        assert_eq!(trouble(&[well], None), None);
+        assert_eq!(trouble(&[], None), None);
+    }
+
+    #[test]
+    fn only_what_crashes_again_and_again_since_it_is_this_release_is_given_up() {
+        let crashes =
+            container("state: {waiting: {reason: CrashLoopBackOff}}, lastState: {terminated: {exitCode: 3}}");
+        let often = pod_of(7, &crashes.replace("restartCount: 2", "restartCount: 3"));
+        let at = |second: i64| Timestamp::from_second(1_767_225_600 + second).ok();
+        let told = Trouble::Loops("instance orders-a crashes: exit code 3, again and again".to_owned());
+        for since in [None, at(6), at(7)] {
+            assert_eq!(trouble(std::slice::from_ref(&often), since), Some(told.clone()), "{since:?}");
+        }
+        assert!(matches!(trouble(&[often], at(8)), Some(Trouble::Fails(_))), "it was made for another");
+        assert!(matches!(trouble(&[pod_of(7, &crashes)], None), Some(Trouble::Fails(_))));
     }
 
     /// As the kubelet tells of them, with the ids of one attempt.

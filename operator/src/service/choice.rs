@@ -53,32 +53,19 @@ impl Work<'_> {
         let mut release = self.seen_with_secrets(environment, (asked, rendered.clone()), current.as_deref());
         // What runs has had its turn and found its Secrets: a pass over it asks for nothing.
         if current.as_ref().is_none_or(|current| current.name_any() != release.name_any()) {
-            if environment.frozen {
-                return self.kept(environment, vec![frozen(environment, &asked.resolved.commit)]);
-            }
-            if let Some(problem) = self.path_taken(environment, &release, current.as_deref()) {
-                let problem = Problem::new(problem.reason, asked.resolved.placed(&problem.message));
-                return self.kept(environment, vec![problem]);
-            }
-            let cause = current.and_then(|current| wave::cause_without_git(&release.spec, &current.spec));
-            // What runs as it is still gets its Secrets and the platform's changes: those are nobody's commit.
-            if let (None, Some(told)) = (cause, &asked.resolved.uncoordinated) {
-                let problem = Problem::new(Reason::Uncoordinated, told.clone());
-                return self.kept(environment, vec![problem]);
-            }
-            release.spec.cause = cause.unwrap_or(release.spec.cause);
-            if let Some(problem) = wave::awaited(environment, &release.spec, earlier, &self.history) {
-                return self.kept(environment, vec![problem]);
-            }
+            let mut awaited = self.awaited(environment, asked, (&mut release, current.as_deref(), earlier));
             let named = &asked.resolved.settings.secrets;
-            let all = named.iter().map(String::as_str);
-            let versions = match self.secrets(environment, all, SECRET_NAMED).await {
-                Ok(versions) => versions,
-                Err(problem) => return self.kept(environment, vec![problem]),
-            };
-            let cause = release.spec.cause;
-            release = versioned(rendered, revision(named, &versions));
-            release.spec.cause = cause;
+            match self.secrets(environment, named.iter().map(String::as_str), SECRET_NAMED).await {
+                Ok(versions) => {
+                    let cause = release.spec.cause;
+                    release = versioned(rendered, revision(named, &versions));
+                    release.spec.cause = cause;
+                }
+                Err(problem) => awaited.push(problem),
+            }
+            if !awaited.is_empty() {
+                return self.kept(environment, awaited);
+            }
         }
         let name = release.name_any();
         let config = match self.config_map(environment, asked, config.as_ref()) {
@@ -98,6 +85,27 @@ impl Work<'_> {
         self.history.add(&release);
         self.remember(&release);
         Choice { target: Some(name), release: Some(release), config, problems: vec![] }
+    }
+
+    /// Everything that `release` waits for before it is made, at once. It gets its cause by that.
+    fn awaited(
+        &mut self,
+        environment: &ValidEnvironment,
+        asked: &Target,
+        (release, current, earlier): (&mut Release, Option<&Release>, &[Stage]),
+    ) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        problems.extend(environment.frozen.then(|| frozen(environment, &asked.resolved.commit)));
+        let taken = self.path_taken(environment, release, current);
+        let placed = |taken: Problem| Problem::new(taken.reason, asked.resolved.placed(&taken.message));
+        problems.extend(taken.map(placed));
+        let cause = current.and_then(|current| wave::cause_without_git(&release.spec, &current.spec));
+        // What runs as it is still gets its Secrets and the platform's changes: those are nobody's commit.
+        let uncoordinated = asked.resolved.uncoordinated.as_ref().filter(|_| cause.is_none());
+        problems.extend(uncoordinated.map(|told| Problem::new(Reason::Uncoordinated, told.clone())));
+        release.spec.cause = cause.unwrap_or(release.spec.cause);
+        problems.extend(wave::awaited(environment, &release.spec, earlier, &self.history));
+        problems
     }
 
     /// The release with its Secrets as the last look saw them; with those of what runs, where it saw none.
@@ -302,12 +310,12 @@ impl Work<'_> {
         names.find_map(|name| self.known(&name).filter(of_here))
     }
 
-    fn known(&self, name: &str) -> Option<Arc<Release>> {
+    pub(super) fn known(&self, name: &str) -> Option<Arc<Release>> {
         let mut known = self.stored.iter().chain(&self.last.releases);
         known.find(|release| release.name_any() == name).cloned()
     }
 
-    fn remember(&mut self, release: &Arc<Release>) {
+    pub(super) fn remember(&mut self, release: &Arc<Release>) {
         if !self.last.releases.iter().any(|known| known.name_any() == release.name_any()) {
             self.last.releases.push(release.clone());
         }

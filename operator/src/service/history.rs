@@ -7,10 +7,10 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 
-use super::{promote::Wanted, status::Stage};
+use super::{decision::retrier, promote::Wanted, status::Stage};
 use crate::{
-    api::{Release, integration_service::EnvironmentState},
-    conditions::{HEALTHY, is_true},
+    api::{Cause, Release, ReleaseStatus, integration_service::EnvironmentState},
+    conditions::{FAILED, HEALTHY, is_true},
     names::service_of_config_map,
 };
 
@@ -18,7 +18,7 @@ use crate::{
 const DEFAULT_LIMIT: u16 = 10;
 
 /// One release that was made.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Past {
     /// Its name.
     pub name: String,
@@ -32,6 +32,16 @@ pub struct Past {
     pub healthy: bool,
     /// Its environment runs it.
     pub runs: bool,
+    /// What Git asked for in it.
+    pub content: Option<String>,
+    /// A commit or a merge asked for it, not a Secret or the runtime alone.
+    pub of_git: bool,
+    /// Why it was given up.
+    pub failed: Option<String>,
+    /// How often.
+    pub failures: i32,
+    /// The decision by which it is tried again.
+    pub retried_by: Option<String>,
     /// When it was made; nothing for one that the API server has not yet shown.
     pub made: Option<Timestamp>,
 }
@@ -56,10 +66,10 @@ impl History {
         }
     }
 
-    /// The release of this name became healthy a moment ago.
-    pub fn became_healthy(&mut self, name: &str) {
+    /// The release of this name was told to be so a moment ago.
+    pub fn told(&mut self, name: &str, status: &ReleaseStatus) {
         for past in self.0.iter_mut().filter(|past| past.name == name) {
-            past.healthy = true;
+            past.take(status);
         }
     }
 
@@ -68,6 +78,16 @@ impl History {
         for past in self.0.iter_mut().filter(|past| past.name == name) {
             past.runs = true;
         }
+    }
+
+    /// The release of this name.
+    pub fn named(&self, name: &str) -> Option<&Past> {
+        self.0.iter().find(|past| past.name == name)
+    }
+
+    /// The releases of `environment`, newest first.
+    pub fn newest_first<'a>(&'a self, environment: &'a str) -> impl Iterator<Item = &'a Past> {
+        self.0.iter().rev().filter(move |past| past.environment == environment)
     }
 
     /// Was this release ever healthy?
@@ -121,17 +141,30 @@ impl History {
     }
 }
 
+impl Past {
+    fn take(&mut self, status: &ReleaseStatus) {
+        let failed = status.conditions.iter().find(|one| one.type_ == FAILED && one.status == "True");
+        self.healthy = is_true(&status.conditions, HEALTHY);
+        self.failed = failed.map(|failed| failed.message.clone());
+        self.failures = status.failures;
+        let again = status.conditions.iter().find(|one| one.type_ == FAILED && one.status != "True");
+        self.retried_by = again.and_then(|again| retrier(&again.message)).map(ToOwned::to_owned);
+    }
+}
+
 fn past(release: &Release) -> Past {
-    let conditions = release.status.as_ref().map_or(&[][..], |status| &status.conditions);
-    Past {
+    let mut past = Past {
         name: release.metadata.name.clone().unwrap_or_default(),
         environment: release.spec.environment.clone(),
         build_id: release.spec.build_id.clone(),
         digest: release.spec.digest.clone(),
-        healthy: is_true(conditions, HEALTHY),
-        runs: false,
+        content: release.spec.content_revision.clone(),
+        of_git: matches!(release.spec.cause, Cause::Commit | Cause::Promotion),
         made: release.metadata.creation_timestamp.as_ref().map(|time| time.0),
-    }
+        ..Past::default()
+    };
+    past.take(release.status.as_ref().unwrap_or(&ReleaseStatus::default()));
+    past
 }
 
 /// What one environment needs of the past.
@@ -228,6 +261,7 @@ pub fn unreferenced<'a>(
 mod tests {
     use super::*;
     use crate::service::{
+        course::Course,
         status::{Observation, Running},
         validate::ValidEnvironment,
     };
@@ -240,8 +274,8 @@ mod tests {
             build_id: (*build).to_owned(),
             digest: (*digest).to_owned(),
             healthy: *healthy,
-            runs: false,
             made: Timestamp::from_second(i64::try_from(at).unwrap()).ok(),
+            ..Past::default()
         };
         History(releases.iter().enumerate().map(past).collect())
     }
@@ -336,6 +370,7 @@ mod tests {
             promotes_from: None,
             frozen: false,
             ending: None,
+            bypasses: vec![],
         };
         let running =
             Running { release: "orders-dev-09".to_owned(), digest: "Y".to_owned(), runtime_revision: None };
@@ -347,6 +382,8 @@ mod tests {
             running: Some(running),
             observed: Some(observed),
             problems: vec![],
+            course: Course::default(),
+            held: vec![],
         }
     }
 

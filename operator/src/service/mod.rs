@@ -1,17 +1,22 @@
 //! One service: the heads of its branches become Releases, and its status is the board.
 //!
 //! ```text
-//! validate -> (poll: heads, descriptor, build id, image) -> resolve -> promote -> release::render -> wave -> release::roll_out -> status
+//! validate -> (poll: heads, descriptor, build id, image) -> decision -> resolve -> promote -> release::render -> wave -> course
+//!          -> release::roll_out -> attempt -> status
 //! ```
-//! Pure: [`validate`], [`resolve`], [`promote`], [`uses`], [`exposure`], [`wave`], [`history`], [`status`], [`schedule`]. IO: [`poll`] with [`read`]
+//! Pure: [`validate`], [`resolve`], [`promote`], [`uses`], [`exposure`], [`wave`], [`decision`], [`course`], [`attempt`], [`history`], [`status`], [`schedule`]. IO: [`poll`] with [`read`]
 //! looks at Git and the registry and writes nothing; [`reconcile`] writes the cluster and never waits for
-//! Git (`pass` goes over the environments, `choice` finds each one's release, `awaited` what else keeps it, `written` remembers, `brought` hands over
-//! what configurations hold, `neighbours` sees the services beside it, `relations` knows which of them to wake); [`run`] wakes
-//! it.
+//! Git (`pass` goes over the environments, `rollout` applies what runs there, `answers` answers what people decided, `choice` finds each one's
+//! release, `awaited` what else keeps it, `written` remembers, `brought` hands over what configurations hold, `neighbours` sees the services beside
+//! it, `relations` knows which of them to wake); [`run`] wakes it.
 
+mod answers;
+pub mod attempt;
 mod awaited;
 mod brought;
 mod choice;
+pub mod course;
+pub mod decision;
 pub mod ending;
 pub mod exposure;
 mod finalize;
@@ -30,6 +35,7 @@ mod relations;
 mod remote;
 mod remove;
 pub mod resolve;
+mod rollout;
 pub mod run;
 pub mod schedule;
 pub mod secrets;

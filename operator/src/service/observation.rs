@@ -44,8 +44,11 @@ fn problems(
             vec![Problem::new(reason, message), down("")]
         }
         (_, Some(Trouble::Blocked(reason, message))) => vec![Problem::new(reason, message)],
-        (_, Some(Trouble::Fails(why) | Trouble::Unready(why))) if is_down => vec![down(&format!(": {why}"))],
-        (_, Some(Trouble::Fails(why))) | (Phase::Failed { .. }, Some(Trouble::Unready(why))) => {
+        (_, Some(Trouble::Loops(why) | Trouble::Fails(why) | Trouble::Unready(why))) if is_down => {
+            vec![down(&format!(": {why}"))]
+        }
+        (_, Some(Trouble::Loops(why) | Trouble::Fails(why)))
+        | (Phase::Failed { .. }, Some(Trouble::Unready(why))) => {
             vec![Problem::new(Reason::Unhealthy, why)]
         }
         (Phase::Failed { message }, None) => vec![Problem::new(Reason::Unhealthy, message)],

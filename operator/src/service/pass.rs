@@ -1,47 +1,42 @@
-//! IO: one pass over one service's environments, each after those that it promotes from: what is made, applied, seen
+//! IO: one pass over one service's environments, each after those that it promotes from: what is decided, made, chosen
 //! and forgotten.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
+use k8s_openapi::api::core::v1::Namespace;
 use kube::ResourceExt;
 use tokio::sync::Semaphore;
 
 use super::{
     Problem,
-    choice::Choice,
+    choice::{Choice, frozen},
+    course::{Asked, Course, Place, course},
+    decision::Standing,
     ending::Ending,
-    exposure::Exposure,
     history::{History, Needs},
-    observation::observation,
     poll::{Key, Poller},
     promote::{self, Wanted},
     prune::prune,
     reconcile::Context,
     relations::Relations,
     resolve::{Branch, Snapshot},
-    status::{Observation, Pass, Running, Stage},
+    status::{Pass, Running, Stage},
     uses::reach,
     validate::{ValidEnvironment, ValidService},
-    written::{Last, Look},
+    written::Last,
 };
 use crate::{
     api::{
-        IntegrationService, IntegrationServiceStatus, Release, ReleaseStatus,
+        IntegrationService, IntegrationServiceStatus, Release, ReleaseDecision,
         integration_service::EnvironmentState,
     },
     cluster::ApplyError,
-    conditions::{Claim, HEALTHY, Reason, merge},
-    environment::run::checked,
+    conditions::Reason,
     names::{RECONCILE_REQUESTED, RELEASE, TENANT, environment_namespace},
     platform::Platform,
-    release::{self, Observed, Outside, Phase, RolledOut, Trouble},
+    policies::Policies,
+    release,
 };
-
-/// Between two looks at pods that are not ready and do not tell why.
-const UNTOLD: Duration = Duration::from_secs(3);
-/// The same once they told.
-const TOLD: Duration = Duration::from_secs(15);
 
 /// One pass under way.
 pub(super) struct Work<'a> {
@@ -52,9 +47,13 @@ pub(super) struct Work<'a> {
     pub config_writes: &'a Semaphore,
     pub key: Key,
     pub service: &'a ValidService,
+    /// See [`Context::policies`].
+    pub policies: &'a Policies,
     pub before: Option<&'a IntegrationServiceStatus>,
     pub last: &'a mut Last,
     pub stored: Vec<Arc<Release>>,
+    /// Of people, about this service.
+    pub decisions: Vec<Arc<ReleaseDecision>>,
     /// What was seen of Git, of the registry and of Secrets.
     pub snapshot: Option<Arc<Snapshot>>,
     pub history: History,
@@ -77,14 +76,15 @@ impl<'a> Work<'a> {
     ) -> Self {
         let mut stored = ctx.platform.releases.all_in(&service.home());
         stored.retain(|release| release.spec.service == service.name);
+        last.as_told(&mut stored);
         let errors = last.remake(&ctx.platform.cluster, &stored).await;
         let mut history = History::of(stored.iter().map(AsRef::as_ref));
         for release in &last.releases {
             history.add(release);
         }
-        for name in &last.healthy {
-            history.became_healthy(name);
-        }
+        let mut decisions = ctx.platform.decisions.all_in(&service.home());
+        decisions.retain(|decision| decision.spec.service == service.name);
+        last.as_answered(&mut decisions);
         let mut work = Self {
             platform: &ctx.platform,
             poller: &ctx.poller,
@@ -92,9 +92,11 @@ impl<'a> Work<'a> {
             config_writes: &ctx.config_writes,
             key: Key::new(&service.name).within(&service.home()),
             service,
+            policies: &ctx.policies,
             before,
             last,
             stored,
+            decisions,
             snapshot: None,
             history,
             errors,
@@ -112,22 +114,24 @@ impl<'a> Work<'a> {
 
     /// All environments, each after those that it promotes from.
     pub(super) async fn pass(&mut self, object: &IntegrationService) -> Pass {
-        self.snapshot = self.looked_at(object.annotations().get(RECONCILE_REQUESTED));
+        let standing = self.decide().await;
+        let environments = let_in(&self.service.environments, &standing);
+        self.snapshot = self.looked_at(&environments, object.annotations().get(RECONCILE_REQUESTED));
         let snapshot = self.snapshot.clone();
         let mut stages = Vec::with_capacity(self.service.environments.len());
-        for environment in &self.service.environments {
+        for environment in &environments {
             if environment.ending.is_some() && !self.runs_in(environment) {
                 continue;
             }
-            let stage = Box::pin(self.stage(environment, &stages, snapshot.as_deref())).await;
+            let standing = standing.get(&environment.name).cloned().unwrap_or_default();
+            let stage = Box::pin(self.stage(environment, &standing, (&stages, snapshot.as_deref()))).await;
             stages.push(stage);
         }
-        self.forget_the_old(&stages).await;
+        self.forget_the_old(&stages, &standing).await;
         let running =
             stages.iter().filter_map(|stage| stage.running.as_ref().map(|running| &running.release));
         let named: Vec<_> = running.chain(stages.iter().filter_map(|stage| stage.target.as_ref())).collect();
         self.last.releases.retain(|release| named.contains(&&release.name_any()));
-        self.last.healthy.retain(|name| named.contains(&name));
         let losing = self.neighbours().losing((&self.service.tenant, &self.service.name), &stages);
         let hint = losing.or_else(|| snapshot.as_deref().and_then(|snapshot| self.hint(snapshot)));
         let failure = snapshot.and_then(|snapshot| snapshot.failure.clone());
@@ -140,8 +144,13 @@ impl<'a> Work<'a> {
     }
 
     /// What was seen of Git, which is asked for what does not end.
-    fn looked_at(&self, requested: Option<&String>) -> Option<Arc<Snapshot>> {
-        let lasting = self.service.lasting();
+    fn looked_at(
+        &self,
+        environments: &[ValidEnvironment],
+        requested: Option<&String>,
+    ) -> Option<Arc<Snapshot>> {
+        let service = ValidService { environments: environments.to_vec(), ..self.service.clone() };
+        let lasting = service.lasting();
         if lasting.environments.is_empty() {
             self.poller.forget(&self.key);
             return None;
@@ -177,12 +186,14 @@ impl<'a> Work<'a> {
     }
 
     /// Keeps the history within its limits, once it is known what every environment needs of it.
-    async fn forget_the_old(&mut self, stages: &[Stage]) {
+    async fn forget_the_old(&mut self, stages: &[Stage], standing: &BTreeMap<String, Standing>) {
         let needs = |stage: &Stage| {
             let environment = self.platform.environments.named(&stage.environment.name);
             let limit = environment.and_then(|environment| environment.spec.history_limit);
             let mut needs = Needs::of(stage, self.state_before(&stage.environment), limit)?;
             needs.names.extend(self.live(&stage.environment));
+            let rollback = standing.get(&needs.environment).and_then(|one| one.rollback.as_ref());
+            needs.names.extend(rollback.map(|rollback| rollback.release.clone()));
             Some(needs)
         };
         let Some(needs) = stages.iter().map(needs).collect::<Option<Vec<_>>>() else { return };
@@ -204,16 +215,26 @@ impl<'a> Work<'a> {
     async fn stage(
         &mut self,
         environment: &ValidEnvironment,
-        earlier: &[Stage],
-        snapshot: Option<&Snapshot>,
+        standing: &Standing,
+        (earlier, snapshot): (&[Stage], Option<&Snapshot>),
     ) -> Stage {
+        let held = standing.held();
         let before = self.state_before(environment);
         let wanted =
             promote::wanted(self.service, environment, snapshot, (&self.history, &self.last.settled));
         if let Err(problem) = owned(self.platform, &environment.namespace, &self.service.tenant) {
             let running = self.current(environment).as_deref().map(Running::of).or_else(|| lost(before));
-            let (environment, problems) = (environment.clone(), vec![problem]);
-            return Stage { environment, wanted, target: None, running, observed: None, problems };
+            let (environment, problems, course) = (environment.clone(), vec![problem], Course::default());
+            return Stage {
+                environment,
+                wanted,
+                target: None,
+                running,
+                observed: None,
+                problems,
+                course,
+                held,
+            };
         }
         let networks = self.networks(environment);
         let Choice { target, release, config, mut problems } = match &wanted {
@@ -223,8 +244,19 @@ impl<'a> Work<'a> {
         if target.is_none() {
             problems.extend(self.also_awaited(environment, (&wanted, &problems), snapshot).await);
         }
+        let mut course = self.course(environment, standing, (&wanted, target.as_deref(), &problems)).await;
         let (mut observed, mut running) = (None, self.current(environment));
-        let mut next = release.map(|release| (release, config));
+        let asked = release.map(|release| (release, config));
+        let mut next = match &course.runs {
+            None => asked.filter(|_| target.is_none()),
+            Some(name) => asked
+                .filter(|(release, _)| release.name_any() == *name)
+                .or_else(|| self.known(name).map(|release| (release, None))),
+        };
+        if let Some((release, _)) = &next {
+            let release = release.clone();
+            self.remember(&release);
+        }
         let rests = environment.ending.as_ref().is_some_and(Ending::is_at_rest);
         while let Some((release, config)) = next.take() {
             let shown = if rests { Arc::new(at_rest(&release)) } else { release.clone() };
@@ -254,163 +286,72 @@ impl<'a> Work<'a> {
                 Err(problem) => problems.push(problem),
             }
         }
+        if let Some(running) = running.as_deref().filter(|_| observed.as_ref().is_some_and(|seen| seen.well))
+        {
+            course.came_right(&running.name_any());
+        }
+        problems.splice(0..0, course.problems.clone());
         problems.extend(running.as_deref().and_then(|running| self.shut(environment, running, &problems)));
         let running = running.as_deref().map(Running::of).or_else(|| lost(before));
         if let (Wanted::Target(asked), Some(target)) = (&wanted, &target)
             && self.history.is_healthy(target)
+            && course.runs.as_ref() == Some(target)
             && let Some(snapshot) = snapshot
         {
             self.last.settled.add(self.service, &environment.name, &asked.resolved.commit, snapshot);
         }
-        Stage { environment: environment.clone(), wanted, target, running, observed, problems }
+        Stage { environment: environment.clone(), wanted, target, running, observed, problems, course, held }
     }
 
-    /// Applies what runs a release. It runs from then on, and what ran before until then.
-    async fn rolled_out(
+    /// What runs in `environment`, of what Git asks for and what became of it.
+    async fn course(
         &mut self,
         environment: &ValidEnvironment,
-        target: &release::Target<'_>,
-    ) -> Result<Observation, Problem> {
-        let cluster = &self.platform.cluster;
-        let now = (self.platform.now)();
-        let RolledOut { seen, again, route } =
-            release::roll_out(cluster, target, now).await.map_err(|error| self.failed(error))?;
-        self.again = self.again.into_iter().chain(again).min();
-        self.last.applied.insert(environment.name.clone(), target.release.name_any());
-        let trouble = self.trouble(environment, target, &seen).await;
-        let mut observation = self.seen(environment, target.release, (seen, trouble)).await;
-        self.exposed(environment, target, &mut observation);
-        observation.problems.extend(route.err().map(|error| self.failed(error)));
-        let may_lack =
-            |problem: &Problem| matches!(problem.reason, Reason::Unhealthy | Reason::SecretMissing);
-        if observation.problems.iter().any(may_lack)
-            && let Err(problem) = self.secrets_of(environment, target.release).await
-        {
-            // It says what the kubelet says, and what to do.
-            observation.problems.retain(|told| told.reason != problem.reason);
-            observation.problems.insert(0, problem);
+        standing: &Standing,
+        (wanted, target, problems): (&Wanted, Option<&str>, &[Problem]),
+    ) -> Course {
+        let current = self.current(environment).map(|current| current.name_any());
+        if environment.ending.is_some() {
+            return Course { runs: current, ..Course::default() };
         }
-        Ok(observation)
-    }
-
-    /// Who comes in from outside, as the Environment says now.
-    fn outside(&self, environment: &ValidEnvironment) -> Outside {
-        let stages = &self.platform.environments;
-        let Some(stage) = stages.named(&environment.name) else { return Outside::default() };
-        let has_way_in = stage.spec.domain.is_some() || stage.spec.gateway.is_some();
-        let is_unsure = has_way_in && !matches!(checked(stages).named(&environment.name), Some(Ok(_)));
-        Outside { is_unsure, ..Outside::of(&stage.spec) }
-    }
-
-    fn exposed(
-        &self,
-        environment: &ValidEnvironment,
-        target: &release::Target<'_>,
-        observation: &mut Observation,
-    ) {
-        let cluster = &self.platform.cluster;
-        let Some(exposed) = &target.release.spec.expose else { return };
-        let route = cluster.route(&environment.namespace, &self.service.name);
-        let exposure = Exposure {
-            tenant: &self.service.tenant,
+        let state = self.state_before(environment);
+        let asked = match wanted {
+            Wanted::Unknown => state.and_then(|state| state.candidate.as_deref()),
+            Wanted::Nothing { .. } | Wanted::Target(_) => target,
+        };
+        let commit = match wanted {
+            Wanted::Unknown => None,
+            Wanted::Nothing { commit, .. } => commit.as_deref(),
+            Wanted::Target(asked) => Some(asked.resolved.commit.as_str()),
+        };
+        let asked = Asked {
+            release: asked.and_then(|name| self.history.named(name)),
+            commit,
+            is_new: *wanted != Wanted::Unknown,
+            awaits: !problems.is_empty() || matches!(wanted, Wanted::Nothing { .. }),
+        };
+        let place = Place {
+            service: &self.service.name,
             environment: &environment.name,
-            exposed,
-            outside: target.outside,
-            has_routes: cluster.has_routes(),
-            route: route.as_deref(),
+            current: current.as_deref(),
+            last_good: state.and_then(|state| state.last_good.as_deref()),
+            history: &self.history,
+            standing,
         };
-        exposure.tell(observation);
-    }
-
-    /// Why it is not well, as its pods say: asked at once, then every few seconds as long as it is so.
-    async fn trouble(
-        &mut self,
-        environment: &ValidEnvironment,
-        target: &release::Target<'_>,
-        seen: &Observed,
-    ) -> Option<Trouble> {
-        let is_asked = match &seen.phase {
-            Phase::RollingOut => seen.updated > 0,
-            Phase::Down | Phase::Failed { .. } => true,
-            Phase::Healthy | Phase::Stopped | Phase::Blocked { .. } => false,
-        };
-        if !is_asked {
-            self.last.looks.remove(&environment.name);
-            return None;
+        let mut course = course(asked, place);
+        if environment.frozen && current.is_some() && course.runs != current {
+            let commit = commit.unwrap_or("unknown");
+            course.problems.extend(problems.is_empty().then(|| frozen(environment, commit)));
+            course.runs = current;
         }
-        let (now, release) = ((self.platform.now)(), target.release.name_any());
-        let before = self.last.looks.get(&environment.name);
-        let look = if let Some(look) = before.filter(|look| look.release == release && now < look.next) {
-            look.clone()
-        } else {
-            let trouble =
-                release::troubled(&self.platform.cluster, target, now).await.unwrap_or_else(|error| {
-                    tracing::warn!(error = &error as &dyn std::error::Error, "pods not read");
-                    None
-                });
-            let is_told = matches!(trouble, Some(Trouble::Fails(_) | Trouble::Blocked(..)));
-            Look { release, trouble, next: now + if is_told { TOLD } else { UNTOLD } }
-        };
-        let wait = Duration::try_from(look.next.duration_since(now)).unwrap_or(UNTOLD);
-        self.again = self.again.into_iter().chain([wait]).min();
-        self.last.looks.insert(environment.name.clone(), look.clone());
-        look.trouble
-    }
-
-    /// Pods without their configuration would not start. It is stored; what of it is not known from Git must be in the
-    /// cluster.
-    async fn configured(&mut self, target: &release::Target<'_>) -> Result<(), Problem> {
-        let (cluster, namespace) = (&self.platform.cluster, target.namespace());
-        if let Some(config) = target.config {
-            // It may be large. An error means that the operator ends.
-            let _turn = self.config_writes.acquire().await.ok();
-            return cluster.apply(config.clone()).await.map(drop).map_err(|error| self.failed(error));
-        }
-        let Some(config) = &target.release.spec.config else { return Ok(()) };
-        // The watch may not show yet what was written a moment ago.
-        if cluster.shows::<ConfigMap>(Some(&namespace), &config.name)
-            || cluster.has::<ConfigMap>(&namespace, &config.name).await.map_err(|error| self.failed(error))?
+        // Before anything else runs: what was asked for then may be asked for again later, and is not held then.
+        if course.rollback_is_over
+            && let Some(rollback) = &standing.rollback
+            && let Err(error) = self.end_rollback(&rollback.held.decision).await
         {
-            return Ok(());
+            self.errors.push(error);
         }
-        self.awaits_unwatched = true;
-        let message = format!(
-            "the ConfigMap {} in {namespace}, which what runs there needs, is gone: restore it, or clear what the newer version waits for",
-            config.name
-        );
-        Err(Problem::new(Reason::ConfigMissing, message))
-    }
-
-    /// Tells a release's first health on itself, once and for ever.
-    async fn seen(
-        &mut self,
-        environment: &ValidEnvironment,
-        release: &Release,
-        (seen, trouble): (Observed, Option<Trouble>),
-    ) -> Observation {
-        let name = release.name_any();
-        if seen.phase == Phase::Healthy && !self.history.is_healthy(&name) {
-            match self.platform.cluster.write_status(release, &self.healthy(release)).await {
-                Ok(()) => {
-                    tracing::info!(release = %name, tenant = self.service.tenant, "healthy");
-                    self.history.became_healthy(&name);
-                    self.last.healthy.push(name.clone());
-                }
-                Err(error) => self.errors.push(error),
-            }
-        }
-        let deployment = self.platform.cluster.deployment(&environment.namespace, &self.service.name);
-        // One that it went back to is said to be settled while it starts: it was not the last that was good.
-        let last_good = self.state_before(environment).and_then(|state| state.last_good.as_ref());
-        observation((seen, trouble), last_good == Some(&name), deployment.as_deref())
-    }
-
-    fn healthy(&self, release: &Release) -> ReleaseStatus {
-        let old = release.status.as_ref().map_or(&[][..], |status| &status.conditions);
-        let message = "all instances were ready".to_owned();
-        let claim = Claim { type_: HEALTHY, status: true, reason: Reason::Succeeded, message };
-        let generation = release.metadata.generation.unwrap_or(1);
-        ReleaseStatus { conditions: merge(old, &[claim], generation, (self.platform.now)()) }
+        course
     }
 }
 
@@ -441,6 +382,13 @@ fn at_rest(release: &Release) -> Release {
     let mut release = release.clone();
     release.spec.replicas = 0;
     release
+}
+
+/// The environments, with what people let into each.
+fn let_in(environments: &[ValidEnvironment], standing: &BTreeMap<String, Standing>) -> Vec<ValidEnvironment> {
+    let of = |name: &String| standing.get(name).map(|one| one.bypasses.clone()).unwrap_or_default();
+    let with = |one: &ValidEnvironment| ValidEnvironment { bypasses: of(&one.name), ..one.clone() };
+    environments.iter().map(with).collect()
 }
 
 /// What the board told of a release that is stored no more.

@@ -107,10 +107,12 @@ pub fn wanted(
         }
         Branch::Head { commit, content } => (commit, content),
     };
-    // On a shared branch it follows what was last healthy there, however fast the head moves.
-    let (commit, content) = match shared_source(service, environment).and_then(|source| before.1.of(source)) {
-        Some(settled) => (&settled.commit, Ok(settled)),
-        None => (commit, content.as_ref()),
+    // On a shared branch it follows what was last healthy there, however fast the head moves; unless people let the head in.
+    let settled = shared_source(service, environment).and_then(|source| before.1.of(source));
+    let is_let_in = || is_let_in(service, (environment, content.as_ref().ok()?), snapshot?, before.0);
+    let (commit, content) = match settled {
+        Some(settled) if is_let_in() != Some(true) => (&settled.commit, Ok(settled)),
+        Some(_) | None => (commit, content.as_ref()),
     };
     let nothing = |build_id: Option<&str>, problem: Problem| Wanted::Nothing {
         commit: Some(commit.clone()),
@@ -127,7 +129,11 @@ pub fn wanted(
         Err(problem) => return nothing(Some(&content.build_id), problem),
     };
     let digest = match (&environment.promotes_from, snapshot) {
-        (Some(source), _) => promoted(service, (environment, source), (&resolved, snapshot), before),
+        (Some(source), _) => {
+            let let_in = snapshot.and_then(|seen| let_in(service, (environment, &resolved), seen, before.0));
+            let promoted = || promoted(service, (environment, source), (&resolved, snapshot), before);
+            let_in.unwrap_or_else(promoted)
+        }
         (None, Some(snapshot)) => built(service, (environment, &resolved), snapshot, before.0),
         (None, None) => return Wanted::Unknown,
     };
@@ -135,7 +141,7 @@ pub fn wanted(
         Ok(digest) => Wanted::Target(Box::new(Target { resolved, digest })),
         Err(problem) => match nothing(Some(&content.build_id), problem) {
             Wanted::Nothing { commit: head, build_id, waiting, tags: _ } => {
-                let asked = snapshot.filter(|_| environment.promotes_from.is_none());
+                let asked = snapshot.filter(|_| asks_registry(environment));
                 let tags = asked.map(|snapshot| snapshot.commits_of(&environment.branch, commit));
                 let tags = tags.into_iter().flatten().cloned().collect();
                 Wanted::Nothing { commit: head, build_id, waiting, tags }
@@ -158,6 +164,34 @@ pub fn asked(
     };
     let settled = shared_source(service, environment).and_then(|source| settled.of(source));
     resolve(settled.or(head)?, &environment.name).ok()
+}
+
+/// Does it take images that were not healthy elsewhere?
+fn asks_registry(environment: &ValidEnvironment) -> bool {
+    environment.promotes_from.is_none() || !environment.bypasses.is_empty()
+}
+
+/// The image that people let into `environment`, or what it waits for; nothing where they let in another.
+fn let_in(
+    service: &ValidService,
+    (environment, resolved): (&ValidEnvironment, &Resolved),
+    snapshot: &Snapshot,
+    history: &History,
+) -> Option<Result<String, Problem>> {
+    let passes = |what: &String| environment.bypasses.contains(what);
+    let digest = (!environment.bypasses.is_empty())
+        .then(|| built(service, (environment, resolved), snapshot, history))?;
+    (passes(&resolved.build_id) || digest.as_ref().is_ok_and(passes)).then_some(digest)
+}
+
+fn is_let_in(
+    service: &ValidService,
+    (environment, content): (&ValidEnvironment, &Arc<Content>),
+    snapshot: &Snapshot,
+    history: &History,
+) -> Option<bool> {
+    let resolved = resolve(content, &environment.name).ok()?;
+    Some(let_in(service, (environment, &resolved), snapshot, history).is_some())
 }
 
 /// The image of an environment that nothing promotes to.
@@ -252,8 +286,8 @@ fn promoted(
         } else if let Some(branch) = other_branch(service, source, (resolved, snapshot)) {
             // By what Git holds, and not by what was released: that is forgotten in time.
             format!(
-                "commit {} was not healthy in {source}, and its branch {branch} has other files, so it will not be by waiting: merge the commit into {branch}, which tries it in {source} first, or merge {branch} into {}",
-                resolved.commit, environment.branch
+                "commit {} was not healthy in {source}, and its branch {branch} has other files, so it will not be by waiting: merge the commit into {branch}, which tries it in {source} first, or merge {branch} into {}; to let it in as it is: kubectl imaas bypass {} {}",
+                resolved.commit, environment.branch, service.name, environment.name
             )
         } else {
             format!(
@@ -314,7 +348,7 @@ fn runs_none(service: &ValidService, environment: &str, snapshot: Option<&Snapsh
 }
 
 /// Builds whose image is not known yet, each with the commits under whose hashes it may be: of the heads of branches of
-/// environments that nothing promotes to, without a digest in the descriptor. A release of the same build knows it, else
+/// environments that take images from the registry, without a digest in the descriptor. A release of the same build knows it, else
 /// only the registry does.
 pub fn untagged<'a>(service: &'a ValidService, snapshot: &'a Snapshot) -> BTreeMap<String, Vec<&'a String>> {
     unpromoted(service, snapshot)
@@ -324,19 +358,19 @@ pub fn untagged<'a>(service: &'a ValidService, snapshot: &'a Snapshot) -> BTreeM
         .collect()
 }
 
-/// Digests that the descriptor names where nothing promotes to. Whether they are there a release of this service knows,
+/// Digests that the descriptor names where images come from the registry. Whether they are there a release of this service knows,
 /// else only the registry does.
 pub fn named_digests(service: &ValidService, snapshot: &Snapshot) -> BTreeSet<String> {
     unpromoted(service, snapshot).filter_map(|(_, resolved)| Some(resolved.settings.image?.digest)).collect()
 }
 
-/// The heads of the branches of environments that nothing promotes to, as each sees its own, with all commits of the
-/// same build.
+/// The heads of the branches of environments that take images from the registry, as each sees its own, with all commits of
+/// the same build.
 fn unpromoted<'a>(
     service: &'a ValidService,
     snapshot: &'a Snapshot,
 ) -> impl Iterator<Item = (Vec<&'a String>, Resolved)> + use<'a> {
-    let environments = service.environments.iter().filter(|environment| environment.promotes_from.is_none());
+    let environments = service.environments.iter().filter(|environment| asks_registry(environment));
     environments.filter_map(|environment| match snapshot.branches.get(&environment.branch)? {
         Branch::Head { commit, content: Ok(content) } => {
             let resolved = resolve(content, &environment.name).ok()?;

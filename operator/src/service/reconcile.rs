@@ -1,6 +1,6 @@
 //! IO: one pass over one service, in memory until something differs: what was seen of Git -> releases -> what runs them
-//! -> the board. Writes in this order, so that a crash between any two leads to the same end: Release,
-//! `ConfigMap`, Deployment, the Release's health, removal of what is too old, status.
+//! -> the board. Writes in this order, so that a crash between any two leads to the same end: what decisions come to,
+//! Release, `ConfigMap`, Deployment, the Release's health or failure, removal of what is too old, status.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -28,6 +28,7 @@ use crate::{
     conditions::Reason,
     names::tenant_of_home,
     platform::Platform,
+    policies::Policies,
     retry::{Retry, spread},
 };
 
@@ -42,6 +43,8 @@ pub struct Context {
     pub poller: Poller,
     /// What this run of the operator wrote; the watches may not show it yet.
     pub written: Written,
+    /// What admits decisions, proven or not.
+    pub policies: Policies,
     /// Configurations written at a time: each is in memory several times over while it is.
     pub config_writes: Semaphore,
     /// Whom a change of a service concerns besides.

@@ -1,5 +1,5 @@
 //! IO: removes everything of a service but itself: what runs it, in every namespace of its tenant, its images, then its
-//! history. In this order, and the service last, so that whoever ends in between finds it again, and what is left of it: the
+//! history and what people decided of it. In this order, and the service last, so that whoever ends in between finds it again, and what is left of it: the
 //! objects by their labels, the images by their tags and by the releases that name them.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
@@ -92,7 +92,13 @@ pub(super) async fn remove(
         Ok(0) => {}
         Ok(images) => tracing::info!(tenant, service, images, "images of a removed service deleted"),
     }
-    Ok(cluster.delete_labelled::<Release>(&home, &labels).await?)
+    cluster.delete_labelled::<Release>(&home, &labels).await?;
+    for decision in ctx.platform.decisions.all_in(&home) {
+        if decision.spec.service == service {
+            cluster.delete_unchanged(decision.as_ref()).await?;
+        }
+    }
+    Ok(())
 }
 
 /// Deletes the service's repository where the operator may; how many images that were.

@@ -10,16 +10,19 @@ use kube::{ResourceExt, runtime::reflector::ObjectRef};
 use tokio::sync::{Semaphore, mpsc};
 
 use super::{
+    answers::refuse_strays,
+    decision,
     poll::{self, Key, Origins, Poller},
     reconcile::{Context, reconcile},
     relations::Relations,
     written::Written,
 };
 use crate::{
-    api::{HttpRoute, IntegrationService, Release},
+    api::{HttpRoute, IntegrationService, Release, ReleaseDecision},
     cluster::{Control, ObjectKey, Touch, control},
     names::{self, ORPHANED, ORPHANED_BY, RETIRING, SERVICE, TENANT, home_namespace, tenant_of_home},
     platform::Platform,
+    policies::Policies,
     webhook::Push,
 };
 
@@ -31,8 +34,8 @@ const CONFIG_WRITES: usize = 2;
 /// Runs until `shutdown` resolves and the passes under way are done. `pushes`: what the registry tells.
 pub async fn run(
     platform: Platform,
-    origins: Origins,
-    pushes: mpsc::Receiver<Push>,
+    (origins, pushes): (Origins, mpsc::Receiver<Push>),
+    policies: Policies,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) {
     let shutdown = shutdown.shared();
@@ -44,8 +47,11 @@ pub async fn run(
     let (written, config_writes) = (Written::default(), Semaphore::new(CONFIG_WRITES));
     let (relations, mut related) = Relations::new();
     let related = stream::poll_fn(move |context| related.poll_recv(context));
-    let ctx = Arc::new(Context { platform: platform.clone(), poller, written, config_writes, relations });
+    let decided = of_decisions(&platform, &policies).boxed();
+    let ctx =
+        Arc::new(Context { platform: platform.clone(), poller, written, policies, config_writes, relations });
     let gone = forget_what_is_gone(ctx.clone(), shutdown.clone());
+    let strays = refuse_strays(platform.clone(), shutdown.clone());
     let services = Control {
         name: "service",
         watched: platform.services.clone(),
@@ -56,6 +62,7 @@ pub async fn run(
                 .changes()
                 .filter_map(|release| std::future::ready(of_release(&release)))
                 .boxed(),
+            decided,
             of_tenants(&platform).boxed(),
             of_environments(&platform).boxed(),
             of_runtimes(&platform).boxed(),
@@ -66,7 +73,7 @@ pub async fn run(
         jitter: platform.jitter,
     };
     let passes = control(services, move |service| reconcile(service, ctx.clone()), shutdown);
-    futures::join!(looks, heard, passes, gone);
+    futures::join!(looks, heard, passes, gone, strays);
 }
 
 /// Images that come are looked at at once.
@@ -123,6 +130,24 @@ fn of_touch(touch: &Touch) -> Option<Key> {
 fn of_release(release: &ObjectRef<Release>) -> Option<Key> {
     let service = release.name.rsplitn(3, '-').nth(2)?;
     Some(ObjectRef::new(service).within(release.namespace.as_deref()?))
+}
+
+/// The service that a decision is about; those with decisions that wait, when what admits them is proven or not.
+fn of_decisions(platform: &Platform, policies: &Policies) -> impl Stream<Item = Key> + Send + use<> {
+    let (decisions, all) = (platform.decisions.clone(), platform.decisions.clone());
+    let about = |decision: Arc<ReleaseDecision>| {
+        Some(ObjectRef::new(&decision.spec.service).within(&decision.namespace()?))
+    };
+    let changed = platform.decisions.changes().filter_map(move |decision| {
+        let namespace = decision.namespace.as_deref().unwrap_or_default();
+        std::future::ready(decisions.named_in(namespace, &decision.name).and_then(about))
+    });
+    let waiting = policies.changes().flat_map(move |()| {
+        let mut open = all.all();
+        open.retain(|decision| !decision::is_answered(decision));
+        stream::iter(open.into_iter().filter_map(about).collect::<Vec<_>>())
+    });
+    stream::select(changed, waiting)
 }
 
 /// All services of a tenant whose environments, or whose being in Git, changed. Its status moves with every service.

@@ -5,6 +5,7 @@ use kube::ResourceExt;
 
 use super::{
     Problem,
+    course::Course,
     ending::Ending,
     promote::Wanted,
     validate::{ValidEnvironment, no_more},
@@ -12,7 +13,7 @@ use super::{
 use crate::{
     api::{
         IntegrationServiceStatus, Release, ReleaseSpec,
-        integration_service::{EnvironmentState, Waiting},
+        integration_service::{EnvironmentState, Held, Waiting},
     },
     conditions::{Reason, Wellness, merge},
 };
@@ -73,6 +74,10 @@ pub struct Stage {
     pub observed: Option<Observation>,
     /// What went wrong on the way from `wanted` to `running`.
     pub problems: Vec<Problem>,
+    /// What became of that among people's decisions and failures; its problems are among `problems`.
+    pub course: Course,
+    /// What people decided that holds.
+    pub held: Vec<Held>,
 }
 
 /// A pass over all environments.
@@ -151,7 +156,7 @@ fn environments(pass: &Pass, before: &[EnvironmentState]) -> Vec<EnvironmentStat
 
 /// One environment of the board.
 fn state(stage: &Stage, before: Option<&EnvironmentState>) -> EnvironmentState {
-    let Stage { environment, wanted, target, running, observed, problems } = stage;
+    let Stage { environment, wanted, target, running, observed, problems, course, held } = stage;
     let old = before.cloned().unwrap_or_default();
     let well = observed.as_ref().is_some_and(|observed| observed.well);
     let current = running.as_ref().map(|running| running.release.clone());
@@ -159,7 +164,7 @@ fn state(stage: &Stage, before: Option<&EnvironmentState>) -> EnvironmentState {
     let is_proven = observed.as_ref().is_some_and(|observed| observed.well && observed.desired > 0);
     let last_good = if is_proven { current.clone() } else { old.last_good };
     let is_there = |candidate: &String| {
-        Some(candidate) == last_good.as_ref() || well && Some(candidate) == current.as_ref()
+        Some(candidate) == current.as_ref() && (well || Some(candidate) == last_good.as_ref())
     };
     let (commit, build_id, candidate, mut waiting) = match wanted {
         Wanted::Unknown => (old.commit, old.build_id, old.candidate, lasting(old.waiting)),
@@ -192,6 +197,9 @@ fn state(stage: &Stage, before: Option<&EnvironmentState>) -> EnvironmentState {
         candidate: candidate.filter(|candidate| !is_there(candidate)),
         current,
         last_good,
+        attempt: course.attempt,
+        failed: course.failed.clone(),
+        held: held.clone(),
         digest: running.as_ref().map(|running| running.digest.clone()),
         ready: observed.as_ref().map_or(old.ready, |observed| observed.ready),
         desired: observed.as_ref().map_or(old.desired, |observed| observed.desired),
@@ -202,7 +210,11 @@ fn state(stage: &Stage, before: Option<&EnvironmentState>) -> EnvironmentState {
 
 /// Without what every pass sees anew.
 fn lasting(waiting: Vec<Waiting>) -> Vec<Waiting> {
-    const SEEN: [Reason; 18] = [
+    const SEEN: [Reason; 22] = [
+        Reason::Held,
+        Reason::RolledBack,
+        Reason::Rejected,
+        Reason::Failed,
         Reason::GatewayMissing,
         Reason::RouteRefused,
         Reason::Orphaned,
@@ -234,15 +246,17 @@ fn summary(environments: &[EnvironmentState]) -> String {
     words.join(" ")
 }
 
-/// `ok`, `rolling`, `waiting`, `failed`, `orphaned` or `retired`.
+/// `ok`, `rolling`, `waiting`, `held`, `failed`, `orphaned` or `retired`.
 fn word(state: &EnvironmentState) -> &'static str {
     let awaits = |reason: Reason| state.waiting.iter().any(|waiting| waiting.reason == reason.as_str());
     if awaits(Reason::Retiring) {
         "retired"
     } else if awaits(Reason::Orphaned) {
         "orphaned"
-    } else if awaits(Reason::Unhealthy) {
+    } else if awaits(Reason::Unhealthy) || awaits(Reason::Failed) {
         "failed"
+    } else if [Reason::Held, Reason::RolledBack, Reason::Rejected].into_iter().any(awaits) {
+        "held"
     } else if state.current.is_none() || state.waiting.iter().any(|waiting| !moves(waiting)) {
         "waiting"
     } else if state.waiting.is_empty()
@@ -369,6 +383,9 @@ fn stalls(reason: Reason) -> bool {
             | Reason::EnvironmentMissing
             | Reason::NamespaceForeign
             | Reason::QuotaExceeded
+            | Reason::RolledBack
+            | Reason::Rejected
+            | Reason::Failed
             | Reason::Unhealthy
     )
 }

@@ -56,6 +56,8 @@ pub struct ValidEnvironment {
     pub frozen: bool,
     /// What runs here ends: the service, its tenant, or the tenant's stay here. It takes nothing new.
     pub ending: Option<Ending>,
+    /// Build ids and digests that people let in, whatever they were in the environment before.
+    pub bypasses: Vec<String>,
 }
 
 impl ValidService {
@@ -169,6 +171,7 @@ fn environments(
             promotes_from: stage.promotes_from.clone(),
             frozen: defined.spec.freeze,
             ending: ending::gravest([ending.cloned(), ending::of_environment(stage)]),
+            bypasses: vec![],
         })
     };
     Ok(listed.iter().filter_map(environment).collect())

@@ -2,7 +2,7 @@
 //! again of that.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -12,9 +12,11 @@ use kube::ResourceExt;
 
 use super::{poll::Key, promote::Settled};
 use crate::{
-    api::{IntegrationService, IntegrationServiceStatus, Release, ReleaseStatus},
+    api::{
+        IntegrationService, IntegrationServiceStatus, Release, ReleaseDecision, ReleaseDecisionStatus,
+        ReleaseStatus,
+    },
     cluster::{ApplyError, Cluster},
-    conditions::{HEALTHY, is_true},
     release::Trouble,
 };
 
@@ -42,8 +44,12 @@ pub(super) struct Last {
     pub applied: BTreeMap<String, String>,
     /// The releases that run or are to run.
     pub releases: Vec<Arc<Release>>,
-    /// Names of releases that were told to be healthy.
-    pub healthy: Vec<String>,
+    /// What was written of releases, by name.
+    pub told: BTreeMap<String, ReleaseStatus>,
+    /// What was answered to decisions, by uid.
+    pub answered: BTreeMap<String, ReleaseDecisionStatus>,
+    /// Environment → the release that runs there, and since when, where it began in this run of the operator.
+    pub begun: BTreeMap<String, (String, Timestamp)>,
     /// Environment → what its pods told.
     pub looks: BTreeMap<String, Look>,
     /// Of environments from whose branch another is promoted.
@@ -51,6 +57,38 @@ pub(super) struct Last {
 }
 
 impl Last {
+    /// `decisions` as they were answered last, which the watch may not show yet.
+    pub(super) fn as_answered(&mut self, decisions: &mut [Arc<ReleaseDecision>]) {
+        let shown: BTreeSet<_> = decisions.iter().filter_map(|decision| decision.uid()).collect();
+        self.answered.retain(|uid, _| shown.contains(uid));
+        for decision in decisions {
+            let uid = decision.uid().unwrap_or_default();
+            match self.answered.get(&uid) {
+                Some(answer) if decision.status.as_ref() != Some(answer) => {
+                    Arc::make_mut(decision).status = Some(answer.clone());
+                }
+                Some(_) => drop(self.answered.remove(&uid)),
+                None => {}
+            }
+        }
+    }
+
+    /// `releases` as they were written last, which the watch may not show yet.
+    pub(super) fn as_told(&mut self, releases: &mut [Arc<Release>]) {
+        let known: BTreeSet<_> = releases.iter().chain(&self.releases).map(|one| one.name_any()).collect();
+        self.told.retain(|name, _| known.contains(name));
+        for release in releases {
+            let name = release.name_any();
+            match self.told.get(&name) {
+                Some(told) if release.status.as_ref() != Some(told) => {
+                    Arc::make_mut(release).status = Some(told.clone());
+                }
+                Some(_) => drop(self.told.remove(&name)),
+                None => {}
+            }
+        }
+    }
+
     /// Makes those releases again that somebody removed, as they were: what runs, or is to, may be of a commit that
     /// Git no longer has. One that no watch showed yet is not gone.
     pub(super) async fn remake(&mut self, cluster: &Cluster, stored: &[Arc<Release>]) -> Vec<ApplyError> {
@@ -71,11 +109,11 @@ impl Last {
                 ..ObjectMeta::default()
             };
             let mut again = Release { metadata, spec: release.spec.clone(), status: None };
-            let status = release.status.clone().filter(|status| is_true(&status.conditions, HEALTHY));
+            let status = self.told.get(&name).or(release.status.as_ref()).cloned();
+            let status = status.filter(|status| !status.conditions.is_empty());
             match remade(cluster, &again, status.as_ref()).await {
                 Ok(()) => {
                     again.status = status;
-                    self.healthy.retain(|healthy| *healthy != name);
                     *release = Arc::new(again);
                 }
                 Err(error) => errors.push(error),

@@ -8,11 +8,13 @@
 //! is healthy is said by the test.
 
 mod board;
+mod decisions;
 mod deletion;
 mod events;
 mod exposure;
 mod failures;
 mod images;
+mod killed;
 mod promotion;
 mod registry;
 mod retirement;

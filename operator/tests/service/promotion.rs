@@ -224,7 +224,7 @@ async fn without_a_build(story: &mut Story) {
     let fix = story.scene.push("test", &[("main.go", "package fixed")]);
     story.seen("test", &fix).await;
     let told = story.waits("test", '6').await;
-    assert!(told.contains(&fix) && told.contains("merge what dev runs into test"), "{told}");
+    assert!(told.contains(&fix) && told.contains("merge the commit into dev"), "{told}");
     story.git(&[
         &["checkout", "--quiet", "-B", "test", "dev"],
         &["push", "--quiet", "--force", "origin", "test"],

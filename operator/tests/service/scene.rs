@@ -11,7 +11,9 @@ use std::{
 use imaas_operator::{
     api::{self, IntegrationService, Release},
     git::{Git, Limits, UrlPolicy},
+    health::Health,
     platform::{Platform, Settings},
+    policies::Policies,
     registry::{
         accounts::AccountKey,
         client::{RegistryClient, RegistryEndpoint},
@@ -87,6 +89,8 @@ pub struct Scene {
     /// Between two looks at a repository.
     pub interval: Duration,
     pub scratch: tempfile::TempDir,
+    /// What the proof of the chart's policies, which are not installed here, would have given.
+    pub policies: Policies,
 }
 
 impl Scene {
@@ -117,6 +121,8 @@ impl Scene {
         let clone =
             WorkTree::clone(&git.url("/acme/orders.git"), &scratch.path().join("clone"), login).unwrap();
         let registry = Registry::start().await;
+        let policies = Policies::new(Health::default());
+        policies.learn(&Ok(()));
         let scene = Self {
             lab,
             git,
@@ -126,6 +132,7 @@ impl Scene {
             deletes_images: true,
             interval: Duration::from_secs(1),
             scratch,
+            policies,
         };
         scene.install().await;
         scene
@@ -269,14 +276,19 @@ impl Scene {
 
     /// The stage under test, as a process would run it.
     pub async fn operator(&self) -> Operator {
-        let (platform, watches) = platform(self.client.clone(), self.interval).await;
+        self.operator_by(self.client.clone()).await
+    }
+
+    /// The same, by a client of its own.
+    pub async fn operator_by(&self, client: Client) -> Operator {
+        let (platform, watches) = platform(client, self.interval).await;
         let mirrors = self.scratch.path().join("mirrors");
         let origins =
             Origins { deletes_images: self.deletes_images, ..origins(&mirrors, &self.registry.url) };
         let (stop, mut stopped) = watch::channel(false);
         let shutdown = async move { drop(stopped.wait_for(|stop| *stop).await) };
         let (pushed, pushes) = mpsc::channel(16);
-        let stage = tokio::spawn(run(platform, origins, pushes, shutdown));
+        let stage = tokio::spawn(run(platform, (origins, pushes), self.policies.clone(), shutdown));
         Operator { stop, stage, watches, pushed }
     }
 
@@ -301,6 +313,12 @@ impl Operator {
         let (tenant, service, references) =
             ("acme".to_owned(), service.to_owned(), vec![reference.to_owned()]);
         self.pushed.send(Push { tenant, service, references }).await.unwrap();
+    }
+
+    /// Where it is.
+    pub fn kill(self) {
+        self.stage.abort();
+        self.watches.abort();
     }
 
     pub async fn stop(self) {

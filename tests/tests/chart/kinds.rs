@@ -154,7 +154,34 @@ fn bad_objects() -> Vec<Bad> {
         ("Release", "orders-dev-0", release(&json!({ "cause": "Whim" })), "spec.cause"),
         ("Release", "orders-dev-0", release(&json!({ "strategy": "yolo" })), "spec.strategy"),
     ];
-    bad_tenants().into_iter().chain(others).collect()
+    bad_tenants().into_iter().chain(others).chain(bad_decisions()).collect()
+}
+
+fn decision(change: &Value) -> Value {
+    let mut decision = json!({
+        "service": "orders", "environment": "dev", "action": "hold", "reason": "x", "author": "nora",
+    });
+    for (key, value) in change.as_object().into_iter().flatten() {
+        decision[key] = value.clone();
+    }
+    decision
+}
+
+fn bad_decisions() -> Vec<Bad> {
+    [
+        (json!({ "action": "approve" }), "spec.action"),
+        (json!({ "author": "" }), "spec.author"),
+        (json!({ "environment": "home" }), "spec.environment"),
+        // Else it would be another tenant's namespace: `acme` and `eu-dev` are `acme-eu` and `dev`.
+        (json!({ "environment": "eu-dev" }), "spec.environment"),
+        (json!({ "target": "orders-dev-0" }), "target: hold and resume are about all releases"),
+        (json!({ "action": "reject", "target": "latest!" }), "spec.target"),
+        (json!({ "expiresAt": "tomorrow" }), "spec.expiresAt"),
+        (json!({ "action": "reject", "expiresAt": "2026-01-01T00:00:00Z" }), "expiresAt: only a hold"),
+        (json!({ "reason": null }), "reason: say why"),
+    ]
+    .map(|(change, word)| ("ReleaseDecision", "one", decision(&change), word))
+    .into()
 }
 
 fn release(change: &Value) -> Value {
@@ -177,7 +204,9 @@ fn manifest(kind: &str, name: &str, spec: &Value) -> String {
         fields.retain(|_, value| !value.is_null());
     }
     let metadata = match kind {
-        "IntegrationService" | "Release" => json!({ "name": name, "namespace": "default" }),
+        "IntegrationService" | "Release" | "ReleaseDecision" => {
+            json!({ "name": name, "namespace": "default" })
+        }
         _ => json!({ "name": name }),
     };
     json!({ "apiVersion": "imaas.dev/v1alpha1", "kind": kind, "metadata": metadata, "spec": spec })

@@ -59,6 +59,9 @@ pub async fn are_narrow(kubectl: &Kubectl, broken: &mut Broken) -> Result<()> {
         ["patch", "httproutes.gateway.networking.k8s.io"],
         ["get", "gateways.gateway.networking.k8s.io"],
         ["delete", "integrationservices.imaas.dev"],
+        ["create", "releasedecisions.imaas.dev"],
+        ["patch", "releasedecisions.imaas.dev"],
+        ["rollback", "releases.imaas.dev"],
     ] {
         let answer = ask(kubectl, &["auth", "can-i", no[0], no[1], "-A", "--as", OPERATOR], None).await?;
         broken.unless(answer.is_err(), format!("the operator may not {no:?}: {answer:?}"));
@@ -129,7 +132,7 @@ pub async fn the_operator_observes_and_proves(lab: &Lab, broken: &mut Broken) ->
     let proven = policies::enforced(&cluster, &settings).await;
     broken.unless(proven.is_ok(), format!("readiness proves the policies: {proven:?}"));
 
-    for policy in ["imaas-rolebindings", "imaas-namespaces", "imaas-clusterroles"] {
+    for policy in ["imaas-rolebindings", "imaas-namespaces", "imaas-clusterroles", "imaas-decisions"] {
         let kind = "validatingadmissionpolicybinding";
         let kept: Value = lab.kubectl().get(&[kind, policy]).await?;
         lab.kubectl().delete(&[kind, policy], Duration::from_secs(10)).await?;

@@ -4,6 +4,7 @@
 //! `FLOW_CASES=registry,repair` runs only the cases whose name holds one of these words, after the onboarding.
 
 mod collection;
+mod decisions;
 mod delivery;
 mod gateway;
 mod killed;
@@ -191,6 +192,7 @@ async fn every_case(flow: &Flow) -> Vec<String> {
     cases.case("documentation_rolls_nothing", delivery::documentation).await;
     cases.case("an_invalid_descriptor_leaves_the_running_version_alone", delivery::invalid_descriptor).await;
     cases.case("a_missing_image_leaves_the_running_version_alone", delivery::missing_image).await;
+    cases.case("what_fails_goes_back_and_people_decide_the_rest", decisions::story).await;
     cases.case("a_service_applied_by_hand_is_like_any_other", onboarding::service_by_hand).await;
     cases.case("a_broken_file_keeps_its_tenant_and_says_where", tenants_repository::broken_file).await;
     cases.case("a_vanished_file_orphans_and_everything_serves_on", tenants_repository::vanished_file).await;

@@ -32,6 +32,7 @@ fn orders(branches: [(&str, &str, Option<&str>); 3]) -> ValidService {
                 promotes_from: promotes_from.map(ToOwned::to_owned),
                 frozen: false,
                 ending: None,
+                bypasses: vec![],
             })
             .to_vec(),
         gone: vec![],
@@ -88,8 +89,8 @@ fn made(second: i64, environment: &str, build: &str, digest: &str, healthy: bool
         build_id: build.to_owned(),
         digest: digest.to_owned(),
         healthy,
-        runs: false,
         made: Some(Timestamp::from_second(second).unwrap()),
+        ..Past::default()
     }
 }
 

@@ -17,6 +17,7 @@ fn environment(name: &str) -> ValidEnvironment {
         promotes_from: None,
         frozen: false,
         ending: None,
+        bypasses: vec![],
     }
 }
 
@@ -62,7 +63,8 @@ fn stage(name: &str, wanted: Wanted, release: Option<&str>, observed: Option<Obs
         digest: DIGEST.to_owned(),
         runtime_revision: None,
     });
-    Stage { environment: environment(name), wanted, target, running, observed, problems: vec![] }
+    let (problems, course, held) = (vec![], Course::default(), vec![]);
+    Stage { environment: environment(name), wanted, target, running, observed, problems, course, held }
 }
 
 fn well(name: &str, release: &str) -> Stage {

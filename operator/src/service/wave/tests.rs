@@ -3,8 +3,9 @@
 use super::*;
 use crate::{
     api::Release,
-    service::{promote::Wanted, status::Observation},
+    service::{attempt, course::Course, promote::Wanted, status::Observation},
 };
+use jiff::Timestamp;
 
 fn environment(name: &str, promotes_from: Option<&str>) -> ValidEnvironment {
     ValidEnvironment {
@@ -14,6 +15,7 @@ fn environment(name: &str, promotes_from: Option<&str>) -> ValidEnvironment {
         promotes_from: promotes_from.map(ToOwned::to_owned),
         frozen: false,
         ending: None,
+        bypasses: vec![],
     }
 }
 
@@ -43,6 +45,8 @@ fn test(running: Option<&Release>, ailment: Option<(Reason, &str)>) -> Stage {
         running: running.map(Running::of),
         observed: Some(Observation { well: problems.is_empty(), problems, ..Observation::default() }),
         problems: vec![],
+        course: Course::default(),
+        held: vec![],
     }
 }
 
@@ -50,7 +54,7 @@ fn test(running: Option<&Release>, ailment: Option<(Reason, &str)>) -> Stage {
 fn in_prod(new: &Release, earlier: &[Stage], healthy: &[&Release]) -> Option<String> {
     let mut history = History::of(healthy.iter().copied());
     for release in healthy {
-        history.became_healthy(&Running::of(release).release);
+        history.told(&Running::of(release).release, &attempt::healthy(release, Timestamp::UNIX_EPOCH));
     }
     let problem = awaited(&environment("prod", Some("test")), &new.spec, earlier, &history)?;
     assert_eq!(problem.reason, Reason::NotPromoted);

@@ -17,6 +17,7 @@ use crate::Broken;
 type Rule = (&'static str, &'static [&'static str], &'static [&'static str]);
 
 const READ: &[&str] = &["get", "list", "watch"];
+const DECIDE: &[&str] = &["reject", "hold", "resume", "rollback", "retry", "bypass"];
 
 /// Everybody who logged in may ask what they may do, and who they are.
 const ANYBODY: &[Rule] = &[
@@ -24,7 +25,7 @@ const ANYBODY: &[Rule] = &[
     ("authentication.k8s.io", &["selfsubjectreviews"], &["create"]),
 ];
 const VIEWER: &[Rule] = &[
-    ("imaas.dev", &["integrationservices", "releases"], READ),
+    ("imaas.dev", &["integrationservices", "releases", "releasedecisions"], READ),
     (
         "",
         &[
@@ -47,7 +48,11 @@ const VIEWER: &[Rule] = &[
     ("networking.k8s.io", &["networkpolicies"], READ),
     ("gateway.networking.k8s.io", &["httproutes"], READ),
 ];
-const DEVELOPER: &[Rule] = &[("", &["pods"], &["delete"])];
+const DEVELOPER: &[Rule] = &[
+    ("", &["pods"], &["delete"]),
+    ("imaas.dev", &["releasedecisions"], &["create"]),
+    ("imaas.dev", &["releases"], DECIDE),
+];
 const OWNER: &[Rule] = &[("", &["secrets"], &["get", "create", "update", "patch", "delete"])];
 
 /// What is asked of every resource; of a subresource the first five, since it has no others.
@@ -58,6 +63,7 @@ const OTHERS: &[Rule] = &[
     ("", &["users", "groups", "serviceaccounts"], &["impersonate"]),
     ("authentication.k8s.io", &["uids", "userextras"], &["impersonate"]),
     ("imaas.dev", &["tenants"], &["adopt"]),
+    ("imaas.dev", &["releases"], DECIDE),
     ("certificates.k8s.io", &["signers"], &["approve", "sign"]),
 ];
 

@@ -7,6 +7,7 @@
 //! with tokens of their own.
 
 mod attempts;
+mod decisions;
 mod matrix;
 mod walls;
 
@@ -165,6 +166,7 @@ pub async fn may_do_what_their_role_says(lab: &Lab, broken: &mut Broken) -> Resu
     let people = people(lab).await?;
     matrix::holds(lab, &people, broken).await?;
     attempts::are_answered(&people, broken).await?;
+    decisions::are_their_authors_and_need_the_right_in_the_environment(lab, &people, broken).await?;
     walls::stand_against_pods_and_volumes(lab.kubectl(), broken).await?;
     walls::are_repaired(lab.kubectl(), broken).await?;
     // Nobody confirmed that its namespaces are to go, so they stay; its members see no Tenant any more.

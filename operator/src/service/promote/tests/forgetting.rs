@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::service::{
+    course::Course,
     history::{Needs, surplus},
     status::{Observation, Running, Stage},
 };
@@ -48,6 +49,8 @@ proptest! {
                 running: newest.map(|past| Running { release: past.name, digest: past.digest, runtime_revision: None }),
                 observed: Some(Observation { well, ..Observation::default() }),
                 problems: vec![],
+                course: Course::default(),
+                held: vec![],
             }
         };
         let stages = service.environments.iter().map(stage);
@@ -90,6 +93,8 @@ fn prod_runs_on_what_it_runs_after_dev_moved_on_for_long() {
                 running: None,
                 observed: Some(Observation { well: true, ..Observation::default() }),
                 problems: vec![],
+                course: Course::default(),
+                held: vec![],
             };
             Needs::of(&stage, None, None).unwrap()
         })

@@ -1,0 +1,262 @@
+//! The command line of what is about releases.
+
+use std::time::Duration;
+
+use clap::Args;
+use imaas_operator::api::DecisionAction;
+use jiff::SignedDuration;
+
+/// Which tenant, and where its cluster is.
+#[derive(Clone, Debug, Default, Args)]
+pub struct Home {
+    /// The tenant. Without it, that of the namespace.
+    #[arg(long, value_name = "NAME", help_heading = "Tenant")]
+    pub tenant: Option<String>,
+    /// A namespace of the tenant, such as acme-home. Without it, that of the kubeconfig context.
+    #[arg(long, short, value_name = "NAME", conflicts_with = "tenant", help_heading = "Tenant")]
+    pub namespace: Option<String>,
+    /// Another context of the kubeconfig.
+    #[arg(long, value_name = "NAME", help_heading = "Tenant")]
+    pub context: Option<String>,
+}
+
+/// What every decision says.
+#[derive(Clone, Debug, Args)]
+pub struct About {
+    /// The service.
+    pub service: String,
+    /// The environment.
+    #[arg(value_name = "ENV")]
+    pub environment: String,
+    /// How long the operator's answer is waited for.
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = duration)]
+    pub timeout: Duration,
+    /// The tenant.
+    #[command(flatten)]
+    pub home: Home,
+}
+
+/// Options of `hold`.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "Examples:
+  kubectl imaas hold orders prod --reason 'stocktaking' --for 2h
+  kubectl imaas hold orders prod --reason 'stocktaking' --tenant acme
+What runs goes on, and what fails still goes back. It ends by `resume`, or after the time.")]
+pub struct Hold {
+    /// Which.
+    #[command(flatten)]
+    pub about: About,
+    /// Why; whoever finds it held reads this.
+    #[arg(long)]
+    pub reason: String,
+    /// It ends by itself after this time, such as 2h or 30m.
+    #[arg(long = "for", value_name = "TIME", value_parser = duration)]
+    pub lasts: Option<Duration>,
+}
+
+/// Options of `bypass`.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "Examples:
+  kubectl imaas bypass orders prod --reason 'hotfix 4711, tested by hand'
+  kubectl imaas bypass orders prod --release sha256:4f2a… --for 1h --reason 'hotfix'
+Without --release it is what the head of the branch is built of now.")]
+pub struct Bypass {
+    /// Which.
+    #[command(flatten)]
+    pub about: About,
+    /// Why; it is kept.
+    #[arg(long)]
+    pub reason: String,
+    /// The digest of an image, or a release that has it.
+    #[arg(long, value_name = "DIGEST|RELEASE")]
+    pub release: Option<String>,
+    /// It ends by itself after this time, such as 2h; what runs by then stays.
+    #[arg(long = "for", value_name = "TIME", value_parser = duration)]
+    pub lasts: Option<Duration>,
+}
+
+/// Options of `reject`.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "Examples:
+  kubectl imaas reject orders prod --reason 'loses orders'
+  kubectl imaas reject orders prod --release orders-prod-4f2a4f2a4f2a --reason 'loses orders'
+Without --release it is the release that Git asks for. Where it runs, what ran well before runs again.")]
+pub struct Reject {
+    /// Which.
+    #[command(flatten)]
+    pub about: About,
+    /// Why; whoever asks for it again reads this.
+    #[arg(long)]
+    pub reason: String,
+    /// A release, or the digest of an image.
+    #[arg(long, value_name = "RELEASE|DIGEST")]
+    pub release: Option<String>,
+}
+
+/// Options of `rollback`.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "Examples:
+  kubectl imaas rollback orders prod --reason 'too slow'
+  kubectl imaas rollback orders prod --to orders-prod-4f2a4f2a4f2a --reason 'too slow'
+It stays until a newer commit asks for something else, or until `resume`.")]
+pub struct Rollback {
+    /// Which.
+    #[command(flatten)]
+    pub about: About,
+    /// Why.
+    #[arg(long)]
+    pub reason: String,
+    /// The release; without it, what ran well before. `kubectl imaas history` lists them.
+    #[arg(long, value_name = "RELEASE")]
+    pub to: Option<String>,
+}
+
+/// Options of `retry`.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "Examples:
+  kubectl imaas retry orders prod
+  kubectl imaas retry orders prod --release orders-prod-4f2a4f2a4f2a --reason 'the database is back'")]
+pub struct Retry {
+    /// Which.
+    #[command(flatten)]
+    pub about: About,
+    /// Why.
+    #[arg(long)]
+    pub reason: Option<String>,
+    /// The release; without it, the one that Git asks for.
+    #[arg(long, value_name = "RELEASE")]
+    pub release: Option<String>,
+}
+
+/// Options of `resume`.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "Examples:
+  kubectl imaas resume orders prod
+It ends a hold and a rollback; a rejected release stays rejected.")]
+pub struct Resume {
+    /// Which.
+    #[command(flatten)]
+    pub about: About,
+    /// Why.
+    #[arg(long)]
+    pub reason: Option<String>,
+}
+
+/// What is decided, whichever command says it.
+#[derive(Clone, Debug)]
+pub struct Decision {
+    /// The verb.
+    pub action: DecisionAction,
+    /// Of what.
+    pub about: About,
+    /// Why.
+    pub reason: Option<String>,
+    /// What it is about.
+    pub target: Option<String>,
+    /// How long it holds.
+    pub lasts: Option<Duration>,
+}
+
+impl From<Hold> for Decision {
+    fn from(Hold { about, reason, lasts }: Hold) -> Self {
+        Self { action: DecisionAction::Hold, about, reason: Some(reason), target: None, lasts }
+    }
+}
+
+impl From<Bypass> for Decision {
+    fn from(Bypass { about, reason, release: target, lasts }: Bypass) -> Self {
+        Self { action: DecisionAction::Bypass, about, reason: Some(reason), target, lasts }
+    }
+}
+
+impl From<Reject> for Decision {
+    fn from(Reject { about, reason, release: target }: Reject) -> Self {
+        Self { action: DecisionAction::Reject, about, reason: Some(reason), target, lasts: None }
+    }
+}
+
+impl From<Rollback> for Decision {
+    fn from(Rollback { about, reason, to: target }: Rollback) -> Self {
+        Self { action: DecisionAction::Rollback, about, reason: Some(reason), target, lasts: None }
+    }
+}
+
+impl From<Retry> for Decision {
+    fn from(Retry { about, reason, release: target }: Retry) -> Self {
+        Self { action: DecisionAction::Retry, about, reason, target, lasts: None }
+    }
+}
+
+impl From<Resume> for Decision {
+    fn from(Resume { about, reason }: Resume) -> Self {
+        Self { action: DecisionAction::Resume, about, reason, target: None, lasts: None }
+    }
+}
+
+/// Options of `history`.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "Examples:
+  kubectl imaas history orders
+  kubectl imaas history orders prod --tenant acme")]
+pub struct History {
+    /// The service.
+    pub service: String,
+    /// Only this environment.
+    #[arg(value_name = "ENV")]
+    pub environment: Option<String>,
+    /// The tenant.
+    #[command(flatten)]
+    pub home: Home,
+}
+
+/// Options of `why`.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "Examples:
+  kubectl imaas why orders prod")]
+pub struct Why {
+    /// The service.
+    pub service: String,
+    /// The environment.
+    #[arg(value_name = "ENV")]
+    pub environment: String,
+    /// The tenant.
+    #[command(flatten)]
+    pub home: Home,
+}
+
+/// Options of `diff`.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "Examples:
+  kubectl imaas diff orders-prod-4f2a4f2a4f2a orders-prod-5b3c5b3c5b3c
+Exit status: 0 they are equal, 1 they differ, 2 one could not be read.")]
+pub struct Diff {
+    /// The one that was.
+    #[arg(value_name = "RELEASE")]
+    pub old: String,
+    /// The one that is, or is to come.
+    #[arg(value_name = "RELEASE")]
+    pub new: String,
+    /// The tenant.
+    #[command(flatten)]
+    pub home: Home,
+}
+
+/// `2h`, `30m`, `1h30m`.
+fn duration(text: &str) -> Result<Duration, String> {
+    let parsed = text.parse::<SignedDuration>().ok().and_then(|span| Duration::try_from(span).ok());
+    parsed.filter(|span| !span.is_zero()).ok_or_else(|| "write it like 2h, 30m or 90s".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_is_written_as_people_write_it() {
+        assert_eq!(duration("2h"), Ok(Duration::from_hours(2)));
+        assert_eq!(duration("1h30m"), Ok(Duration::from_mins(90)));
+        for wrong in ["", "2", "-1h", "0s", "soon"] {
+            assert!(duration(wrong).is_err(), "{wrong}");
+        }
+    }
+}

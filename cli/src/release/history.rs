@@ -1,0 +1,158 @@
+//! Releases and decisions of a service, in the order in which they were made. Pure but for [`run`].
+
+use anyhow::Result;
+use imaas_operator::{
+    api::{
+        DecisionState, IntegrationServiceStatus, Release, ReleaseDecision,
+        integration_service::EnvironmentState,
+    },
+    conditions::{FAILED, HEALTHY, is_true},
+};
+use jiff::Timestamp;
+use kube::ResourceExt;
+
+use super::{args, home::Home};
+use crate::{
+    Outcome, cluster,
+    output::{self, plain},
+};
+
+/// Hexadecimal digits that name a commit well enough.
+const SHORT: usize = 12;
+
+/// IO: reads and tells.
+pub fn run(options: &args::History) -> Result<Outcome> {
+    let (board, releases, decisions) = cluster::block_on(async {
+        let home = Home::open(&options.home).await?;
+        let board = home.service(&options.service).await?.status.unwrap_or_default();
+        Ok((board, home.all::<Release>().await?, home.all::<ReleaseDecision>().await?))
+    })?;
+    let is_of = |service: &str, environment: &str| {
+        service == options.service && options.environment.as_deref().is_none_or(|one| one == environment)
+    };
+    let releases = releases.iter().filter(|one| is_of(&one.spec.service, &one.spec.environment));
+    let decisions = decisions.iter().filter(|one| is_of(&one.spec.service, &one.spec.environment));
+    let lines = releases.map(|one| of_release(one, &board)).chain(decisions.map(of_decision)).collect();
+    output::print(&told(lines))?;
+    Ok(Outcome::Fine)
+}
+
+/// When, where, what, by whom or what, and what became of it.
+type Line = (Option<Timestamp>, [String; 4]);
+
+fn of_release(release: &Release, board: &IntegrationServiceStatus) -> Line {
+    let (name, spec) = (release.name_any(), &release.spec);
+    let empty = EnvironmentState::default();
+    let state = board.environments.iter().find(|one| one.name == spec.environment).unwrap_or(&empty);
+    let conditions = release.status.as_ref().map_or(&[][..], |status| &status.conditions);
+    let is = |told: &Option<String>| told.as_ref() == Some(&name);
+    let words = [
+        (is(&state.current), "current"),
+        (is(&state.candidate), "candidate"),
+        (is(&state.last_good), "last good"),
+        (is_true(conditions, HEALTHY), "healthy"),
+        (is_true(conditions, FAILED), "failed"),
+    ];
+    let words: Vec<_> = words.iter().filter(|(is, _)| *is).map(|(_, word)| *word).collect();
+    let commit: String = spec.commit.chars().take(SHORT).collect();
+    let by = format!("{:?} {commit}", spec.cause);
+    let made = release.metadata.creation_timestamp.as_ref().map(|time| time.0);
+    (made, [spec.environment.clone(), name, by, words.join(", ")])
+}
+
+fn of_decision(decision: &ReleaseDecision) -> Line {
+    let spec = &decision.spec;
+    let status = decision.status.clone().unwrap_or_default();
+    let state = match status.state {
+        Some(DecisionState::InForce) => "in force",
+        Some(DecisionState::Done) => "done",
+        Some(DecisionState::Refused) => "refused",
+        None => "not answered yet",
+    };
+    let reason = spec.reason.as_ref().map(|reason| format!(" ({})", plain(reason))).unwrap_or_default();
+    let made = decision.metadata.creation_timestamp.as_ref().map(|time| time.0);
+    let what = format!("{} {}", spec.action.as_str(), status.release.as_deref().unwrap_or_default());
+    let by = format!("{}{reason}", plain(&spec.author));
+    (
+        made,
+        [
+            spec.environment.clone(),
+            what.trim_end().to_owned(),
+            by,
+            format!("{state}: {}", plain(&status.message)),
+        ],
+    )
+}
+
+/// A table, the newest last: that is where a terminal ends.
+fn told(mut lines: Vec<Line>) -> String {
+    if lines.is_empty() {
+        return "nothing was released yet\n".to_owned();
+    }
+    lines.sort();
+    let head = ["ENV", "WHAT", "BY", "BECAME"].map(ToOwned::to_owned);
+    let width = |column: usize| {
+        let all = lines.iter().map(|(_, cells)| &cells[column]).chain([&head[column]]);
+        all.map(|cell| cell.chars().count()).max().unwrap_or_default()
+    };
+    let widths = [width(0), width(1), width(2)];
+    let row = |when: &str, [environment, what, by, became]: &[String; 4]| {
+        let [first, second, third] = widths;
+        format!("{when:<20}  {environment:<first$}  {what:<second$}  {by:<third$}  {became}")
+            .trim_end()
+            .to_owned()
+            + "\n"
+    };
+    let when = |made: &Option<Timestamp>| made.map(|made| made.to_string()).unwrap_or_default();
+    let body = lines.iter().map(|(made, cells)| row(&when(made), cells));
+    row("WHEN", &head) + &body.collect::<String>()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn releases_and_decisions_stand_in_the_order_in_which_they_were_made() {
+        let release: Release = serde_saphyr::from_str(
+            "
+            apiVersion: imaas.dev/v1alpha1
+            kind: Release
+            metadata: {name: orders-prod-abc, creationTimestamp: '2026-01-01T10:00:00Z'}
+            spec:
+              {service: orders, environment: prod, commit: 4f2a4f2a4f2a4f2a, buildId: b, image: i, digest: d, runtime: camel,
+               cause: Promotion, type: api, many: true, strategy: rolling, replicas: 2, template: {}}
+            status: {conditions: [{type: Failed, status: 'True', reason: Failed, message: x, lastTransitionTime: '2026-01-01T10:00:00Z'}]}
+            ",
+        )
+        .unwrap();
+        let decision: ReleaseDecision = serde_saphyr::from_str(
+            "
+            apiVersion: imaas.dev/v1alpha1
+            kind: ReleaseDecision
+            metadata: {name: one, creationTimestamp: '2026-01-01T09:00:00Z'}
+            spec: {service: orders, environment: prod, author: nora, action: hold, reason: \"stock\\e[2J\"}
+            status: {state: Done, message: 'over: it expired'}
+            ",
+        )
+        .unwrap();
+        let current = EnvironmentState {
+            name: "prod".to_owned(),
+            candidate: Some("orders-prod-abc".to_owned()),
+            ..Default::default()
+        };
+        let board = IntegrationServiceStatus { environments: vec![current], ..Default::default() };
+        let table = told(vec![of_release(&release, &board), of_decision(&decision)]);
+        let lines: Vec<_> = table.lines().collect();
+        assert_eq!(lines[0], "WHEN                  ENV   WHAT             BY                      BECAME");
+        assert_eq!(
+            lines[1],
+            "2026-01-01T09:00:00Z  prod  hold             nora (stock\u{fffd}[2J)        done: over: it expired"
+        );
+        assert_eq!(
+            lines[2],
+            "2026-01-01T10:00:00Z  prod  orders-prod-abc  Promotion 4f2a4f2a4f2a  candidate, failed"
+        );
+        assert_eq!(told(vec![]), "nothing was released yet\n");
+    }
+}

@@ -1,0 +1,8 @@
+//! What is about releases: decisions, and what became of them. Reads the tenant's home, and writes nothing but decisions.
+
+pub mod args;
+pub mod decide;
+pub mod diff;
+pub mod history;
+mod home;
+pub mod why;

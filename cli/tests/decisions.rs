@@ -1,0 +1,131 @@
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+//! The program before a real API server: who decides, what is told of it, and what is read. The operator is played.
+
+mod support;
+
+use std::time::Duration;
+
+use lab::{Lab, LabOptions, Progress};
+use serde_json::{Value, json};
+use support::{Told, root};
+
+/// The program as the administrator of the lab, who is in the namespace `default`.
+async fn run(lab: &Lab, arguments: &[&str]) -> Told {
+    let mut command = support::neutral(env!("CARGO_BIN_EXE_kubectl-imaas"), &root());
+    command.args(arguments).env("KUBECONFIG", lab.kubeconfig()).env("NO_PROXY", "*");
+    tokio::task::spawn_blocking(move || support::finish(&mut command)).await.unwrap()
+}
+
+fn object(kind: &str, name: &str, spec: &Value) -> Value {
+    let metadata = json!({ "name": name, "namespace": "acme-home" });
+    json!({ "apiVersion": "imaas.dev/v1alpha1", "kind": kind, "metadata": metadata, "spec": spec })
+}
+
+fn release(name: &str, level: &str) -> Value {
+    let digest = format!("sha256:{}", "a".repeat(64));
+    let env = json!([{ "name": "LOG_LEVEL", "value": level }]);
+    object(
+        "Release",
+        name,
+        &json!({
+            "service": "orders", "environment": "prod", "commit": "4f2a".repeat(10), "buildId": "b", "digest": digest,
+            "image": format!("registry.example.com/acme/orders@{digest}"), "runtime": "container",
+            "cause": "Promotion", "type": "api", "many": true, "strategy": "rolling", "replicas": 1,
+            "template": { "spec": { "containers": [{ "name": "orders", "env": env }] } },
+        }),
+    )
+}
+
+/// The kinds, and one service with two releases.
+async fn install(lab: &Lab) {
+    let kubectl = lab.kubectl();
+    let list = |items: Value| json!({ "apiVersion": "v1", "kind": "List", "items": items }).to_string();
+    kubectl.apply(&list(json!(imaas_operator::api::crds()))).await.unwrap();
+    let wait = ["wait", "--for=condition=Established", "crd", "--all", "--timeout=30s"];
+    kubectl.run(&wait, None).await.unwrap();
+    kubectl.run(&["create", "namespace", "acme-home"], None).await.unwrap();
+    let repository = json!({ "url": "https://git.example.com/acme/orders.git" });
+    let service =
+        object("IntegrationService", "orders", &json!({ "repository": repository, "runtime": "container" }));
+    let items = json!([service, release("orders-prod-old", "info"), release("orders-prod-new", "debug")]);
+    kubectl.apply(&list(items)).await.unwrap();
+    let waiting = json!([{ "reason": "NotPromoted", "message": "was not healthy in test yet" }]);
+    let prod = json!({
+        "name": "prod", "branch": "prod", "current": "orders-prod-new", "lastGood": "orders-prod-old",
+        "ready": 1, "desired": 1, "waiting": waiting,
+    });
+    let status = json!({ "status": { "environments": [prod] } }).to_string();
+    let patch =
+        ["patch", "isvc", "orders", "-nacme-home", "--subresource=status", "--type=merge", "-p", &status];
+    kubectl.run(&patch, None).await.unwrap();
+}
+
+/// Answers the next decision as the operator would.
+async fn answers(lab: &Lab, state: &str, message: &str) -> Value {
+    let status = json!({ "status": { "state": state, "message": message } }).to_string();
+    loop {
+        let all = lab.kubectl().get(&["idec", "-nacme-home"]).await.unwrap();
+        let open = |one: &&Value| one["status"]["state"].is_null();
+        if let Some(decision) = all["items"].as_array().unwrap().iter().find(open) {
+            let name = decision["metadata"]["name"].as_str().unwrap();
+            let patch =
+                ["patch", "idec", name, "-nacme-home", "--subresource=status", "--type=merge", "-p", &status];
+            lab.kubectl().run(&patch, None).await.unwrap();
+            return decision.clone();
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_decision_is_made_in_ones_own_name_and_its_answer_is_told() {
+    let progress = Progress::new(|line| eprintln!("{line}"));
+    let lab = Lab::start(LabOptions::default(), &progress).await.unwrap();
+    install(&lab).await;
+    let whoami = ["auth", "whoami", "-o", "jsonpath={.status.userInfo.username}"];
+    let me = lab.kubectl().run(&whoami, None).await.unwrap();
+
+    let hold = ["hold", "orders", "prod", "--tenant", "acme", "--reason", "stocktaking", "--for", "2h"];
+    let (told, made) = both(run(&lab, &hold), answers(&lab, "InForce", "nothing new runs in prod")).await;
+    let text = told.expect_status(0).stdout;
+    assert!(text.starts_with("nothing new runs in prod\n  orders-prod-hold-"), "{text}");
+    let spec = &made["spec"];
+    assert_eq!((spec["author"].as_str(), spec["action"].as_str()), (Some(me.trim()), Some("hold")));
+    assert!(spec["expiresAt"].is_string() && spec["reason"] == "stocktaking", "{spec}");
+
+    let retry = ["retry", "orders", "prod", "-n", "acme-prod"];
+    let (told, _) = both(run(&lab, &retry), answers(&lab, "Refused", "it has not failed")).await;
+    assert_eq!(told.expect_status(1).stdout, "refused: it has not failed\n");
+    let alone = ["resume", "orders", "prod", "--tenant", "acme", "--timeout", "1s"];
+    let text = run(&lab, &alone).await.expect_status(1).stdout;
+    assert!(text.contains("not answered yet"), "{text}");
+
+    for (arguments, words) in [
+        (&["hold", "invoices", "prod", "--tenant", "acme", "--reason", "x"][..], "it has orders"),
+        (&["resume", "orders", "prod"], "default is no namespace of a tenant: say --tenant NAME"),
+        (
+            &["diff", "orders-prod-old", "orders-prod-none", "--tenant", "acme"],
+            "no release \"orders-prod-none\"",
+        ),
+        (&["why", "orders", "test", "--tenant", "acme"], "it is in prod"),
+    ] {
+        let told = run(&lab, arguments).await.expect_status(2).stderr;
+        assert!(told.contains(words), "{told}");
+    }
+
+    let why = run(&lab, &["why", "orders", "prod", "--tenant", "acme"]).await.expect_status(1).stdout;
+    assert!(why.contains("because    NotPromoted: was not healthy in test yet"), "{why}");
+    let history = run(&lab, &["history", "orders", "--tenant", "acme"]).await.expect_status(0).stdout;
+    for words in ["orders-prod-new  Promotion 4f2a4f2a4f2a", "last good", "in force: nothing new runs"] {
+        assert!(history.contains(words), "{words}: {history}");
+    }
+    let diff = ["diff", "orders-prod-old", "orders-prod-new", "--tenant", "acme"];
+    let text = run(&lab, &diff).await.expect_status(1).stdout;
+    let path = "template.spec.containers.orders.env.LOG_LEVEL.value";
+    assert_eq!(text, format!("- {path}: info\n+ {path}: debug\n"));
+    lab.stop().await.unwrap();
+}
+
+async fn both<A, B>(one: impl Future<Output = A>, other: impl Future<Output = B>) -> (A, B) {
+    tokio::join!(one, other)
+}

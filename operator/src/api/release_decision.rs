@@ -1,0 +1,144 @@
+//! `ReleaseDecision`: what a person decided about releases. It is made once and never changed; the operator answers in its
+//! status.
+
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// One decision of a person about one service in one environment.
+#[allow(clippy::duplicated_attributes, reason = "columns of one type")]
+#[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[kube(
+    group = "imaas.dev",
+    version = "v1alpha1",
+    kind = "ReleaseDecision",
+    plural = "releasedecisions",
+    shortname = "idec",
+    category = "imaas",
+    namespaced,
+    status = "ReleaseDecisionStatus",
+    doc = "What a person decided about the releases of a service in one environment. It is made once, in the tenant's home namespace, and never changed.",
+    derive = "PartialEq",
+    cel,
+    printcolumn(name = "Service", type_ = "string", json_path = ".spec.service"),
+    printcolumn(name = "Environment", type_ = "string", json_path = ".spec.environment"),
+    printcolumn(name = "Action", type_ = "string", json_path = ".spec.action"),
+    printcolumn(name = "State", type_ = "string", json_path = ".status.state"),
+    printcolumn(name = "Author", type_ = "string", json_path = ".spec.author"),
+    printcolumn(name = "Message", type_ = "string", json_path = ".status.message"),
+    printcolumn(name = "Reason", type_ = "string", json_path = ".spec.reason", priority = 1),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("self == oldSelf").message("a ReleaseDecision is never changed: make another one"))]
+#[x_kube(validation = Rule::new("!has(self.target) || self.action in ['reject', 'rollback', 'retry', 'bypass']").message("target: hold and resume are about all releases: remove it"))]
+#[x_kube(validation = Rule::new("!has(self.expiresAt) || self.action in ['hold', 'bypass']").message("expiresAt: only a hold and a bypass come to an end: remove it"))]
+#[x_kube(validation = Rule::new("has(self.reason) || self.action in ['resume', 'retry']").message("reason: say why, for those who find it later"))]
+pub struct ReleaseDecisionSpec {
+    /// Name of the IntegrationService in the same namespace.
+    #[schemars(length(min = 1, max = 40), regex(pattern = r"^[a-z]([-a-z0-9]*[a-z0-9])?$"))]
+    pub service: String,
+    /// Name of the Environment.
+    #[schemars(length(min = 1, max = 12), regex(pattern = r"^[a-z][a-z0-9]*$"))]
+    #[x_kube(validation = Rule::new("self != 'home'").message("is no environment"))]
+    pub environment: String,
+    /// What is to be done.
+    pub action: DecisionAction,
+    /// The release that it is about, by name; `reject` and `bypass` take the digest of an image as well. Without it:
+    /// `reject` and `retry` are about the release that Git asks for, `rollback` goes to the one before that ran well, and
+    /// `bypass` is about what the branch is built of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(
+        length(min = 1, max = 100),
+        regex(pattern = r"^(sha256:[0-9a-f]{64}|[a-z]([-a-z0-9]*[a-z0-9])?)$")
+    )]
+    pub target: Option<String>,
+    /// Why, for those who find it later.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 500))]
+    pub reason: Option<String>,
+    /// When a hold or a bypass comes to an end by itself (RFC 3339).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("format" = "date-time"))]
+    pub expires_at: Option<String>,
+    /// Who decides, as the cluster names them (`kubectl auth whoami`); nobody can write another's name.
+    #[schemars(length(min = 1, max = 512))]
+    pub author: String,
+}
+
+/// What may be decided. Each is a verb on `releases.imaas.dev` in the environment's namespace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum DecisionAction {
+    /// That release never runs in this environment again; what ran before does.
+    Reject,
+    /// Nothing new runs until `resume`, or until it expires.
+    Hold,
+    /// Ends a hold and a rollback.
+    Resume,
+    /// An older release runs again, until Git asks for something else or `resume`.
+    Rollback,
+    /// A release that failed is tried once more.
+    Retry,
+    /// What was never healthy in the environment before may run all the same.
+    Bypass,
+}
+
+impl DecisionAction {
+    /// Every action there is.
+    pub const ALL: [Self; 6] =
+        [Self::Reject, Self::Hold, Self::Resume, Self::Rollback, Self::Retry, Self::Bypass];
+
+    /// As it is written, which is also the verb.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Reject => "reject",
+            Self::Hold => "hold",
+            Self::Resume => "resume",
+            Self::Rollback => "rollback",
+            Self::Retry => "retry",
+            Self::Bypass => "bypass",
+        }
+    }
+}
+
+/// The operator's answer, with what it is about as it was when it was taken.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ReleaseDecisionStatus {
+    /// Missing until the operator has looked at it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<DecisionState>,
+    /// What follows from it, or why it was refused or is over.
+    #[serde(default)]
+    pub message: String,
+    /// The release that it is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub release: Option<String>,
+    /// Of a rollback: the release that Git asked for, which it went back from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
+    /// Of a rollback: the head of the branch, from which it went back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub commit: Option<String>,
+    /// What Git asked for in the release that is rejected, or that a rollback went back from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub content_revision: Option<String>,
+    /// Of a bypass: what the image is built of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub build_id: Option<String>,
+    /// Of a reject or a bypass of an image.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
+}
+
+/// What became of a decision.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+pub enum DecisionState {
+    /// It holds.
+    InForce,
+    /// It was done, or is over.
+    Done,
+    /// It was not taken.
+    Refused,
+}

@@ -1,0 +1,195 @@
+//! What people decided of a service, and what of it holds in an environment. Pure.
+//!
+//! A decision is answered once. What holds is read from the answers, never from their order: at most one hold and one
+//! rollback hold in an environment, the newest. So a crash between two answers leads to the same end.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use kube::ResourceExt;
+
+use super::history::Past;
+use crate::api::{
+    DecisionAction, DecisionState, ReleaseDecision, ReleaseDecisionStatus, integration_service::Held,
+};
+
+mod judged;
+
+pub use judged::{Answer, Situation, answer, refused};
+
+/// What holds in one environment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Standing {
+    /// Nothing new runs.
+    pub hold: Option<Held>,
+    /// An older release runs.
+    pub rollback: Option<Rollback>,
+    /// What never runs again.
+    pub rejections: Vec<Rejection>,
+    /// Build ids and digests that need not have been healthy in the environment before.
+    pub bypasses: Vec<String>,
+}
+
+/// A rollback that holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rollback {
+    /// Who and why.
+    pub held: Held,
+    /// What runs.
+    pub release: String,
+    /// What it went back from: name, content and commit of what Git asked for.
+    pub from: Option<String>,
+    /// See `from`.
+    pub content: Option<String>,
+    /// See `from`.
+    pub commit: Option<String>,
+}
+
+/// A rejection.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Rejection {
+    /// Who.
+    pub by: String,
+    /// Why.
+    pub reason: Option<String>,
+    /// This release.
+    pub release: Option<String>,
+    /// And whatever asks for the same.
+    pub content: Option<String>,
+    /// Or every release of this image.
+    pub digest: Option<String>,
+}
+
+impl Standing {
+    /// What rejects `past`.
+    pub fn rejects(&self, past: &Past) -> Option<&Rejection> {
+        self.rejections.iter().find(|rejection| {
+            rejection.release.as_ref() == Some(&past.name)
+                || rejection.digest.as_ref() == Some(&past.digest)
+                || rejection.content.is_some() && rejection.content == past.content
+        })
+    }
+
+    /// As the board tells it.
+    pub fn held(&self) -> Vec<Held> {
+        self.hold.iter().chain(self.rollback.as_ref().map(|rollback| &rollback.held)).cloned().collect()
+    }
+}
+
+/// Who is meant by a decision, and why.
+fn held(decision: &ReleaseDecision) -> Held {
+    let spec = &decision.spec;
+    Held {
+        decision: decision.name_any(),
+        action: spec.action,
+        by: spec.author.clone(),
+        reason: spec.reason.clone(),
+        until: spec.expires_at.clone(),
+    }
+}
+
+/// In which order they were made, as far as that is known.
+pub fn age(decision: &ReleaseDecision) -> (Option<Timestamp>, String) {
+    (decision.metadata.creation_timestamp.as_ref().map(|time| time.0), decision.name_any())
+}
+
+fn state(decision: &ReleaseDecision) -> Option<DecisionState> {
+    decision.status.as_ref()?.state
+}
+
+/// Is it answered?
+pub fn is_answered(decision: &ReleaseDecision) -> bool {
+    state(decision).is_some()
+}
+
+fn holds(decision: &ReleaseDecision) -> bool {
+    state(decision) == Some(DecisionState::InForce)
+}
+
+/// When it comes to an end; nothing where it does not, or where that cannot be read.
+pub fn expiry(decision: &ReleaseDecision) -> Option<Timestamp> {
+    decision.spec.expires_at.as_ref()?.parse().ok()
+}
+
+fn is_over(decision: &ReleaseDecision, now: Timestamp) -> bool {
+    decision.spec.expires_at.is_some() && expiry(decision).is_none_or(|expiry| expiry <= now)
+}
+
+/// What holds in `environment` of those `decisions`.
+pub fn standing(decisions: &[Arc<ReleaseDecision>], environment: &str, now: Timestamp) -> Standing {
+    let mut standing = Standing::default();
+    let mut all: Vec<_> = decisions
+        .iter()
+        .filter(|one| one.spec.environment == environment && holds(one) && !is_over(one, now))
+        .collect();
+    all.sort_by_key(|one| age(one));
+    for decision in all {
+        let answer = decision.status.clone().unwrap_or_default();
+        match decision.spec.action {
+            DecisionAction::Hold => standing.hold = Some(held(decision)),
+            DecisionAction::Rollback => {
+                let Some(release) = answer.release else { continue };
+                let ReleaseDecisionStatus { from, commit, content_revision: content, .. } = answer;
+                let held = held(decision);
+                standing.rollback = Some(Rollback { held, release, from, content, commit });
+            }
+            DecisionAction::Reject => standing.rejections.push(Rejection {
+                by: decision.spec.author.clone(),
+                reason: decision.spec.reason.clone(),
+                release: answer.release,
+                content: answer.content_revision,
+                digest: answer.digest,
+            }),
+            DecisionAction::Bypass => {
+                standing.bypasses.extend(answer.build_id.into_iter().chain(answer.digest));
+            }
+            DecisionAction::Resume | DecisionAction::Retry => {}
+        }
+    }
+    standing
+}
+
+/// Decisions that held and do no more, with what is to be told of them: they expired, or a newer one took their place.
+pub fn ended(decisions: &[Arc<ReleaseDecision>], now: Timestamp) -> Vec<(String, ReleaseDecisionStatus)> {
+    let is_replaced = |old: &ReleaseDecision| {
+        let alone = matches!(old.spec.action, DecisionAction::Hold | DecisionAction::Rollback);
+        let newer = |new: &&Arc<ReleaseDecision>| {
+            holds(new)
+                && new.spec.action == old.spec.action
+                && new.spec.environment == old.spec.environment
+                && age(new) > age(old)
+        };
+        decisions.iter().find(newer).filter(|_| alone).map(|new| new.name_any())
+    };
+    let ended = |decision: &Arc<ReleaseDecision>| {
+        let why = match is_replaced(decision) {
+            _ if is_over(decision, now) => "it expired".to_owned(),
+            Some(newer) => format!("{newer} took its place"),
+            None => return None,
+        };
+        Some((decision.name_any(), over(decision, &why)))
+    };
+    decisions.iter().filter(|decision| holds(decision)).filter_map(ended).collect()
+}
+
+/// The answer of a decision that holds no more.
+pub fn over(decision: &ReleaseDecision, why: &str) -> ReleaseDecisionStatus {
+    let old = decision.status.clone().unwrap_or_default();
+    ReleaseDecisionStatus { state: Some(DecisionState::Done), message: format!("over: {why}"), ..old }
+}
+
+/// Before the name of the decision by which a release is tried again.
+const RETRIED: &str = "tried again by ";
+
+/// As a release says by whom it is tried again.
+pub fn retried(decision: &str) -> String {
+    format!("{RETRIED}{decision}")
+}
+
+/// The decision in what [`retried`] said.
+pub fn retrier(told: &str) -> Option<&str> {
+    told.strip_prefix(RETRIED)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,253 @@
+//! The answer to a decision that has none yet. Pure.
+
+use jiff::Timestamp;
+use kube::ResourceExt;
+
+use super::{Standing, is_over};
+use crate::{
+    api::{
+        DecisionAction, DecisionState, IntegrationServiceStatus, ReleaseDecision, ReleaseDecisionStatus,
+        integration_service::EnvironmentState,
+    },
+    service::{
+        history::{History, Past},
+        validate::{ValidEnvironment, ValidService},
+    },
+};
+
+/// What a decision is judged by.
+#[derive(Clone, Copy, Debug)]
+pub struct Situation<'a> {
+    /// The service as it is valid.
+    pub service: &'a ValidService,
+    /// As it was told last.
+    pub board: Option<&'a IntegrationServiceStatus>,
+    /// Its releases.
+    pub history: &'a History,
+    /// What holds in the decision's environment.
+    pub standing: &'a Standing,
+    /// Now.
+    pub now: Timestamp,
+}
+
+/// What follows from a decision.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Answer {
+    /// To be written on it, last.
+    pub status: ReleaseDecisionStatus,
+    /// A release whose failure is taken back.
+    pub tried_again: Option<String>,
+    /// What held in its environment, a hold or a rollback, holds no more.
+    pub resumes: bool,
+}
+
+/// `status` with its state and message.
+fn said(state: DecisionState, message: String, status: ReleaseDecisionStatus) -> Answer {
+    let status = ReleaseDecisionStatus { state: Some(state), message, ..status };
+    Answer { status, ..Answer::default() }
+}
+
+/// Not taken.
+pub fn refused(message: impl Into<String>) -> Answer {
+    said(DecisionState::Refused, message.into(), ReleaseDecisionStatus::default())
+}
+
+/// The answer to a decision that has none yet.
+pub fn answer(decision: &ReleaseDecision, situation: Situation<'_>) -> Answer {
+    judged(decision, situation).unwrap_or_else(refused)
+}
+
+/// What follows from it, or why it is not taken.
+fn judged(decision: &ReleaseDecision, situation: Situation<'_>) -> Result<Answer, String> {
+    let (spec, service) = (&decision.spec, situation.service);
+    let name = &spec.environment;
+    let environment = service.environments.iter().find(|one| one.name == *name).ok_or_else(|| {
+        let known: Vec<_> = service.environments.iter().map(|one| one.name.as_str()).collect();
+        format!("{} is not in {name}, only in {}", service.name, known.join(", "))
+    })?;
+    if environment.ending.is_some() {
+        return Err(format!("{} ends in {name}: nothing new runs there", service.name));
+    }
+    if is_over(decision, situation.now) {
+        return Err("expiresAt is not a time that is to come".to_owned());
+    }
+    let states = situation.board.into_iter().flat_map(|board| &board.environments);
+    let empty = EnvironmentState::default();
+    let state = states.into_iter().find(|state| state.name == *name).unwrap_or(&empty);
+    let case = Case { decision, environment, state, situation };
+    match spec.action {
+        DecisionAction::Reject => case.reject(),
+        DecisionAction::Hold => {
+            let until = spec.expires_at.as_deref().unwrap_or("`resume`");
+            let message = format!("nothing new runs in {name} until {until}");
+            Ok(said(DecisionState::InForce, message, ReleaseDecisionStatus::default()))
+        }
+        DecisionAction::Resume => Ok(case.resume()),
+        DecisionAction::Rollback => case.rollback(),
+        DecisionAction::Retry => case.retry(),
+        DecisionAction::Bypass => case.bypass(),
+    }
+}
+
+/// One decision and all that it is judged by.
+struct Case<'a> {
+    decision: &'a ReleaseDecision,
+    environment: &'a ValidEnvironment,
+    state: &'a EnvironmentState,
+    situation: Situation<'a>,
+}
+
+impl Case<'_> {
+    fn target(&self) -> Option<&str> {
+        self.decision.spec.target.as_deref()
+    }
+
+    /// The release that Git asks for, as it was told last.
+    fn asked(&self) -> Option<&str> {
+        self.state.candidate.as_deref().or(self.state.current.as_deref())
+    }
+
+    /// The release of this name, which must be one of here.
+    fn release(&self, name: &str) -> Result<&Past, String> {
+        let here = |past: &&Past| past.environment == self.environment.name;
+        self.situation.history.named(name).filter(here).ok_or_else(|| {
+            let (service, environment) = (&self.situation.service.name, &self.environment.name);
+            format!(
+                "there is no release {name} of {service} in {environment}: see kubectl imaas history {service} {environment}"
+            )
+        })
+    }
+
+    /// The target, or without one what Git asks for.
+    fn meant(&self) -> Result<&Past, String> {
+        let (service, environment) = (&self.situation.service.name, &self.environment.name);
+        let name = self.target().or_else(|| self.asked());
+        self.release(name.ok_or_else(|| format!("there is no release of {service} in {environment} yet"))?)
+    }
+
+    fn reject(&self) -> Result<Answer, String> {
+        let environment = &self.environment.name;
+        if let Some(digest) = self.target().filter(|target| is_digest(target)) {
+            let message = format!("no release of {digest} runs in {environment} again");
+            let status = ReleaseDecisionStatus { digest: Some(digest.to_owned()), ..Default::default() };
+            return Ok(said(DecisionState::InForce, message, status));
+        }
+        let past = self.meant()?;
+        let status = ReleaseDecisionStatus {
+            release: Some(past.name.clone()),
+            // What a Secret or a runtime brought is rejected alone: the same commit ran well before.
+            content_revision: past.content.clone().filter(|_| past.of_git),
+            ..Default::default()
+        };
+        let message = format!("{} never runs in {environment} again", past.name);
+        Ok(said(DecisionState::InForce, message, status))
+    }
+
+    fn resume(&self) -> Answer {
+        let standing = self.situation.standing;
+        let message = match (&standing.hold, &standing.rollback) {
+            (None, None) => "nothing was held".to_owned(),
+            _ => format!("{} goes on with what Git asks for", self.environment.name),
+        };
+        Answer { resumes: true, ..said(DecisionState::Done, message, ReleaseDecisionStatus::default()) }
+    }
+
+    fn rollback(&self) -> Result<Answer, String> {
+        let to = self.older()?;
+        let (service, environment) = (&self.situation.service.name, &self.environment.name);
+        if let Some(rejection) = self.situation.standing.rejects(to) {
+            return Err(format!("{} was rejected by {}", to.name, rejection.by));
+        }
+        if self.state.current.as_ref() == Some(&to.name) {
+            return Err(format!(
+                "{} is what runs in {environment}: to keep it, kubectl imaas hold {service} {environment}",
+                to.name
+            ));
+        }
+        let from = self.asked().and_then(|name| self.situation.history.named(name));
+        let status = ReleaseDecisionStatus {
+            release: Some(to.name.clone()),
+            from: from.map(|past| past.name.clone()),
+            content_revision: from.and_then(|past| past.content.clone()),
+            commit: self.state.commit.clone(),
+            ..Default::default()
+        };
+        let message = format!(
+            "{} runs in {environment} until a newer commit asks for something else, or until `resume`",
+            to.name
+        );
+        Ok(said(DecisionState::InForce, message, status))
+    }
+
+    /// What a rollback goes to: the last good one where something else is on its way, else what ran well before.
+    fn older(&self) -> Result<&Past, String> {
+        if let Some(name) = self.target() {
+            return self.release(name);
+        }
+        let Situation { history, standing, service, .. } = self.situation;
+        let EnvironmentState { current, last_good, .. } = self.state;
+        let is_good =
+            |past: &&Past| past.healthy && past.failed.is_none() && standing.rejects(past).is_none();
+        let last = last_good.as_ref().filter(|good| current.as_ref() != Some(*good));
+        let last = last.and_then(|name| history.named(name)).filter(is_good);
+        let before = || {
+            let all = history.newest_first(&self.environment.name);
+            all.skip_while(|past| Some(&past.name) != current.as_ref()).skip(1).find(is_good)
+        };
+        last.or_else(before).ok_or_else(|| {
+            let environment = &self.environment.name;
+            format!("nothing of {} ran well in {environment} before what runs", service.name)
+        })
+    }
+
+    fn retry(&self) -> Result<Answer, String> {
+        let past = self.meant()?;
+        let is_answered_again = past.retried_by.as_deref() == Some(&self.decision.name_any());
+        if !is_answered_again && past.failed.is_none() {
+            return Err(format!("{} has not failed", past.name));
+        }
+        if !is_answered_again && self.state.current.as_ref() == Some(&past.name) {
+            return Err(format!(
+                "{} is tried all the time, since there is nothing to go back to: push a fix",
+                past.name
+            ));
+        }
+        let status = ReleaseDecisionStatus { release: Some(past.name.clone()), ..Default::default() };
+        let done = said(DecisionState::Done, format!("{} is tried again", past.name), status);
+        Ok(Answer { tried_again: Some(past.name.clone()), ..done })
+    }
+
+    fn bypass(&self) -> Result<Answer, String> {
+        let environment = &self.environment.name;
+        let source = self.environment.promotes_from.as_ref().ok_or_else(|| {
+            format!("{environment} takes its images from nowhere else: nothing is to be passed by")
+        })?;
+        let (what, status) = self.let_in()?;
+        let message = format!("{what} runs in {environment} without having been healthy in {source}");
+        Ok(said(DecisionState::InForce, message, status))
+    }
+
+    /// An image, or what the branch is built of now.
+    fn let_in(&self) -> Result<(String, ReleaseDecisionStatus), String> {
+        let Situation { history, service, .. } = self.situation;
+        if let Some(target) = self.target() {
+            let of_release = || history.named(target).map(|past| past.digest.clone());
+            let digest = if is_digest(target) { Some(target.to_owned()) } else { of_release() };
+            let digest = digest.ok_or_else(|| format!("there is no release {target} of {}", service.name))?;
+            let status = ReleaseDecisionStatus { digest: Some(digest.clone()), ..Default::default() };
+            return Ok((format!("image {digest}"), status));
+        }
+        let ValidEnvironment { name, branch, .. } = self.environment;
+        let (Some(commit), Some(build_id)) = (self.state.commit.clone(), self.state.build_id.clone()) else {
+            return Err(format!("the branch {branch} could not be read yet: see what {name} waits for"));
+        };
+        let what = format!("what commit {commit} is built of");
+        let status =
+            ReleaseDecisionStatus { build_id: Some(build_id), commit: Some(commit), ..Default::default() };
+        Ok((what, status))
+    }
+}
+
+fn is_digest(target: &str) -> bool {
+    target.starts_with("sha256:")
+}

@@ -1,0 +1,265 @@
+//! What each decision comes to, and what holds then.
+
+use super::*;
+use crate::{
+    api::{IntegrationServiceStatus, Release, integration_service::EnvironmentState},
+    git::{GitUrl, UrlPolicy},
+    service::{
+        history::History,
+        validate::{ValidEnvironment, ValidService},
+    },
+};
+
+const NOW: &str = "2026-01-01T12:00:00Z";
+
+fn at(text: &str) -> Timestamp {
+    text.parse().unwrap()
+}
+
+/// `ORDERS` in `dev` and `prod`, which promotes from `dev`.
+fn service() -> ValidService {
+    let environment = |name: &str, promotes_from: Option<&str>| ValidEnvironment {
+        name: name.to_owned(),
+        namespace: format!("acme-{name}"),
+        branch: name.to_owned(),
+        promotes_from: promotes_from.map(ToOwned::to_owned),
+        frozen: false,
+        ending: None,
+        bypasses: vec![],
+    };
+    ValidService {
+        tenant: "acme".to_owned(),
+        name: "orders".to_owned(),
+        url: GitUrl::parse("https://git.example.com/acme/orders.git", &UrlPolicy::default()).unwrap(),
+        credentials: None,
+        path: String::new(),
+        runtime: "camel".to_owned(),
+        environments: vec![environment("dev", None), environment("prod", Some("dev"))],
+        gone: vec![],
+        problems: vec![],
+        ending: None,
+    }
+}
+
+/// Made at this second, in prod.
+fn release(second: u8, healthy: bool, failed: bool) -> Release {
+    let is = |type_: &str, yes: bool, message: &str| {
+        format!(
+            "{{type: {type_}, status: '{}', reason: X, message: {message}, lastTransitionTime: '{NOW}'}}",
+            if yes { "True" } else { "False" }
+        )
+    };
+    serde_saphyr::from_str(&format!(
+        "
+        apiVersion: imaas.dev/v1alpha1
+        kind: Release
+        metadata: {{name: orders-prod-{second}, namespace: acme-home, creationTimestamp: '2026-01-01T00:00:{second:02}Z'}}
+        spec:
+          {{service: orders, environment: prod, commit: c{second}, buildId: b{second}, image: i, digest: 'sha256:{second}',
+            contentRevision: content{second}, runtime: camel, cause: Promotion, type: api, many: true, strategy: rolling,
+            replicas: 2, template: {{}}}}
+        status: {{conditions: [{}, {}]}}
+        ",
+        is("Healthy", healthy, "x"),
+        is("Failed", failed, "crashes"),
+    ))
+    .unwrap()
+}
+
+/// Made at this second.
+fn decision(name: &str, second: u8, spec: &str) -> Arc<ReleaseDecision> {
+    let text = format!(
+        "
+        apiVersion: imaas.dev/v1alpha1
+        kind: ReleaseDecision
+        metadata: {{name: {name}, namespace: acme-home, creationTimestamp: '2026-01-01T10:00:{second:02}Z'}}
+        spec: {{service: orders, environment: prod, author: nora, {spec}}}
+        "
+    );
+    Arc::new(serde_saphyr::from_str(&text).unwrap())
+}
+
+/// Three ran well in prod, the fourth failed: it is back on the third.
+struct World {
+    history: History,
+    board: IntegrationServiceStatus,
+    decisions: Vec<Arc<ReleaseDecision>>,
+}
+
+impl World {
+    fn new() -> Self {
+        let releases = [
+            release(1, true, false),
+            release(2, true, false),
+            release(3, true, false),
+            release(4, false, true),
+        ];
+        let prod = EnvironmentState {
+            name: "prod".to_owned(),
+            branch: "prod".to_owned(),
+            commit: Some("c4".to_owned()),
+            build_id: Some("b4".to_owned()),
+            candidate: Some("orders-prod-4".to_owned()),
+            current: Some("orders-prod-3".to_owned()),
+            last_good: Some("orders-prod-3".to_owned()),
+            ..EnvironmentState::default()
+        };
+        let board = IntegrationServiceStatus { environments: vec![prod], ..Default::default() };
+        Self { history: History::of(&releases), board, decisions: vec![] }
+    }
+
+    fn standing(&self) -> Standing {
+        standing(&self.decisions, "prod", at(NOW))
+    }
+
+    /// The answer, which is kept.
+    fn answer(&mut self, name: &str, second: u8, spec: &str) -> Answer {
+        let mut decision = decision(name, second, spec);
+        let (service, standing) = (service(), self.standing());
+        let situation = Situation {
+            service: &service,
+            board: Some(&self.board),
+            history: &self.history,
+            standing: &standing,
+            now: at(NOW),
+        };
+        let answer = answer(&decision, situation);
+        Arc::make_mut(&mut decision).status = Some(answer.status.clone());
+        self.decisions.push(decision);
+        answer
+    }
+
+    fn told(&mut self, spec: &str) -> (DecisionState, String) {
+        let answer = self.answer("one", 1, spec);
+        (answer.status.state.unwrap(), answer.status.message)
+    }
+}
+
+#[test]
+fn a_decision_that_cannot_be_taken_says_why() {
+    for (spec, words) in [
+        (
+            "action: rollback, reason: x, target: orders-prod-9",
+            "no release orders-prod-9 of orders in prod: see kubectl imaas history",
+        ),
+        ("action: rollback, reason: x, target: orders-prod-3", "to keep it, kubectl imaas hold orders prod"),
+        ("action: retry, target: orders-prod-2", "orders-prod-2 has not failed"),
+        ("action: hold, reason: x, expiresAt: '2026-01-01T11:00:00Z'", "expiresAt"),
+        ("action: hold, reason: x, expiresAt: tomorrow", "expiresAt"),
+        ("action: bypass, reason: x, target: orders-dev-1", "no release orders-dev-1"),
+    ] {
+        let (state, message) = World::new().told(spec);
+        assert_eq!(state, DecisionState::Refused, "{spec}");
+        assert!(message.contains(words), "{message}");
+    }
+    let mut world = World::new();
+    let in_dev = Arc::make_mut(&mut decision("one", 1, "action: bypass, reason: x")).clone();
+    let mut nowhere = in_dev.clone();
+    for (environment, words) in [("dev", "nothing is to be passed by"), ("test", "only in dev, prod")] {
+        nowhere.spec.environment = environment.to_owned();
+        let (service, standing) = (service(), world.standing());
+        let (board, history) = (Some(&world.board), &world.history);
+        let situation = Situation { service: &service, board, history, standing: &standing, now: at(NOW) };
+        let answer = answer(&nowhere, situation);
+        assert_eq!(answer.status.state, Some(DecisionState::Refused));
+        assert!(answer.status.message.contains(words), "{answer:?}");
+    }
+    world.board.environments[0].current = Some("orders-prod-4".to_owned());
+    let (state, message) = world.told("action: retry");
+    assert_eq!((state, message.contains("all the time")), (DecisionState::Refused, true), "{message}");
+}
+
+#[test]
+fn without_a_target_it_is_about_what_git_asks_for_or_what_ran_well_before() {
+    let about = |spec: &str| World::new().answer("one", 1, spec).status.release.unwrap();
+    assert_eq!(about("action: reject, reason: x"), "orders-prod-4");
+    assert_eq!(about("action: retry"), "orders-prod-4");
+    assert_eq!(about("action: rollback, reason: x"), "orders-prod-2", "the third runs");
+    let mut world = World::new();
+    world.board.environments[0].current = Some("orders-prod-4".to_owned());
+    let answer = world.answer("one", 1, "action: rollback, reason: x");
+    assert_eq!(answer.status.release.as_deref(), Some("orders-prod-3"), "what ran well last");
+    world.answer("two", 2, "action: reject, reason: x, target: orders-prod-3");
+    let answer = world.answer("three", 3, "action: rollback, reason: x");
+    assert_eq!(answer.status.release.as_deref(), Some("orders-prod-2"), "past what is rejected");
+    let answer = world.answer("four", 4, "action: rollback, reason: x, target: orders-prod-3");
+    assert_eq!(answer.status.message, "orders-prod-3 was rejected by nora");
+}
+
+#[test]
+fn a_rejection_is_of_the_content_unless_nobody_committed_it() {
+    let mut world = World::new();
+    world.answer("one", 1, "action: reject, reason: x");
+    let of = |content: &str| Past { content: Some(content.to_owned()), ..Past::default() };
+    assert!(world.standing().rejects(&of("content4")).is_some(), "under another Secret");
+    assert!(world.standing().rejects(&of("content3")).is_none());
+
+    let mut runtime = release(5, false, false);
+    runtime.spec.cause = crate::api::Cause::Runtime;
+    runtime.spec.content_revision = Some("content3".to_owned());
+    let mut world = World { history: History::of([&runtime]), ..World::new() };
+    world.answer("one", 1, "action: reject, reason: x, target: orders-prod-5");
+    assert!(world.standing().rejects(&of("content3")).is_none(), "it ran well with the runtime before");
+    assert!(world.standing().rejects(world.history.named("orders-prod-5").unwrap()).is_some());
+
+    let digest = format!("sha256:{}", "a".repeat(64));
+    world.answer("two", 2, &format!("action: reject, reason: x, target: '{digest}'"));
+    assert!(world.standing().rejects(&Past { digest, ..Past::default() }).is_some());
+}
+
+#[test]
+fn resume_ends_a_hold_and_a_rollback_whatever_came_first_of_it() {
+    let mut world = World::new();
+    world.answer("one", 1, "action: hold, reason: x");
+    world.answer("two", 2, "action: rollback, reason: x");
+    assert_eq!(world.standing().held().len(), 2);
+    let answer = world.answer("three", 3, "action: resume");
+    assert!(answer.resumes && answer.status.state == Some(DecisionState::Done));
+    // A crash came between: there is nothing left to end, and that is no mistake.
+    world.decisions.clear();
+    let again = world.answer("three", 3, "action: resume");
+    assert!(again.resumes && again.status.state == Some(DecisionState::Done));
+}
+
+#[test]
+fn a_hold_ends_when_it_expires_and_a_newer_one_takes_its_place() {
+    let mut world = World::new();
+    world.answer("one", 1, "action: hold, reason: x, expiresAt: '2026-01-01T13:00:00Z'");
+    world.answer("two", 2, "action: hold, reason: y");
+    assert_eq!(world.standing().hold.unwrap().decision, "two");
+    let over = ended(&world.decisions, at(NOW));
+    assert_eq!(over.len(), 1);
+    assert_eq!((over[0].0.as_str(), over[0].1.message.as_str()), ("one", "over: two took its place"));
+    world.decisions.pop();
+    assert!(ended(&world.decisions, at(NOW)).is_empty());
+    let later = at("2026-01-01T13:00:00Z");
+    assert_eq!(ended(&world.decisions, later)[0].1.state, Some(DecisionState::Done));
+    assert_eq!(standing(&world.decisions, "prod", later), Standing::default());
+    assert_eq!(standing(&world.decisions, "dev", at(NOW)), Standing::default(), "only where it was said");
+}
+
+#[test]
+fn a_retry_whose_answer_was_lost_is_answered_as_the_first_time() {
+    let mut world = World::new();
+    let first = world.answer("one", 1, "action: retry");
+    assert_eq!(first.tried_again.as_deref(), Some("orders-prod-4"));
+    let again = release(4, false, true);
+    let status = crate::service::attempt::tried_again(&again, "one", at(NOW));
+    world.history.told("orders-prod-4", &status);
+    assert_eq!(world.answer("one", 1, "action: retry"), first);
+    let other = world.answer("two", 2, "action: retry");
+    assert_eq!(other.status.state, Some(DecisionState::Refused), "it has not failed since: {other:?}");
+}
+
+#[test]
+fn a_bypass_lets_in_an_image_or_what_the_branch_is_built_of() {
+    let mut world = World::new();
+    world.answer("one", 1, "action: bypass, reason: x");
+    world.answer(
+        "two",
+        2,
+        "action: bypass, reason: x, target: orders-prod-2, expiresAt: '2026-01-01T13:00:00Z'",
+    );
+    assert_eq!(world.standing().bypasses, ["b4", "sha256:2"]);
+    assert_eq!(standing(&world.decisions, "prod", at("2026-01-01T13:00:00Z")).bypasses, ["b4"]);
+}

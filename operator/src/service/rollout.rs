@@ -1,0 +1,213 @@
+//! IO: applies what runs a release in one environment, and tells on it what became of it.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::ResourceExt;
+
+use super::{
+    Problem,
+    attempt::{failed, given_up, healthy},
+    exposure::Exposure,
+    observation::observation,
+    pass::Work,
+    status::Observation,
+    validate::ValidEnvironment,
+    written::Look,
+};
+use crate::{
+    api::Release,
+    cluster::ApplyError,
+    conditions::Reason,
+    environment::run::checked,
+    release::{self, Observed, Outside, Phase, RolledOut, Trouble, late_since},
+};
+
+/// Between two looks at pods that are not ready and do not tell why.
+const UNTOLD: Duration = Duration::from_secs(3);
+/// The same once they told.
+const TOLD: Duration = Duration::from_secs(15);
+
+impl Work<'_> {
+    /// Applies what runs a release. It runs from then on, and what ran before until then.
+    pub(super) async fn rolled_out(
+        &mut self,
+        environment: &ValidEnvironment,
+        target: &release::Target<'_>,
+    ) -> Result<Observation, Problem> {
+        let cluster = &self.platform.cluster;
+        let now = (self.platform.now)();
+        let before = self.current(environment).map(|current| current.name_any());
+        let RolledOut { seen, again, route } =
+            release::roll_out(cluster, target, now).await.map_err(|error| self.failed(error))?;
+        self.again = self.again.into_iter().chain(again).min();
+        let name = target.release.name_any();
+        if before.is_some_and(|before| before != name) {
+            self.last.begun.insert(environment.name.clone(), (name, now));
+        }
+        self.last.applied.insert(environment.name.clone(), target.release.name_any());
+        let trouble = self.trouble(environment, target, &seen).await;
+        let (trouble, is_known) = match trouble {
+            Ok(trouble) => (trouble, true),
+            Err(error) => {
+                tracing::warn!(error = &error as &dyn std::error::Error, "pods not read");
+                (None, false)
+            }
+        };
+        if is_known {
+            self.give_up(environment, target.release, (&seen, trouble.as_ref())).await;
+        }
+        let mut observation = self.seen(environment, target.release, (seen, trouble)).await;
+        self.exposed(environment, target, &mut observation);
+        observation.problems.extend(route.err().map(|error| self.failed(error)));
+        let may_lack =
+            |problem: &Problem| matches!(problem.reason, Reason::Unhealthy | Reason::SecretMissing);
+        if observation.problems.iter().any(may_lack)
+            && let Err(problem) = self.secrets_of(environment, target.release).await
+        {
+            // It says what the kubelet says, and what to do.
+            observation.problems.retain(|told| told.reason != problem.reason);
+            observation.problems.insert(0, problem);
+        }
+        Ok(observation)
+    }
+
+    /// Who comes in from outside, as the Environment says now.
+    pub(super) fn outside(&self, environment: &ValidEnvironment) -> Outside {
+        let stages = &self.platform.environments;
+        let Some(stage) = stages.named(&environment.name) else { return Outside::default() };
+        let has_way_in = stage.spec.domain.is_some() || stage.spec.gateway.is_some();
+        let is_unsure = has_way_in && !matches!(checked(stages).named(&environment.name), Some(Ok(_)));
+        Outside { is_unsure, ..Outside::of(&stage.spec) }
+    }
+
+    fn exposed(
+        &self,
+        environment: &ValidEnvironment,
+        target: &release::Target<'_>,
+        observation: &mut Observation,
+    ) {
+        let cluster = &self.platform.cluster;
+        let Some(exposed) = &target.release.spec.expose else { return };
+        let route = cluster.route(&environment.namespace, &self.service.name);
+        let exposure = Exposure {
+            tenant: &self.service.tenant,
+            environment: &environment.name,
+            exposed,
+            outside: target.outside,
+            has_routes: cluster.has_routes(),
+            route: route.as_deref(),
+        };
+        exposure.tell(observation);
+    }
+
+    /// Why it is not well, as its pods say: asked at once, then every few seconds as long as it is so.
+    async fn trouble(
+        &mut self,
+        environment: &ValidEnvironment,
+        target: &release::Target<'_>,
+        seen: &Observed,
+    ) -> Result<Option<Trouble>, ApplyError> {
+        let is_asked = match &seen.phase {
+            Phase::RollingOut => seen.updated > 0,
+            Phase::Down | Phase::Failed { .. } => true,
+            Phase::Healthy | Phase::Stopped | Phase::Blocked { .. } => false,
+        };
+        if !is_asked {
+            self.last.looks.remove(&environment.name);
+            return Ok(None);
+        }
+        let (now, release) = ((self.platform.now)(), target.release.name_any());
+        let before = self.last.looks.get(&environment.name);
+        let look = if let Some(look) = before.filter(|look| look.release == release && now < look.next) {
+            look.clone()
+        } else {
+            self.again = self.again.into_iter().chain([UNTOLD]).min();
+            let since = self.begun(environment, &release);
+            let trouble = release::troubled(&self.platform.cluster, target, (since, now)).await?;
+            let is_told =
+                matches!(trouble, Some(Trouble::Loops(_) | Trouble::Fails(_) | Trouble::Blocked(..)));
+            Look { release, trouble, next: now + if is_told { TOLD } else { UNTOLD } }
+        };
+        let wait = Duration::try_from(look.next.duration_since(now)).unwrap_or(UNTOLD);
+        self.again = self.again.into_iter().chain([wait]).min();
+        self.last.looks.insert(environment.name.clone(), look.clone());
+        Ok(look.trouble)
+    }
+
+    /// Since when this release runs there, where that began in this run of the operator.
+    fn begun(&self, environment: &ValidEnvironment, release: &str) -> Option<Timestamp> {
+        self.last.begun.get(&environment.name).filter(|(of, _)| of == release).map(|(_, since)| *since)
+    }
+
+    /// Tells on a release that it is given up: the next pass goes back. One that ran well last is not to blame.
+    async fn give_up(
+        &mut self,
+        environment: &ValidEnvironment,
+        release: &Release,
+        (seen, trouble): (&Observed, Option<&Trouble>),
+    ) {
+        let name = release.name_any();
+        let was_good = self.state_before(environment).is_some_and(|b| b.last_good.as_ref() == Some(&name));
+        let is_told = self.history.named(&name).is_some_and(|past| past.failed.is_some());
+        if was_good || is_told || environment.ending.is_some() {
+            return;
+        }
+        let begun = self.begun(environment, &name);
+        let deployment = self.platform.cluster.deployment(&environment.namespace, &self.service.name);
+        let missed = deployment.as_deref().and_then(late_since);
+        let missed = missed.is_some_and(|missed| begun.is_none_or(|begun| missed > begun));
+        let Some(why) = given_up(seen, trouble, missed) else { return };
+        tracing::warn!(release = name, tenant = self.service.tenant, "given up");
+        if let Err(error) = self.tell_release(release, failed(release, &why, (self.platform.now)())).await {
+            self.errors.push(error);
+        }
+    }
+
+    /// Pods without their configuration would not start. It is stored; what of it is not known from Git must be in the
+    /// cluster.
+    pub(super) async fn configured(&mut self, target: &release::Target<'_>) -> Result<(), Problem> {
+        let (cluster, namespace) = (&self.platform.cluster, target.namespace());
+        if let Some(config) = target.config {
+            // It may be large. An error means that the operator ends.
+            let _turn = self.config_writes.acquire().await.ok();
+            return cluster.apply(config.clone()).await.map(drop).map_err(|error| self.failed(error));
+        }
+        let Some(config) = &target.release.spec.config else { return Ok(()) };
+        // The watch may not show yet what was written a moment ago.
+        if cluster.shows::<ConfigMap>(Some(&namespace), &config.name)
+            || cluster.has::<ConfigMap>(&namespace, &config.name).await.map_err(|error| self.failed(error))?
+        {
+            return Ok(());
+        }
+        self.awaits_unwatched = true;
+        let message = format!(
+            "the ConfigMap {} in {namespace}, which what runs there needs, is gone: restore it, or clear what the newer version waits for",
+            config.name
+        );
+        Err(Problem::new(Reason::ConfigMissing, message))
+    }
+
+    /// Tells a release's health on itself, once: the first, and that after it was given up.
+    async fn seen(
+        &mut self,
+        environment: &ValidEnvironment,
+        release: &Release,
+        (seen, trouble): (Observed, Option<Trouble>),
+    ) -> Observation {
+        let name = release.name_any();
+        let past = self.history.named(&name);
+        let is_told = past.is_some_and(|past| past.healthy && past.failed.is_none());
+        if seen.phase == Phase::Healthy && !is_told {
+            match self.tell_release(release, healthy(release, (self.platform.now)())).await {
+                Ok(()) => tracing::info!(release = %name, tenant = self.service.tenant, "healthy"),
+                Err(error) => self.errors.push(error),
+            }
+        }
+        let deployment = self.platform.cluster.deployment(&environment.namespace, &self.service.name);
+        // One that it went back to is said to be settled while it starts: it was not the last that was good.
+        let last_good = self.state_before(environment).and_then(|state| state.last_good.as_ref());
+        observation((seen, trouble), last_good == Some(&name), deployment.as_deref())
+    }
+}
