@@ -12,7 +12,7 @@ use crate::{
 const STATUSES: &str = "\
 Exit status:
   0  done, and nothing is wrong
-  1  a file has problems, or part of a plan is held or refused
+  1  a file has problems, part of a plan is held or refused, a decision is refused, or something is awaited
   2  wrong usage, or something could not be read";
 
 /// From an empty editor to a running service: writes the files, finds every mistake in them, and says what a change

@@ -25,15 +25,21 @@ const WRITES: i64 = 4;
 
 /// Lets so many writes pass, and then nothing at all.
 #[derive(Clone)]
-pub struct Death(Arc<AtomicI64>);
+pub struct Death {
+    left: Arc<AtomicI64>,
+    /// What passes and is not answered yet, with what is left.
+    open: Arc<AtomicI64>,
+}
 
 impl Death {
     fn after(writes: i64) -> Self {
-        Self(Arc::new(AtomicI64::new(writes)))
+        let count = || Arc::new(AtomicI64::new(writes));
+        Self { left: count(), open: count() }
     }
 
+    /// The last write is stored.
     fn has_come(&self) -> bool {
-        self.0.load(Ordering::Relaxed) <= 0
+        self.open.load(Ordering::Relaxed) <= 0
     }
 }
 
@@ -69,8 +75,16 @@ where
 
     fn call(&mut self, request: http::Request<B>) -> Self::Future {
         let is_write = request.method() != http::Method::GET;
-        let left = self.death.0.fetch_sub(i64::from(is_write), Ordering::Relaxed);
-        if left <= 0 { Box::pin(std::future::pending()) } else { Box::pin(self.inner.call(request)) }
+        let one = i64::from(is_write);
+        if self.death.left.fetch_sub(one, Ordering::Relaxed) <= 0 {
+            return Box::pin(std::future::pending());
+        }
+        let (answer, open) = (self.inner.call(request), self.death.open.clone());
+        Box::pin(async move {
+            let answer = answer.await;
+            open.fetch_sub(one, Ordering::Relaxed);
+            answer
+        })
     }
 }
 
