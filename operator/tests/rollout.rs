@@ -123,7 +123,7 @@ impl Scene {
         let (networks, reach) = (networks(), Reach::default());
         let (config, outside) = (None, &self.outside);
         let target = Target { tenant: "acme", release, config, networks: &networks, reach: &reach, outside };
-        troubled(&self.cluster, &target, Timestamp::now()).await.unwrap()
+        troubled(&self.cluster, &target, (None, Timestamp::now())).await.unwrap()
     }
 
     /// Names of the pods with this first port that are not told to end.

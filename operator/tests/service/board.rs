@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use imaas_operator::api::integration_service::EnvironmentState;
 use kube::{
     Api,
     api::{DeleteParams, Patch, PatchParams},
@@ -16,10 +15,6 @@ use crate::{
 };
 
 impl Scene {
-    async fn state(&self, environment: &str) -> Option<EnvironmentState> {
-        self.board().await.environments.into_iter().find(|state| state.name == environment)
-    }
-
     async fn login(&self, data: &serde_json::Value) {
         let secret = json!({
             "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "orders-git", "namespace": "acme-home" },

@@ -17,10 +17,6 @@ use serde_json::{Value, json};
 use crate::scene::{IMAGE_OF_A, IMAGE_OF_B, Scene, descriptor, reasons, until};
 
 impl Scene {
-    pub async fn state(&self, environment: &str) -> Option<EnvironmentState> {
-        self.board().await.environments.into_iter().find(|state| state.name == environment)
-    }
-
     fn decisions(&self) -> Api<ReleaseDecision> {
         Api::namespaced(self.client.clone(), "acme-home")
     }

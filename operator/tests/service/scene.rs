@@ -9,7 +9,7 @@ use std::{
 };
 
 use imaas_operator::{
-    api::{self, IntegrationService, Release},
+    api::{self, IntegrationService, Release, integration_service::EnvironmentState},
     git::{Git, Limits, UrlPolicy},
     health::Health,
     platform::{Platform, Settings},
@@ -187,6 +187,11 @@ impl Scene {
 
     pub async fn board(&self) -> api::IntegrationServiceStatus {
         self.services().get("orders").await.unwrap().status.unwrap_or_default()
+    }
+
+    /// The board's line of one environment.
+    pub async fn state(&self, environment: &str) -> Option<EnvironmentState> {
+        self.board().await.environments.into_iter().find(|state| state.name == environment)
     }
 
     /// Image of the Deployment, without the repository; nothing when there is none.

@@ -145,8 +145,9 @@ async fn operate(lab: &Lab) -> Result<Vec<JoinHandle<()>>> {
     let mut tasks = vec![tokio::spawn(background)];
     listed.await;
     let policies = Policies::new(Health::default());
-    let logins = Issued { key: AccountKey::new([7; 32])?, generations: "1".parse()? };
-    let ctx = Arc::new(tenant::Context::new(platform.clone(), policies.clone(), logins, Usages::counted()));
+    let logins = Some(Issued { key: AccountKey::new([7; 32])?, generations: "1".parse()? });
+    let registry = tenant::Registry { logins, usages: Usages::counted(), images: None };
+    let ctx = Arc::new(tenant::Context::new(platform.clone(), policies.clone(), registry));
     tasks.push(tokio::spawn(tenant::run(ctx, pending())));
     tasks.push(tokio::spawn(policies.run(platform.cluster, rights::settings(), pending())));
     Ok(tasks)
