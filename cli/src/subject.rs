@@ -5,7 +5,7 @@ use std::{
     path::{Component, Path, PathBuf},
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use imaas_operator::{
     service::resolve::DESCRIPTOR,
     source::{limits, parse::ENDING},
@@ -15,6 +15,8 @@ use imaas_operator::{
 pub const TENANTS: &str = "tenants";
 /// What the platform defines, beside it.
 pub const PLATFORM: &str = "platform.yaml";
+/// What the operator does not take for a descriptor.
+const MISNAMED: &str = "imaas.yml";
 /// How deep below PATH descriptors are looked for.
 const DEPTH: usize = 8;
 
@@ -79,6 +81,7 @@ pub fn find(path: &Path) -> Result<Subject> {
     let path = &tidy(path);
     let read = || format!("cannot read {}", shown(path));
     if fs::metadata(shown_path(path)).with_context(read)?.is_file() {
+        refuse_misnamed(path)?;
         return file(path).with_context(read);
     }
     let below = path.join(TENANTS);
@@ -95,12 +98,20 @@ pub fn find(path: &Path) -> Result<Subject> {
         return Ok(Subject::Tenants(Tenants { directory: below, only: None }));
     }
     if descriptors.is_empty() {
+        refuse_misnamed(&path.join(MISNAMED))?;
         bail!(
             "{} holds neither tenant files (`tenants/<name>.yaml`) nor an imaas.yaml; begin with `kubectl imaas tenant new` or `kubectl imaas service new`",
             shown(path)
         );
     }
     Ok(Subject::Descriptors(descriptors))
+}
+
+/// The operator reads one name only.
+fn refuse_misnamed(file: &Path) -> Result<()> {
+    let is_misnamed = file.file_name().is_some_and(|name| name == MISNAMED) && shown_path(file).is_file();
+    ensure!(!is_misnamed, "nobody reads {}: rename it to {DESCRIPTOR}", shown(file));
+    Ok(())
 }
 
 fn file(path: &Path) -> std::io::Result<Subject> {
@@ -233,6 +244,9 @@ mod tests {
         assert_eq!(found(&[("imaas.yaml", descriptor)], "."), "descriptors imaas.yaml");
         assert_eq!(found(&[("imaas.yaml", "nonsense")], "imaas.yaml"), "descriptors imaas.yaml");
         assert_eq!(found(&[("x.yaml", descriptor)], "x.yaml"), "descriptors x.yaml");
+        let misnamed = "nobody reads /imaas.yml: rename it to imaas.yaml";
+        assert_eq!(found(&[("imaas.yml", descriptor)], "imaas.yml"), misnamed);
+        assert_eq!(found(&[("imaas.yml", descriptor)], ""), misnamed);
         let several = [("b/imaas.yaml", descriptor), ("a/imaas.yaml", descriptor), (".git/imaas.yaml", "")];
         assert_eq!(found(&several, "."), "descriptors a/imaas.yaml b/imaas.yaml");
         assert!(found(&[("README.md", "")], ".").contains("holds neither tenant files"));

@@ -161,8 +161,8 @@ pub async fn operator(options: Run, stop: impl Future<Output = ()> + Send + 'sta
     health.close(STARTED, "the cluster was not listed yet");
     health.close(KINDS, "not looked for yet");
     let (stopping, stopped) = watch::channel(false);
-    let (pushed, pushes) = mpsc::channel(PUSHES);
-    let routes = hooks(&options, pushed)?;
+    let (sender, pushes) = mpsc::channel(PUSHES);
+    let routes = hooks(&options, sender)?;
     let server = http::serve(options.listen, health.clone(), routes, told(stopped.clone()));
     let work = work(options, (health, pushes), stopped);
     let stop = async move {

@@ -29,7 +29,7 @@ pub fn invitation(places: &Places<'_>) -> String {
     format!(
         r#"
 Everything stays up until Ctrl-C. In another terminal:
-  export KUBECONFIG={kubeconfig} GIT_SSL_CAINFO={authority}
+  export KUBECONFIG={kubeconfig} GIT_SSL_CAINFO={authority} IMAAS_ALLOWED_GIT_HOSTS={git_name}
   export PATH={path}:$PATH
   cd $(mktemp -d)
   kubectl get imaas -A                             # tenants, services, releases: well, and waiting for what
@@ -77,7 +77,7 @@ mod tests {
         });
         for told in [
             "KUBECONFIG=/lab/admin.kubeconfig",
-            "GIT_SSL_CAINFO=/stand/ca.crt",
+            "GIT_SSL_CAINFO=/stand/ca.crt IMAAS_ALLOWED_GIT_HOSTS=git.example.com",
             "PATH=/tools:/target/debug:/crane:$PATH",
             "https://platform:platform-password@10.0.0.1:443/platform/tenants.git",
             "https://$t:$t-password@10.0.0.1:443/$t/inventory.git",

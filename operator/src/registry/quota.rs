@@ -205,7 +205,7 @@ mod tests {
         for (name, mebibytes_used, cut, is_over) in
             [("full", 20, false, false), ("over", 21, false, true), ("cut", 1, true, true)]
         {
-            let uncounted = cut.then(|| Uncounted::Cut(Cut::Repositories));
+            let uncounted = cut.then_some(Uncounted::Cut(Cut::Repositories));
             let usage = bounds.judged(&tenant(""), &Usage { uncounted, ..mebibytes(mebibytes_used) });
             let claim = claim(&usage);
             assert_eq!((usage.is_over(), claim.status), (is_over, !is_over), "{name}");

@@ -1,11 +1,11 @@
-//! A login that a Git host refused: what is told of it, and when it is tried again. Pure.
+//! A login that a Git host refused, or an authority that is not its own: what is told of it, and when it is tried again. Pure.
 
 use std::time::Instant;
 
 use super::{Problem, read::Failure, validate::ValidService};
 use crate::{conditions::Reason, git::Remote};
 
-/// A login that was refused. It is not tried at each look, which may lock an account, unless its Secret changed.
+/// A Secret with which the host was not read. It is not tried at each look, which may lock an account, unless its Secret changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refused {
     /// Version of the Secret that holds it.
@@ -28,8 +28,11 @@ pub fn told(
     (remote, secret): (&Remote, Option<&String>),
     failure: Failure,
 ) -> Failure {
-    if failure.problem.reason != Reason::AuthenticationFailed {
-        return failure;
+    match failure.problem.reason {
+        Reason::AuthenticationFailed => {}
+        // The Secret holds the authority too.
+        Reason::HostVerificationFailed => return Failure { refused: secret.cloned(), ..failure },
+        _ => return failure,
     }
     let (url, home) = (&service.url, service.home());
     let (reason, message) = match &service.credentials {
@@ -62,6 +65,10 @@ mod tests {
     use crate::git::{Credentials, GitUrl, UrlPolicy};
 
     fn told_of(named: Option<&str>, credentials: Option<Credentials>) -> Failure {
+        told_after(Reason::AuthenticationFailed, named, credentials)
+    }
+
+    fn told_after(reason: Reason, named: Option<&str>, credentials: Option<Credentials>) -> Failure {
         let url = GitUrl::parse("https://git.example.com/acme/orders.git", &UrlPolicy::default()).unwrap();
         let service = ValidService {
             tenant: "acme".to_owned(),
@@ -76,7 +83,7 @@ mod tests {
             ending: None,
         };
         let remote = Remote { owner: "acme".to_owned(), url, credentials, ca: None };
-        let failure = Failure::permanent(Reason::AuthenticationFailed, "refused".to_owned());
+        let failure = Failure::permanent(reason, "refused".to_owned());
         told(&service, (&remote, named.map(|_| "7".to_owned()).as_ref()), failure)
     }
 
@@ -93,6 +100,13 @@ mod tests {
         assert_eq!(lacks.problem.reason, Reason::CredentialsMissing);
         assert!(lacks.problem.message.ends_with("add the keys `username` and `password` to it"), "{lacks:?}");
         assert_eq!(lacks.refused, None, "nothing was tried");
+
+        let authority = told_after(Reason::HostVerificationFailed, Some("orders-git"), login());
+        assert_eq!(
+            (authority.problem.message.as_str(), authority.refused.as_deref()),
+            ("refused", Some("7"))
+        );
+        assert_eq!(told_after(Reason::Unreachable, Some("orders-git"), login()).refused, None);
 
         let none = told_of(None, None).problem.message;
         assert!(none.contains("`repository.credentials` of the service in the tenant file"), "{none}");

@@ -1,6 +1,9 @@
 //! Parsed files beside what the platform defines: environments, runtimes, quota bounds, allowed hosts. Pure.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    cell::LazyCell,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use super::{
     limits::{self, AllLimits},
@@ -14,7 +17,7 @@ use crate::{
         names::{is_plain_branch, joined},
     },
     tenant::validate::{ValidTenant, examined, unknown},
-    yaml::{self, Problem},
+    yaml::{Composed, Problem},
 };
 
 /// What the platform defines, as far as a tenant file speaks of it.
@@ -105,6 +108,8 @@ fn checked_tenant(
     let path = joined(surroundings.directory, &file_name(name));
     let told = |problem| FileProblem { file: path.clone(), problem };
     problems.extend(file.problems.iter().cloned().map(told));
+    // One file may have a problem in each of its lines.
+    let composed = LazyCell::new(|| Composed::of(&file.content));
     let tenant = file.said.as_ref().map(|said| {
         let mut tenant = said.value.clone();
         tenant.spec.limits = limits.said(name).map(|limits| limits.value.clone());
@@ -113,7 +118,7 @@ fn checked_tenant(
                 Some(problem) => limits.said(name).filter(|limits| limits.is_news(&problem.path)).map(|_| {
                     FileProblem { file: joined(directory, &file_name(name)), problem: problem.clone() }
                 }),
-                None => said.is_news(&field).then(|| told(placed(&file.content, field, message))),
+                None => said.is_news(&field).then(|| told(placed(&composed, field, message))),
             });
         }
         tenant
@@ -159,7 +164,7 @@ fn found(tenant: &Tenant, surroundings: &Surroundings<'_>, limits_are_known: boo
     found
 }
 
-fn placed(content: &[u8], path: String, message: String) -> Problem {
-    let (line, column) = yaml::place(content, &path);
+fn placed(composed: &Composed, path: String, message: String) -> Problem {
+    let (line, column) = composed.place(&path);
     Problem { line, column, path, message }
 }

@@ -100,16 +100,30 @@ pub fn settings(descriptor: &ServiceDescriptor, environment: &str) -> Result<Des
     typed(&tree, problems)
 }
 
-/// Line and column of the value at `path` in a file, or of the nearest above it; for problems that only show beside
-/// other files.
-pub fn place(text: &[u8], path: &str) -> (u32, u32) {
-    match node::compose(text) {
-        Ok((tree, _)) => {
-            let start = check::located(&tree, path).start;
-            (start.line, start.column)
-        }
-        Err(problem) => (problem.line, problem.column),
+/// A file whose places are asked for: read once, however many that are.
+pub struct Composed(Result<Node, Problem>);
+
+impl Composed {
+    /// Reads it; where that fails, every place is that of the failure.
+    pub fn of(text: &[u8]) -> Self {
+        Self(node::compose(text).map(|(tree, _)| tree))
     }
+
+    /// Line and column of the value at `path`, or of the nearest above it; for problems that only show beside other files.
+    pub fn place(&self, path: &str) -> (u32, u32) {
+        match &self.0 {
+            Ok(tree) => {
+                let start = check::located(tree, path).start;
+                (start.line, start.column)
+            }
+            Err(problem) => (problem.line, problem.column),
+        }
+    }
+}
+
+/// One place of a file.
+pub fn place(text: &[u8], path: &str) -> (u32, u32) {
+    Composed::of(text).place(path)
 }
 
 /// Line and column of each field of a descriptor, also of each under `environments.<name>`.

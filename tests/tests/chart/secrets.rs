@@ -106,6 +106,17 @@ fn with(metadata: Value, content: Value) -> Value {
     secret
 }
 
+/// Records of fields that say little and by whom at length.
+fn many_who_wrote(count: usize) -> Value {
+    let one = |number: usize| {
+        json!({
+            "manager": format!("{number:0128}"), "operation": "Apply", "apiVersion": "v1",
+            "fieldsType": "FieldsV1", "fieldsV1": { "f:x": {} },
+        })
+    };
+    (0..count).map(one).collect()
+}
+
 /// Each with whether it fits. Nothing that a request can make long is left out.
 fn sizes() -> Vec<(&'static str, Value, bool)> {
     let base64 = |bytes: usize| format!("{}AA==", "A".repeat((bytes - 1) / 3 * 4));
@@ -147,6 +158,22 @@ fn sizes() -> Vec<(&'static str, Value, bool)> {
         ("owners", with(json!({ "ownerReferences": owner }), none()), false),
         ("record of fields", with(record(wide), none()), false),
         ("deep record of fields", with(record(deep), none()), false),
+        ("many who wrote", with(json!({ "managedFields": many_who_wrote(2_000) }), none()), false),
+        ("few with long names", with(json!({ "managedFields": many_who_wrote(500) }), none()), true),
+        ("type", with(none(), json!({ "type": "t".repeat(3 * LARGEST) })), false),
+        (
+            "letters of four bytes",
+            with(json!({ "annotations": { "a": "🦀".repeat(LARGEST * 3 / 4) } }), none()),
+            false,
+        ),
+        (
+            "an owner of four bytes a letter",
+            with(
+                json!({ "ownerReferences": [{ "apiVersion": "v1", "kind": "Pod", "uid": "1", "name": "🦀".repeat(LARGEST * 3 / 4) }] }),
+                none(),
+            ),
+            false,
+        ),
     ]
 }
 

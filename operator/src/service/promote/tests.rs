@@ -275,7 +275,7 @@ fn a_hotfix_on_prod_waits_and_says_the_way_out() {
     let problem = decisions[2].as_ref().unwrap_err();
     assert_eq!(problem.reason, Reason::NotPromoted);
     let told = format!(
-        "commit {} was not healthy in test, and its branch test has other files, so it will not be by waiting: merge the commit into test, which tries it in test first, or merge test into prod",
+        "commit {} was not healthy in test, and its branch test has other files, so it will not be by waiting: merge the commit into test, which tries it in test first, or merge test into prod; to let it in as it is: kubectl imaas bypass orders prod",
         commit('9')
     );
     assert_eq!(problem.message, told);
