@@ -159,7 +159,7 @@ fn sizes() -> Vec<(&'static str, Value, bool)> {
         ("record of fields", with(record(wide), none()), false),
         ("deep record of fields", with(record(deep), none()), false),
         ("many who wrote", with(json!({ "managedFields": many_who_wrote(2_000) }), none()), false),
-        ("few with long names", with(json!({ "managedFields": many_who_wrote(500) }), none()), true),
+        ("few with long names", with(json!({ "managedFields": many_who_wrote(400) }), none()), true),
         ("type", with(none(), json!({ "type": "t".repeat(3 * LARGEST) })), false),
         (
             "letters of four bytes",
