@@ -12,7 +12,7 @@ use std::{
 
 use reqwest::{
     Certificate, Client, Method, RequestBuilder, Response, StatusCode,
-    header::{ACCEPT, HeaderMap, WWW_AUTHENTICATE},
+    header::{ACCEPT, CONNECTION, HeaderMap, WWW_AUTHENTICATE},
     redirect::Policy,
 };
 use serde::Deserialize;
@@ -216,7 +216,9 @@ impl RegistryClient {
         url.query_pairs_mut().append_pair("service", service).append_pair("scope", scope);
         let (user, password) = self.logins.of(account).await?;
         let asked = Instant::now();
-        let response = send(self.http.get(url).basic_auth(user, Some(password)), who()).await?;
+        // Kept, a connection would outlive a change of what is behind that address, and stay with one replica.
+        let request = self.http.get(url).basic_auth(user, Some(password)).header(CONNECTION, "close");
+        let response = send(request, who()).await?;
         if response.status() != StatusCode::OK {
             return Err(refused(who(), account, response.status()));
         }
