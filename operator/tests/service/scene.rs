@@ -292,9 +292,9 @@ impl Scene {
             Origins { deletes_images: self.deletes_images, ..origins(&mirrors, &self.registry.url) };
         let (stop, mut stopped) = watch::channel(false);
         let shutdown = async move { drop(stopped.wait_for(|stop| *stop).await) };
-        let (pushed, pushes) = mpsc::channel(16);
+        let (registry, pushes) = mpsc::channel(16);
         let stage = tokio::spawn(run(platform, (origins, pushes), self.policies.clone(), shutdown));
-        Operator { stop, stage, watches, pushed }
+        Operator { stop, stage, watches, registry }
     }
 
     /// Lets the operator look at the repository at least twice.
@@ -309,7 +309,7 @@ pub struct Operator {
     stop: watch::Sender<bool>,
     stage: JoinHandle<()>,
     watches: JoinHandle<()>,
-    pushed: mpsc::Sender<Push>,
+    registry: mpsc::Sender<Push>,
 }
 
 impl Operator {
@@ -317,7 +317,7 @@ impl Operator {
     pub async fn hears(&self, service: &str, reference: &str) {
         let (tenant, service, references) =
             ("acme".to_owned(), service.to_owned(), vec![reference.to_owned()]);
-        self.pushed.send(Push { tenant, service, references }).await.unwrap();
+        self.registry.send(Push { tenant, service, references }).await.unwrap();
     }
 
     /// Where it is.
