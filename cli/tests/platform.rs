@@ -3,7 +3,12 @@
 
 mod support;
 
-use std::{collections::BTreeMap, path::Path, process::Command};
+use std::{
+    collections::BTreeMap,
+    path::Path,
+    process::Command,
+    time::{Duration, Instant},
+};
 
 use lab::{
     Lab, LabOptions, Progress,
@@ -60,6 +65,15 @@ async fn install(lab: &Lab) {
         .run(&["wait", "--for=condition=Established", "crd", "--all", "--timeout=30s"], None)
         .await
         .unwrap();
+    // A kind is established a moment before it can be listed.
+    for kind in imaas_operator::api::crds() {
+        let list = ["get", kind.metadata.name.as_deref().unwrap(), "-A"];
+        let begun = Instant::now();
+        while let Err(error) = kubectl.run(&list, None).await {
+            assert!(begun.elapsed() < Duration::from_secs(30), "{error:#}");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
     kubectl.apply(&std::fs::read_to_string(root().join("tenants/platform.yaml")).unwrap()).await.unwrap();
     let mut acme: Value =
         serde_saphyr::from_str(&std::fs::read_to_string(root().join("tenants/tenants/acme.yaml")).unwrap())
