@@ -1,10 +1,12 @@
 //! `exportTo` beside the other tenant files: what it names and is not there. Pure. The consumer may come later, or from another
 //! repository, so that is no mistake.
 
+use std::cell::LazyCell;
+
 use imaas_operator::{
     api::Export,
     source::parse::{FileProblem, Parsed, file_name},
-    yaml::{self, Problem},
+    yaml::Composed,
 };
 
 /// A warning for each `exportTo` that nobody can use yet, by file and place.
@@ -12,6 +14,7 @@ pub fn absent(parsed: &Parsed) -> Vec<FileProblem> {
     let mut told = Vec::new();
     for (name, file) in &parsed.tenants {
         let Some(said) = &file.said else { continue };
+        let composed = LazyCell::new(|| Composed::of(&file.content));
         for (index, entry) in said.value.spec.services.iter().enumerate() {
             for (nth, export) in entry.spec.export_to.iter().enumerate() {
                 let path = format!("spec.services[{index}].exportTo[{nth}]");
@@ -19,9 +22,7 @@ pub fn absent(parsed: &Parsed) -> Vec<FileProblem> {
                     continue;
                 };
                 let path = format!("{path}.{field}");
-                let (line, column) = yaml::place(&file.content, &path);
-                let problem = Problem { line, column, path, message };
-                told.push(FileProblem { file: file_name(name), problem });
+                told.push(FileProblem { file: file_name(name), problem: composed.problem(path, message) });
             }
         }
     }

@@ -9,7 +9,7 @@ use imaas_operator::{
     runtime::NoProfile,
     service::exposure::no_gateway,
     yaml::{
-        self, Problem,
+        self, Composed, Problem,
         sound::{self, Sound, SoundDescriptor},
     },
 };
@@ -143,8 +143,7 @@ fn unknown_environments(question: &Question<'_>, descriptor: &SoundDescriptor) -
 }
 
 fn placed(text: &[u8], path: String, message: String) -> Problem {
-    let (line, column) = yaml::place(text, &path);
-    Problem { line, column, path, message }
+    Composed::of(text).problem(path, message)
 }
 
 /// What the operator would say of the descriptor in one environment. It stops at the first problem; here what that is about is set

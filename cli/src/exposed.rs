@@ -1,6 +1,6 @@
 //! Paths that descriptors expose, and which of them several do. Pure.
 
-use imaas_operator::yaml::{self, sound};
+use imaas_operator::yaml::{Composed, sound};
 
 use crate::{check::Told, descriptor::stages, platform::Platform};
 
@@ -18,6 +18,7 @@ pub struct Exposed {
 /// The paths that a descriptor exposes, as far as it can be read.
 pub fn exposed(text: &[u8], platform: &Platform) -> Vec<Exposed> {
     let Some(descriptor) = sound::descriptor(text) else { return Vec::new() };
+    let composed = Composed::of(text);
     let of = |stage: &&str| {
         let settings = descriptor.settings(stage);
         let expose = settings.value.expose.as_ref().filter(|_| settings.is_news("expose.path"))?;
@@ -26,7 +27,7 @@ pub fn exposed(text: &[u8], platform: &Platform) -> Vec<Exposed> {
         } else {
             String::new()
         };
-        let place = yaml::place(text, &format!("{own}expose.path"));
+        let place = composed.place(&format!("{own}expose.path"));
         Some(Exposed { stage: (*stage).to_owned(), path: expose.path.clone(), place })
     };
     stages(platform, &descriptor).iter().filter_map(of).collect()

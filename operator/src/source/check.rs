@@ -17,7 +17,7 @@ use crate::{
         names::{is_plain_branch, joined},
     },
     tenant::validate::{ValidTenant, examined, unknown},
-    yaml::{Composed, Problem},
+    yaml::Composed,
 };
 
 /// What the platform defines, as far as a tenant file speaks of it.
@@ -110,15 +110,20 @@ fn checked_tenant(
     problems.extend(file.problems.iter().cloned().map(told));
     // One file may have a problem in each of its lines.
     let composed = LazyCell::new(|| Composed::of(&file.content));
+    let composed_limits = LazyCell::new(|| limits.content(name).map(Composed::of));
     let tenant = file.said.as_ref().map(|said| {
         let mut tenant = said.value.clone();
         tenant.spec.limits = limits.said(name).map(|limits| limits.value.clone());
         for (field, message) in found(&tenant, surroundings, are_known) {
-            problems.extend(match limits.place(name, &field, &message) {
-                Some(problem) => limits.said(name).filter(|limits| limits.is_news(&problem.path)).map(|_| {
-                    FileProblem { file: joined(directory, &file_name(name)), problem: problem.clone() }
-                }),
-                None => said.is_news(&field).then(|| told(placed(&composed, field, message))),
+            let in_limits = limits::field(&field).zip(composed_limits.as_ref());
+            problems.extend(match in_limits {
+                Some((path, composed)) => {
+                    limits.said(name).filter(|limits| limits.is_news(&path)).map(|_| {
+                        let file = joined(directory, &file_name(name));
+                        FileProblem { file, problem: composed.problem(path, message) }
+                    })
+                }
+                None => said.is_news(&field).then(|| told(composed.problem(field, message))),
             });
         }
         tenant
@@ -162,9 +167,4 @@ fn found(tenant: &Tenant, surroundings: &Surroundings<'_>, limits_are_known: boo
         }
     }
     found
-}
-
-fn placed(composed: &Composed, path: String, message: String) -> Problem {
-    let (line, column) = composed.place(&path);
-    Problem { line, column, path, message }
 }

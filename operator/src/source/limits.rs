@@ -11,7 +11,7 @@ use crate::{
     api::Limits,
     git::names::joined,
     yaml::{
-        self, Problem,
+        self, Composed, Problem,
         sound::{self, Sound},
     },
 };
@@ -80,7 +80,10 @@ fn read(name: &str, source: &SourceFile) -> ParsedLimits {
         Ok(limits) => {
             let inside = limits.metadata.name;
             let message = format!("{inside:?} is not the file's name: this file is {}", file_name(name));
-            (vec![placed(&content, "metadata.name", message)], Some(Sound::whole(limits.spec)))
+            (
+                vec![Composed::of(&content).problem("metadata.name".to_owned(), message)],
+                Some(Sound::whole(limits.spec)),
+            )
         }
         Err(problems) => (problems, sound::limits(&content)),
     };
@@ -124,13 +127,6 @@ impl AllLimits {
         found.into_iter().flatten().map(told).chain(misplaced).collect()
     }
 
-    /// The place in the limits of `tenant` of a problem with the Tenant's field; nothing where that stands in its own file.
-    pub(super) fn place(&self, tenant: &str, field: &str, message: &str) -> Option<Problem> {
-        let path = format!("spec.{}", field.strip_prefix(FIELD)?);
-        let content = self.content(tenant)?;
-        Some(placed(content, &path, message.to_owned()))
-    }
-
     /// There are limits, and nobody whose they are.
     pub(super) fn without_tenant(&self, tenant: &str, directory: &str) -> FileProblem {
         let wanted = file_name(tenant);
@@ -142,9 +138,9 @@ impl AllLimits {
     }
 }
 
-fn placed(content: &[u8], path: &str, message: String) -> Problem {
-    let (line, column) = yaml::place(content, path);
-    Problem { line, column, path: path.to_owned(), message }
+/// The field of limits that `field` of a Tenant is; nothing where that stands in the tenant's own file.
+pub(super) fn field(field: &str) -> Option<String> {
+    field.strip_prefix(FIELD).map(|rest| format!("spec.{rest}"))
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use crate::{
     api::Tenant,
     git::Directory,
     yaml::{
-        self, MAX_BYTES, Problem,
+        self, Composed, MAX_BYTES, Problem,
         sound::{self, Sound},
     },
 };
@@ -215,9 +215,8 @@ fn read(name: &str, source: &SourceFile) -> ParsedFile {
     let of_name = said.as_ref().filter(|said| said.is_news(NAME)).map(|said| said.value.name_any());
     let named = of_name.filter(|named| problems.is_empty() && named != name);
     if let Some(named) = &named {
-        let (line, column) = yaml::place(&content, NAME);
         let message = format!("{named:?} is not the file's name: this file is {}", file_name(name));
-        problems.push(Problem { line, column, path: NAME.to_owned(), message });
+        problems.push(Composed::of(&content).problem(NAME.to_owned(), message));
     }
     if let Some(said) = said.as_mut().filter(|_| !problems.is_empty()) {
         said.value.metadata.name = Some(name.to_owned());

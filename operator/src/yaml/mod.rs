@@ -119,11 +119,12 @@ impl Composed {
             Err(problem) => (problem.line, problem.column),
         }
     }
-}
 
-/// One place of a file.
-pub fn place(text: &[u8], path: &str) -> (u32, u32) {
-    Composed::of(text).place(path)
+    /// What is wrong with the value at `path`.
+    pub fn problem(&self, path: String, message: String) -> Problem {
+        let (line, column) = self.place(&path);
+        Problem { line, column, path, message }
+    }
 }
 
 /// Line and column of each field of a descriptor, also of each under `environments.<name>`.
