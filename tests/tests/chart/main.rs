@@ -6,6 +6,7 @@ mod kinds;
 mod members;
 mod namespaces;
 mod own;
+mod retirement;
 mod rights;
 mod secrets;
 
@@ -58,6 +59,7 @@ async fn every_promise(lab: &Lab, progress: &Progress) -> Result<Vec<String>> {
     namespaces::every_change_every_way(lab.kubectl(), &mut broken).await?;
     namespaces::a_deleted_one_goes(lab.kubectl(), &mut broken).await?;
     namespaces::a_tenant_goes_only_when_it_is_meant(lab.kubectl(), &mut broken).await?;
+    retirement::its_marks_are_the_operators_alone(lab.kubectl(), &mut broken).await?;
     rights::bindings_stay_in_tenant_namespaces(lab.kubectl(), &mut broken).await?;
     own::the_operator_writes_one_pair_a_tenant(lab.kubectl(), &mut broken).await?;
     secrets::are_no_logins_and_the_operators_own_stay(lab.kubectl(), &mut broken).await?;
