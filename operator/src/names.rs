@@ -22,6 +22,8 @@ pub const ORIGIN: &str = "imaas.dev/origin";
 pub const APPLIED: &str = "imaas.dev/applied";
 /// Annotation of a Tenant, an IntegrationService or an environment's namespace: since when Git no longer has it.
 pub const ORPHANED: &str = "imaas.dev/orphaned-since";
+/// Annotation of a Tenant: since which commit its file is gone while its removal waits for a confirmation.
+pub const REMOVAL_HELD: &str = "imaas.dev/removal-held-since";
 /// Annotation beside [`ORPHANED`]: by what, such as a commit.
 pub const ORPHANED_BY: &str = "imaas.dev/orphaned-by";
 /// Annotation beside [`ORPHANED`]: since when it is scaled to zero.

@@ -35,7 +35,7 @@ impl fmt::Display for Doubt {
     }
 }
 
-/// Tenants that serve on without a mark, until somebody confirms.
+/// Tenants that serve on without a mark of retirement, until somebody confirms.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Held {
     /// Their names, sorted; at least one.

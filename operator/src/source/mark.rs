@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::{
     api::Tenant,
-    names::{ORPHANED, ORPHANED_BY, RETIRING, SOURCE_PROBLEM},
+    names::{ORPHANED, ORPHANED_BY, REMOVAL_HELD, RETIRING, SOURCE_PROBLEM},
     retirement::{Left, Periods, Progress},
 };
 
@@ -22,6 +22,8 @@ pub enum Mark {
     Problem(String),
     /// Git no longer has it: since which commit, if it was not said before.
     Gone(String),
+    /// The same, and its removal waits for a confirmation: no stage of its retirement begins.
+    Held(String),
 }
 
 /// When a mark is written.
@@ -65,8 +67,12 @@ impl Clock {
             Mark::None => {}
             Mark::Problem(problem) => drop(wanted.insert(SOURCE_PROBLEM.to_owned(), problem.clone())),
             Mark::Gone(commit) => self.left(tenant, commit).mark(&mut wanted),
+            Mark::Held(commit) => {
+                let before = tenant.annotations().get(REMOVAL_HELD);
+                wanted.insert(REMOVAL_HELD.to_owned(), before.unwrap_or(commit).clone());
+            }
         }
-        let changed: BTreeMap<_, _> = [ORPHANED, ORPHANED_BY, RETIRING, SOURCE_PROBLEM]
+        let changed: BTreeMap<_, _> = [ORPHANED, ORPHANED_BY, RETIRING, REMOVAL_HELD, SOURCE_PROBLEM]
             .into_iter()
             .filter(|key| tenant.annotations().get(*key) != wanted.get(*key))
             .map(|key| (key, wanted.get(key)))

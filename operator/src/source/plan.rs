@@ -117,14 +117,15 @@ impl Plan {
         self.apply.len() + self.broken.len() + self.orphan.len() + self.handed_over.len() + held
     }
 
-    /// What the Tenants of this plan are told beside what is applied. Those that are held are told nothing. `commit` is the
-    /// one that was read.
+    /// What the Tenants of this plan are told beside what is applied. `commit` is the one that was read.
     pub fn marks(&self, commit: &str) -> Vec<(String, Mark)> {
         let applied = self.apply.iter().map(ResourceExt::name_any);
         let none = applied.chain(self.handed_over.iter().cloned()).map(|name| (name, Mark::None));
         let broken = self.broken.iter().map(|(name, message)| (name.clone(), Mark::Problem(message.clone())));
         let gone = self.orphan.iter().map(|name| (name.clone(), Mark::Gone(commit.to_owned())));
-        none.chain(broken).chain(gone).collect()
+        let held = self.held.iter().flat_map(|held| &held.tenants);
+        let held = held.map(|name| (name.clone(), Mark::Held(commit.to_owned())));
+        none.chain(broken).chain(gone).chain(held).collect()
     }
 }
 

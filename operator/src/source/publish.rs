@@ -146,7 +146,7 @@ async fn write(to: &To<'_>, wanted: &Wanted) -> Result<(), ApplyError> {
     platform.cluster.amend(&*known, |live| clock.change(live, source, &wanted.mark)).await?;
     match wanted.mark {
         Mark::Gone(_) if clock.is_due(&known) => remove(to, &known).await,
-        Mark::Gone(_) | Mark::None | Mark::Problem(_) => Ok(()),
+        Mark::Gone(_) | Mark::Held(_) | Mark::None | Mark::Problem(_) => Ok(()),
     }
 }
 

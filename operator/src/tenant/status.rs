@@ -188,23 +188,15 @@ fn in_sync(report: &Report<'_>) -> Claim {
     } else if let Some(waits) = transfer {
         (false, Reason::OriginConflict, format!("not handed over: {waits}"))
     } else if let Some(left) = Left::of(tenant.annotations()) {
-        let Retirement { stage, until } = left.retirement(periods);
-        match stage {
-            RetirementStage::Orphaned => {
-                let message = format!(
-                    "no longer in Git since {}; serves until {until} and is then scaled to zero: put its file back to keep it",
-                    short(&left.by)
-                );
-                (false, Reason::Orphaned, message)
-            }
-            RetirementStage::Retiring => {
-                let message = format!(
-                    "no longer in Git since {}; scaled to zero, and removed after {until}: put its file back to keep it",
-                    short(&left.by)
-                );
-                (false, Reason::Retiring, message)
-            }
-        }
+        let (reason, message) = gone(tenant, &left, periods);
+        (false, reason, message)
+    } else if let Some(commit) = tenant.annotations().get(names::REMOVAL_HELD) {
+        let message = format!(
+            "no longer in Git since commit {}, held and serving on: put its file back, or, if it is meant, confirm as the condition Stalled of TenantSource {} says",
+            short(commit),
+            tenant.origin()
+        );
+        (false, Reason::RemovalHeld, message)
     } else if tenant.origin() == names::MANUAL {
         (true, Reason::Succeeded, "it was applied by hand".to_owned())
     } else {
@@ -213,12 +205,33 @@ fn in_sync(report: &Report<'_>) -> Claim {
     Claim { type_: IN_SYNC, status, reason, message }
 }
 
-/// Its commit, as long as a reader needs it.
-fn short(by: &str) -> String {
-    match by.split_once(' ') {
-        Some(("commit", hash)) => format!("commit {}", hash.chars().take(SHORT_HASH).collect::<String>()),
-        _ => by.to_owned(),
-    }
+/// Where its retirement stands, and how to undo it.
+fn gone(tenant: &Tenant, left: &Left, periods: &Periods) -> (Reason, String) {
+    let Retirement { stage, until } = left.retirement(periods);
+    let (reason, then) = match (stage, tenant.spec.suspend) {
+        (RetirementStage::Orphaned, false) => {
+            (Reason::Orphaned, format!("serves until {until} and is then scaled to zero"))
+        }
+        (RetirementStage::Orphaned, true) => {
+            (Reason::Orphaned, "suspended, so it serves until spec.suspend is taken away".to_owned())
+        }
+        (RetirementStage::Retiring, false) => {
+            (Reason::Retiring, format!("scaled to zero, and removed after {until}"))
+        }
+        (RetirementStage::Retiring, true) => {
+            (Reason::Retiring, "suspended, so it is not removed until spec.suspend is taken away".to_owned())
+        }
+    };
+    let by = match left.by.split_once(' ') {
+        Some(("commit", hash)) => format!("commit {}", short(hash)),
+        _ => left.by.clone(),
+    };
+    (reason, format!("no longer in Git since {by}; {then}: put its file back to keep it"))
+}
+
+/// A commit, as long as a reader needs it.
+fn short(hash: &str) -> &str {
+    hash.char_indices().nth(SHORT_HASH).map_or(hash, |(end, _)| &hash[..end])
 }
 
 /// Services are run in what stands here, so only what is known to be this tenant's own; what could not be told this

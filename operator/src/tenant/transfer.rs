@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 use crate::{
     api::Tenant,
     names::{
-        MANAGED_BY, MANAGER, MANUAL, ORIGIN, ORPHANED, ORPHANED_BY, RETIRING, SOURCE_PROBLEM, TRANSFER_TO,
+        MANAGED_BY, MANAGER, MANUAL, ORIGIN, ORPHANED, ORPHANED_BY, REMOVAL_HELD, RETIRING, SOURCE_PROBLEM,
+        TRANSFER_TO,
     },
 };
 
@@ -21,7 +22,8 @@ pub fn taken(tenant: &Tenant, origin: &str) -> Option<Value> {
     Some(json!({ "metadata": {
         "labels": { MANAGED_BY: label },
         "annotations": {
-            ORIGIN: origin, ORPHANED: null, ORPHANED_BY: null, RETIRING: null, SOURCE_PROBLEM: null,
+            ORIGIN: origin, ORPHANED: null, ORPHANED_BY: null, RETIRING: null, REMOVAL_HELD: null,
+            SOURCE_PROBLEM: null,
         },
     } }))
 }

@@ -86,6 +86,7 @@ pub async fn x01_x02_x03_too_much_at_once_is_held(scene: &mut Scene) {
     let told = message(&held, "Stalled");
     assert!(told.starts_with("6 gone at commit") && told.contains("t1, t2, t3, t4, t5, t6"), "{told}");
     scene.ready("newcomer", "Succeeded").await;
+    scene.in_sync("t1", "RemovalHeld").await;
     unmarked(scene, &names).await;
 
     // X02: what was held by another commit waits on, also when less is gone than would be held.

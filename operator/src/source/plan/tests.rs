@@ -8,7 +8,7 @@ use serde_json::json;
 use super::*;
 use crate::{
     api::TenantSpec,
-    names::{ORPHANED_BY, RETIRING, SOURCE_PROBLEM, TRANSFER_TO},
+    names::{ORPHANED_BY, REMOVAL_HELD, RETIRING, SOURCE_PROBLEM, TRANSFER_TO},
     retirement::{Periods, confirmation},
     source::mark::Clock,
 };
@@ -66,6 +66,29 @@ fn x03_more_than_five_and_a_tenth_gone_at_once_are_held_and_all_else_flows() {
         let marked = plan.marks("4f2a").into_iter().filter(|(_, mark)| matches!(mark, Mark::Gone(_))).count();
         assert_eq!(marked, if is_held { 0 } else { gone }, "what is held bears no mark");
     }
+}
+
+#[test]
+fn what_is_held_says_so_until_it_goes_or_comes_back() {
+    let existing = some(&names(0..2));
+    let plan = plan(&before(&existing, None), &files(&[]));
+    let (name, held) = plan.marks("4f2a").remove(0);
+    assert_eq!((&*name, &held), ("t000", &Mark::Held("4f2a".into())));
+    let change = |tenant: &Tenant, mark: &Mark| {
+        let change = at("01T00:00:00").change(tenant, "central", mark)?;
+        Some(change["metadata"]["annotations"].clone())
+    };
+    let bare = with(tenant("acme"), &[(SOURCE_PROBLEM, "bad")]);
+    assert_eq!(
+        change(&bare, &held),
+        Some(json!({ REMOVAL_HELD: "4f2a", SOURCE_PROBLEM: null })),
+        "there is no file that could have a problem"
+    );
+    let waiting = with(tenant("acme"), &[(REMOVAL_HELD, "4f2a")]);
+    assert_eq!(change(&waiting, &Mark::Held("9c3b".into())), None, "the first commit stays");
+    assert_eq!(change(&waiting, &Mark::None), Some(json!({ REMOVAL_HELD: null })));
+    let gone = change(&waiting, &Mark::Gone("9c3b".into())).unwrap();
+    assert!(gone[REMOVAL_HELD].is_null() && gone[ORPHANED_BY] == "commit 9c3b", "confirmed: {gone}");
 }
 
 #[test]

@@ -115,6 +115,30 @@ fn a_broken_or_missing_file_is_told_without_taking_readiness() {
 }
 
 #[test]
+fn a_tenant_whose_removal_waits_is_not_in_sync_and_says_what_to_do() {
+    let told = |annotations: &str, suspend| {
+        let mut tenant = acme(&format!("imaas.dev/origin: central, {annotations}"));
+        tenant.spec.suspend = suspend;
+        let status = told(&tenant, &Converged::default(), &[]);
+        let (status, reason, message) = claim(&status, "InSync");
+        format!("{status} {reason} {message}")
+    };
+    assert_eq!(
+        told("imaas.dev/removal-held-since: 4f2a0b1c4f2a0b1c", false),
+        "False RemovalHeld no longer in Git since commit 4f2a0b1c4f2a, held and serving on: put its file back, or, if it is meant, confirm as the condition Stalled of TenantSource central says"
+    );
+    let orphaned = "imaas.dev/orphaned-since: '2026-01-01T00:00:00Z', imaas.dev/orphaned-by: commit 4f2a";
+    assert_eq!(
+        told(orphaned, true),
+        "False Orphaned no longer in Git since commit 4f2a; suspended, so it serves until spec.suspend is taken away: put its file back to keep it"
+    );
+    assert_eq!(
+        told(&format!("{orphaned}, imaas.dev/retiring-since: '2026-01-02T00:00:00Z'"), true),
+        "False Retiring no longer in Git since commit 4f2a; suspended, so it is not removed until spec.suspend is taken away: put its file back to keep it"
+    );
+}
+
+#[test]
 fn neither_the_file_nor_the_space_hides_the_other() {
     let long = "x y ".repeat(100);
     let tenant = acme(&format!("imaas.dev/source-problem: 'tenants/acme.yaml:7:3: {long}'"));
