@@ -58,8 +58,11 @@ pub enum Uncounted {
     /// The rest of it.
     #[error("{0}: the platform team deletes what is too much")]
     Cut(Cut),
-    /// What a manifest refers to.
-    #[error("{0}: it goes when retention finds that nothing needs it, or the platform team deletes it")]
+    /// What a manifest refers to. Retention judges services' repositories only: of any other nobody knows what is needed,
+    /// and what cannot be read here may run elsewhere.
+    #[error(
+        "{0}: in the repository of a service it goes by itself when nothing needs it, where the platform's retention has mode delete; else the platform team deletes it"
+    )]
     Unread(Unread),
 }
 
@@ -273,7 +276,8 @@ mod tests {
             usage.uncounted.unwrap().to_string(),
             format!(
                 "acme/orders@{} (tag multi) cannot be counted: it is not the JSON of a manifest or index with sha256 digests \
-                 (and 1 more manifests): it goes when retention finds that nothing needs it, or the platform team deletes it",
+                 (and 1 more manifests): in the repository of a service it goes by itself when nothing needs it, where the \
+                 platform's retention has mode delete; else the platform team deletes it",
                 digest('2')
             )
         );
