@@ -9,6 +9,7 @@ use crate::{
     api::Quantity,
     git::url::allowed_host,
     registry::{generations::Generations, retention::Mode},
+    release::LARGEST_CONFIG,
     telemetry::LogFormat,
 };
 
@@ -94,6 +95,10 @@ pub struct Run {
     /// How often a service repository is looked at; at least 1s.
     #[arg(long, env = "IMAAS_INTERVAL", default_value = "60s", value_parser = interval)]
     pub interval: Duration,
+    /// The most that the files of a service's configuration may have together, at most 1Mi. Each content that a release within
+    /// history has is stored.
+    #[arg(long, env = "IMAAS_LARGEST_CONFIG", default_value = "256Ki", value_parser = config_size)]
+    pub largest_config: u64,
     /// How long a tenant, service or environment that Git no longer has serves on before it is scaled to zero.
     #[arg(long, env = "IMAAS_ORPHANED_FOR", default_value = "24h", value_parser = interval)]
     pub orphaned_for: Duration,
@@ -210,6 +215,16 @@ fn size(text: &str) -> Result<u64, String> {
     bytes.filter(|bytes| *bytes > 0).ok_or_else(|| format!("{text:?} is not a size such as 2Gi"))
 }
 
+/// `256Ki`, in bytes; what fits a ConfigMap.
+fn config_size(text: &str) -> Result<u64, String> {
+    let bytes = size(text)?;
+    if bytes > LARGEST_CONFIG {
+        Err("must be at most 1Mi, which is what fits a ConfigMap".to_owned())
+    } else {
+        Ok(bytes)
+    }
+}
+
 /// `20Gi`.
 fn quantity(text: &str) -> Result<Quantity, String> {
     size(text).map(|_| Quantity(text.to_owned()))
@@ -240,6 +255,9 @@ mod tests {
     #[test]
     fn a_size_is_a_quantity_of_bytes() {
         assert_eq!((size("2Gi"), size("1500k")), (Ok(2 << 30), Ok(1_500_000)));
+        assert!(
+            config_size("1Mi").is_ok() && config_size("1025Ki").is_err_and(|message| message.contains("1Mi"))
+        );
         assert!(size("0").is_err() && size("2 GB").is_err_and(|message| message.contains("2Gi")));
     }
 

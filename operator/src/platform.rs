@@ -29,6 +29,8 @@ pub struct Settings {
     pub registry_host: String,
     /// How often a service repository is looked at.
     pub interval: Duration,
+    /// Bytes that the configuration of a service may have at a commit.
+    pub largest_config: u64,
     /// How long what Git no longer has is kept.
     pub retirement: Periods,
     /// Plain `http` is accepted for repositories and the registry.

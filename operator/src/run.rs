@@ -285,6 +285,7 @@ fn settings(options: &Run) -> Settings {
         service_account: options.service_account.clone(),
         registry_host: image_host(options),
         interval: options.interval,
+        largest_config: options.largest_config,
         retirement: Periods { orphaned: options.orphaned_for, retiring: options.retiring_for },
         development: options.development,
     }

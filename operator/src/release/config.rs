@@ -20,6 +20,8 @@ use crate::{
 
 /// What the API server takes in one `ConfigMap`, in bytes of content.
 pub const LARGEST_CONFIG: u64 = 1024 * 1024;
+/// Of a configuration that is too much, so many files are told, the largest first.
+const TOLD_FILES: usize = 5;
 const LONGEST_KEY: usize = 253;
 const READABLE: i32 = 0o444;
 const EXECUTABLE: i32 = 0o555;
@@ -57,6 +59,23 @@ impl Config {
     pub fn hash(&self) -> String {
         content_hash(&(&self.kept, files_hash(&self.files)))
     }
+}
+
+/// What to tell of the files in `directory` where they are more than `largest` bytes. Each content that a release within
+/// history has is a `ConfigMap` of its own, and etcd holds those of all tenants.
+pub fn too_much(directory: &str, files: &ConfigFiles, largest: u64) -> Option<String> {
+    let size: u64 = files.values().map(|file| file.size).sum();
+    if size <= largest {
+        return None;
+    }
+    let mut by_size: Vec<_> = files.iter().map(|(path, file)| (file.size, path)).collect();
+    by_size.sort_by(|one, other| other.cmp(one));
+    let told: Vec<_> =
+        by_size.iter().take(TOLD_FILES).map(|(size, path)| format!("{path} has {size}")).collect();
+    let told = told.join(", ");
+    Some(format!(
+        "config: the files in {directory} have {size} bytes together, and a service may have {largest} ({told}): put what is no configuration into the image, or ask the platform team for more (`tenants.largestConfig` of the chart)"
+    ))
 }
 
 /// Changes with any byte, path or mode of the service's own files.
@@ -277,6 +296,21 @@ mod tests {
         let given = files(&[("a", &vec![b'x'; 1024 * 1024], false), ("b", b"\xff", false)]);
         let refused = config(&profile(&[]), Some(&given)).unwrap_err();
         assert_eq!(refused.to_string(), "config: 1048577 bytes, more than the 1048576 that fit a ConfigMap");
+    }
+
+    #[test]
+    fn more_than_a_service_may_have_is_told_with_its_largest_files_and_the_way_out() {
+        let sizes = [("a", 1), ("big.json", 70), ("b", 2), ("c", 3), ("d", 4), ("e", 5)];
+        let file =
+            |(path, size): (&str, u64)| (path.to_owned(), ConfigFile { size, ..ConfigFile::default() });
+        let files: ConfigFiles = sizes.map(file).into();
+        assert_eq!(too_much("config", &files, 85), None);
+        assert_eq!(
+            too_much("config", &files, 84).unwrap(),
+            "config: the files in config have 85 bytes together, and a service may have 84 (big.json has 70, e has 5, \
+             d has 4, c has 3, b has 2): put what is no configuration into the image, or ask the platform team for more \
+             (`tenants.largestConfig` of the chart)"
+        );
     }
 
     #[test]

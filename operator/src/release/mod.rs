@@ -9,7 +9,7 @@ mod template;
 mod trouble;
 mod uses;
 
-pub use config::{ConfigFile, ConfigFiles, Contents, PlannedConfig};
+pub use config::{ConfigFile, ConfigFiles, Contents, LARGEST_CONFIG, PlannedConfig, too_much};
 pub use desired::{
     Children, Entrance, Footprint, Neighbour, Outside, Reach, Target, desired, open_ports, written,
 };

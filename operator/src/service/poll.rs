@@ -373,10 +373,10 @@ impl Poller {
         service: &ValidService,
         (branch, readers): (&str, BTreeSet<String>),
     ) -> Result<Branch, Failure> {
-        let git = &self.0.origins.git;
+        let (git, largest_config) = (&self.0.origins.git, self.0.platform.settings.largest_config);
         let commit = counted("fetch", git.fetch(remote, branch, Depth::One).await)?;
         let content: Result<Content, Problem> =
-            content(git, remote, (&service.path, &commit), readers).await?;
+            content(git, remote, (&service.path, &commit), (readers, largest_config)).await?;
         Ok(Branch::Head { commit: commit.to_string(), content: content.map(Arc::new) })
     }
 }

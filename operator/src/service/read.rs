@@ -11,19 +11,19 @@ use crate::{
     api::ServiceDescriptor,
     conditions::Reason,
     git::{CommitId, DirectoryLimits, Git, GitError, Remote, VisitLimits, Visitor, names::joined},
-    release::{ConfigFiles, Contents},
+    release::{self, ConfigFiles, Contents, LARGEST_CONFIG},
     runtime::stateful::{self, Look},
     yaml,
 };
 
-/// What fits into one `ConfigMap`.
+/// A configuration directory whose files are read.
 const CONFIG: DirectoryLimits = DirectoryLimits {
     recursive: true,
     files: 500,
-    file_bytes: 1 << 20,
+    file_bytes: LARGEST_CONFIG,
     skip_large: false,
-    total_bytes: 1 << 20,
-    contents: false,
+    total_bytes: LARGEST_CONFIG,
+    contents: true,
 };
 
 /// Of a service's source, where it is looked for what is unsafe to run as many: a second of one processor at most.
@@ -56,13 +56,14 @@ impl Failure {
     }
 }
 
-/// Reads a commit that was fetched: `(directory of the service, commit)`, as far as it concerns `environments`. Nothing
-/// of it that a tenant may make large is kept: of a configuration directory the names, ids and sizes of its files.
+/// Reads a commit that was fetched: `(directory of the service, commit)`, as far as it concerns `environments`, with a
+/// configuration of at most so many bytes. Nothing of it that a tenant may make large is kept: of a configuration directory
+/// the names, ids and sizes of its files.
 pub async fn content(
     git: &Git,
     remote: &Remote,
     (path, commit): (&str, &CommitId),
-    environments: BTreeSet<String>,
+    (environments, largest_config): (BTreeSet<String>, u64),
 ) -> Result<Result<Content, Problem>, Failure> {
     let file = git.file(remote, commit, &joined(path, DESCRIPTOR), DESCRIPTOR_BYTES).await;
     let bytes = match of_commit(Reason::InvalidDescriptor, file)? {
@@ -84,7 +85,7 @@ pub async fn content(
     descriptor.environments.retain(|environment, _| environments.contains(environment));
     let mut configs = BTreeMap::new();
     for directory in resolve::configs_of(&descriptor, &environments) {
-        let files = config(git, remote, (&joined(path, &directory), commit)).await?;
+        let files = config(git, remote, (&joined(path, &directory), commit), largest_config).await?;
         configs.insert(directory, files);
     }
     let stateful = stateful(git, remote, (path, commit), (&descriptor, &environments)).await?;
@@ -161,8 +162,7 @@ pub async fn contents(
     remote: &Remote,
     (directory, commit): (&str, &CommitId),
 ) -> Result<Contents, GitError> {
-    let limits = DirectoryLimits { contents: true, ..CONFIG };
-    let read = git.directory(remote, commit, directory, limits).await?;
+    let read = git.directory(remote, commit, directory, CONFIG).await?;
     Ok(read.files.into_iter().map(|(path, file)| (path, file.content)).collect())
 }
 
@@ -170,9 +170,15 @@ async fn config(
     git: &Git,
     remote: &Remote,
     (directory, commit): (&str, &CommitId),
+    largest: u64,
 ) -> Result<Result<ConfigFiles, Problem>, Failure> {
-    let read = of_commit(Reason::InvalidConfig, git.directory(remote, commit, directory, CONFIG).await)?;
-    Ok(read.and_then(|read| resolve::config(directory, read)))
+    // All of them, so that they can be told with their sizes.
+    let names = DirectoryLimits { total_bytes: u64::MAX, contents: false, ..CONFIG };
+    let read = of_commit(Reason::InvalidConfig, git.directory(remote, commit, directory, names).await)?;
+    Ok(read.and_then(|read| resolve::config(directory, read)).and_then(|files| {
+        let told = release::too_much(directory, &files, largest);
+        told.map_or(Ok(files), |told| Err(Problem::new(Reason::InvalidConfig, told)))
+    }))
 }
 
 /// Tells what the commit's author has to change from what is wrong with the look.

@@ -116,6 +116,7 @@ impl Scene {
             namespace: "imaas-system".into(),
             service_account: "imaas-operator".into(),
             registry_host: "registry.example.com".into(),
+            largest_config: 256 << 10,
             interval: Duration::from_mins(1),
             retirement: Periods::default(),
             development: true,

@@ -82,6 +82,16 @@ async fn no_pods_are_made_without_their_image_or_configuration() {
     scene.kubectl(&["delete", "quota", "full", "-nacme-dev"]).await;
     scene.kubectl(&LOOK).await;
     until("the third is stored", async || (scene.history("dev").await.1.len() == 3).then_some(())).await;
+    // One that is more than a service may have is not stored, and says what to do.
+    scene.push("dev", &[("config/noise", &"x".repeat(900_000)), ("config/more", &"x".repeat(200_000))]);
+    let told = until("too large a configuration is told", async || {
+        let waiting = scene.state("dev").await?.waiting;
+        waiting.into_iter().find(|waiting| waiting.reason == "InvalidConfig")
+    })
+    .await;
+    assert!(told.message.contains("may have 1000000 (noise has 900000, more has 200000, "), "{told:?}");
+    assert!(told.message.contains("`tenants.largestConfig`"), "{told:?}");
+    assert_eq!(scene.history("dev").await.1.len(), 3);
     // Git asks for nothing that could run, so the configuration of what runs is not known from there.
     scene.push(
         "dev",
@@ -99,7 +109,7 @@ async fn no_pods_are_made_without_their_image_or_configuration() {
     scene.two_looks().await;
     assert_eq!(scene.image("dev").await, None, "its pods would hang");
 
-    scene.push("dev", &[("imaas.yaml", &descriptor(IMAGE_OF_A, ""))]);
+    scene.push("dev", &[("imaas.yaml", &descriptor(IMAGE_OF_A, "")), ("config/more", "")]);
     until("dev runs again", async || scene.image("dev").await.filter(|i| i == IMAGE_OF_A)).await;
     assert_eq!(scene.history("dev").await.1.len(), 1, "its configuration is back");
 

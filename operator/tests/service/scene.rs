@@ -347,6 +347,7 @@ async fn platform(client: Client, interval: Duration) -> (Platform, JoinHandle<(
         namespace: "imaas-system".to_owned(),
         service_account: "imaas-operator".to_owned(),
         registry_host: "registry.example.com".to_owned(),
+        largest_config: 1_000_000,
         interval,
         retirement: imaas_operator::retirement::Periods::default(),
         development: true,

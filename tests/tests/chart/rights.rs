@@ -164,6 +164,7 @@ pub fn settings() -> imaas_operator::platform::Settings {
         namespace: NAMESPACE.to_owned(),
         service_account: "imaas-operator".to_owned(),
         registry_host: "registry.example.com".to_owned(),
+        largest_config: 256 << 10,
         interval: Duration::from_mins(1),
         retirement: imaas_operator::retirement::Periods::default(),
         development: false,
