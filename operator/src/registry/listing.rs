@@ -57,10 +57,11 @@ impl RegistryClient {
         }
     }
 
-    /// The repositories of one tenant, not more than are looked at. A request for each hundred, and one more.
-    pub async fn repositories_of(&self, tenant: &str) -> Result<Names, RegistryError> {
+    /// The repositories of one tenant behind the one of name `after`, not more than are looked at together. A request for each
+    /// hundred, and one more.
+    pub async fn repositories_of(&self, tenant: &str, after: Option<&str>) -> Result<Names, RegistryError> {
         let mut catalog = Catalog::default();
-        let mut last = Some(start_of(tenant));
+        let mut last = Some(after.map_or_else(|| start_of(tenant), ToOwned::to_owned));
         loop {
             let (page, has_more) = self.catalog(last.as_deref()).await?;
             last = catalog.add(page).map_err(|endless| self.answer_error(endless.to_string()))?;

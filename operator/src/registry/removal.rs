@@ -9,7 +9,8 @@ use std::{
 };
 
 use super::{
-    digest::Digest, error::RegistryError, retain::delete, retention::everything, survey::Survey, usage::Cut,
+    catalog::Names, digest::Digest, error::RegistryError, retain::delete, retention::everything,
+    survey::Survey, usage::Cut,
 };
 use crate::retry::Retry;
 
@@ -20,7 +21,7 @@ const PATIENCE: Duration = Duration::from_hours(1);
 const DEADLINE: Duration = Duration::from_mins(2);
 
 /// Deletes what is in the repository of a service that is gone, with what `named` names of it besides its tags. How many
-/// manifests, some of which may have gone before.
+/// manifests.
 pub async fn delete_repository(
     survey: &Survey,
     tenant: &str,
@@ -28,44 +29,53 @@ pub async fn delete_repository(
     named: BTreeSet<Digest>,
 ) -> Result<usize, RegistryError> {
     let repository = format!("{tenant}/{service}");
-    let named = BTreeMap::from([(repository.clone(), named)]);
-    let (images, cut) = in_time(survey, emptied(survey, tenant, &repository, &named)).await?;
-    cut.map_or(Ok(images), |cut| Err(survey.registry().answer_error(cut.to_string())))
+    let (images, rest) = in_time(survey, emptied(survey, tenant, (&repository, Some(&named)))).await?;
+    rest.map_or(Ok(images), |cut| Err(survey.registry().answer_error(cut.to_string())))
 }
 
-/// Deletes what is in the area of a tenant that is gone, with what `named` names of it besides its tags, by repository.
-/// What there is too much of to be looked at stays, and is told when all else went.
+/// Deletes what is in the area of a tenant that is gone, with what `named` names of it besides its tags, by repository. How
+/// many manifests.
 pub async fn delete_area(
     survey: &Survey,
     tenant: &str,
     named: &BTreeMap<String, BTreeSet<Digest>>,
 ) -> Result<usize, RegistryError> {
     in_time(survey, async {
-        let listed = survey.registry().repositories_of(tenant).await?;
-        let mut rest = listed.cut.then_some(Cut::Repositories);
-        let mut images = 0;
-        let all: BTreeSet<_> = listed.names.iter().chain(named.keys()).collect();
-        for repository in all {
-            let (gone, cut) = emptied(survey, tenant, repository, named).await?;
-            images += gone;
-            rest = rest.or(cut);
+        let (mut images, mut rest) = (0, None);
+        let mut part = Names { names: named.keys().cloned().collect(), cut: true };
+        let mut last: Option<String> = None;
+        loop {
+            for repository in &part.names {
+                let (gone, cut) = emptied(survey, tenant, (repository, named.get(repository))).await?;
+                images += gone;
+                rest = rest.or(cut);
+            }
+            if !part.cut {
+                return rest.map_or(Ok(images), |cut| Err(survey.registry().answer_error(cut.to_string())));
+            }
+            // An empty repository stays in the registry's list.
+            part = survey.registry().repositories_of(tenant, last.as_deref()).await?;
+            last = part.names.last().cloned();
         }
-        rest.map_or(Ok(images), |cut| Err(survey.registry().answer_error(cut.to_string())))
     })
     .await
 }
 
-/// How many manifests went, or what kept all of them.
+/// How many manifests went, and what kept the rest. A repository is emptied part by part, as long as something goes.
 async fn emptied(
     survey: &Survey,
     tenant: &str,
-    repository: &str,
-    named: &BTreeMap<String, BTreeSet<Digest>>,
+    (repository, named): (&str, Option<&BTreeSet<Digest>>),
 ) -> Result<(usize, Option<Cut>), RegistryError> {
-    let area = survey.area(tenant, [repository], named).await?;
-    let digests = everything(&area, repository);
-    delete(survey, repository, &digests).await?;
-    Ok((digests.len(), area.cut))
+    let mut images = 0;
+    loop {
+        let area = survey.part(tenant, repository, named).await?;
+        let gone = delete(survey, repository, &everything(&area, repository)).await?;
+        images += gone;
+        if area.cut.is_none() || gone == 0 {
+            return Ok((images, area.cut));
+        }
+    }
 }
 
 async fn in_time<T>(

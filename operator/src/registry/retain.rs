@@ -154,19 +154,21 @@ fn record(tenant: &str, home: &str, unneeded: &Unneeded) -> ConfigMap {
     }
 }
 
-/// Deletes these manifests, in this order.
+/// Deletes these manifests, in this order; how many there were.
 pub(super) async fn delete(
     survey: &Survey,
     repository: &str,
     digests: &[Digest],
-) -> Result<(), RegistryError> {
+) -> Result<usize, RegistryError> {
+    let mut deleted = 0;
     for digest in digests {
         if survey.registry().delete(repository, digest).await? {
             tracing::info!(repository, %digest, "image deleted");
             REGISTRY_DELETED.inc();
+            deleted += 1;
         }
     }
-    Ok(())
+    Ok(deleted)
 }
 
 /// As the watches show it.

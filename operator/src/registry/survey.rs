@@ -22,6 +22,8 @@ use super::{
 const AT_A_TIME: usize = 8;
 /// Most tags of one tenant that are looked at.
 pub const TAGS_MAX: usize = 20_000;
+/// Tags of a repository that are looked at together where all of it is to go.
+const PART: usize = 1_000;
 /// Most references of one tenant's manifests: 48 bytes each, while it is looked at.
 const REFERENCES_MAX: usize = 500_000;
 /// Most references that are remembered from one look to the next, of all tenants.
@@ -86,17 +88,45 @@ impl Survey {
                 break;
             }
             left.tags -= names.len();
-            let mut roots = self.roots(tenant, name, names).await?;
-            for digest in named.get(name).into_iter().flatten() {
-                roots.entry(digest.clone()).or_default();
-            }
-            if !self.read(tenant, name, &roots, (&mut area.manifests, &mut left)).await? {
-                area.cut = Some(Cut::References(name.to_owned()));
+            if !self.add((tenant, name), (names, named.get(name)), (&mut area, &mut left)).await? {
                 break;
             }
-            area.repositories.insert(name.to_owned(), roots);
         }
         Ok(area)
+    }
+
+    /// Of one repository what its first tags hold, and what is `named` besides; [`Cut::Tags`] where it has more.
+    pub async fn part(
+        &self,
+        tenant: &str,
+        name: &str,
+        named: Option<&BTreeSet<Digest>>,
+    ) -> Result<Area, RegistryError> {
+        let mut left = Left { tags: PART, references: REFERENCES_MAX, absent: ABSENT_MAX };
+        let Names { mut names, cut } = self.registry.tags(tenant, name, left.tags).await?;
+        names.truncate(left.tags);
+        let mut area = Area { cut: cut.then(|| Cut::Tags(name.to_owned())), ..Area::default() };
+        self.add((tenant, name), (names, named), (&mut area, &mut left)).await?;
+        Ok(area)
+    }
+
+    /// Adds one repository; whether there was room for it.
+    async fn add(
+        &self,
+        (tenant, name): (&str, &str),
+        (tags, named): (Vec<String>, Option<&BTreeSet<Digest>>),
+        (area, left): (&mut Area, &mut Left),
+    ) -> Result<bool, RegistryError> {
+        let mut roots = self.roots(tenant, name, tags).await?;
+        for digest in named.into_iter().flatten() {
+            roots.entry(digest.clone()).or_default();
+        }
+        if !self.read(tenant, name, &roots, (&mut area.manifests, left)).await? {
+            area.cut = Some(Cut::References(name.to_owned()));
+            return Ok(false);
+        }
+        area.repositories.insert(name.to_owned(), roots);
+        Ok(true)
     }
 
     /// Asks how large the blobs of `area` are, each in a repository that refers to it.

@@ -4,6 +4,7 @@
 mod collect;
 mod events;
 mod quota;
+mod removal;
 mod rotation;
 mod scene;
 mod sweep;

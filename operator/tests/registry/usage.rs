@@ -24,7 +24,7 @@ use sha2::{Digest as _, Sha512};
 use crate::scene::*;
 
 async fn area(survey: &Survey, tenant: &str) -> Area {
-    let repositories = survey.registry().repositories_of(tenant).await.unwrap().names;
+    let repositories = survey.registry().repositories_of(tenant, None).await.unwrap().names;
     let own = repositories.iter().map(String::as_str);
     let mut area = survey.area(tenant, own, &BTreeMap::new()).await.unwrap();
     survey.weigh(tenant, &mut area).await.unwrap();
@@ -170,7 +170,7 @@ async fn many_repositories_and_tags_come_in_pages() {
         (acme.names.len(), acme.names.iter().collect::<BTreeSet<_>>().len(), acme.cut),
         (151, 151, false)
     );
-    assert_eq!((&client.repositories_of("acme").await.unwrap(), areas.len()), (acme, 1));
+    assert_eq!((&client.repositories_of("acme", None).await.unwrap(), areas.len()), (acme, 1));
     let tags = client.tags("acme", "acme/orders", TAGS_MAX).await.unwrap();
     assert_eq!((tags.names.len(), tags.cut), (1101, false));
     assert!(client.tags("acme", "acme/orders", 1000).await.unwrap().cut);
@@ -225,10 +225,10 @@ async fn one_tenants_repositories_without_end_hide_nobody_elses() {
     let asked = log.lines().filter(|line| line.contains("response completed") && line.contains("/_catalog"));
     assert!(asked.count() < AREA_MAX / 100 + 10, "the excess is not read");
 
-    assert_eq!(client.repositories_of("acme-b").await.unwrap().names, ["acme-b/0/x", "acme-b/orders"]);
-    assert_eq!(client.repositories_of("a").await.unwrap().names, ["a/orders"]);
-    assert_eq!(client.repositories_of("acm").await.unwrap().names, [""; 0]);
-    assert!(client.repositories_of("acme").await.unwrap().cut);
+    assert_eq!(client.repositories_of("acme-b", None).await.unwrap().names, ["acme-b/0/x", "acme-b/orders"]);
+    assert_eq!(client.repositories_of("a", None).await.unwrap().names, ["a/orders"]);
+    assert_eq!(client.repositories_of("acm", None).await.unwrap().names, [""; 0]);
+    assert!(client.repositories_of("acme", None).await.unwrap().cut);
 }
 
 #[tokio::test(flavor = "multi_thread")]
