@@ -284,6 +284,15 @@ fn wellness(pass: &Pass, environments: &[EnvironmentState]) -> Wellness {
     if let Some(ending) = &pass.ending {
         return told_wellness(vec![ending.problem()]);
     }
+    let hinted = |message| pass.hint.as_ref().map_or_else(|| message, |hint| format!("{message}; {hint}"));
+    match of_stages(pass, environments) {
+        Wellness::Ready(message) => Wellness::Ready(hinted(message)),
+        Wellness::Reconciling(reason, message) => Wellness::Reconciling(reason, hinted(message)),
+        Wellness::Stalled(reason, message) => Wellness::Stalled(reason, hinted(message)),
+    }
+}
+
+fn of_stages(pass: &Pass, environments: &[EnvironmentState]) -> Wellness {
     let mut problems: Vec<_> = pass.failure.iter().chain(&pass.problems).cloned().collect();
     let begun = pass.stages.iter().zip(environments).filter(|(_, state)| !is_not_begun(state));
     problems.extend(begun.filter_map(|(stage, state)| first_problem(stage, state)));
@@ -293,8 +302,7 @@ fn wellness(pass: &Pass, environments: &[EnvironmentState]) -> Wellness {
     let well: Vec<_> =
         environments.iter().filter(|state| word(state) == "ok").map(|s| s.name.as_str()).collect();
     if !well.is_empty() {
-        let hint = pass.hint.as_ref().map(|hint| format!("; {hint}")).unwrap_or_default();
-        return Wellness::Ready(format!("healthy in {}{hint}", well.join(", ")));
+        return Wellness::Ready(format!("healthy in {}", well.join(", ")));
     }
     let branches: Vec<_> = environments.iter().map(|state| state.branch.as_str()).collect();
     if pass.stages.iter().any(|stage| stage.wanted == Wanted::Unknown) {

@@ -404,6 +404,19 @@ fn an_environment_that_was_deleted_is_told_and_the_others_go_on() {
 }
 
 #[test]
+fn a_hint_is_told_beside_what_ails_the_service() {
+    let hint = Some("beta/stock, which this service uses in dev, is retired".to_owned());
+    for reason in [Reason::Unhealthy, Reason::RollingOut] {
+        let stages = vec![stage("dev", asked('1'), Some("orders-dev-1"), Some(seen(Some(reason))))];
+        let status = told(None, &Pass { hint: hint.clone(), ..pass(stages) });
+        assert_eq!(ready(&status), (false, reason.as_str().to_owned()));
+        let wanted =
+            "dev: 1 of 2 new instances are ready; beta/stock, which this service uses in dev, is retired";
+        assert_eq!(message(&status), wanted);
+    }
+}
+
+#[test]
 fn a_hint_is_told_and_stops_nothing() {
     let hint = Some("imaas.yaml: environments.prd: there is no Environment \"prd\"".to_owned());
     let stages = vec![well("dev", "orders-dev-1")];
