@@ -1,6 +1,6 @@
 #![expect(clippy::disallowed_types, reason = "IO: asks for a kind, and opens its watch")]
 //! The watch of our routes. Their kind is not Kubernetes' own: it may come later, and it may go, while everything else works.
-//! Where it is not there it is asked for every few seconds, and nothing waits for it.
+//! Where it is not there it is asked for now and then, and nothing waits for it.
 
 use std::{
     collections::BTreeMap,
@@ -27,8 +27,11 @@ use super::{
 };
 use crate::api::{HttpRoute, http_route::GATEWAY_API};
 
-/// Between two looks for the kind.
-const ABSENT: Duration = Duration::from_secs(10);
+/// Between two looks for the kind where it is not there. A watch of definitions would tell at once, and be a right to read them
+/// all; a kind is installed once, and whoever does waits half a minute.
+const ABSENT: Duration = Duration::from_secs(30);
+/// When it is asked again after no answer: the operator is not ready before the first.
+const UNANSWERED: Duration = Duration::from_secs(5);
 
 impl Cluster {
     /// Has the cluster routes?
@@ -53,19 +56,24 @@ impl Cluster {
         Box::pin(async move {
             let mut listing = Listing::default();
             loop {
-                match cluster.serves_routes().await {
-                    Ok(true) => cluster.follow_routes(&mut writer, &mut listing, &done).await,
+                let again = match cluster.serves_routes().await {
+                    Ok(true) => {
+                        cluster.follow_routes(&mut writer, &mut listing, &done).await;
+                        ABSENT
+                    }
                     Ok(false) => {
                         let _ = done.send(true);
+                        ABSENT
                     }
                     Err(error) => {
                         tracing::warn!(
                             error = &error as &dyn std::error::Error,
                             "the API server does not say whether it has HTTPRoutes"
                         );
+                        UNANSWERED
                     }
-                }
-                tokio::time::sleep(ABSENT).await;
+                };
+                tokio::time::sleep(again).await;
             }
         })
     }
