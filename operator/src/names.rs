@@ -107,6 +107,17 @@ pub fn release(service: &str, environment: &str, hash: &str) -> String {
     format!("{service}-{environment}-{hash}")
 }
 
+/// What stands before the tenant in names of an external registry's repositories: `prefix` with a slash, or nothing.
+///
+/// ```
+/// # use imaas_operator::names::repository_prefix;
+/// assert_eq!(repository_prefix("team/imaas"), "team/imaas/");
+/// assert_eq!(repository_prefix(""), "");
+/// ```
+pub fn repository_prefix(prefix: &str) -> String {
+    if prefix.is_empty() { String::new() } else { format!("{prefix}/") }
+}
+
 /// `<tenant>.<domain>`: the host of all that a tenant exposes in the environment that has this domain. No tenant's name has a
 /// dot, so two tenants never have the same.
 pub fn host(tenant: &str, domain: &str) -> String {

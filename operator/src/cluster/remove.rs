@@ -5,11 +5,7 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::NamespaceResourceScope;
-use kube::{
-    Api, Resource, ResourceExt,
-    api::{ListParams, Patch, PatchParams},
-};
-use serde_json::{Value, json};
+use kube::{Api, Resource, ResourceExt, api::ListParams};
 
 use super::{
     ApplyError, Cluster, Object, ObjectKey,
@@ -67,28 +63,6 @@ impl Cluster {
                 Some(token) => params.continue_token = Some(token),
                 None => return Ok(()),
             }
-        }
-    }
-
-    /// Sets the finalizers of `shown`. Where it is not as it was shown nothing is done: its change wakes its owner.
-    pub async fn set_finalizers<K>(&self, shown: &K, finalizers: &[String]) -> Result<(), ApplyError>
-    where
-        K: Object + Resource<Scope = NamespaceResourceScope>,
-    {
-        let key = ObjectKey::of(shown);
-        let metadata = json!({
-            "uid": shown.uid(), "resourceVersion": shown.resource_version(), "finalizers": finalizers,
-        });
-        let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
-        let api = Api::<K>::namespaced(self.client(), &shown.namespace().unwrap_or_default());
-        let patch: Patch<Value> = Patch::Merge(json!({ "metadata": metadata }));
-        match api.patch_metadata(&key.name, &params, &patch).await {
-            Ok(_) => Ok(()),
-            Err(error) if is_code(&error, 404) || is_code(&error, 409) => {
-                tracing::debug!(object = %key, "changed before its finalizers were");
-                Ok(())
-            }
-            Err(error) => Err(failed("set the finalizers of", &key, error)),
         }
     }
 }

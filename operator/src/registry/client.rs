@@ -27,6 +27,7 @@ use super::{
     logins::Logins,
     question::{Question, Repository, is_tag},
 };
+use crate::names::repository_prefix;
 
 const MANIFESTS: &str = "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json, \
      application/vnd.docker.distribution.manifest.list.v2+json, application/vnd.docker.distribution.manifest.v2+json";
@@ -91,8 +92,7 @@ impl RegistryClient {
 
     /// Of another one. `prefix` is what stands before the tenant in names of repositories, such as `team/imaas`.
     pub fn external(endpoint: RegistryEndpoint, logins: Logins, prefix: &str) -> Result<Self, RegistryError> {
-        let prefix = if prefix.is_empty() { String::new() } else { format!("{prefix}/") };
-        Self::with(endpoint, logins, prefix)
+        Self::with(endpoint, logins, repository_prefix(prefix))
     }
 
     fn with(endpoint: RegistryEndpoint, logins: Logins, prefix: String) -> Result<Self, RegistryError> {

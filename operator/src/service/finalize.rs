@@ -12,25 +12,20 @@ use super::{
 };
 use crate::{
     api::IntegrationService,
-    cluster::{ApplyError, Cluster, ObjectKey},
+    cluster::{ApplyError, Cluster, ObjectKey, has_finalizer, with_finalizer, without_finalizer},
     conditions::{Reason, Wellness, merge},
-    names::{CONFIRM_DELETE, FINALIZER, MANAGED_BY, MANAGER, tenant_of_home},
+    names::{CONFIRM_DELETE, MANAGED_BY, MANAGER, tenant_of_home},
 };
 
 /// Gives `service` its finalizer, if it was applied by hand: what the tenant's stage applies has it from there.
 pub(super) async fn hold(cluster: &Cluster, service: &IntegrationService) -> Result<(), ApplyError> {
     let is_ours = service.labels().get(MANAGED_BY).map(String::as_str) == Some(MANAGER);
-    if is_ours || is_held(service) {
-        return Ok(());
-    }
-    let mut finalizers = service.finalizers().to_vec();
-    finalizers.push(FINALIZER.to_owned());
-    cluster.set_finalizers(service, &finalizers).await
+    if is_ours { Ok(()) } else { cluster.amend(service, with_finalizer).await.map(drop) }
 }
 
 /// Ends `service`, which somebody deleted. What runs of it serves on, unless its deletion is confirmed.
 pub(super) async fn end(ctx: &Context, service: &IntegrationService) -> Result<(), RemoveError> {
-    if !is_held(service) {
+    if !has_finalizer(service) {
         return Ok(());
     }
     let cluster = &ctx.platform.cluster;
@@ -58,9 +53,10 @@ pub(super) async fn end(ctx: &Context, service: &IntegrationService) -> Result<(
             misconfirmed(ctx, service).await;
         }
     }
-    let mut others = service.finalizers().to_vec();
-    others.retain(|finalizer| finalizer != FINALIZER);
-    Ok(cluster.set_finalizers(service, &others).await?)
+    // Where its deletion was confirmed meanwhile, all of it goes first.
+    let is_judged = |live: &IntegrationService| is_confirmed(live) == is_confirmed(service);
+    cluster.amend(service, |live| without_finalizer(live).filter(|_| is_judged(live))).await?;
+    Ok(())
 }
 
 /// Removes `shown`, whose retirement is over, and everything of it; nothing where it is not so any more.
@@ -82,10 +78,6 @@ pub(super) async fn retire(ctx: &Context, shown: &IntegrationService) -> Result<
         Some(live) if is_due(&live).is_some() => Ok(cluster.delete_unchanged(&live).await?),
         Some(_) | None => Ok(()),
     }
-}
-
-fn is_held(service: &IntegrationService) -> bool {
-    service.finalizers().iter().any(|finalizer| finalizer == FINALIZER)
 }
 
 /// Not another one of its name, made since.

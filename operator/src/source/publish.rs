@@ -13,9 +13,9 @@ use serde_json::json;
 use super::mark::{Clock, Mark};
 use crate::{
     api::Tenant,
-    cluster::{ApplyError, ObjectKey},
+    cluster::{ApplyError, ObjectKey, has_finalizer},
     conditions::Reason,
-    names::{CONFIRM_DELETE, FINALIZER, content_hash},
+    names::{CONFIRM_DELETE, content_hash},
     platform::Platform,
     retry::{Retry, backoff},
     tenant::transfer,
@@ -188,7 +188,7 @@ async fn remove(to: &To<'_>, known: &Tenant) -> Result<(), ApplyError> {
     let Some(live) = platform.cluster.read::<Tenant>(&ObjectKey::of(known)).await? else { return Ok(()) };
     let is_meant = |live: &Tenant| {
         // Without the finalizer nobody would remove its namespaces.
-        live.origin() == source && clock.is_due(live) && live.finalizers().iter().any(|one| one == FINALIZER)
+        live.origin() == source && clock.is_due(live) && has_finalizer(live)
     };
     let confirm = |live: &Tenant| {
         let confirmed = json!({ CONFIRM_DELETE: live.uid() });

@@ -10,7 +10,6 @@ use std::{
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::{ResourceExt, runtime::controller::Action};
-use serde_json::{Value, json};
 
 use super::{
     Context,
@@ -22,8 +21,9 @@ use super::{
 };
 use crate::{
     api::Tenant,
+    cluster::{has_finalizer, with_finalizer, without_finalizer},
     conditions::{Reason, Wellness, merge},
-    names::{CONFIRM_DELETE, ENVIRONMENT, FINALIZER, HOME, home_namespace},
+    names::{CONFIRM_DELETE, ENVIRONMENT, HOME, home_namespace},
     registry::{
         digest::Digest,
         removal::{delete_area, is_worth_waiting},
@@ -33,17 +33,8 @@ use crate::{
 
 /// The Tenant with our finalizer, which is what makes a deletion wait.
 pub(super) async fn held(tenant: Arc<Tenant>, ctx: &Context) -> Result<Arc<Tenant>, Error> {
-    let add = |live: &Tenant| {
-        let is_free = !has_finalizer(live) && live.metadata.deletion_timestamp.is_none();
-        let all: Vec<_> = live.finalizers().iter().map(String::as_str).chain([FINALIZER]).collect();
-        is_free.then(|| json!({ "metadata": { "finalizers": all } }))
-    };
-    let amended = ctx.platform().cluster.amend(&*tenant, add).await.map_err(Error::Write)?;
+    let amended = ctx.platform().cluster.amend(&*tenant, with_finalizer).await.map_err(Error::Write)?;
     Ok(amended.map_or(tenant, Arc::new))
-}
-
-fn has_finalizer(tenant: &Tenant) -> bool {
-    tenant.finalizers().iter().any(|one| one == FINALIZER)
 }
 
 /// One step of the end of a Tenant that is being deleted.
@@ -170,10 +161,11 @@ fn remaining(namespace: &Namespace) -> String {
     }
 }
 
+/// Where its deletion was confirmed meanwhile, its namespaces go first.
 async fn let_go(tenant: &Tenant, ctx: &Context) -> Result<Action, Error> {
-    let free = |live: &Tenant| -> Option<Value> {
-        let others: Vec<_> = live.finalizers().iter().filter(|one| *one != FINALIZER).collect();
-        has_finalizer(live).then(|| json!({ "metadata": { "finalizers": others } }))
+    let free = |live: &Tenant| {
+        let is_judged = live.is_confirmed() == tenant.is_confirmed();
+        without_finalizer(live).filter(|_| is_judged)
     };
     let cluster = &ctx.platform().cluster;
     own::hide(cluster, &tenant.name_any()).await.map_err(Error::Write)?;

@@ -17,7 +17,7 @@ use tokio::{
 };
 
 use super::{Push, events::pushes};
-use crate::metrics::HOOK_REQUESTS;
+use crate::{metrics::HOOK_REQUESTS, names::repository_prefix};
 
 /// Bytes of a body; an event has about one thousand.
 const BODY_MAX: usize = 256 * 1024;
@@ -65,7 +65,7 @@ pub struct Hook {
 impl Hook {
     /// `prefix`: as the registry client has it, such as `team/imaas`, or empty. What is told goes to `pushes`.
     pub fn new(token: Token, prefix: &str, pushes: mpsc::Sender<Push>) -> Self {
-        let prefix = if prefix.is_empty() { String::new() } else { format!("{prefix}/") };
+        let prefix = repository_prefix(prefix);
         Self { token, prefix, pushes, bodies: Arc::new(Semaphore::new(BODIES)), deadline: BODY_DEADLINE }
     }
 

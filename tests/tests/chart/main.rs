@@ -61,6 +61,7 @@ async fn every_promise(lab: &Lab, progress: &Progress) -> Result<Vec<String>> {
     namespaces::a_tenant_goes_only_when_it_is_meant(lab.kubectl(), &mut broken).await?;
     retirement::its_marks_are_the_operators_alone(lab.kubectl(), &mut broken).await?;
     rights::bindings_stay_in_tenant_namespaces(lab.kubectl(), &mut broken).await?;
+    rights::the_walls_of_a_namespace_stay(lab.kubectl(), &mut broken).await?;
     own::the_operator_writes_one_pair_a_tenant(lab.kubectl(), &mut broken).await?;
     secrets::are_no_logins_and_the_operators_own_stay(lab.kubectl(), &mut broken).await?;
     secrets::are_bounded_in_bytes(lab.kubectl(), &mut broken).await?;

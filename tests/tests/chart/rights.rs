@@ -122,6 +122,42 @@ pub async fn bindings_stay_in_tenant_namespaces(kubectl: &Kubectl, broken: &mut 
     Ok(())
 }
 
+pub async fn the_walls_of_a_namespace_stay(kubectl: &Kubectl, broken: &mut Broken) -> Result<()> {
+    kubectl.apply(&binding("acme-dev", "operator", "imaas-operator-tenant")).await?;
+    let policy = |name: &str, labels: Value| {
+        json!({
+            "apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy",
+            "metadata": { "name": name, "namespace": "acme-dev", "labels": labels },
+            "spec": { "podSelector": {} },
+        })
+    };
+    kubectl.apply(&policy("wall", json!({ "imaas.dev/tenant": "acme" })).to_string()).await?;
+    kubectl.apply(&policy("orders", json!({ "imaas.dev/service": "orders" })).to_string()).await?;
+    let delete = |name: &'static str| async move {
+        let arguments =
+            ["delete", "networkpolicy", name, "-n", "acme-dev", "--dry-run=server", "--as", OPERATOR];
+        ask(kubectl, &arguments, None).await
+    };
+    // The binding is in force a moment after it is stored.
+    let mut own = delete("orders").await?;
+    for _ in 0..50 {
+        if own.is_ok() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        own = delete("orders").await?;
+    }
+    broken.unless(own.is_ok(), format!("the operator deletes the NetworkPolicy of a service: {own:?}"));
+    let wall = delete("wall").await?;
+    let told = wall.as_ref().err().is_some_and(|words| words.contains("imaas-networkpolicies"));
+    broken.unless(told, format!("the operator deletes no other NetworkPolicy: {wall:?}"));
+    for object in [["networkpolicy", "wall"], ["networkpolicy", "orders"], ["rolebinding", "operator"]] {
+        let arguments = [&object[..], &["-n", "acme-dev"]].concat();
+        kubectl.delete(&arguments, Duration::from_secs(10)).await?;
+    }
+    Ok(())
+}
+
 pub async fn the_operator_observes_and_proves(lab: &Lab, broken: &mut Broken) -> Result<()> {
     let client = operator_client(lab).await?;
     let (cluster, watches, listed) = Cluster::observe(client);
