@@ -284,7 +284,8 @@ fn wellness(pass: &Pass, environments: &[EnvironmentState]) -> Wellness {
     if let Some(ending) = &pass.ending {
         return told_wellness(vec![ending.problem()]);
     }
-    let hinted = |message| pass.hint.as_ref().map_or_else(|| message, |hint| format!("{message}; {hint}"));
+    let hint = pass.hint.as_ref().map(|hint| format!("; {hint}")).unwrap_or_default();
+    let hinted = |message: String| message + &hint;
     match of_stages(pass, environments) {
         Wellness::Ready(message) => Wellness::Ready(hinted(message)),
         Wellness::Reconciling(reason, message) => Wellness::Reconciling(reason, hinted(message)),
