@@ -83,12 +83,19 @@ impl RegistryClient {
         self.page(self.ask(&question).await?).await
     }
 
-    /// The tags of `name`, which lies in the area of `tenant`; not many more than `max`. None where there is no such repository.
-    pub async fn tags(&self, tenant: &str, name: &str, max: usize) -> Result<Names, RegistryError> {
+    /// The tags of `name`, which lies in the area of `tenant`, behind the tag `after`; not many more than `max`. None where there
+    /// is no such repository.
+    pub async fn tags(
+        &self,
+        (tenant, name): (&str, &str),
+        after: Option<&str>,
+        max: usize,
+    ) -> Result<Names, RegistryError> {
         let repository = Repository::of(tenant, name)?;
         let mut tags = Names::default();
         loop {
-            let last = tags.names.last().map(|last| format!("&last={last}")).unwrap_or_default();
+            let last = tags.names.last().map(String::as_str).or(after);
+            let last = last.map(|last| format!("&last={last}")).unwrap_or_default();
             let path = format!("/v2/{name}/tags/list?n=1000{last}");
             let response = self.ask(&repository.question(Method::GET, &path)).await?;
             if response.status() == StatusCode::NOT_FOUND {

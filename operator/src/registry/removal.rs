@@ -61,20 +61,23 @@ pub async fn delete_area(
     .await
 }
 
-/// How many manifests went, and what kept the rest. A repository is emptied part by part, as long as something goes.
+/// How many manifests went, and what kept others. A repository is emptied part by part: of what one tag names all tags go, and
+/// those that name nothing are passed over.
 async fn emptied(
     survey: &Survey,
     tenant: &str,
     (repository, named): (&str, Option<&BTreeSet<Digest>>),
 ) -> Result<(usize, Option<Cut>), RegistryError> {
-    let mut images = 0;
+    let (mut images, mut rest, mut last) = (0, None, None);
     loop {
-        let area = survey.part(tenant, repository, named).await?;
-        let gone = delete(survey, repository, &everything(&area, repository)).await?;
-        images += gone;
-        if area.cut.is_none() || gone == 0 {
-            return Ok((images, area.cut));
+        let named = named.filter(|_| last.is_none());
+        let (area, next) = survey.part((tenant, repository), last.as_deref(), named).await?;
+        images += delete(survey, repository, &everything(&area, repository)).await?;
+        rest = rest.or(area.cut);
+        if next.is_none() {
+            return Ok((images, rest));
         }
+        last = next;
     }
 }
 

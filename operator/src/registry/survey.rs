@@ -82,7 +82,7 @@ impl Survey {
         let mut area = Area::default();
         let mut left = Left { tags: TAGS_MAX, references: REFERENCES_MAX, absent: ABSENT_MAX };
         for name in repositories {
-            let Names { names, cut } = self.registry.tags(tenant, name, left.tags).await?;
+            let Names { names, cut } = self.registry.tags((tenant, name), None, left.tags).await?;
             if cut || names.len() > left.tags {
                 area.cut = Some(Cut::Tags(name.to_owned()));
                 break;
@@ -95,19 +95,23 @@ impl Survey {
         Ok(area)
     }
 
-    /// Of one repository what its first tags hold, and what is `named` besides; [`Cut::Tags`] where it has more.
+    /// Of one repository what some of its tags hold, those behind `after`, and what is `named` besides. With the last of these
+    /// tags, where there may be more.
     pub async fn part(
         &self,
-        tenant: &str,
-        name: &str,
+        (tenant, name): (&str, &str),
+        after: Option<&str>,
         named: Option<&BTreeSet<Digest>>,
-    ) -> Result<Area, RegistryError> {
+    ) -> Result<(Area, Option<String>), RegistryError> {
         let mut left = Left { tags: PART, references: REFERENCES_MAX, absent: ABSENT_MAX };
-        let Names { mut names, cut } = self.registry.tags(tenant, name, left.tags).await?;
-        names.truncate(left.tags);
-        let mut area = Area { cut: cut.then(|| Cut::Tags(name.to_owned())), ..Area::default() };
+        // One page: a full one says that there may be more.
+        let Names { mut names, cut } = self.registry.tags((tenant, name), after, PART - 1).await?;
+        names.truncate(PART);
+        let last = names.last().filter(|_| cut).cloned();
+        let is_stuck = cut && last.is_none();
+        let mut area = Area { cut: is_stuck.then(|| Cut::Tags(name.to_owned())), ..Area::default() };
         self.add((tenant, name), (names, named), (&mut area, &mut left)).await?;
-        Ok(area)
+        Ok((area, last))
     }
 
     /// Adds one repository; whether there was room for it.

@@ -171,9 +171,9 @@ async fn many_repositories_and_tags_come_in_pages() {
         (151, 151, false)
     );
     assert_eq!((&client.repositories_of("acme", None).await.unwrap(), areas.len()), (acme, 1));
-    let tags = client.tags("acme", "acme/orders", TAGS_MAX).await.unwrap();
+    let tags = client.tags(("acme", "acme/orders"), None, TAGS_MAX).await.unwrap();
     assert_eq!((tags.names.len(), tags.cut), (1101, false));
-    assert!(client.tags("acme", "acme/orders", 1000).await.unwrap().cut);
+    assert!(client.tags(("acme", "acme/orders"), None, 1000).await.unwrap().cut);
 }
 
 #[tokio::test(flavor = "multi_thread")]
