@@ -194,8 +194,8 @@ async fn a_commit_is_kept_without_what_its_files_hold() {
     files.extend(directories.iter().map(|path| (path.as_str(), large.as_str())));
     let head = id(&lab.repository.commit("dev", &files));
     lab.git.fetch(&lab.remote, "dev", Depth::One).await.unwrap();
-    let environments = ["dev".to_owned()].into();
-    let content = read::content(&lab.git, &lab.remote, ("", &head), environments).await.unwrap().unwrap();
+    let wanted = (["dev".to_owned()].into(), LARGEST_CONFIG);
+    let content = read::content(&lab.git, &lab.remote, ("", &head), wanted).await.unwrap().unwrap();
     assert_eq!(content.configs.keys().collect::<Vec<_>>(), ["c0"], "no other directory is read");
     assert_eq!(content.configs["c0"].as_ref().unwrap()["f"].size, 1_040_000);
     // Everything that is kept shows here. 14 services of 3 branches hold 42 of them.

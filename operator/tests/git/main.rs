@@ -19,7 +19,7 @@ use imaas_operator::git::{
     CommitId, Credentials, Depth, DirectoryLimits, Git, GitError, GitUrl, Limits, Remote, UrlError,
     UrlPolicy, VisitLimits, Visitor,
 };
-use imaas_operator::service::read;
+use imaas_operator::{release::LARGEST_CONFIG, service::read};
 use tempfile::TempDir;
 
 struct Lab {
