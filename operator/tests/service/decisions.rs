@@ -47,6 +47,20 @@ impl Scene {
         .await
     }
 
+    /// Nothing of the service can be acted on, for that reason, which is the answer to what is decided.
+    async fn refuses_for(&self, reason: &str) {
+        let is_told = async || {
+            let ready = self.board().await.conditions.into_iter().find(|one| one.type_ == "Ready")?;
+            (ready.reason == reason).then_some(ready.message)
+        };
+        let told = until(reason, is_told).await;
+        let hold = self.decide("dev", DecisionAction::Hold, json!({})).await;
+        let answer = self.answer(&hold, DecisionState::Refused).await;
+        assert_eq!(answer, format!("{told}; then make it again"));
+        let answered = self.decisions().get(&hold).await.unwrap().status.unwrap();
+        assert_eq!(answered.reason.as_deref(), Some(reason));
+    }
+
     /// Says of every instance with this image in `environment` what a kubelet would say of one that crashes.
     pub async fn instances_crash(&self, environment: &str, image: &str) {
         let pods = Api::<Pod>::namespaced(self.client.clone(), &format!("acme-{environment}"));
@@ -148,6 +162,42 @@ async fn what_fails_goes_back_and_stays_until_it_is_tried_again() {
         scene.push("dev", &[("imaas.yaml", &descriptor(image, ""))]);
         scene.settled("dev", image).await;
     }
+    operator.stop().await;
+    scene.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_board_blames_nothing_that_ran_well_last() {
+    let scene = Scene::start().await;
+    let operator = scene.operator().await;
+    scene.onboard(true).await;
+    scene.onboard(false).await;
+    // The one that runs is not the newest that ran well.
+    let good = scene.settled("dev", IMAGE_OF_A).await;
+    for image in [IMAGE_OF_B, IMAGE_OF_A] {
+        scene.push("dev", &[("imaas.yaml", &descriptor(image, ""))]);
+        scene.settled("dev", image).await;
+    }
+    operator.stop().await;
+    let lost = r#"[{"op": "remove", "path": "/status"}]"#;
+    let path = ["patch", "isvc", "orders", "-nacme-home", "--subresource=status", "--type=json", "-p", lost];
+    scene.kubectl(&path).await;
+    assert_eq!(scene.state("dev").await, None);
+
+    let operator = scene.operator().await;
+    let state = until("it goes down and is told so", async || {
+        scene.instances_crash("dev", IMAGE_OF_A).await;
+        scene.state("dev").await.filter(|state| waits(state, "Unhealthy"))
+    })
+    .await;
+    assert_eq!((&state.last_good, &state.current), (&Some(good.clone()), &Some(good.clone())), "{state:?}");
+    for _ in 0..10 {
+        scene.instances_crash("dev", IMAGE_OF_A).await;
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    let state = scene.state("dev").await.unwrap();
+    assert_eq!((state.failed, state.current), (None, Some(good)));
+
     operator.stop().await;
     scene.end().await;
 }
@@ -264,6 +314,15 @@ async fn what_was_never_healthy_before_passes_by_a_bypass_only() {
     let told = scene.answer(&forged, DecisionState::Refused).await;
     assert!(told.starts_with("nothing proves that its author made it"), "{told}");
     assert!(scene.state("dev").await.unwrap().held.is_empty());
+
+    // Nothing of the service can be acted on.
+    scene.policies.learn(&Ok(()));
+    scene.set("tenant", "acme", "\"suspend\": true").await;
+    scene.refuses_for("Suspended").await;
+    scene.set("tenant", "acme", "\"suspend\": false").await;
+    let elsewhere = "\"repository\": {\"url\": \"https://10.0.0.1/orders.git\"}";
+    scene.set("isvc/orders", "-nacme-home", elsewhere).await;
+    scene.refuses_for("HostRefused").await;
 
     operator.stop().await;
     scene.end().await;
