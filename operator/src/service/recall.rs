@@ -41,3 +41,39 @@ pub fn recalled(
     }
     if is_recalled { Some(recalled) } else { board }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{sample, service::attempt};
+
+    #[test]
+    fn only_what_is_forgotten_is_recalled() {
+        let service =
+            sample::service(vec![sample::environment("dev", None), sample::environment("prod", None)]);
+        let released = |name: &str, environment: &str| {
+            let mut release = sample::release(name, &format!("environment: {environment}"));
+            release.status = Some(attempt::healthy(&release, jiff::Timestamp::UNIX_EPOCH));
+            release
+        };
+        let (dev, prod) = (released("orders-dev-1", "dev"), released("orders-prod-1", "prod"));
+        let told = |board: Option<IntegrationServiceStatus>, history: &History| -> Option<Vec<_>> {
+            let board = recalled(board, (&service, history), |_| None)?;
+            let of_each = |state: EnvironmentState| (state.name, state.last_good.unwrap_or_default());
+            Some(board.environments.into_iter().map(of_each).collect())
+        };
+        let pair = |name: &str, good: &str| (name.to_owned(), good.to_owned());
+        let history = History::of([&dev, &prod]);
+        let all = vec![pair("dev", "orders-dev-1"), pair("prod", "orders-prod-1")];
+        assert_eq!(told(None, &history), Some(all));
+        assert_eq!(told(None, &History::default()), None, "there is nothing to recall");
+        let state = EnvironmentState {
+            name: "dev".to_owned(),
+            last_good: Some("orders-dev-0".to_owned()),
+            ..EnvironmentState::default()
+        };
+        let board = IntegrationServiceStatus { environments: vec![state], ..Default::default() };
+        let kept = vec![pair("dev", "orders-dev-0"), pair("prod", "orders-prod-1")];
+        assert_eq!(told(Some(board), &history), Some(kept));
+    }
+}

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use imaas_operator::{
     api::{DecisionAction, DecisionState, ReleaseDecision, integration_service::EnvironmentState},
+    metrics,
     policies::Missing,
 };
 use jiff::Timestamp;
@@ -59,6 +60,8 @@ impl Scene {
         assert_eq!(answer, format!("{told}; then make it again"));
         let answered = self.decisions().get(&hold).await.unwrap().status.unwrap();
         assert_eq!(answered.reason.as_deref(), Some(reason));
+        let counted = r#"imaas_decisions_total{action="hold",outcome="Refused",tenant="acme"}"#;
+        assert!(metrics::text().contains(counted), "{}", metrics::text());
     }
 
     /// Says of every instance with this image in `environment` what a kubelet would say of one that crashes.
@@ -131,6 +134,8 @@ async fn what_fails_goes_back_and_stays_until_it_is_tried_again() {
     until("the second runs", async || scene.image("dev").await.filter(|live| live == IMAGE_OF_B)).await;
     let state = scene.gives_way("dev", (IMAGE_OF_B, IMAGE_OF_A)).await;
     let bad = state.candidate.clone().unwrap();
+    let counted = r#"imaas_rollbacks_total{environment="dev",reason="Failed",tenant="acme"}"#;
+    assert!(metrics::text().contains(counted), "{}", metrics::text());
     assert_eq!((state.current.as_ref(), state.last_good.as_ref()), (Some(&good), Some(&good)), "{state:?}");
     let told = state.waiting.iter().find(|waiting| waiting.reason == "Failed").unwrap();
     let (why, way_out) = ("crashes: exit code 1, again and again", "kubectl imaas retry orders dev");
