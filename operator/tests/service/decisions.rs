@@ -188,6 +188,13 @@ async fn a_lost_board_blames_nothing_that_ran_well_last() {
     let path = ["patch", "isvc", "orders", "-nacme-home", "--subresource=status", "--type=json", "-p", lost];
     scene.kubectl(&path).await;
     assert_eq!(scene.state("dev").await, None);
+    // Nor does anybody see that it runs well before it goes down.
+    until("it is down", async || {
+        scene.instances_crash("dev", IMAGE_OF_A).await;
+        let status = scene.deployments("dev").get("orders").await.unwrap().status?;
+        status.ready_replicas.is_none().then_some(())
+    })
+    .await;
 
     let operator = scene.operator().await;
     let state = until("it goes down and is told so", async || {
