@@ -46,6 +46,14 @@ reasons! {
     Rejected,
     /// The release did not become healthy, and is not tried again.
     Failed,
+    /// There is no such service of the tenant.
+    ServiceMissing,
+    /// There is no such release, or none that ran well.
+    ReleaseMissing,
+    /// What was decided would change nothing.
+    Needless,
+    /// The time is over.
+    Expired,
     /// So much is gone from Git at once that its removal waits for a confirmation.
     RemovalHeld,
     /// Another origin owns it.

@@ -24,6 +24,8 @@ pub mod retirement;
 pub mod retry;
 pub mod run;
 pub mod runtime;
+#[cfg(test)]
+mod sample;
 pub mod service;
 pub mod source;
 pub mod telemetry;

@@ -65,6 +65,19 @@ pub static HOOK_REQUESTS: LazyLock<IntCounterVec> = LazyLock::new(|| {
     counter("imaas_hook_requests_total", "Notifications by the answer's status", &["hook", "code"])
 });
 
+/// `imaas_decisions_total{tenant,action,outcome}`: decisions of people by their answer. No environment: one that is refused
+/// may name any.
+pub static DECISIONS: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    counter("imaas_decisions_total", "Decisions of people by their answer", &["tenant", "action", "outcome"])
+});
+
+/// `imaas_rollbacks_total{tenant,environment,reason}`: times that an environment went back to another release than Git asks
+/// for: what it ran was given up (`Failed`), or people said so (`Rejected`, `RolledBack`).
+pub static ROLLBACKS: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    let labels = ["tenant", "environment", "reason"];
+    counter("imaas_rollbacks_total", "Times that an environment went back to another release", &labels)
+});
+
 /// Counts how a request to a Git host ended, and hands it on.
 pub fn counted<T>(operation: &'static str, outcome: Result<T, GitError>) -> Result<T, GitError> {
     let reason = outcome.as_ref().map_or_else(GitError::reason, |_| Reason::Succeeded);
@@ -119,6 +132,8 @@ mod tests {
         REGISTRY_REMOVABLE.set(3);
         REGISTRY_DELETED.inc();
         HOOK_REQUESTS.with_label_values(&["registry", "204"]).inc();
+        DECISIONS.with_label_values(&["acme", "hold", "InForce"]).inc();
+        ROLLBACKS.with_label_values(&["acme", "prod", "Failed"]).inc();
         let text = text();
         for name in [
             "imaas_watch_errors_total",
@@ -129,6 +144,8 @@ mod tests {
             "imaas_registry_removable_bytes 3",
             "imaas_registry_deleted_total",
             "imaas_hook_requests_total{code=\"204\",hook=\"registry\"} 1",
+            "imaas_decisions_total{action=\"hold\",outcome=\"InForce\",tenant=\"acme\"} 1",
+            "imaas_rollbacks_total{environment=\"prod\",reason=\"Failed\",tenant=\"acme\"} 1",
             "imaas_registry_bytes{tenant=\"acme\"} 1",
             "imaas_registry_quota_bytes{tenant=\"acme\"} 2",
         ] {

@@ -127,7 +127,7 @@ impl Case {
 fn children(release: &Release, config: Option<&ConfigMap>, networks: &[Network]) -> Children {
     let (reach, outside) = (Reach::default(), Outside::default());
     let target = Target { tenant: "acme", release, config, networks, reach: &reach, outside: &outside };
-    desired(&target, &[Footprint::of(release)])
+    desired(&target, &[Footprint::of(release)], 0)
 }
 
 const CONTAINER_API: &str = "

@@ -289,6 +289,16 @@ async fn until<T: Debug>(what: &str, mut probe: impl AsyncFnMut() -> Option<T>) 
     }
 }
 
+/// As the operator tells on a release that ran well.
+fn well(mut release: Release) -> Release {
+    let status = json!({ "conditions": [{
+        "type": "Healthy", "status": "True", "reason": "Succeeded", "message": "",
+        "lastTransitionTime": "2026-01-01T00:00:00Z",
+    }] });
+    release.status = serde_json::from_value(status).unwrap();
+    release
+}
+
 fn texts(texts: &[&str]) -> Vec<String> {
     texts.iter().map(|text| (*text).to_owned()).collect()
 }
@@ -403,6 +413,55 @@ async fn what_befalls_an_older_version_is_not_told_of_the_one_that_is_rolled_out
     scene.pods().patch_status(&pod, &PatchParams::default(), &crashes).await.unwrap();
     let trouble = scene.trouble(&never).await;
     assert!(matches!(&trouble, Some(Trouble::Fails(text)) if text.contains(&pod)), "{trouble:?}");
+
+    scene.watches.abort();
+    scene.lab.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_way_back_waits_for_no_room_that_a_failed_version_holds_and_takes_nothing_that_serves() {
+    let scene = Scene::start().await;
+    let good = well(scene.release("{ports: [{name: http, port: 8000}]}").await);
+    scene.settle(&good).await;
+    let never = scene.release("{ports: [{name: http, port: 7000}]}").await;
+    until("the version that never gets ready has its pod", async || {
+        scene.roll_out(&never).await;
+        scene.pods_with(7000).await.pop()
+    })
+    .await;
+    scene.room(1).await;
+    let old = scene.pods_with(8000).await.remove(0);
+    let force = ["delete", "pod", &old, "-nacme-dev", "--force", "--grace-period=0"];
+    scene.lab.kubectl().run(&force, None).await.unwrap();
+    until("the version that never gets ready has all the room", async || {
+        let status = scene.cluster.deployment("acme-dev", "orders")?.status.clone()?;
+        status.conditions?.iter().any(|one| one.type_ == "ReplicaFailure").then_some(())
+    })
+    .await;
+    until("the last good version has its instance again", async || {
+        scene.roll_out(&good).await;
+        scene.pods_with(8000).await.pop()
+    })
+    .await;
+    assert_eq!(scene.pods_with(7000).await, [""; 0]);
+    scene.settle(&good).await;
+    let strategy = scene.get::<Deployment>("orders").await.unwrap().spec.unwrap().strategy.unwrap();
+    assert_eq!(strategy.rolling_update.unwrap().max_unavailable, Some(IntOrString::Int(0)));
+
+    // What serves stays until the one that it goes back to does.
+    scene.room(2).await;
+    let older = well(scene.release("{ports: [{name: http, port: 6000}]}").await);
+    until("the older version has its pod", async || {
+        scene.roll_out(&older).await;
+        scene.pods_with(6000).await.pop()
+    })
+    .await;
+    for _ in 0..20 {
+        assert_eq!(scene.roll_out(&older).await, Phase::RollingOut);
+        assert_eq!(scene.pods_with(8000).await.len(), 1);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    scene.settle(&older).await;
 
     scene.watches.abort();
     scene.lab.stop().await.unwrap();

@@ -109,6 +109,9 @@ pub struct ReleaseDecisionStatus {
     /// Missing until the operator has looked at it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state: Option<DecisionState>,
+    /// Why it was refused, in one word of the closed set of reasons; missing of any other.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
     /// What follows from it, or why it was refused or is over.
     #[serde(default)]
     pub message: String,
@@ -141,4 +144,15 @@ pub enum DecisionState {
     Done,
     /// It was not taken.
     Refused,
+}
+
+impl DecisionState {
+    /// As it is written, which is also the metric label.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::InForce => "InForce",
+            Self::Done => "Done",
+            Self::Refused => "Refused",
+        }
+    }
 }

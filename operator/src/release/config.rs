@@ -11,7 +11,7 @@ use k8s_openapi::{
 };
 use sha2::{Digest, Sha256};
 
-use super::render::RenderError;
+use super::render_error::RenderError;
 use crate::{
     api::RuntimeProfile,
     names::{content_hash, hex},

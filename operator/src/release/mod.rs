@@ -5,6 +5,7 @@ pub mod desired;
 pub mod observe;
 pub mod reconcile;
 pub mod render;
+mod render_error;
 mod template;
 mod trouble;
 mod uses;
@@ -13,7 +14,8 @@ pub use config::{ConfigFile, ConfigFiles, Contents, LARGEST_CONFIG, PlannedConfi
 pub use desired::{
     Children, Entrance, Footprint, Neighbour, Outside, Reach, Target, desired, open_ports, written,
 };
-pub use observe::{Observed, Phase, late_since, observed};
+pub use observe::{Observed, Phase, late, late_since, observed, spare};
 pub use reconcile::{RolledOut, roll_out, troubled};
-pub use render::{Input, RenderError, Rendered, render};
+pub use render::{Input, Rendered, render};
+pub use render_error::RenderError;
 pub use trouble::Trouble;

@@ -6,7 +6,7 @@ use kube::ResourceExt;
 
 use crate::{
     api::Release,
-    conditions::Reason,
+    conditions::{HEALTHY, Reason, is_true},
     names::{RELEASE, environment_namespace, tenant_of_home},
 };
 
@@ -103,6 +103,22 @@ pub fn late_since(deployment: &Deployment) -> Option<Timestamp> {
     late.last_update_time.as_ref().map(|time| time.0)
 }
 
+/// How many instances of `release` need not be there while other pods of `live` give way to it: those that do not serve
+/// now. Only of one that ran well before, as on the way back. Else a version that never got ready would keep the room that
+/// the last good one needs, since Kubernetes removes no instance, not even one that serves nobody, as long as it counts
+/// too few. What serves stays until there is more.
+pub fn spare(live: &Deployment, release: &Release) -> i32 {
+    let ran_well = release.status.as_ref().is_some_and(|status| is_true(&status.conditions, HEALTHY));
+    let status = live.status.clone().unwrap_or_default();
+    let is_alone = is_of(live, release)
+        && is_current(live, &status)
+        && status.replicas.unwrap_or_default() == status.updated_replicas.unwrap_or_default();
+    if !ran_well || is_alone {
+        return 0;
+    }
+    (release.spec.replicas - status.available_replicas.unwrap_or_default()).max(0)
+}
+
 /// Reads `deployment` as far as it is about `release`.
 pub fn observed(deployment: Option<&Deployment>, release: &Release) -> Observed {
     let desired = release.spec.replicas;
@@ -183,178 +199,19 @@ fn failed(status: &DeploymentStatus, desired: i32, release: &Release) -> String 
         .as_deref()
         .and_then(tenant_of_home)
         .map_or_else(|| spec.environment.clone(), |tenant| environment_namespace(tenant, &spec.environment));
-    let unready = desired - ready(status);
     format!(
-        "{unready} of {desired} new instances did not become ready in time; look at the pods of {service} in \
+        "{late}; look at the pods of {service} in \
          {namespace}: kubectl describe pods -n {namespace} -l imaas.dev/service={service}, and at what they say: \
          kubectl logs -n {namespace} -l imaas.dev/service={service} --prefix",
+        late = late(ready(status), desired),
         service = spec.service,
     )
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn release() -> Release {
-        serde_saphyr::from_str(
-            "
-            apiVersion: imaas.dev/v1alpha1
-            kind: Release
-            metadata: {name: orders-dev-abc, namespace: acme-home}
-            spec:
-              {service: orders, environment: dev, commit: c, buildId: b, image: i, digest: d, runtime: camel,
-               cause: Commit, type: api, many: true, strategy: rolling, replicas: 2, template: {}}
-            ",
-        )
-        .unwrap()
-    }
-
-    /// A Deployment of two instances; `counts` are replicas, updated, ready, available.
-    fn deployment(counts: [i32; 4], conditions: &str) -> Deployment {
-        let [replicas, updated, ready, available] = counts;
-        serde_saphyr::from_str(&format!(
-            "
-            metadata: {{name: orders, generation: 7, annotations: {{imaas.dev/release: orders-dev-abc}}}}
-            spec: {{replicas: 2, selector: {{}}, template: {{}}}}
-            status: {{observedGeneration: 7, replicas: {replicas}, updatedReplicas: {updated}, readyReplicas: {ready},
-                      availableReplicas: {available}, conditions: {conditions}}}
-            "
-        ))
-        .unwrap()
-    }
-
-    fn phase_of(deployment: &Deployment) -> Phase {
-        observed(Some(deployment), &release()).phase
-    }
-
-    const LATE: &str = "[{type: Progressing, status: 'False', reason: ProgressDeadlineExceeded}]";
-
-    #[test]
-    fn it_is_healthy_only_when_every_instance_is_its_own_and_available() {
-        assert_eq!(phase_of(&deployment([2, 2, 2, 2], "[]")), Phase::Healthy);
-        for counts in [[2, 2, 2, 1], [2, 2, 1, 1], [2, 1, 2, 2], [3, 2, 3, 2], [3, 2, 2, 2], [0, 0, 0, 0]] {
-            assert_eq!(phase_of(&deployment(counts, "[]")), Phase::RollingOut, "{counts:?}");
-        }
-    }
-
-    #[test]
-    fn what_the_status_says_of_another_version_counts_for_nothing() {
-        let well = deployment([2, 2, 2, 2], "[]");
-        let changed = |change: fn(&mut Deployment)| {
-            let mut deployment = well.clone();
-            change(&mut deployment);
-            deployment
-        };
-        for (what, deployment) in [
-            ("not observed", changed(|d| d.metadata.generation = Some(8))),
-            ("no status", changed(|d| d.status = None)),
-            ("other release", changed(|d| d.metadata.annotations.as_mut().unwrap().clear())),
-            ("other number", changed(|d| d.spec.as_mut().unwrap().replicas = Some(3))),
-        ] {
-            let told = observed(Some(&deployment), &release());
-            assert_eq!((told.phase, told.ready, told.desired), (Phase::RollingOut, 0, 2), "{what}");
-        }
-        assert_eq!(observed(None, &release()).phase, Phase::RollingOut);
-    }
-
-    #[test]
-    fn a_missed_deadline_is_a_failure_that_says_where_to_look() {
-        // Two old ones serve on, one new one does not become ready.
-        let Phase::Failed { message } = phase_of(&deployment([3, 1, 2, 2], LATE)) else {
-            panic!("other phase")
-        };
-        assert!(message.starts_with("2 of 2 new instances"), "{message}");
-        for command in ["kubectl describe pods", "kubectl logs"] {
-            let command = format!("{command} -n acme-dev -l imaas.dev/service=orders");
-            assert!(message.contains(&command), "{message}");
-        }
-    }
-
-    #[test]
-    fn a_full_quota_is_told_as_such_and_before_the_deadline() {
-        let refused = |message: &str| {
-            format!(
-                "[{{type: Progressing, status: 'False', reason: ProgressDeadlineExceeded}},
-                  {{type: ReplicaFailure, status: 'True', reason: FailedCreate, message: '{message}'}}]"
-            )
-        };
-        let reason = |message| match phase_of(&deployment([2, 0, 2, 2], &refused(message))) {
-            Phase::Blocked { reason, message } => (reason, message),
-            other => panic!("{other:?}"),
-        };
-        let (full, message) =
-            reason("pods \"orders-7f-x1\" is forbidden: exceeded quota: imaas, used: pods=6");
-        assert_eq!(full, Reason::QuotaExceeded);
-        assert!(message.ends_with("exceeded quota: imaas, used: pods=6"), "{message}");
-        assert!(message.contains("raise `spec.environments.dev.quota` in the tenant file"), "{message}");
-        assert!(!message.contains("orders-7f"), "differs at each attempt: {message}");
-        assert_eq!(reason("violates PodSecurity").0, Reason::ApplyFailed);
-    }
-
-    /// Of the Deployment in [`deployment`], with a revision and conditions.
-    fn set(name: &str, revision: u8, conditions: &str) -> ReplicaSet {
-        serde_saphyr::from_str(&format!(
-            "
-            metadata: {{name: {name}, annotations: {{deployment.kubernetes.io/revision: '{revision}'}},
-                       ownerReferences: [{{apiVersion: apps/v1, kind: Deployment, name: orders, uid: u-1}}]}}
-            spec: {{selector: {{}}}}
-            status: {{replicas: 0, conditions: {conditions}}}
-            "
-        ))
-        .unwrap()
-    }
-
-    #[test]
-    fn the_refusal_of_an_older_versions_pods_is_not_the_new_ones() {
-        const REFUSED: &str = "[{type: ReplicaFailure, status: 'True', reason: FailedCreate,
-            message: 'pods \"orders-old-x1\" is forbidden: exceeded quota: imaas, used: pods=6'}]";
-        let mut told = deployment([2, 1, 0, 0], REFUSED);
-        told.metadata.uid = Some("u-1".to_owned());
-        told.metadata.annotations.as_mut().unwrap().insert(REVISION.to_owned(), "3".to_owned());
-        let phase = |sets: &[ReplicaSet]| {
-            phase_of(&current(&told, sets).map_or_else(|| told.clone(), |current| of_current(&told, current)))
-        };
-        let (old, new) = (set("orders-old", 1, REFUSED), set("orders-new", 3, "[]"));
-        assert_eq!(phase(&[old.clone(), new]), Phase::RollingOut);
-        for sets in [&[old.clone(), set("orders-new", 3, REFUSED)][..], &[old]] {
-            assert!(matches!(phase(sets), Phase::Blocked { reason: Reason::QuotaExceeded, .. }), "{sets:?}");
-        }
-        let mut foreign = set("orders-new", 3, "[]");
-        foreign.metadata.owner_references = None;
-        assert_eq!(current(&told, &[foreign]), None, "of another Deployment");
-    }
-
-    #[test]
-    fn a_failure_that_recovers_is_healthy() {
-        assert_eq!(phase_of(&deployment([2, 2, 2, 2], LATE)), Phase::Healthy);
-    }
-
-    #[test]
-    fn what_ran_and_does_no_more_is_not_rolled_out() {
-        let done = "[{type: Progressing, status: 'True', reason: NewReplicaSetAvailable}]";
-        for counts in [[2, 2, 1, 1], [2, 2, 0, 0], [2, 2, 2, 1]] {
-            assert_eq!(phase_of(&deployment(counts, done)), Phase::Down, "{counts:?}");
-        }
-        let under_way = "[{type: Progressing, status: 'True', reason: ReplicaSetUpdated}]";
-        assert_eq!(phase_of(&deployment([2, 2, 1, 1], under_way)), Phase::RollingOut);
-        assert_eq!(phase_of(&deployment([3, 2, 2, 2], done)), Phase::RollingOut, "an old one is left");
-        assert_eq!(phase_of(&deployment([1, 1, 1, 1], done)), Phase::RollingOut, "one is to come");
-    }
-
-    #[test]
-    fn no_instance_proves_nothing() {
-        let mut release = release();
-        release.spec.replicas = 0;
-        let mut deployment = deployment([0, 0, 0, 0], "[]");
-        deployment.spec.as_mut().unwrap().replicas = Some(0);
-        assert_eq!(observed(Some(&deployment), &release).phase, Phase::Stopped);
-    }
-
-    #[test]
-    fn ready_counts_the_new_ones_only() {
-        for (counts, ready) in [([3, 1, 2, 2], 0), ([3, 1, 3, 2], 1), ([3, 2, 2, 2], 1), ([2, 2, 2, 2], 2)] {
-            assert_eq!(observed(Some(&deployment(counts, "[]")), &release()).ready, ready, "{counts:?}");
-        }
-    }
+/// Told of a release of whose instances so many are ready past its deadline.
+pub fn late(ready: i32, desired: i32) -> String {
+    format!("{} of {desired} new instances did not become ready in time", desired - ready)
 }
+
+#[cfg(test)]
+mod tests;

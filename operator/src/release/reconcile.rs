@@ -9,7 +9,7 @@ use kube::ResourceExt;
 
 use super::{
     desired::{Children, Footprint, Target, desired, ending, route, running},
-    observe::{Observed, Phase, alone_since, current, observed, of_current},
+    observe::{Observed, Phase, alone_since, current, observed, of_current, spare},
     trouble::{SANDBOX_FAILED, Trouble, trouble, unsandboxed, without_sandbox},
 };
 use crate::{
@@ -48,7 +48,7 @@ pub async fn roll_out(
     }
     // No `..`: a new kind of child does not compile until it is applied here.
     let Children { config_map, network_policies, service, route: routed, disruption_budget, deployment } =
-        desired(target, &running);
+        desired(target, &running, live.as_deref().map_or(0, |live| spare(live, target.release)));
     // What serves comes first: now that is this release.
     let own = Footprint::of(target.release);
     let alone = || std::iter::once(own).chain(running.iter().cloned()).collect::<Vec<_>>();

@@ -18,10 +18,7 @@ use k8s_openapi::{
     },
 };
 
-use super::{
-    config::Config,
-    render::{LARGEST_TEMPLATE, RenderError},
-};
+use super::{config::Config, render_error::RenderError};
 use crate::{
     amount::{instance_cpu_problem, memory_problem},
     api::{self, DescriptorSpec, RuntimeProfile, runtime},
@@ -29,6 +26,9 @@ use crate::{
     runtime::check::is_variable,
 };
 
+/// What one etcd object can bear many times over; a template is stored in the Release, the Deployment and each of
+/// its `ReplicaSets`.
+pub const LARGEST_TEMPLATE: usize = 16 * 1024;
 /// Name of the one container.
 const CONTAINER: &str = "service";
 const CONFIG_VOLUME: &str = "config";

@@ -1,6 +1,6 @@
 //! The services that a release calls, and the addresses that it is told. Pure.
 
-use super::render::{Input, RenderError};
+use super::{render::Input, render_error::RenderError};
 use crate::{
     api::{Port, ReleaseUse, Use},
     names,

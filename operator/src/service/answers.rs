@@ -7,15 +7,22 @@ use futures::StreamExt;
 use kube::ResourceExt;
 
 use super::{
+    Problem,
     attempt::tried_again,
     decision::{
         Answer, Situation, Standing, age, answer, ended, expiry, is_answered, over, refused, standing,
     },
     pass::Work,
+    written::Last,
 };
 use crate::{
-    api::{DecisionAction, DecisionState, Release, ReleaseDecision, ReleaseDecisionStatus, ReleaseStatus},
-    cluster::ApplyError,
+    api::{
+        DecisionAction, DecisionState, IntegrationService, Release, ReleaseDecision, ReleaseDecisionStatus,
+        ReleaseStatus,
+    },
+    cluster::{ApplyError, Cluster},
+    conditions::Reason,
+    metrics,
     names::tenant_of_home,
     platform::Platform,
     policies::Missing,
@@ -53,7 +60,10 @@ impl Work<'_> {
                 // What admits them is told to be there or not in a moment.
                 Err(Missing::Untried | Missing::Unknown { .. }) => continue,
                 Err(missing @ (Missing::NotEnforced(_) | Missing::Shadowed { .. })) => {
-                    refused(format!("nothing proves that its author made it: {missing}; then make it again"))
+                    let message =
+                        format!("nothing proves that its author made it: {missing}; then make it again");
+                    let status = refused(Problem::new(missing.reason(), message));
+                    Answer { status, ..Answer::default() }
                 }
             };
             self.follow(&decision, answer).await?;
@@ -61,7 +71,7 @@ impl Work<'_> {
         for (name, status) in ended(&self.decisions, (self.platform.now)()) {
             self.say(&name, status).await?;
         }
-        self.prune_decisions().await
+        prune(&self.platform.cluster, self.last, &self.decisions).await
     }
 
     fn judged(&self, decision: &ReleaseDecision) -> Answer {
@@ -105,17 +115,7 @@ impl Work<'_> {
         let Some(decision) = self.decisions.iter_mut().find(|one| one.name_any() == name) else {
             return Ok(());
         };
-        if decision.status.as_ref() == Some(&status) {
-            return Ok(());
-        }
-        self.platform.cluster.write_status(decision.as_ref(), &status).await?;
-        let (action, state) = (decision.spec.action.as_str(), status.state);
-        tracing::info!(decision = name, action, ?state, tenant = self.service.tenant, "decision answered");
-        if let Some(uid) = decision.uid() {
-            self.last.answered.insert(uid, status.clone());
-        }
-        Arc::make_mut(decision).status = Some(status);
-        Ok(())
+        say(&self.platform.cluster, self.last, decision, status).await
     }
 
     /// Writes what became of a release, and counts on it from now on.
@@ -135,19 +135,83 @@ impl Work<'_> {
         self.last.told.insert(name, status);
         Ok(())
     }
+}
 
-    /// Removes answered decisions beyond what is kept, the oldest first, as far as the watch shows them answered.
-    async fn prune_decisions(&self) -> Result<(), ApplyError> {
-        let mut all = self.decisions.clone();
-        all.retain(|one| one.uid().is_some_and(|uid| !self.last.answered.contains_key(&uid)));
-        all.sort_by_key(|one| std::cmp::Reverse(age(one)));
-        let (holding, past): (Vec<_>, Vec<_>) =
-            all.into_iter().filter(|one| is_answered(one)).partition(|one| holds(one));
-        for decision in past.iter().skip(KEPT).chain(holding.iter().skip(HOLDING)).take(AT_ONCE) {
-            self.platform.cluster.delete_unchanged(decision.as_ref()).await?;
-        }
-        Ok(())
+/// What people decided about `service`, as it was answered last.
+pub(super) fn about(
+    platform: &Platform,
+    (home, service): (&str, &str),
+    last: &mut Last,
+) -> Vec<Arc<ReleaseDecision>> {
+    let mut decisions = platform.decisions.all_in(home);
+    decisions.retain(|decision| decision.spec.service == service);
+    last.as_answered(&mut decisions);
+    decisions
+}
+
+/// Refuses what is decided of a service that cannot be acted on. One that is just not ready yet takes it when it is.
+pub(super) async fn refuse_all(
+    platform: &Platform,
+    service: &IntegrationService,
+    last: &mut Last,
+    why: &Problem,
+) -> Result<(), ApplyError> {
+    let (home, name) = (service.namespace().unwrap_or_default(), service.name_any());
+    let is_home = tenant_of_home(&home).is_some_and(|tenant| platform.cluster.takes(&home, tenant));
+    if !is_home || why.reason == Reason::TenantNotReady {
+        return Ok(());
     }
+    let mut decisions = about(platform, (&home, &name), last);
+    let message = format!("{}; then make it again", why.message);
+    for decision in decisions.iter_mut().filter(|decision| !is_answered(decision)) {
+        let status = refused(Problem::new(why.reason, message.clone()));
+        say(&platform.cluster, last, decision, status).await?;
+    }
+    prune(&platform.cluster, last, &decisions).await
+}
+
+/// Writes what a decision came to.
+async fn say(
+    cluster: &Cluster,
+    last: &mut Last,
+    decision: &mut Arc<ReleaseDecision>,
+    status: ReleaseDecisionStatus,
+) -> Result<(), ApplyError> {
+    if decision.status.as_ref() == Some(&status) {
+        return Ok(());
+    }
+    cluster.write_status(decision.as_ref(), &status).await?;
+    told(decision, &status);
+    if let Some(uid) = decision.uid() {
+        last.answered.insert(uid, status.clone());
+    }
+    Arc::make_mut(decision).status = Some(status);
+    Ok(())
+}
+
+/// Logs what was written, and counts the first answer.
+fn told(decision: &ReleaseDecision, status: &ReleaseDecisionStatus) {
+    let (name, action) = (decision.name_any(), decision.spec.action.as_str());
+    let home = decision.namespace().unwrap_or_default();
+    let tenant = tenant_of_home(&home).unwrap_or_default();
+    let ReleaseDecisionStatus { state, reason, .. } = status;
+    tracing::info!(decision = %name, action, ?state, reason, tenant, "decision answered");
+    if let Some(state) = state.filter(|_| !is_answered(decision)) {
+        metrics::DECISIONS.with_label_values(&[tenant, action, state.as_str()]).inc();
+    }
+}
+
+/// Removes answered decisions beyond what is kept, the oldest first, as far as the watch shows them answered.
+async fn prune(cluster: &Cluster, last: &Last, decisions: &[Arc<ReleaseDecision>]) -> Result<(), ApplyError> {
+    let is_shown =
+        |one: &&Arc<ReleaseDecision>| one.uid().is_some_and(|uid| !last.answered.contains_key(&uid));
+    let mut all: Vec<_> = decisions.iter().filter(is_shown).filter(|one| is_answered(one)).collect();
+    all.sort_by_key(|one| std::cmp::Reverse(age(one)));
+    let (holding, past): (Vec<_>, Vec<_>) = all.into_iter().partition(|one| holds(one));
+    for decision in past.iter().skip(KEPT).chain(holding.iter().skip(HOLDING)).take(AT_ONCE) {
+        cluster.delete_unchanged(decision.as_ref()).await?;
+    }
+    Ok(())
 }
 
 /// Refuses what is decided of services that are not there, until `shutdown` resolves, and keeps no more of that than of a
@@ -171,8 +235,10 @@ pub(super) async fn refuse_strays(platform: Platform, shutdown: impl Future<Outp
             Some(oldest) => platform.cluster.delete_unchanged(oldest.as_ref()).await,
             None if is_answered(&stray) => Ok(()),
             None => {
-                let answer = refused(format!("there is no service {} in {home}", stray.spec.service));
-                platform.cluster.write_status(stray.as_ref(), &answer.status).await
+                let message = format!("there is no service {} in {home}", stray.spec.service);
+                let status = refused(Problem::new(Reason::ServiceMissing, message));
+                let written = platform.cluster.write_status(stray.as_ref(), &status).await;
+                written.map(|()| told(&stray, &status))
             }
         };
         if let Err(error) = outcome {

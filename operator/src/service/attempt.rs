@@ -9,7 +9,7 @@ use super::decision::retried;
 use crate::{
     api::{Release, ReleaseStatus},
     conditions::{Claim, FAILED, HEALTHY, Reason, cut, is_true, merge},
-    release::{Observed, Phase, Trouble},
+    release::{Observed, Phase, Trouble, late},
 };
 
 /// Longest message of a failure, in characters.
@@ -23,8 +23,7 @@ pub fn given_up(seen: &Observed, trouble: Option<&Trouble>, missed: bool) -> Opt
         }
         (_, Some(Trouble::Loops(why))) => Some(why.clone()),
         (Phase::Failed { .. }, Some(Trouble::Fails(_) | Trouble::Unready(_)) | None) if missed => {
-            let unready = seen.desired - seen.ready;
-            Some(format!("{unready} of {} new instances did not become ready in time", seen.desired))
+            Some(late(seen.ready, seen.desired))
         }
         (Phase::Failed { .. } | Phase::RollingOut | Phase::Down, _) => None,
     }
@@ -32,12 +31,10 @@ pub fn given_up(seen: &Observed, trouble: Option<&Trouble>, missed: bool) -> Opt
 
 /// All its instances were ready.
 pub fn healthy(release: &Release, now: Timestamp) -> ReleaseStatus {
-    let message = "all instances were ready".to_owned();
-    let healthy = Claim { type_: HEALTHY, status: true, reason: Reason::Succeeded, message: message.clone() };
     let old = old(release);
     let failed = old.conditions.iter().any(|condition| condition.type_ == FAILED);
-    let not_failed = Claim { type_: FAILED, status: false, reason: Reason::Succeeded, message };
-    let claims: Vec<_> = [healthy].into_iter().chain(failed.then_some(not_failed)).collect();
+    let not_failed = Claim { type_: FAILED, status: false, ..ran_well() };
+    let claims: Vec<_> = [ran_well()].into_iter().chain(failed.then_some(not_failed)).collect();
     told(release, &claims, (old.failures, now))
 }
 
@@ -64,12 +61,12 @@ fn old(release: &Release) -> ReleaseStatus {
 
 /// Once healthy, for ever.
 fn was_healthy(old: &ReleaseStatus) -> Option<Claim> {
-    is_true(&old.conditions, HEALTHY).then(|| Claim {
-        type_: HEALTHY,
-        status: true,
-        reason: Reason::Succeeded,
-        message: "all instances were ready".to_owned(),
-    })
+    is_true(&old.conditions, HEALTHY).then(ran_well)
+}
+
+fn ran_well() -> Claim {
+    let message = "all instances were ready".to_owned();
+    Claim { type_: HEALTHY, status: true, reason: Reason::Succeeded, message }
 }
 
 fn told(release: &Release, claims: &[Claim], (failures, now): (i32, Timestamp)) -> ReleaseStatus {
@@ -80,6 +77,7 @@ fn told(release: &Release, claims: &[Claim], (failures, now): (i32, Timestamp)) 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sample;
 
     fn seen(phase: Phase) -> Observed {
         Observed { ready: 1, desired: 2, updated: 2, phase }
@@ -118,17 +116,7 @@ mod tests {
     #[test]
     fn each_failure_counts_once_and_health_is_for_ever() {
         let now = Timestamp::from_second(1).unwrap();
-        let mut release: Release = serde_saphyr::from_str(
-            "
-            apiVersion: imaas.dev/v1alpha1
-            kind: Release
-            metadata: {name: orders-dev-abc, namespace: acme-home}
-            spec:
-              {service: orders, environment: dev, commit: c, buildId: b, image: i, digest: d, runtime: camel,
-               cause: Commit, type: api, many: true, strategy: rolling, replicas: 2, template: {}}
-            ",
-        )
-        .unwrap();
+        let mut release = sample::release("orders-dev-abc", "");
         let is = |release: &Release, type_| is_true(&release.status.as_ref().unwrap().conditions, type_);
         release.status = Some(healthy(&release, now));
         assert_eq!(release.status.as_ref().unwrap().conditions.len(), 1);

@@ -5,38 +5,57 @@ use super::{
     choice::{SECRET_NAMED, frozen},
     neighbours::key,
     pass::Work,
-    promote::{self, Wanted},
-    resolve::{Resolved, Snapshot},
+    promote::{self, Target},
+    resolve::Resolved,
+    snapshot::Snapshot,
     uses,
     validate::ValidEnvironment,
 };
-use crate::{api::Use, conditions::Reason};
+use crate::{
+    api::{Use, environment::Network},
+    conditions::Reason,
+};
+
+/// In the place of one that is not known yet: what else is wrong does not depend on it.
+const ANY_IMAGE: &str = "sha256:0000000000000000000000000000000000000000000000000000000000000000";
 
 impl Work<'_> {
-    /// What keeps the commit that `environment` follows from running there, besides what `wanted` and `told` say already.
-    /// Nothing of one that is not read.
+    /// What keeps the head that `environment` follows from running there besides its image. Nothing of one that is not read.
+    pub(super) async fn awaited_of_head(
+        &mut self,
+        environment: &ValidEnvironment,
+        networks: &[Network],
+        snapshot: Option<&Snapshot>,
+    ) -> Vec<Problem> {
+        let asked = promote::asked(self.service, environment, snapshot, &self.last.settled);
+        let Some(resolved) = asked else { return vec![] };
+        let uncoordinated = resolved.uncoordinated.iter();
+        let told = uncoordinated.map(|told| Problem::new(Reason::Uncoordinated, told.clone())).collect();
+        let asked = Target { resolved, digest: ANY_IMAGE.to_owned() };
+        self.also_awaited(environment, (&asked, networks), told).await
+    }
+
+    /// What is `told`, and everything else that keeps what is asked for from running in `environment`.
     pub(super) async fn also_awaited(
         &mut self,
         environment: &ValidEnvironment,
-        (wanted, told): (&Wanted, &[Problem]),
-        snapshot: Option<&Snapshot>,
+        (asked, networks): (&Target, &[Network]),
+        mut told: Vec<Problem>,
     ) -> Vec<Problem> {
-        let Some(asked) = promote::asked(self.service, environment, snapshot, &self.last.settled) else {
-            return vec![];
-        };
-        let mut awaited = self.missing(environment, &asked);
-        let is_new = matches!(wanted, Wanted::Nothing { .. });
-        let uncoordinated = asked.uncoordinated.as_ref().filter(|_| is_new);
-        awaited.extend(uncoordinated.map(|told| Problem::new(Reason::Uncoordinated, told.clone())));
-        for name in &asked.settings.secrets {
-            let named = std::iter::once(name.as_str());
-            awaited.extend(self.secrets(environment, named, SECRET_NAMED).await.err());
+        let resolved = &asked.resolved;
+        let mut more = self.missing(environment, resolved);
+        let mut alone = asked.clone();
+        if !more.is_empty() {
+            // What is told already would hide what else is wrong.
+            alone.resolved.settings.uses.clear();
         }
-        if environment.frozen {
-            awaited.push(frozen(environment, &asked.commit));
-        }
-        awaited.retain(|problem| !told.contains(problem));
-        awaited
+        more.extend(self.rendered(environment, &alone, networks).err());
+        let named = resolved.settings.secrets.iter().map(String::as_str);
+        more.extend(self.secrets(environment, named, SECRET_NAMED).await.err().into_iter().flatten());
+        more.extend(environment.frozen.then(|| frozen(environment, &resolved.commit)));
+        more.retain(|problem| !told.contains(problem));
+        told.extend(more);
+        told
     }
 
     /// Each service of its `uses` that cannot be called.

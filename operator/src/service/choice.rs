@@ -47,7 +47,10 @@ impl Work<'_> {
     ) -> Choice {
         let Rendered { release: rendered, config } = match self.rendered(environment, asked, networks) {
             Ok(rendered) => rendered,
-            Err(problem) => return self.kept(environment, vec![problem]),
+            Err(problem) => {
+                let awaited = self.also_awaited(environment, (asked, networks), vec![problem]).await;
+                return self.kept(environment, awaited);
+            }
         };
         let current = self.current(environment);
         let mut release = self.seen_with_secrets(environment, (asked, rendered.clone()), current.as_deref());
@@ -61,7 +64,7 @@ impl Work<'_> {
                     release = versioned(rendered, revision(named, &versions));
                     release.spec.cause = cause;
                 }
-                Err(problem) => awaited.push(problem),
+                Err(missing) => awaited.extend(missing),
             }
             if !awaited.is_empty() {
                 return self.kept(environment, awaited);
@@ -155,27 +158,27 @@ impl Work<'_> {
         Err(Problem::new(Reason::InvalidConfig, message))
     }
 
-    /// Pods that name a Secret which is not there would not start, and not say so here.
+    /// Pods that name a Secret which is not there would not start, and not say so here: all that are missing.
     pub(super) async fn secrets(
         &mut self,
         environment: &ValidEnvironment,
         names: impl Iterator<Item = &str>,
         help: &str,
-    ) -> Result<Versions, Problem> {
+    ) -> Result<Versions, Vec<Problem>> {
         let namespace = &environment.namespace;
-        let mut versions = Versions::new();
+        let (mut versions, mut missing) = (Versions::new(), Vec::new());
         for name in names {
             match self.platform.cluster.version::<Secret>(namespace, name).await {
                 Ok(Some(version)) => drop(versions.insert(name.to_owned(), version)),
                 Ok(None) => {
                     self.awaits_unwatched = true;
                     let message = format!("there is no Secret {name} in {namespace}, {help}");
-                    return Err(Problem::new(Reason::SecretMissing, message));
+                    missing.push(Problem::new(Reason::SecretMissing, message));
                 }
-                Err(error) => return Err(self.failed(error)),
+                Err(error) => missing.push(self.failed(error)),
             }
         }
-        Ok(versions)
+        if missing.is_empty() { Ok(versions) } else { Err(missing) }
     }
 
     /// The Secrets without which no instance of what runs starts again.
@@ -183,14 +186,14 @@ impl Work<'_> {
         &mut self,
         environment: &ValidEnvironment,
         release: &Release,
-    ) -> Result<(), Problem> {
+    ) -> Result<(), Vec<Problem>> {
         let containers = release.spec.template.spec.iter().flat_map(|pod| &pod.containers);
         let sources = containers.flat_map(|container| container.env_from.iter().flatten());
         let named = sources.filter_map(|source| Some(source.secret_ref.as_ref()?.name.as_str()));
         self.secrets(environment, named, "which what runs there needs: create it again").await.map(drop)
     }
 
-    fn rendered(
+    pub(super) fn rendered(
         &self,
         environment: &ValidEnvironment,
         asked: &Target,

@@ -58,6 +58,12 @@ pub struct Course {
 }
 
 impl Course {
+    /// Why another release than the one that Git asks for runs, where an older one does.
+    pub fn way_back(&self) -> Option<Reason> {
+        let mut reasons = self.problems.iter().rev().map(|problem| problem.reason);
+        reasons.find(|one| matches!(one, Reason::Failed | Reason::Rejected | Reason::RolledBack))
+    }
+
     /// This release, which was given up, runs well.
     pub fn came_right(&mut self, release: &str) {
         if self.failed.as_ref().is_some_and(|failed| failed.release == release) {

@@ -5,7 +5,7 @@ use super::{
     history::History,
     poll::Origins,
     promote::{named_digests, untagged},
-    resolve::{Snapshot, Tag},
+    snapshot::{Snapshot, Tag},
     validate::ValidService,
 };
 use crate::{git::CommitId, platform::Platform};

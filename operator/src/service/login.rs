@@ -62,26 +62,15 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::git::{Credentials, GitUrl, UrlPolicy};
+    use crate::{git::Credentials, sample};
 
     fn told_of(named: Option<&str>, credentials: Option<Credentials>) -> Failure {
         told_after(Reason::AuthenticationFailed, named, credentials)
     }
 
     fn told_after(reason: Reason, named: Option<&str>, credentials: Option<Credentials>) -> Failure {
-        let url = GitUrl::parse("https://git.example.com/acme/orders.git", &UrlPolicy::default()).unwrap();
-        let service = ValidService {
-            tenant: "acme".to_owned(),
-            name: "orders".to_owned(),
-            url: url.clone(),
-            credentials: named.map(ToOwned::to_owned),
-            path: String::new(),
-            runtime: "camel".to_owned(),
-            environments: vec![],
-            gone: vec![],
-            problems: vec![],
-            ending: None,
-        };
+        let service = ValidService { credentials: named.map(ToOwned::to_owned), ..sample::service(vec![]) };
+        let url = service.url.clone();
         let remote = Remote { owner: "acme".to_owned(), url, credentials, ca: None };
         let failure = Failure::permanent(reason, "refused".to_owned());
         told(&service, (&remote, named.map(|_| "7".to_owned()).as_ref()), failure)

@@ -4,9 +4,9 @@
 //! validate -> (poll: heads, descriptor, build id, image) -> decision -> resolve -> promote -> release::render -> wave -> course
 //!          -> release::roll_out -> attempt -> status
 //! ```
-//! Pure: [`validate`], [`resolve`], [`promote`], [`uses`], [`exposure`], [`wave`], [`decision`], [`course`], [`attempt`], [`history`], [`status`], [`schedule`]. IO: [`poll`] with [`read`]
+//! Pure: [`validate`], [`snapshot`], [`resolve`], [`promote`], [`uses`], [`exposure`], [`wave`], [`decision`], [`course`], [`attempt`], [`history`], [`recall`], [`status`], [`schedule`]. IO: [`poll`] with `look` and [`read`]
 //! looks at Git and the registry and writes nothing; [`reconcile`] writes the cluster and never waits for
-//! Git (`pass` goes over the environments, `rollout` applies what runs there, `answers` answers what people decided, `choice` finds each one's
+//! Git (`pass` goes over the environments, `stage` over one, `rollout` applies what runs there, `answers` answers what people decided, `choice` finds each one's
 //! release, `awaited` what else keeps it, `written` remembers, `brought` hands over what configurations hold, `neighbours` sees the services beside
 //! it, `relations` knows which of them to wake); [`run`] wakes it.
 
@@ -23,6 +23,7 @@ mod finalize;
 pub mod history;
 mod images;
 mod login;
+mod look;
 mod neighbours;
 mod observation;
 mod pass;
@@ -30,6 +31,7 @@ pub mod poll;
 pub mod promote;
 mod prune;
 pub mod read;
+pub mod recall;
 pub mod reconcile;
 mod relations;
 mod remote;
@@ -39,6 +41,8 @@ mod rollout;
 pub mod run;
 pub mod schedule;
 pub mod secrets;
+pub mod snapshot;
+mod stage;
 pub mod status;
 pub mod uses;
 pub mod validate;

@@ -13,7 +13,8 @@ use super::{
     exposure::Rival,
     poll::{Key, Poller},
     promote::Wanted,
-    resolve::{Branch, resolve},
+    resolve::resolve,
+    snapshot::Branch,
     status::{Pass, Stage},
     uses::{Around, Asker, Face, is_open, losing, used},
 };

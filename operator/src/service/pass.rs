@@ -3,25 +3,20 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use k8s_openapi::api::core::v1::Namespace;
 use kube::ResourceExt;
 use tokio::sync::Semaphore;
 
 use super::{
-    Problem,
-    choice::{Choice, frozen},
-    course::{Asked, Course, Place, course},
+    answers::about,
     decision::Standing,
-    ending::Ending,
     history::{History, Needs},
     poll::{Key, Poller},
-    promote::{self, Wanted},
     prune::prune,
+    recall::recalled,
     reconcile::Context,
     relations::Relations,
-    resolve::{Branch, Snapshot},
-    status::{Pass, Running, Stage},
-    uses::reach,
+    snapshot::{Branch, Snapshot},
+    status::{Pass, Stage},
     validate::{ValidEnvironment, ValidService},
     written::Last,
 };
@@ -31,11 +26,9 @@ use crate::{
         integration_service::EnvironmentState,
     },
     cluster::ApplyError,
-    conditions::Reason,
-    names::{RECONCILE_REQUESTED, RELEASE, TENANT, environment_namespace},
+    names::{RECONCILE_REQUESTED, RELEASE, environment_namespace},
     platform::Platform,
     policies::Policies,
-    release,
 };
 
 /// One pass under way.
@@ -67,11 +60,11 @@ pub(super) struct Work<'a> {
 }
 
 impl<'a> Work<'a> {
-    /// `before`: the status as it was told last.
+    /// `before`: the status as it was told last; what it forgot is recalled.
     pub(super) async fn new(
         ctx: &'a Context,
         service: &'a ValidService,
-        before: Option<&'a IntegrationServiceStatus>,
+        before: &'a mut Option<IntegrationServiceStatus>,
         last: &'a mut Last,
     ) -> Self {
         let mut stored = ctx.platform.releases.all_in(&service.home());
@@ -82,9 +75,7 @@ impl<'a> Work<'a> {
         for release in &last.releases {
             history.add(release);
         }
-        let mut decisions = ctx.platform.decisions.all_in(&service.home());
-        decisions.retain(|decision| decision.spec.service == service.name);
-        last.as_answered(&mut decisions);
+        let decisions = about(&ctx.platform, (&service.home(), &service.name), last);
         let mut work = Self {
             platform: &ctx.platform,
             poller: &ctx.poller,
@@ -93,7 +84,7 @@ impl<'a> Work<'a> {
             key: Key::new(&service.name).within(&service.home()),
             service,
             policies: &ctx.policies,
-            before,
+            before: None,
             last,
             stored,
             decisions,
@@ -104,6 +95,8 @@ impl<'a> Work<'a> {
             again: None,
             rivals: Vec::new(),
         };
+        *before = recalled(before.take(), (service, &work.history), |environment| work.live(environment));
+        work.before = before.as_ref();
         for environment in &service.environments {
             if let Some(current) = work.current(environment) {
                 work.history.runs(&current.name_any());
@@ -211,177 +204,6 @@ impl<'a> Work<'a> {
         let deployment = self.platform.cluster.deployment(&environment.namespace, &self.service.name)?;
         deployment.annotations().get(RELEASE).cloned()
     }
-
-    async fn stage(
-        &mut self,
-        environment: &ValidEnvironment,
-        standing: &Standing,
-        (earlier, snapshot): (&[Stage], Option<&Snapshot>),
-    ) -> Stage {
-        let held = standing.held();
-        let before = self.state_before(environment);
-        let wanted =
-            promote::wanted(self.service, environment, snapshot, (&self.history, &self.last.settled));
-        if let Err(problem) = owned(self.platform, &environment.namespace, &self.service.tenant) {
-            let running = self.current(environment).as_deref().map(Running::of).or_else(|| lost(before));
-            let (environment, problems, course) = (environment.clone(), vec![problem], Course::default());
-            return Stage {
-                environment,
-                wanted,
-                target: None,
-                running,
-                observed: None,
-                problems,
-                course,
-                held,
-            };
-        }
-        let networks = self.networks(environment);
-        let Choice { target, release, config, mut problems } = match &wanted {
-            Wanted::Target(asked) => self.made(environment, asked, (&networks, earlier)).await,
-            Wanted::Unknown | Wanted::Nothing { .. } => self.kept(environment, vec![]),
-        };
-        if target.is_none() {
-            problems.extend(self.also_awaited(environment, (&wanted, &problems), snapshot).await);
-        }
-        let mut course = self.course(environment, standing, (&wanted, target.as_deref(), &problems)).await;
-        let (mut observed, mut running) = (None, self.current(environment));
-        let asked = release.map(|release| (release, config));
-        let mut next = match &course.runs {
-            None => asked.filter(|_| target.is_none()),
-            Some(name) => asked
-                .filter(|(release, _)| release.name_any() == *name)
-                .or_else(|| self.known(name).map(|release| (release, None))),
-        };
-        if let Some((release, _)) = &next {
-            let release = release.clone();
-            self.remember(&release);
-        }
-        let rests = environment.ending.as_ref().is_some_and(Ending::is_at_rest);
-        while let Some((release, config)) = next.take() {
-            let shown = if rests { Arc::new(at_rest(&release)) } else { release.clone() };
-            let reach = reach(self.asker(environment), &release, &self.neighbours());
-            let mut outside = self.outside(environment);
-            if let Some(problem) = self.path_taken(environment, &release, Some(&release)) {
-                outside.taken.extend(release.spec.expose.iter().map(|expose| expose.path.clone()));
-                problems.push(problem);
-            }
-            let rollout = release::Target {
-                tenant: &self.service.tenant,
-                release: &shown,
-                config: config.as_ref(),
-                networks: &networks,
-                reach: &reach,
-                outside: &outside,
-            };
-            if !rests && let Err(problem) = self.configured(&rollout).await {
-                problems.push(problem);
-                // What runs is kept in shape meanwhile.
-                let runs = self.kept(environment, vec![]).release;
-                next = runs.filter(|runs| runs.name_any() != release.name_any()).map(|runs| (runs, None));
-                continue;
-            }
-            match self.rolled_out(environment, &rollout).await {
-                Ok(seen) => (observed, running) = (Some(seen), Some(release)),
-                Err(problem) => problems.push(problem),
-            }
-        }
-        if let Some(running) = running.as_deref().filter(|_| observed.as_ref().is_some_and(|seen| seen.well))
-        {
-            course.came_right(&running.name_any());
-        }
-        problems.splice(0..0, course.problems.clone());
-        problems.extend(running.as_deref().and_then(|running| self.shut(environment, running, &problems)));
-        let running = running.as_deref().map(Running::of).or_else(|| lost(before));
-        if let (Wanted::Target(asked), Some(target)) = (&wanted, &target)
-            && self.history.is_healthy(target)
-            && course.runs.as_ref() == Some(target)
-            && let Some(snapshot) = snapshot
-        {
-            self.last.settled.add(self.service, &environment.name, &asked.resolved.commit, snapshot);
-        }
-        Stage { environment: environment.clone(), wanted, target, running, observed, problems, course, held }
-    }
-
-    /// What runs in `environment`, of what Git asks for and what became of it.
-    async fn course(
-        &mut self,
-        environment: &ValidEnvironment,
-        standing: &Standing,
-        (wanted, target, problems): (&Wanted, Option<&str>, &[Problem]),
-    ) -> Course {
-        let current = self.current(environment).map(|current| current.name_any());
-        if environment.ending.is_some() {
-            return Course { runs: current, ..Course::default() };
-        }
-        let state = self.state_before(environment);
-        let asked = match wanted {
-            Wanted::Unknown => state.and_then(|state| state.candidate.as_deref()),
-            Wanted::Nothing { .. } | Wanted::Target(_) => target,
-        };
-        let commit = match wanted {
-            Wanted::Unknown => None,
-            Wanted::Nothing { commit, .. } => commit.as_deref(),
-            Wanted::Target(asked) => Some(asked.resolved.commit.as_str()),
-        };
-        let asked = Asked {
-            release: asked.and_then(|name| self.history.named(name)),
-            commit,
-            is_new: *wanted != Wanted::Unknown,
-            awaits: !problems.is_empty() || matches!(wanted, Wanted::Nothing { .. }),
-        };
-        let place = Place {
-            service: &self.service.name,
-            environment: &environment.name,
-            current: current.as_deref(),
-            last_good: state.and_then(|state| state.last_good.as_deref()),
-            history: &self.history,
-            standing,
-        };
-        let mut course = course(asked, place);
-        if environment.frozen && current.is_some() && course.runs != current {
-            let commit = commit.unwrap_or("unknown");
-            course.problems.extend(problems.is_empty().then(|| frozen(environment, commit)));
-            course.runs = current;
-        }
-        // Before anything else runs: what was asked for then may be asked for again later, and is not held then.
-        if course.rollback_is_over
-            && let Some(rollback) = &standing.rollback
-            && let Err(error) = self.end_rollback(&rollback.held.decision).await
-        {
-            self.errors.push(error);
-        }
-        course
-    }
-}
-
-/// Nothing is written into a namespace that is not the tenant's, whatever the Tenant's status told last.
-pub(super) fn owned(platform: &Platform, namespace: &str, tenant: &str) -> Result<(), Problem> {
-    let cluster = &platform.cluster;
-    if cluster.takes(namespace, tenant) {
-        return Ok(());
-    }
-    if cluster.belongs(namespace, tenant) {
-        let message = format!("the namespace {namespace} is being deleted: it is made again when it is gone");
-        return Err(Problem::new(Reason::NamespaceTerminating, message));
-    }
-    if !cluster.shows::<Namespace>(None, namespace) {
-        let message = format!(
-            "the namespace {namespace} is not there yet, or not the operator's: see the Tenant {tenant}"
-        );
-        return Err(Problem::new(Reason::TenantNotReady, message));
-    }
-    let message = format!(
-        "the namespace {namespace} does not carry the label {TENANT}={tenant} any more: set it again; until then nothing is changed there"
-    );
-    Err(Problem::new(Reason::NamespaceForeign, message))
-}
-
-/// The release without an instance: its pods' template stays, so that all goes on as it was when that is undone.
-fn at_rest(release: &Release) -> Release {
-    let mut release = release.clone();
-    release.spec.replicas = 0;
-    release
 }
 
 /// The environments, with what people let into each.
@@ -389,11 +211,4 @@ fn let_in(environments: &[ValidEnvironment], standing: &BTreeMap<String, Standin
     let of = |name: &String| standing.get(name).map(|one| one.bypasses.clone()).unwrap_or_default();
     let with = |one: &ValidEnvironment| ValidEnvironment { bypasses: of(&one.name), ..one.clone() };
     environments.iter().map(with).collect()
-}
-
-/// What the board told of a release that is stored no more.
-fn lost(before: Option<&EnvironmentState>) -> Option<Running> {
-    let state = before?;
-    let digest = state.digest.clone().unwrap_or_default();
-    Some(Running { release: state.current.clone()?, digest, runtime_revision: None })
 }

@@ -15,20 +15,19 @@ use tokio::{sync::mpsc, task::JoinSet};
 use super::{
     Problem,
     brought::{Brought, Place},
-    images::{look_at_images, may_be_awaited},
-    login::{Refused, told},
-    read::{Failure, content, contents, from_git},
-    remote::{remote, rests},
-    resolve::{Branch, Content, Snapshot},
+    images::may_be_awaited,
+    login::Refused,
+    look::{look, read_contents},
+    read::Failure,
+    remote::rests,
     schedule::{Schedule, first_pause, pause},
-    secrets::look_at_secrets,
+    snapshot::Snapshot,
     validate::ValidService,
 };
 use crate::{
     api::{IntegrationService, IntegrationServiceStatus},
     conditions::{Reason, TOLD_AFTER},
-    git::{CommitId, Depth, Git, GitError, Remote, UrlPolicy, names::joined},
-    metrics,
+    git::{Git, UrlPolicy},
     platform::Platform,
     registry::client::RegistryClient,
     release::Contents,
@@ -229,7 +228,8 @@ impl Poller {
         for place in wanted {
             self.bring(key, &service, (place, old.as_deref())).await;
         }
-        let (seen, failure) = self.look(&service, old.as_deref()).await;
+        let Inner { platform, origins, .. } = &*self.0;
+        let (seen, failure) = look((platform, origins), &service, old.as_deref()).await;
         if let Some(failure) = &failure {
             let told = failure.problem.message.as_str();
             tracing::warn!(service = %key, reason = failure.problem.reason.as_str(), told, "repository not read");
@@ -244,34 +244,12 @@ impl Poller {
 
     /// Reads what a configuration holds, for the next pass.
     async fn bring(&self, key: &Key, service: &ValidService, (place, seen): (Place, Option<&Snapshot>)) {
-        let contents = self.read_contents(service, &place, seen).await.map_err(|failure| failure.problem);
+        let Inner { platform, origins, .. } = &*self.0;
+        let contents = read_contents((platform, origins), service, (&place, seen)).await;
+        let contents = contents.map_err(|failure| failure.problem);
         self.brought().put(key.clone(), place, contents);
         // An error means that the controller has ended, and with it the operator.
         let _ = self.0.news.send(key.clone());
-    }
-
-    async fn read_contents(
-        &self,
-        service: &ValidService,
-        place: &Place,
-        seen: Option<&Snapshot>,
-    ) -> Result<Contents, Failure> {
-        let (git, (remote, _)) = (&self.0.origins.git, remote(&self.0.platform, service).await?);
-        let directory = joined(&service.path, &place.directory);
-        let missing = || GitError::CommitMissing { url: remote.url.clone(), commit: place.commit.clone() };
-        let commit = CommitId::parse(&place.commit).ok_or_else(|| from_git(&missing()))?;
-        let first = contents(git, &remote, (&directory, &commit)).await;
-        // A mirror that was made anew has what is fetched.
-        let branches = seen.iter().flat_map(|seen| &seen.branches);
-        let is_head = |(_, branch): &(&String, &Branch)| branch.commit() == Some(&place.commit);
-        match (first, branches.into_iter().find(is_head)) {
-            (Err(GitError::CommitMissing { .. } | GitError::Corrupt(..)), Some((branch, _))) => {
-                counted("fetch", git.fetch(&remote, branch, Depth::One).await)?;
-                contents(git, &remote, (&directory, &commit)).await
-            }
-            (first, _) => first,
-        }
-        .map_err(|error| from_git(&error))
     }
 
     /// Stores what was seen and tells whom it concerns.
@@ -314,93 +292,6 @@ impl Poller {
         }
         Some(next)
     }
-
-    /// What there is now; what could not be read is as it was in `old`.
-    async fn look(&self, service: &ValidService, old: Option<&Snapshot>) -> (Snapshot, Option<Failure>) {
-        let mut seen = old.cloned().unwrap_or_default();
-        let failure = self.look_at_branches(service, &mut seen).await.err();
-        let Inner { platform, origins, .. } = &*self.0;
-        seen.add_heads();
-        look_at_images((platform, origins), service, &mut seen).await;
-        look_at_secrets(platform, service, &mut seen).await;
-        (seen, failure)
-    }
-
-    async fn look_at_branches(&self, service: &ValidService, seen: &mut Snapshot) -> Result<(), Failure> {
-        let (remote, secret) = remote(&self.0.platform, service).await?;
-        let seen = self.look_at(service, &remote, seen).await;
-        seen.map_err(|failure| told(service, (&remote, secret.as_ref()), failure))
-    }
-
-    /// One request when nothing changed. A branch that cannot be read leaves the others readable.
-    async fn look_at(
-        &self,
-        service: &ValidService,
-        remote: &Remote,
-        seen: &mut Snapshot,
-    ) -> Result<(), Failure> {
-        let heads = counted("heads", self.0.origins.git.heads(remote).await)?;
-        let before = std::mem::take(&mut seen.branches);
-        let mut failure = None;
-        for environment in &service.environments {
-            let name = &environment.branch;
-            if seen.branches.contains_key(name) {
-                continue;
-            }
-            let Some(head) = heads.get(name) else {
-                seen.branches.insert(name.clone(), Branch::Missing);
-                continue;
-            };
-            let readers = readers(service, name);
-            match before.get(name).and_then(|branch| at(branch, head, &readers)) {
-                Some(same) => drop(seen.branches.insert(name.clone(), same)),
-                None => match self.read(remote, service, (name, readers)).await {
-                    Ok(branch) => drop(seen.branches.insert(name.clone(), branch)),
-                    Err(told) => {
-                        failure = Some(told);
-                        seen.branches.extend(before.get(name).map(|branch| (name.clone(), branch.clone())));
-                    }
-                },
-            }
-        }
-        failure.map_or(Ok(()), Err)
-    }
-
-    /// Fetches the branch and reads its head, which may be newer than the one that was listed.
-    async fn read(
-        &self,
-        remote: &Remote,
-        service: &ValidService,
-        (branch, readers): (&str, BTreeSet<String>),
-    ) -> Result<Branch, Failure> {
-        let (git, largest_config) = (&self.0.origins.git, self.0.platform.settings.largest_config);
-        let commit = counted("fetch", git.fetch(remote, branch, Depth::One).await)?;
-        let content: Result<Content, Problem> =
-            content(git, remote, (&service.path, &commit), (readers, largest_config)).await?;
-        Ok(Branch::Head { commit: commit.to_string(), content: content.map(Arc::new) })
-    }
-}
-
-/// The branch, if it was read at this commit for these environments.
-fn at(branch: &Branch, head: &CommitId, readers: &BTreeSet<String>) -> Option<Branch> {
-    match branch {
-        Branch::Head { commit, content } if commit == head.as_str() => {
-            let is_same = content.as_ref().map_or(true, |content| content.environments == *readers);
-            is_same.then(|| branch.clone())
-        }
-        Branch::Head { .. } | Branch::Missing => None,
-    }
-}
-
-/// Names of the environments that have this branch.
-fn readers(service: &ValidService, branch: &str) -> BTreeSet<String> {
-    let environments = service.environments.iter().filter(|environment| environment.branch == branch);
-    environments.map(|environment| environment.name.clone()).collect()
-}
-
-/// Counts how a request to a Git host ended.
-fn counted<T>(operation: &'static str, answer: Result<T, crate::git::GitError>) -> Result<T, Failure> {
-    metrics::counted(operation, answer).map_err(|error| from_git(&error))
 }
 
 /// Runs looks until `shutdown` resolves. Looks under way are then given up: they change nothing.

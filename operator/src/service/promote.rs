@@ -13,7 +13,8 @@ use std::{
 use super::{
     Problem,
     history::History,
-    resolve::{Branch, Content, Resolved, Snapshot, Tag, resolve},
+    resolve::{Content, Resolved, resolve},
+    snapshot::{Branch, Snapshot, Tag},
     validate::{ValidEnvironment, ValidService},
 };
 use crate::conditions::Reason;

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     Problem,
-    resolve::{self, Content, DESCRIPTOR, DESCRIPTOR_BYTES, Unbuilt},
+    resolve::{self, Content, DESCRIPTOR, DESCRIPTOR_BYTES, MISNAMED, Unbuilt},
 };
 use crate::{
     api::ServiceDescriptor,
@@ -67,7 +67,8 @@ pub async fn content(
 ) -> Result<Result<Content, Problem>, Failure> {
     let file = git.file(remote, commit, &joined(path, DESCRIPTOR), DESCRIPTOR_BYTES).await;
     let bytes = match of_commit(Reason::InvalidDescriptor, file)? {
-        Ok(bytes) => bytes,
+        Ok(Some(bytes)) => bytes,
+        Ok(None) => return Ok(Err(no_descriptor(git, remote, (path, commit)).await)),
         Err(problem) => return Ok(Err(problem)),
     };
     let (mut descriptor, mut places) = match parsed(path, bytes).await? {
@@ -100,15 +101,18 @@ pub async fn content(
     Ok(Ok(content))
 }
 
+/// Told of a commit that has none where it is looked for.
+async fn no_descriptor(git: &Git, remote: &Remote, (path, commit): (&str, &CommitId)) -> Problem {
+    let misnamed = git.file(remote, commit, &joined(path, MISNAMED), DESCRIPTOR_BYTES).await;
+    resolve::no_descriptor(path, matches!(misnamed, Ok(Some(_)) | Err(GitError::TooLarge { .. })))
+}
+
 /// A file as it comes from a tenant may take a while: no other work waits for it.
-async fn parsed(
-    path: &str,
-    bytes: Option<Vec<u8>>,
-) -> Result<Result<(ServiceDescriptor, Places), Problem>, Failure> {
+async fn parsed(path: &str, bytes: Vec<u8>) -> Result<Result<(ServiceDescriptor, Places), Problem>, Failure> {
     let path = path.to_owned();
     let task = tokio::task::spawn_blocking(move || {
-        let descriptor = resolve::descriptor(&path, bytes.as_deref())?;
-        Ok((descriptor, bytes.as_deref().map(yaml::places).unwrap_or_default()))
+        let descriptor = resolve::descriptor(&path, &bytes)?;
+        Ok((descriptor, yaml::places(&bytes)))
     });
     task.await.map_err(|error| {
         Failure::permanent(Reason::InvalidDescriptor, format!("not read ({error}); please report this"))

@@ -12,12 +12,15 @@ use kube::{
 use tokio::sync::Semaphore;
 
 use super::{
-    Problem, ending, finalize,
+    Problem,
+    answers::refuse_all,
+    ending, finalize,
     neighbours::Neighbours,
-    pass::{Work, owned},
+    pass::Work,
     poll::Poller,
     relations::Relations,
     remove::RemoveError,
+    stage::owned,
     status,
     validate::{Surroundings, ValidService, validate},
     written::{Last, Written},
@@ -88,7 +91,7 @@ impl ReconcileError for Error {
 pub async fn reconcile(service: Arc<IntegrationService>, ctx: Arc<Context>) -> Result<Action, Error> {
     let key = ObjectRef::new(&service.name_any()).within(&service.namespace().unwrap_or_default());
     let mut last = ctx.written.of(&key, &service);
-    let before = last.status.clone().or_else(|| service.status.clone());
+    let mut before = last.status.clone().or_else(|| service.status.clone());
     let valid = valid(&service, &ctx.platform, &ctx.poller);
     if let Some(outcome) = departure(&service, &ctx, valid.is_ok()).await {
         ctx.poller.forget(&key);
@@ -104,7 +107,7 @@ pub async fn reconcile(service: Arc<IntegrationService>, ctx: Arc<Context>) -> R
     let (mut errors, mut next, mut rivals) = (Vec::new(), RESYNC, Vec::new());
     let pass = match &valid {
         Ok(valid) => {
-            let mut work = Work::new(&ctx, valid, before.as_ref(), &mut last).await;
+            let mut work = Work::new(&ctx, valid, &mut before, &mut last).await;
             let pass = Box::pin(work.pass(&service)).await;
             if work.awaits_unwatched {
                 next = ctx.platform.settings.interval;
@@ -116,6 +119,7 @@ pub async fn reconcile(service: Arc<IntegrationService>, ctx: Arc<Context>) -> R
         }
         Err(problem) => {
             ctx.poller.forget(&key);
+            errors.extend(refuse_all(&ctx.platform, &service, &mut last, problem).await.err());
             Err(problem)
         }
     };
@@ -133,13 +137,11 @@ pub async fn reconcile(service: Arc<IntegrationService>, ctx: Arc<Context>) -> R
     let outcome = tell(&service, &ctx, &mut last, status).await;
     ctx.written.keep(key, last);
     outcome?;
-    if let Err(problem) = valid {
-        return Err(Error::Unready(problem));
+    if let Some(error) = most_urgent(errors) {
+        return Err(Error::Apply(error));
     }
-    match most_urgent(errors) {
-        Some(error) => Err(Error::Apply(error)),
-        None => Ok(Action::requeue(spread(next, (ctx.platform.jitter)()))),
-    }
+    valid.map_err(Error::Unready)?;
+    Ok(Action::requeue(spread(next, (ctx.platform.jitter)())))
 }
 
 /// What becomes of a service that ends now; nothing for any other.

@@ -2,16 +2,11 @@
 //!
 //! A commit is read once ([`Content`]), whatever the number of environments whose branch points to it.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Problem, secrets::Versions};
+use super::Problem;
 use crate::{
-    api::{
-        DescriptorSpec, IntegrationServiceStatus, ServiceDescriptor, integration_service::EnvironmentState,
-    },
+    api::{DescriptorSpec, ServiceDescriptor},
     conditions::Reason,
     git::{Directory, File, names::joined},
     release::{ConfigFile, ConfigFiles},
@@ -21,6 +16,8 @@ use crate::{
 
 /// Name of the descriptor in the service's directory.
 pub const DESCRIPTOR: &str = "imaas.yaml";
+/// What some call it, and nobody reads.
+pub const MISNAMED: &str = "imaas.yml";
 /// Largest descriptor, in bytes.
 pub const DESCRIPTOR_BYTES: u64 = 64 << 10;
 /// What makes no new build where the descriptor does not say.
@@ -29,8 +26,6 @@ const DEFAULT_IGNORE: [&str; 2] = ["*.md", "docs"];
 const EXECUTABLE: u32 = 0o100_755;
 /// Paths of one configuration directory together, in bytes. They are held for each service and environment.
 const LONGEST_PATHS: usize = 64 << 10;
-/// At most so many commits of one build are remembered.
-const MOST_COMMITS: usize = 5;
 /// At most so many problems of a descriptor are told.
 const TOLD_PROBLEMS: usize = 3;
 
@@ -55,110 +50,6 @@ pub struct Content {
     pub configs: BTreeMap<String, Result<ConfigFiles, Problem>>,
     /// What in its source is unsafe to run as many, in short; looked for only where it may run so without a word on it.
     pub stateful: Option<String>,
-}
-
-/// A branch as it was last read.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Branch {
-    /// The repository has none of this name.
-    Missing,
-    /// Its head.
-    Head {
-        /// 40 hexadecimal digits.
-        commit: String,
-        /// What it holds, or why it cannot be acted on.
-        content: Result<Arc<Content>, Problem>,
-    },
-}
-
-impl Branch {
-    /// Of its head.
-    pub fn commit(&self) -> Option<&String> {
-        match self {
-            Self::Missing => None,
-            Self::Head { commit, .. } => Some(commit),
-        }
-    }
-}
-
-/// What the registry said about the image of a commit, or about a digest that a commit names.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Tag {
-    /// `sha256:…`; kept, since moving a tag changes nothing, and a digest never moves.
-    Found(String),
-    /// No such image yet.
-    Missing,
-    /// It could not be asked.
-    Unknown(Problem),
-}
-
-/// Commits that were the head of one branch with one build id.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Build {
-    /// Hash of everything that makes the image.
-    pub id: String,
-    /// 40 hexadecimal digits each, the oldest first: the first, for which CI began to build, and the last few.
-    pub commits: Vec<String>,
-}
-
-impl Build {
-    fn add(&mut self, commit: &str) {
-        if !self.commits.iter().any(|known| known == commit) {
-            self.commits.push(commit.to_owned());
-            if self.commits.len() > MOST_COMMITS {
-                self.commits.remove(1);
-            }
-        }
-    }
-}
-
-/// Everything that Git and the registry last said about one service.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Snapshot {
-    /// Branch → what it is.
-    pub branches: BTreeMap<String, Branch>,
-    /// Branch → what its head is built of, whatever commits came since.
-    pub builds: BTreeMap<String, Build>,
-    /// Commit, or digest that a commit names → its image, of those that the registry was asked about.
-    pub tags: BTreeMap<String, Tag>,
-    /// Environment → versions of the Secrets that its head names.
-    pub secrets: BTreeMap<String, Versions>,
-    /// Why the last look failed, when that is to be told; the rest is then as it was before.
-    pub failure: Option<Problem>,
-}
-
-impl Snapshot {
-    /// What an earlier run of the operator still waited for.
-    pub fn of_board(board: Option<&IntegrationServiceStatus>) -> Self {
-        let states = board.into_iter().flat_map(|board| &board.environments);
-        let build = |state: &EnvironmentState| {
-            let id = state.build_id.clone().filter(|_| !state.tags.is_empty())?;
-            Some((state.branch.clone(), Build { id, commits: state.tags.clone() }))
-        };
-        Self { builds: states.filter_map(build).collect(), ..Self::default() }
-    }
-
-    /// Remembers which heads are of one build. A head that cannot be read, or was not yet, changes nothing.
-    pub fn add_heads(&mut self) {
-        self.builds.retain(|branch, _| self.branches.get(branch) != Some(&Branch::Missing));
-        for (branch, head) in &self.branches {
-            let Branch::Head { commit, content: Ok(content) } = head else { continue };
-            let new = || Build { id: content.build_id.clone(), commits: Vec::new() };
-            let build = self.builds.entry(branch.clone()).or_insert_with(new);
-            if build.id != content.build_id {
-                *build = new();
-            }
-            build.add(commit);
-        }
-    }
-
-    /// The commits under whose hashes the registry may have the image of what `commit`, the head of `branch`, is built
-    /// of.
-    pub fn commits_of<'a>(&'a self, branch: &str, commit: &'a String) -> Vec<&'a String> {
-        let known =
-            self.builds.get(branch).map(|build| &build.commits).filter(|known| known.contains(commit));
-        known.map_or(vec![commit], |known| known.iter().collect())
-    }
 }
 
 /// What one environment is to run, but for the image's digest.
@@ -242,15 +133,19 @@ pub fn resolve(content: &Content, environment: &str) -> Result<Resolved, Problem
     })
 }
 
-/// The descriptor from its bytes; `None` when the commit has no such file.
-pub fn descriptor(path: &str, bytes: Option<&[u8]>) -> Result<ServiceDescriptor, Problem> {
-    let bytes = bytes.ok_or_else(|| {
-        let message = format!(
-            "the commit has no {}: add it; docs/descriptor.md of the operator has its fields",
-            joined(path, DESCRIPTOR)
-        );
-        Problem::new(Reason::DescriptorMissing, message)
-    })?;
+/// Told of a commit without a descriptor; `is_misnamed`: it has [`MISNAMED`] in its place.
+pub fn no_descriptor(path: &str, is_misnamed: bool) -> Problem {
+    let file = joined(path, DESCRIPTOR);
+    let message = if is_misnamed {
+        format!("the commit has {}, which nobody reads: rename it to {DESCRIPTOR}", joined(path, MISNAMED))
+    } else {
+        format!("the commit has no {file}: add it; docs/descriptor.md of the operator has its fields")
+    };
+    Problem::new(Reason::DescriptorMissing, message)
+}
+
+/// The descriptor from its bytes.
+pub fn descriptor(path: &str, bytes: &[u8]) -> Result<ServiceDescriptor, Problem> {
     yaml::descriptor(bytes).map_err(|problems| invalid(&joined(path, DESCRIPTOR), &problems))
 }
 
@@ -347,7 +242,7 @@ environments:
 ";
 
     fn content(text: &str) -> Content {
-        let descriptor = descriptor("", Some(text.as_bytes())).unwrap();
+        let descriptor = descriptor("", text.as_bytes()).unwrap();
         let file = |value: &str| {
             let file = ConfigFile { blob: value.to_owned(), size: 7, executable: false };
             Ok(ConfigFiles::from([("app.properties".to_owned(), file)]))
@@ -404,7 +299,7 @@ environments:
         let many: Vec<_> = (1..=16).map(|n| format!("  e{n}: {{config: c{n}}}\n")).collect();
         let many = many.concat();
         let text = "apiVersion: imaas.dev/v1alpha1\nkind: ServiceDescriptor\nconfig: c0\nenvironments:\n";
-        let descriptor = descriptor("", Some(format!("{text}{many}").as_bytes())).unwrap();
+        let descriptor = descriptor("", format!("{text}{many}").as_bytes()).unwrap();
         let of = |names: &[&str]| -> Vec<String> {
             let names = names.iter().map(ToString::to_string).collect();
             configs_of(&descriptor, &names).into_iter().collect()
@@ -417,13 +312,13 @@ environments:
 
     #[test]
     fn a_broken_descriptor_is_told_with_its_place() {
-        let problem = descriptor("", Some(ORDERS.replace("type: api", "typ: api").as_bytes())).unwrap_err();
+        let problem = descriptor("", ORDERS.replace("type: api", "typ: api").as_bytes()).unwrap_err();
         assert_eq!(problem.reason, Reason::InvalidDescriptor);
         assert!(problem.message.starts_with("imaas.yaml:3:1: "), "{}", problem.message);
         let text = ORDERS.replace("type: api", "typ: api");
-        let below = descriptor("services/orders", Some(text.as_bytes())).unwrap_err();
+        let below = descriptor("services/orders", text.as_bytes()).unwrap_err();
         assert!(below.message.starts_with("services/orders/imaas.yaml:3:1: "), "{}", below.message);
-        let missing = descriptor("services/orders", None).unwrap_err();
+        let missing = no_descriptor("services/orders", false);
         assert_eq!(missing.reason, Reason::DescriptorMissing);
         assert!(missing.message.contains("services/orders/imaas.yaml"), "{}", missing.message);
     }

@@ -64,11 +64,11 @@ impl Work<'_> {
         let may_lack =
             |problem: &Problem| matches!(problem.reason, Reason::Unhealthy | Reason::SecretMissing);
         if observation.problems.iter().any(may_lack)
-            && let Err(problem) = self.secrets_of(environment, target.release).await
+            && let Err(missing) = self.secrets_of(environment, target.release).await
         {
-            // It says what the kubelet says, and what to do.
-            observation.problems.retain(|told| told.reason != problem.reason);
-            observation.problems.insert(0, problem);
+            // They say what the kubelet says, and what to do.
+            observation.problems.retain(|told| missing.iter().all(|one| one.reason != told.reason));
+            observation.problems.splice(0..0, missing);
         }
         Ok(observation)
     }

@@ -7,7 +7,8 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt;
 
 use super::{
-    resolve::{Branch, Snapshot, resolve},
+    resolve::resolve,
+    snapshot::{Branch, Snapshot},
     validate::{ValidEnvironment, ValidService},
 };
 use crate::{
@@ -82,6 +83,7 @@ pub(super) fn is_older(new: &ReleaseSpec, current: &ReleaseSpec) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sample;
 
     fn versions(all: &[(&str, &str)]) -> Versions {
         all.iter().map(|(name, version)| ((*name).to_owned(), (*version).to_owned())).collect()
@@ -100,17 +102,7 @@ mod tests {
     }
 
     fn release() -> Release {
-        serde_saphyr::from_str(
-            "
-            apiVersion: imaas.dev/v1alpha1
-            kind: Release
-            metadata: {name: orders-dev-abc, namespace: acme-home}
-            spec:
-              {service: orders, environment: dev, commit: c, buildId: b, image: i, digest: d, runtime: camel, cause: Commit,
-               type: api, many: true, strategy: rolling, replicas: 2, template: {}, contentRevision: a, runtimeRevision: r}
-            ",
-        )
-        .unwrap()
+        sample::release("orders-dev-abc", "contentRevision: a, runtimeRevision: r")
     }
 
     #[test]

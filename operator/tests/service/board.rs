@@ -35,20 +35,43 @@ impl Scene {
 async fn everything_that_a_commit_waits_for_is_told_at_once() {
     let scene = Scene::start().await;
     let operator = scene.operator().await;
-    let lacks = "secrets: [orders-db, orders-mq]\nuses: [{service: rates, as: RATES_URL}, {service: stock, as: STOCK_URL}]\n";
+    let lacks = "secrets: [orders-db, orders-mq]\nresources: {memory: 64}\nuses: [{service: rates, as: RATES_URL}, {service: stock, as: STOCK_URL}]\n";
     scene.push("dev", &[("imaas.yaml", &descriptor(NO_IMAGE, lacks))]);
     scene.onboard(true).await;
     scene.onboard(false).await;
-    let all = ["ImageMissing", "ProviderMissing", "ProviderMissing", "SecretMissing", "SecretMissing"];
+    let all = [
+        "ImageMissing",
+        "ProviderMissing",
+        "ProviderMissing",
+        "InvalidDescriptor",
+        "SecretMissing",
+        "SecretMissing",
+    ];
     until("all is told", async || (reasons(&scene.board().await, "dev") == all).then_some(())).await;
     let told = scene.state("dev").await.unwrap().waiting;
-    for (at, word) in [(1, "\"rates\""), (2, "\"stock\""), (3, "orders-db"), (4, "orders-mq")] {
+    for (at, word) in
+        [(1, "\"rates\""), (2, "\"stock\""), (3, "did you mean 64Mi"), (4, "orders-db"), (5, "orders-mq")]
+    {
         assert!(told[at].message.contains(word), "{told:?}");
     }
     // With its image, what is left is told, each once.
     scene.push("dev", &[("imaas.yaml", &descriptor(IMAGE_OF_A, lacks))]);
     until("the image is there", async || (reasons(&scene.board().await, "dev") == all[1..]).then_some(()))
         .await;
+
+    for arguments in [
+        &["mv", "imaas.yaml", "imaas.yml"][..],
+        &["commit", "-qm", "other"],
+        &["push", "-q", "origin", "dev"],
+    ] {
+        scene.in_clone(arguments);
+    }
+    until("it is told what to rename", async || {
+        let waiting = scene.state("dev").await?.waiting;
+        let told = "the commit has imaas.yml, which nobody reads: rename it to imaas.yaml";
+        waiting.iter().any(|one| one.reason == "DescriptorMissing" && one.message == told).then_some(())
+    })
+    .await;
 
     operator.stop().await;
     scene.end().await;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use imaas_operator::{
     api::{DecisionAction, DecisionState, ReleaseDecision, integration_service::EnvironmentState},
+    metrics,
     policies::Missing,
 };
 use jiff::Timestamp;
@@ -45,6 +46,22 @@ impl Scene {
             (status.state == Some(state)).then_some(status.message)
         })
         .await
+    }
+
+    /// Nothing of the service can be acted on, for that reason, which is the answer to what is decided.
+    async fn refuses_for(&self, reason: &str) {
+        let is_told = async || {
+            let ready = self.board().await.conditions.into_iter().find(|one| one.type_ == "Ready")?;
+            (ready.reason == reason).then_some(ready.message)
+        };
+        let told = until(reason, is_told).await;
+        let hold = self.decide("dev", DecisionAction::Hold, json!({})).await;
+        let answer = self.answer(&hold, DecisionState::Refused).await;
+        assert_eq!(answer, format!("{told}; then make it again"));
+        let answered = self.decisions().get(&hold).await.unwrap().status.unwrap();
+        assert_eq!(answered.reason.as_deref(), Some(reason));
+        let counted = r#"imaas_decisions_total{action="hold",outcome="Refused",tenant="acme"}"#;
+        assert!(metrics::text().contains(counted), "{}", metrics::text());
     }
 
     /// Says of every instance with this image in `environment` what a kubelet would say of one that crashes.
@@ -117,6 +134,8 @@ async fn what_fails_goes_back_and_stays_until_it_is_tried_again() {
     until("the second runs", async || scene.image("dev").await.filter(|live| live == IMAGE_OF_B)).await;
     let state = scene.gives_way("dev", (IMAGE_OF_B, IMAGE_OF_A)).await;
     let bad = state.candidate.clone().unwrap();
+    let counted = r#"imaas_rollbacks_total{environment="dev",reason="Failed",tenant="acme"}"#;
+    assert!(metrics::text().contains(counted), "{}", metrics::text());
     assert_eq!((state.current.as_ref(), state.last_good.as_ref()), (Some(&good), Some(&good)), "{state:?}");
     let told = state.waiting.iter().find(|waiting| waiting.reason == "Failed").unwrap();
     let (why, way_out) = ("crashes: exit code 1, again and again", "kubectl imaas retry orders dev");
@@ -148,6 +167,49 @@ async fn what_fails_goes_back_and_stays_until_it_is_tried_again() {
         scene.push("dev", &[("imaas.yaml", &descriptor(image, ""))]);
         scene.settled("dev", image).await;
     }
+    operator.stop().await;
+    scene.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_board_blames_nothing_that_ran_well_last() {
+    let scene = Scene::start().await;
+    let operator = scene.operator().await;
+    scene.onboard(true).await;
+    scene.onboard(false).await;
+    // The one that runs is not the newest that ran well.
+    let good = scene.settled("dev", IMAGE_OF_A).await;
+    for image in [IMAGE_OF_B, IMAGE_OF_A] {
+        scene.push("dev", &[("imaas.yaml", &descriptor(image, ""))]);
+        scene.settled("dev", image).await;
+    }
+    operator.stop().await;
+    let lost = r#"[{"op": "remove", "path": "/status"}]"#;
+    let path = ["patch", "isvc", "orders", "-nacme-home", "--subresource=status", "--type=json", "-p", lost];
+    scene.kubectl(&path).await;
+    assert_eq!(scene.state("dev").await, None);
+    // Nor does anybody see that it runs well before it goes down.
+    until("it is down", async || {
+        scene.instances_crash("dev", IMAGE_OF_A).await;
+        let status = scene.deployments("dev").get("orders").await.unwrap().status?;
+        status.ready_replicas.is_none().then_some(())
+    })
+    .await;
+
+    let operator = scene.operator().await;
+    let state = until("it goes down and is told so", async || {
+        scene.instances_crash("dev", IMAGE_OF_A).await;
+        scene.state("dev").await.filter(|state| waits(state, "Unhealthy"))
+    })
+    .await;
+    assert_eq!((&state.last_good, &state.current), (&Some(good.clone()), &Some(good.clone())), "{state:?}");
+    for _ in 0..10 {
+        scene.instances_crash("dev", IMAGE_OF_A).await;
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    let state = scene.state("dev").await.unwrap();
+    assert_eq!((state.failed, state.current), (None, Some(good)));
+
     operator.stop().await;
     scene.end().await;
 }
@@ -264,6 +326,15 @@ async fn what_was_never_healthy_before_passes_by_a_bypass_only() {
     let told = scene.answer(&forged, DecisionState::Refused).await;
     assert!(told.starts_with("nothing proves that its author made it"), "{told}");
     assert!(scene.state("dev").await.unwrap().held.is_empty());
+
+    // Nothing of the service can be acted on.
+    scene.policies.learn(&Ok(()));
+    scene.set("tenant", "acme", "\"suspend\": true").await;
+    scene.refuses_for("Suspended").await;
+    scene.set("tenant", "acme", "\"suspend\": false").await;
+    let elsewhere = "\"repository\": {\"url\": \"https://10.0.0.1/orders.git\"}";
+    scene.set("isvc/orders", "-nacme-home", elsewhere).await;
+    scene.refuses_for("HostRefused").await;
 
     operator.stop().await;
     scene.end().await;

@@ -2,13 +2,9 @@
 
 use std::time::Duration;
 
-use crate::scene::{Scene, reasons, until};
+use crate::scene::{Scene, digest, reasons, until};
 
 const PLAIN: &str = "apiVersion: imaas.dev/v1alpha1\nkind: ServiceDescriptor\n";
-
-fn digest(digit: char) -> String {
-    format!("sha256:{}", digit.to_string().repeat(64))
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_image_that_comes_is_run_at_once_and_what_nobody_waits_for_costs_no_look() {

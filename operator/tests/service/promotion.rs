@@ -6,7 +6,7 @@ use imaas_operator::api::{self, IntegrationService};
 use kube::api::{ListParams, PostParams};
 use serde_json::json;
 
-use crate::scene::{IMAGE_OF_B, Scene, descriptor, reasons, until};
+use crate::scene::{IMAGE_OF_B, Scene, descriptor, digest, reasons, until};
 
 const PLAIN: &str = "apiVersion: imaas.dev/v1alpha1\nkind: ServiceDescriptor\nconfig: config\n";
 
@@ -79,10 +79,6 @@ impl Story {
     fn git(&self, commands: &[&[&str]]) -> String {
         commands.iter().map(|arguments| self.scene.in_clone(arguments)).last().unwrap_or_default()
     }
-}
-
-fn digest(digit: char) -> String {
-    format!("sha256:{}", digit.to_string().repeat(64))
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -52,6 +52,11 @@ const PATIENCE: Duration = Duration::from_mins(1);
 pub const IMAGE_OF_A: &str = "sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
 pub const IMAGE_OF_B: &str = "sha256:bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
 
+/// Of an image that is only named.
+pub fn digest(digit: char) -> String {
+    format!("sha256:{}", digit.to_string().repeat(64))
+}
+
 /// What the platform and the tenant stage would have made.
 const PLATFORM: &str = r#"
 apiVersion: v1

@@ -3,7 +3,7 @@
 use crate::scene::{IMAGE_OF_A, IMAGE_OF_B, Scene, descriptor, reasons, until};
 
 impl Scene {
-    async fn set(&self, kind: &str, name: &str, spec: &str) {
+    pub async fn set(&self, kind: &str, name: &str, spec: &str) {
         let patch = format!("{{\"spec\": {{{spec}}}}}");
         self.kubectl(&["patch", kind, name, "--type=merge", "-p", &patch]).await;
     }

@@ -175,10 +175,12 @@ async fn killer(flow: &Flow, doom: &Doom) -> Result<Vec<String>> {
 
 /// The objects that were written since, in order.
 fn writes(log: &OperatorLog, from: usize) -> Vec<String> {
-    let is_write =
-        |line: &str| [" created ", " changed ", " healthy "].iter().any(|word| line.contains(word));
+    let is_write = |line: &str| {
+        [" created ", " changed ", " healthy ", " decision answered "].iter().any(|word| line.contains(word))
+    };
     let object = |line: String| {
-        let told = line.split(" object=").nth(1).or(line.split(" release=").nth(1)).unwrap_or_default();
+        let told = [" object=", " release=", " decision="].iter().find_map(|field| line.split(field).nth(1));
+        let told = told.unwrap_or_default();
         told.split([' ', '/']).take(2).collect::<Vec<_>>().join(" ")
     };
     log.since(from, is_write).into_iter().map(object).collect()

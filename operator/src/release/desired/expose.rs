@@ -143,20 +143,12 @@ mod tests {
     use crate::{
         api::{Port, Release},
         release::desired::{Reach, desired},
+        sample,
     };
 
     fn release(more: &str) -> Release {
-        serde_saphyr::from_str(&format!(
-            "
-            apiVersion: imaas.dev/v1alpha1
-            kind: Release
-            metadata: {{name: orders-dev-a, namespace: acme-home}}
-            spec:
-              {{service: orders, environment: dev, commit: c, buildId: b, image: i, digest: d, runtime: camel, type: api, many: true,
-               cause: Commit, strategy: rolling, replicas: 2, template: {{}}, ports: [{{name: http, port: 8080}}, {{name: rpc, port: 9000}}], {more}}}
-            "
-        ))
-        .unwrap()
+        let ports = "ports: [{name: http, port: 8080}, {name: rpc, port: 9000}]";
+        sample::release("orders-dev-a", &format!("{ports}, {more}"))
     }
 
     fn exposing(path: &str, name: &str, number: u16) -> Footprint {
@@ -283,7 +275,7 @@ mod tests {
             reach: &reach,
             outside: &outside,
         };
-        let children = desired(&target, &[Footprint::of(&release)]);
+        let children = desired(&target, &[Footprint::of(&release)], 0);
         assert_eq!(children.route.unwrap().metadata, children.service.unwrap().metadata);
     }
 }

@@ -124,21 +124,12 @@ mod tests {
         api::environment::Network,
         names::RELEASE,
         release::desired::{Children, Outside, Reach, Target, desired},
+        sample,
     };
 
     /// Release `orders-dev-<name>`.
     fn release(name: &str, settings: &str) -> Release {
-        serde_saphyr::from_str(&format!(
-            "
-            apiVersion: imaas.dev/v1alpha1
-            kind: Release
-            metadata: {{name: orders-dev-{name}, namespace: acme-home}}
-            spec:
-              {{service: orders, environment: dev, commit: c, buildId: b, image: i, digest: d, runtime: camel,
-               cause: Commit, strategy: rolling, replicas: 2, template: {{}}, {settings}}}
-            "
-        ))
-        .unwrap()
+        sample::release(&format!("orders-dev-{name}"), settings)
     }
 
     fn port(name: &str, number: u16) -> Release {
@@ -160,7 +151,7 @@ mod tests {
             reach: &reach,
             outside: &outside,
         };
-        desired(&target, running)
+        desired(&target, running, 0)
     }
 
     /// The Deployment after `releases`, none of which came to be all that runs.

@@ -100,19 +100,20 @@ pub struct Children {
     pub deployment: Deployment,
 }
 
-/// The objects for `target`, while pods with the footprints `running` may run, its own among them.
-pub fn desired(target: &Target, running: &[Footprint]) -> Children {
+/// The objects for `target`, while pods with the footprints `running` may run, its own among them. `spare`: so many
+/// instances need not be there meanwhile (see [`super::spare`]).
+pub fn desired(target: &Target, running: &[Footprint], spare: i32) -> Children {
     Children {
         config_map: target.config.cloned(),
         network_policies: vec![network::policy(target, running)],
         service: service::service(target, running),
         route: route(target, running),
         disruption_budget: running.iter().any(|one| one.many).then(|| disruption_budget(target)),
-        deployment: deployment(target, running),
+        deployment: deployment(target, running, spare),
     }
 }
 
-fn deployment(target: &Target, running: &[Footprint]) -> Deployment {
+fn deployment(target: &Target, running: &[Footprint], spare: i32) -> Deployment {
     let spec = &target.release.spec;
     let mut metadata = target.metadata();
     // Not on the template: a new release of the same content then restarts nothing.
@@ -123,7 +124,7 @@ fn deployment(target: &Target, running: &[Footprint]) -> Deployment {
     }
     // A single instance that runs meets no other, of whatever release.
     let is_single = running.iter().any(|one| !one.many);
-    let strategy = strategy(if is_single { Strategy::Recreate } else { spec.strategy });
+    let strategy = strategy(if is_single { Strategy::Recreate } else { spec.strategy }, spare);
     Deployment {
         metadata,
         spec: Some(DeploymentSpec {
@@ -140,13 +141,14 @@ fn deployment(target: &Target, running: &[Footprint]) -> Deployment {
     }
 }
 
-fn strategy(strategy: Strategy) -> DeploymentStrategy {
+fn strategy(strategy: Strategy, spare: i32) -> DeploymentStrategy {
     match strategy {
         Strategy::Rolling => DeploymentStrategy {
             type_: Some("RollingUpdate".to_owned()),
             rolling_update: Some(RollingUpdateDeployment {
-                // No instance leaves before its successor is ready; a version that never gets there harms nobody.
-                max_unavailable: Some(IntOrString::Int(0)),
+                // No instance that serves leaves before its successor is ready; a version that never gets there harms
+                // nobody.
+                max_unavailable: Some(IntOrString::Int(spare)),
                 // Rounded up, so at least one.
                 max_surge: Some(IntOrString::String("25%".to_owned())),
             }),

@@ -96,6 +96,17 @@ fn a_failed_release_gives_way_to_the_last_good_one_and_stays_away_until_it_is_tr
 }
 
 #[test]
+fn a_way_back_has_one_reason_the_last_that_was_found() {
+    let history = history("ABc!");
+    let way_back = |names, standing: &Standing| decided(&history, names, standing).way_back();
+    assert_eq!(way_back(["C", "C", "B"], &Standing::default()), Some(Reason::Failed));
+    assert_eq!(way_back(["B", "B", "B"], &rollback("A", "B")), Some(Reason::RolledBack));
+    assert_eq!(way_back(["B", "B", "B"], &reject("B")), Some(Reason::Rejected));
+    assert_eq!(way_back(["B", "A", "A"], &Standing::default()), None, "it goes forward");
+    assert_eq!(way_back(["B", "A", "A"], &hold()), None, "it stays");
+}
+
+#[test]
 fn a_first_release_that_fails_stays_and_is_told() {
     let course = decided(&history("a!"), ["A", "A", ""], &Standing::default());
     assert_eq!(told(&course), ("A", vec![Reason::Failed]));

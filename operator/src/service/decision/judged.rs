@@ -9,7 +9,9 @@ use crate::{
         DecisionAction, DecisionState, IntegrationServiceStatus, ReleaseDecision, ReleaseDecisionStatus,
         integration_service::EnvironmentState,
     },
+    conditions::Reason,
     service::{
+        Problem,
         history::{History, Past},
         validate::{ValidEnvironment, ValidService},
     },
@@ -48,28 +50,32 @@ fn said(state: DecisionState, message: String, status: ReleaseDecisionStatus) ->
 }
 
 /// Not taken.
-pub fn refused(message: impl Into<String>) -> Answer {
-    said(DecisionState::Refused, message.into(), ReleaseDecisionStatus::default())
+pub fn refused(why: Problem) -> ReleaseDecisionStatus {
+    let Problem { reason, message } = why;
+    let (state, reason) = (Some(DecisionState::Refused), Some(reason.as_str().to_owned()));
+    ReleaseDecisionStatus { state, reason, message, ..Default::default() }
 }
 
 /// The answer to a decision that has none yet.
 pub fn answer(decision: &ReleaseDecision, situation: Situation<'_>) -> Answer {
-    judged(decision, situation).unwrap_or_else(refused)
+    judged(decision, situation).unwrap_or_else(|why| Answer { status: refused(why), ..Answer::default() })
 }
 
 /// What follows from it, or why it is not taken.
-fn judged(decision: &ReleaseDecision, situation: Situation<'_>) -> Result<Answer, String> {
+fn judged(decision: &ReleaseDecision, situation: Situation<'_>) -> Result<Answer, Problem> {
     let (spec, service) = (&decision.spec, situation.service);
     let name = &spec.environment;
     let environment = service.environments.iter().find(|one| one.name == *name).ok_or_else(|| {
         let known: Vec<_> = service.environments.iter().map(|one| one.name.as_str()).collect();
-        format!("{} is not in {name}, only in {}", service.name, known.join(", "))
+        let message = format!("{} is not in {name}, only in {}", service.name, known.join(", "));
+        Problem::new(Reason::EnvironmentMissing, message)
     })?;
-    if environment.ending.is_some() {
-        return Err(format!("{} ends in {name}: nothing new runs there", service.name));
+    if let Some(ending) = &environment.ending {
+        let message = format!("{} ends in {name}: nothing new runs there", service.name);
+        return Err(Problem::new(ending.problem().reason, message));
     }
     if is_over(decision, situation.now) {
-        return Err("expiresAt is not a time that is to come".to_owned());
+        return Err(Problem::new(Reason::Expired, "expiresAt is not a time that is to come"));
     }
     let states = situation.board.into_iter().flat_map(|board| &board.environments);
     let empty = EnvironmentState::default();
@@ -108,24 +114,28 @@ impl Case<'_> {
     }
 
     /// The release of this name, which must be one of here.
-    fn release(&self, name: &str) -> Result<&Past, String> {
+    fn release(&self, name: &str) -> Result<&Past, Problem> {
         let here = |past: &&Past| past.environment == self.environment.name;
         self.situation.history.named(name).filter(here).ok_or_else(|| {
             let (service, environment) = (&self.situation.service.name, &self.environment.name);
-            format!(
+            let message = format!(
                 "there is no release {name} of {service} in {environment}: see kubectl imaas history {service} {environment}"
-            )
+            );
+            Problem::new(Reason::ReleaseMissing, message)
         })
     }
 
     /// The target, or without one what Git asks for.
-    fn meant(&self) -> Result<&Past, String> {
+    fn meant(&self) -> Result<&Past, Problem> {
         let (service, environment) = (&self.situation.service.name, &self.environment.name);
         let name = self.target().or_else(|| self.asked());
-        self.release(name.ok_or_else(|| format!("there is no release of {service} in {environment} yet"))?)
+        self.release(name.ok_or_else(|| {
+            let message = format!("there is no release of {service} in {environment} yet");
+            Problem::new(Reason::ReleaseMissing, message)
+        })?)
     }
 
-    fn reject(&self) -> Result<Answer, String> {
+    fn reject(&self) -> Result<Answer, Problem> {
         let environment = &self.environment.name;
         if let Some(digest) = self.target().filter(|target| is_digest(target)) {
             let message = format!("no release of {digest} runs in {environment} again");
@@ -152,17 +162,18 @@ impl Case<'_> {
         Answer { resumes: true, ..said(DecisionState::Done, message, ReleaseDecisionStatus::default()) }
     }
 
-    fn rollback(&self) -> Result<Answer, String> {
+    fn rollback(&self) -> Result<Answer, Problem> {
         let to = self.older()?;
         let (service, environment) = (&self.situation.service.name, &self.environment.name);
         if let Some(rejection) = self.situation.standing.rejects(to) {
-            return Err(format!("{} was rejected by {}", to.name, rejection.by));
+            let message = format!("{} was rejected by {}", to.name, rejection.by);
+            return Err(Problem::new(Reason::Rejected, message));
         }
         if self.state.current.as_ref() == Some(&to.name) {
-            return Err(format!(
+            return Err(needless(format!(
                 "{} is what runs in {environment}: to keep it, kubectl imaas hold {service} {environment}",
                 to.name
-            ));
+            )));
         }
         let from = self.asked().and_then(|name| self.situation.history.named(name));
         let status = ReleaseDecisionStatus {
@@ -180,7 +191,7 @@ impl Case<'_> {
     }
 
     /// What a rollback goes to: the last good one where something else is on its way, else what ran well before.
-    fn older(&self) -> Result<&Past, String> {
+    fn older(&self) -> Result<&Past, Problem> {
         if let Some(name) = self.target() {
             return self.release(name);
         }
@@ -196,31 +207,32 @@ impl Case<'_> {
         };
         last.or_else(before).ok_or_else(|| {
             let environment = &self.environment.name;
-            format!("nothing of {} ran well in {environment} before what runs", service.name)
+            let message = format!("nothing of {} ran well in {environment} before what runs", service.name);
+            Problem::new(Reason::ReleaseMissing, message)
         })
     }
 
-    fn retry(&self) -> Result<Answer, String> {
+    fn retry(&self) -> Result<Answer, Problem> {
         let past = self.meant()?;
         let is_answered_again = past.retried_by.as_deref() == Some(&self.decision.name_any());
         if !is_answered_again && past.failed.is_none() {
-            return Err(format!("{} has not failed", past.name));
+            return Err(needless(format!("{} has not failed", past.name)));
         }
         if !is_answered_again && self.state.current.as_ref() == Some(&past.name) {
-            return Err(format!(
+            return Err(needless(format!(
                 "{} is tried all the time, since there is nothing to go back to: push a fix",
                 past.name
-            ));
+            )));
         }
         let status = ReleaseDecisionStatus { release: Some(past.name.clone()), ..Default::default() };
         let done = said(DecisionState::Done, format!("{} is tried again", past.name), status);
         Ok(Answer { tried_again: Some(past.name.clone()), ..done })
     }
 
-    fn bypass(&self) -> Result<Answer, String> {
+    fn bypass(&self) -> Result<Answer, Problem> {
         let environment = &self.environment.name;
         let source = self.environment.promotes_from.as_ref().ok_or_else(|| {
-            format!("{environment} takes its images from nowhere else: nothing is to be passed by")
+            needless(format!("{environment} takes its images from nowhere else: nothing is to be passed by"))
         })?;
         let (what, status) = self.let_in()?;
         let message = format!("{what} runs in {environment} without having been healthy in {source}");
@@ -228,24 +240,33 @@ impl Case<'_> {
     }
 
     /// An image, or what the branch is built of now.
-    fn let_in(&self) -> Result<(String, ReleaseDecisionStatus), String> {
+    fn let_in(&self) -> Result<(String, ReleaseDecisionStatus), Problem> {
         let Situation { history, service, .. } = self.situation;
         if let Some(target) = self.target() {
             let of_release = || history.named(target).map(|past| past.digest.clone());
             let digest = if is_digest(target) { Some(target.to_owned()) } else { of_release() };
-            let digest = digest.ok_or_else(|| format!("there is no release {target} of {}", service.name))?;
+            let digest = digest.ok_or_else(|| {
+                let message = format!("there is no release {target} of {}", service.name);
+                Problem::new(Reason::ReleaseMissing, message)
+            })?;
             let status = ReleaseDecisionStatus { digest: Some(digest.clone()), ..Default::default() };
             return Ok((format!("image {digest}"), status));
         }
         let ValidEnvironment { name, branch, .. } = self.environment;
         let (Some(commit), Some(build_id)) = (self.state.commit.clone(), self.state.build_id.clone()) else {
-            return Err(format!("the branch {branch} could not be read yet: see what {name} waits for"));
+            let message = format!("the branch {branch} could not be read yet: see what {name} waits for");
+            return Err(Problem::new(Reason::Progressing, message));
         };
         let what = format!("what commit {commit} is built of");
         let status =
             ReleaseDecisionStatus { build_id: Some(build_id), commit: Some(commit), ..Default::default() };
         Ok((what, status))
     }
+}
+
+/// It would change nothing.
+fn needless(message: String) -> Problem {
+    Problem::new(Reason::Needless, message)
 }
 
 fn is_digest(target: &str) -> bool {

@@ -1,13 +1,13 @@
 //! What each decision comes to, and what holds then.
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use serde_json::json;
+
 use super::*;
 use crate::{
     api::{IntegrationServiceStatus, Release, integration_service::EnvironmentState},
-    git::{GitUrl, UrlPolicy},
-    service::{
-        history::History,
-        validate::{ValidEnvironment, ValidService},
-    },
+    sample,
+    service::{history::History, validate::ValidService},
 };
 
 const NOW: &str = "2026-01-01T12:00:00Z";
@@ -16,54 +16,26 @@ fn at(text: &str) -> Timestamp {
     text.parse().unwrap()
 }
 
-/// `ORDERS` in `dev` and `prod`, which promotes from `dev`.
+/// In `dev` and `prod`, which promotes from `dev`.
 fn service() -> ValidService {
-    let environment = |name: &str, promotes_from: Option<&str>| ValidEnvironment {
-        name: name.to_owned(),
-        namespace: format!("acme-{name}"),
-        branch: name.to_owned(),
-        promotes_from: promotes_from.map(ToOwned::to_owned),
-        frozen: false,
-        ending: None,
-        bypasses: vec![],
-    };
-    ValidService {
-        tenant: "acme".to_owned(),
-        name: "orders".to_owned(),
-        url: GitUrl::parse("https://git.example.com/acme/orders.git", &UrlPolicy::default()).unwrap(),
-        credentials: None,
-        path: String::new(),
-        runtime: "camel".to_owned(),
-        environments: vec![environment("dev", None), environment("prod", Some("dev"))],
-        gone: vec![],
-        problems: vec![],
-        ending: None,
-    }
+    sample::service(vec![sample::environment("dev", None), sample::environment("prod", Some("dev"))])
 }
 
 /// Made at this second, in prod.
 fn release(second: u8, healthy: bool, failed: bool) -> Release {
+    let spec = format!(
+        "environment: prod, commit: c{second}, buildId: b{second}, digest: 'sha256:{second}', contentRevision: content{second}, cause: Promotion"
+    );
+    let mut release = sample::release(&format!("orders-prod-{second}"), &spec);
+    let made = at(&format!("2026-01-01T00:00:{second:02}Z"));
+    release.metadata.creation_timestamp = Some(Time(made));
     let is = |type_: &str, yes: bool, message: &str| {
-        format!(
-            "{{type: {type_}, status: '{}', reason: X, message: {message}, lastTransitionTime: '{NOW}'}}",
-            if yes { "True" } else { "False" }
-        )
+        let status = if yes { "True" } else { "False" };
+        json!({ "type": type_, "status": status, "reason": "X", "message": message, "lastTransitionTime": NOW })
     };
-    serde_saphyr::from_str(&format!(
-        "
-        apiVersion: imaas.dev/v1alpha1
-        kind: Release
-        metadata: {{name: orders-prod-{second}, namespace: acme-home, creationTimestamp: '2026-01-01T00:00:{second:02}Z'}}
-        spec:
-          {{service: orders, environment: prod, commit: c{second}, buildId: b{second}, image: i, digest: 'sha256:{second}',
-            contentRevision: content{second}, runtime: camel, cause: Promotion, type: api, many: true, strategy: rolling,
-            replicas: 2, template: {{}}}}
-        status: {{conditions: [{}, {}]}}
-        ",
-        is("Healthy", healthy, "x"),
-        is("Failed", failed, "crashes"),
-    ))
-    .unwrap()
+    let conditions = [is("Healthy", healthy, "x"), is("Failed", failed, "crashes")];
+    release.status = serde_json::from_value(json!({ "conditions": conditions })).unwrap();
+    release
 }
 
 /// Made at this second.
@@ -137,19 +109,22 @@ impl World {
 
 #[test]
 fn a_decision_that_cannot_be_taken_says_why() {
-    for (spec, words) in [
+    for (spec, (word, words)) in [
         (
             "action: rollback, reason: x, target: orders-prod-9",
-            "no release orders-prod-9 of orders in prod: see kubectl imaas history",
+            ("ReleaseMissing", "no release orders-prod-9 of orders in prod: see kubectl imaas history"),
         ),
-        ("action: rollback, reason: x, target: orders-prod-3", "to keep it, kubectl imaas hold orders prod"),
-        ("action: retry, target: orders-prod-2", "orders-prod-2 has not failed"),
-        ("action: hold, reason: x, expiresAt: '2026-01-01T11:00:00Z'", "expiresAt"),
-        ("action: hold, reason: x, expiresAt: tomorrow", "expiresAt"),
-        ("action: bypass, reason: x, target: orders-dev-1", "no release orders-dev-1"),
+        (
+            "action: rollback, reason: x, target: orders-prod-3",
+            ("Needless", "to keep it, kubectl imaas hold orders prod"),
+        ),
+        ("action: retry, target: orders-prod-2", ("Needless", "orders-prod-2 has not failed")),
+        ("action: hold, reason: x, expiresAt: '2026-01-01T11:00:00Z'", ("Expired", "expiresAt")),
+        ("action: hold, reason: x, expiresAt: tomorrow", ("Expired", "expiresAt")),
+        ("action: bypass, reason: x, target: orders-dev-1", ("ReleaseMissing", "no release orders-dev-1")),
     ] {
-        let (state, message) = World::new().told(spec);
-        assert_eq!(state, DecisionState::Refused, "{spec}");
+        let ReleaseDecisionStatus { state, reason, message, .. } = World::new().answer("one", 1, spec).status;
+        assert_eq!((state, reason.as_deref()), (Some(DecisionState::Refused), Some(word)), "{spec}");
         assert!(message.contains(words), "{message}");
     }
     let mut world = World::new();

@@ -8,37 +8,17 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 
 use super::*;
-use crate::{
-    git::{GitUrl, UrlPolicy},
-    service::history::Past,
-};
+use crate::{sample, service::history::Past};
 
 const IMAGE_OF_A: &str = "sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
 const IMAGE_OF_B: &str = "sha256:bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
 
 fn orders(branches: [(&str, &str, Option<&str>); 3]) -> ValidService {
-    ValidService {
-        tenant: "acme".to_owned(),
-        name: "orders".to_owned(),
-        url: GitUrl::parse("https://git.example.com/acme/orders.git", &UrlPolicy::default()).unwrap(),
-        credentials: None,
-        path: String::new(),
-        runtime: "camel".to_owned(),
-        environments: branches
-            .map(|(name, branch, promotes_from)| ValidEnvironment {
-                name: name.to_owned(),
-                namespace: format!("acme-{name}"),
-                branch: branch.to_owned(),
-                promotes_from: promotes_from.map(ToOwned::to_owned),
-                frozen: false,
-                ending: None,
-                bypasses: vec![],
-            })
-            .to_vec(),
-        gone: vec![],
-        problems: vec![],
-        ending: None,
-    }
+    let environment = |(name, branch, promotes_from): (&str, &str, _)| ValidEnvironment {
+        branch: branch.to_owned(),
+        ..sample::environment(name, promotes_from)
+    };
+    sample::service(branches.map(environment).to_vec())
 }
 
 fn three() -> ValidService {

@@ -4,21 +4,14 @@ use super::*;
 use crate::{
     api::{Retirement, RetirementStage},
     conditions::{LONGEST_PRINTED, READY, RECONCILING, STALLED, is_true},
+    sample,
     service::{promote::Target, resolve::Resolved},
 };
 
 const DIGEST: &str = "sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
 
 fn environment(name: &str) -> ValidEnvironment {
-    ValidEnvironment {
-        name: name.to_owned(),
-        namespace: format!("acme-{name}"),
-        branch: name.to_owned(),
-        promotes_from: None,
-        frozen: false,
-        ending: None,
-        bypasses: vec![],
-    }
+    sample::environment(name, None)
 }
 
 fn asked(commit: char) -> Wanted {

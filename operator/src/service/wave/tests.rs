@@ -3,36 +3,18 @@
 use super::*;
 use crate::{
     api::Release,
+    sample::{self, environment},
     service::{attempt, course::Course, promote::Wanted, status::Observation},
 };
 use jiff::Timestamp;
 
-fn environment(name: &str, promotes_from: Option<&str>) -> ValidEnvironment {
-    ValidEnvironment {
-        name: name.to_owned(),
-        namespace: format!("acme-{name}"),
-        branch: format!("{name}-branch"),
-        promotes_from: promotes_from.map(ToOwned::to_owned),
-        frozen: false,
-        ending: None,
-        bypasses: vec![],
-    }
-}
-
 /// A release of `environment` that asks for `content` and was rendered with `revision` of the runtime.
 fn release(environment: &str, content: &str, revision: &str) -> Release {
-    serde_saphyr::from_str(&format!(
-        "
-        apiVersion: imaas.dev/v1alpha1
-        kind: Release
-        metadata: {{name: orders-{environment}-{content}{revision}, namespace: acme-home}}
-        spec:
-          {{service: orders, environment: {environment}, commit: c, buildId: b, image: i, digest: d, runtime: camel,
-            runtimeRevision: {revision}, contentRevision: {content}, cause: Runtime, type: api, many: true,
-            strategy: rolling, replicas: 2, template: {{}}}}
-        "
-    ))
-    .unwrap()
+    let name = format!("orders-{environment}-{content}{revision}");
+    let spec = format!(
+        "environment: {environment}, cause: Runtime, runtimeRevision: {revision}, contentRevision: {content}"
+    );
+    sample::release(&name, &spec)
 }
 
 /// test, which promotes from dev, runs `running`; `ailment` is what is seen of it.
@@ -56,7 +38,8 @@ fn in_prod(new: &Release, earlier: &[Stage], healthy: &[&Release]) -> Option<Str
     for release in healthy {
         history.told(&Running::of(release).release, &attempt::healthy(release, Timestamp::UNIX_EPOCH));
     }
-    let problem = awaited(&environment("prod", Some("test")), &new.spec, earlier, &history)?;
+    let prod = ValidEnvironment { branch: "prod-branch".to_owned(), ..environment("prod", Some("test")) };
+    let problem = awaited(&prod, &new.spec, earlier, &history)?;
     assert_eq!(problem.reason, Reason::NotPromoted);
     Some(problem.message)
 }

@@ -1,0 +1,230 @@
+//! IO: one environment in a pass: what it is to run, and the roll-out of that.
+
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
+use kube::ResourceExt;
+
+use super::{
+    Problem,
+    choice::{Choice, frozen},
+    course::{Asked, Course, Place, course},
+    decision::Standing,
+    ending::Ending,
+    pass::Work,
+    promote::{self, Wanted},
+    snapshot::Snapshot,
+    status::{Observation, Running, Stage},
+    uses::reach,
+    validate::ValidEnvironment,
+};
+use crate::{
+    api::{Release, environment::Network},
+    conditions::Reason,
+    metrics,
+    names::TENANT,
+    platform::Platform,
+    release,
+};
+
+/// A release and, where it was made just now, its configuration.
+type Next = (Arc<Release>, Option<ConfigMap>);
+
+impl Work<'_> {
+    pub(super) async fn stage(
+        &mut self,
+        environment: &ValidEnvironment,
+        standing: &Standing,
+        (earlier, snapshot): (&[Stage], Option<&Snapshot>),
+    ) -> Stage {
+        let held = standing.held();
+        let wanted =
+            promote::wanted(self.service, environment, snapshot, (&self.history, &self.last.settled));
+        if let Err(problem) = owned(self.platform, &environment.namespace, &self.service.tenant) {
+            let running = self.told_running(environment, self.current(environment).as_deref());
+            let (environment, problems, course) = (environment.clone(), vec![problem], Course::default());
+            let (target, observed) = (None, None);
+            return Stage { environment, wanted, target, running, observed, problems, course, held };
+        }
+        let networks = self.networks(environment);
+        let Choice { target, release, config, mut problems } = match &wanted {
+            Wanted::Target(asked) => self.made(environment, asked, (&networks, earlier)).await,
+            Wanted::Nothing { .. } => {
+                let awaited = self.awaited_of_head(environment, &networks, snapshot).await;
+                self.kept(environment, awaited)
+            }
+            Wanted::Unknown => self.kept(environment, vec![]),
+        };
+        let mut course = self.course(environment, standing, (&wanted, target.as_deref(), &problems)).await;
+        let asked = release.map(|release| (release, config));
+        let next = match &course.runs {
+            None => asked.filter(|_| target.is_none()),
+            Some(name) => asked
+                .filter(|(release, _)| release.name_any() == *name)
+                .or_else(|| self.known(name).map(|release| (release, None))),
+        };
+        let ran = self.current(environment);
+        let (observed, running) = self.applied(environment, next, (&networks, &mut problems)).await;
+        if let Some(running) = running.as_deref() {
+            self.tell_way_back(&environment.name, &course, (ran.as_deref(), running));
+            if observed.as_ref().is_some_and(|seen| seen.well) {
+                course.came_right(&running.name_any());
+            }
+        }
+        problems.splice(0..0, course.problems.clone());
+        problems.extend(running.as_deref().and_then(|running| self.shut(environment, running, &problems)));
+        if let (Wanted::Target(asked), Some(target)) = (&wanted, &target)
+            && self.history.is_healthy(target)
+            && course.runs.as_ref() == Some(target)
+            && let Some(snapshot) = snapshot
+        {
+            self.last.settled.add(self.service, &environment.name, &asked.resolved.commit, snapshot);
+        }
+        let (running, environment) =
+            (self.told_running(environment, running.as_deref()), environment.clone());
+        Stage { environment, wanted, target, running, observed, problems, course, held }
+    }
+
+    /// Rolls out `next`; where its configuration is not there, what runs is kept in shape meanwhile. How that does, and what
+    /// runs then.
+    async fn applied(
+        &mut self,
+        environment: &ValidEnvironment,
+        mut next: Option<Next>,
+        (networks, problems): (&[Network], &mut Vec<Problem>),
+    ) -> (Option<Observation>, Option<Arc<Release>>) {
+        let (mut observed, mut running) = (None, self.current(environment));
+        if let Some((release, _)) = &next {
+            let release = release.clone();
+            self.remember(&release);
+        }
+        let rests = environment.ending.as_ref().is_some_and(Ending::is_at_rest);
+        while let Some((release, config)) = next.take() {
+            let shown = if rests { Arc::new(at_rest(&release)) } else { release.clone() };
+            let reach = reach(self.asker(environment), &release, &self.neighbours());
+            let mut outside = self.outside(environment);
+            if let Some(problem) = self.path_taken(environment, &release, Some(&release)) {
+                outside.taken.extend(release.spec.expose.iter().map(|expose| expose.path.clone()));
+                problems.push(problem);
+            }
+            let rollout = release::Target {
+                tenant: &self.service.tenant,
+                release: &shown,
+                config: config.as_ref(),
+                networks,
+                reach: &reach,
+                outside: &outside,
+            };
+            if !rests && let Err(problem) = self.configured(&rollout).await {
+                problems.push(problem);
+                let runs = self.kept(environment, vec![]).release;
+                next = runs.filter(|runs| runs.name_any() != release.name_any()).map(|runs| (runs, None));
+                continue;
+            }
+            match self.rolled_out(environment, &rollout).await {
+                Ok(seen) => (observed, running) = (Some(seen), Some(release)),
+                Err(problem) => problems.push(problem),
+            }
+        }
+        (observed, running)
+    }
+
+    /// Counts that another release than before runs now, and not the one that Git asks for.
+    fn tell_way_back(&self, environment: &str, course: &Course, (ran, runs): (Option<&Release>, &Release)) {
+        let is_other = ran.is_some_and(|ran| ran.name_any() != runs.name_any());
+        if let Some(reason) = course.way_back().filter(|_| is_other) {
+            let labels = [&self.service.tenant, environment, reason.as_str()];
+            metrics::ROLLBACKS.with_label_values(&labels).inc();
+        }
+    }
+
+    /// What runs, else what the board told of a release that is stored no more.
+    fn told_running(&self, environment: &ValidEnvironment, running: Option<&Release>) -> Option<Running> {
+        let lost = || {
+            let state = self.state_before(environment)?;
+            let digest = state.digest.clone().unwrap_or_default();
+            Some(Running { release: state.current.clone()?, digest, runtime_revision: None })
+        };
+        running.map(Running::of).or_else(lost)
+    }
+
+    /// What runs in `environment`, of what Git asks for and what became of it.
+    async fn course(
+        &mut self,
+        environment: &ValidEnvironment,
+        standing: &Standing,
+        (wanted, target, problems): (&Wanted, Option<&str>, &[Problem]),
+    ) -> Course {
+        let current = self.current(environment).map(|current| current.name_any());
+        if environment.ending.is_some() {
+            return Course { runs: current, ..Course::default() };
+        }
+        let state = self.state_before(environment);
+        let asked = match wanted {
+            Wanted::Unknown => state.and_then(|state| state.candidate.as_deref()),
+            Wanted::Nothing { .. } | Wanted::Target(_) => target,
+        };
+        let commit = match wanted {
+            Wanted::Unknown => None,
+            Wanted::Nothing { commit, .. } => commit.as_deref(),
+            Wanted::Target(asked) => Some(asked.resolved.commit.as_str()),
+        };
+        let asked = Asked {
+            release: asked.and_then(|name| self.history.named(name)),
+            commit,
+            is_new: *wanted != Wanted::Unknown,
+            awaits: !problems.is_empty() || matches!(wanted, Wanted::Nothing { .. }),
+        };
+        let place = Place {
+            service: &self.service.name,
+            environment: &environment.name,
+            current: current.as_deref(),
+            last_good: state.and_then(|state| state.last_good.as_deref()),
+            history: &self.history,
+            standing,
+        };
+        let mut course = course(asked, place);
+        if environment.frozen && current.is_some() && course.runs != current {
+            let commit = commit.unwrap_or("unknown");
+            course.problems.extend(problems.is_empty().then(|| frozen(environment, commit)));
+            course.runs = current;
+        }
+        // Before anything else runs: what was asked for then may be asked for again later, and is not held then.
+        if course.rollback_is_over
+            && let Some(rollback) = &standing.rollback
+            && let Err(error) = self.end_rollback(&rollback.held.decision).await
+        {
+            self.errors.push(error);
+        }
+        course
+    }
+}
+
+/// Nothing is written into a namespace that is not the tenant's, whatever the Tenant's status told last.
+pub(super) fn owned(platform: &Platform, namespace: &str, tenant: &str) -> Result<(), Problem> {
+    let cluster = &platform.cluster;
+    if cluster.takes(namespace, tenant) {
+        return Ok(());
+    }
+    if cluster.belongs(namespace, tenant) {
+        let message = format!("the namespace {namespace} is being deleted: it is made again when it is gone");
+        return Err(Problem::new(Reason::NamespaceTerminating, message));
+    }
+    if !cluster.shows::<Namespace>(None, namespace) {
+        let message = format!(
+            "the namespace {namespace} is not there yet, or not the operator's: see the Tenant {tenant}"
+        );
+        return Err(Problem::new(Reason::TenantNotReady, message));
+    }
+    let message = format!(
+        "the namespace {namespace} does not carry the label {TENANT}={tenant} any more: set it again; until then nothing is changed there"
+    );
+    Err(Problem::new(Reason::NamespaceForeign, message))
+}
+
+/// The release without an instance: its pods' template stays, so that all goes on as it was when that is undone.
+fn at_rest(release: &Release) -> Release {
+    let mut release = release.clone();
+    release.spec.replicas = 0;
+    release
+}
