@@ -267,11 +267,13 @@ mod tests {
                 look(inner, are_many, &format!("{path}.{name}"));
             }
             let each = ["items", "additionalProperties"].into_iter().filter_map(|word| schema.get(word));
-            each.for_each(|inner| look(inner, true, &format!("{path}[]")));
+            for inner in each {
+                look(inner, true, &format!("{path}[]"));
+            }
         }
-        [&*TENANT, &*LIMITS, &*DESCRIPTOR, &*SETTINGS]
-            .into_iter()
-            .for_each(|form| look(&form.schema, false, ""));
+        for form in [&*TENANT, &*LIMITS, &*DESCRIPTOR, &*SETTINGS] {
+            look(&form.schema, false, "");
+        }
     }
 
     #[test]
