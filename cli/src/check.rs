@@ -22,6 +22,26 @@ use crate::{consumers, output::plain, platform::Platform};
 /// Files are told by their names in the directory of tenants; where that is, is told by who knows.
 const DIRECTORY: &str = "";
 
+/// The longest quoted line, in characters.
+pub const QUOTE: usize = 160;
+
+/// The lines of a file, as they are quoted: split once, and cut, however many problems it has and however long its lines.
+#[derive(Debug, Default)]
+pub struct Lines(Vec<String>);
+
+impl Lines {
+    /// Of a whole file.
+    pub fn of(text: &[u8]) -> Self {
+        let text = String::from_utf8_lossy(text);
+        Self(text.lines().map(|line| line.chars().take(QUOTE).collect()).collect())
+    }
+
+    /// `line`, from 1; nothing for 0 and past the end.
+    fn quoted(&self, line: u32) -> Option<String> {
+        self.0.get((line as usize).checked_sub(1)?).cloned()
+    }
+}
+
 /// A problem as it is told.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Told {
@@ -41,19 +61,17 @@ pub struct Told {
 }
 
 impl Told {
-    /// `problem` of `file`, with its line out of `text`.
-    pub fn new(file: String, problem: &Problem, text: &[u8]) -> Self {
+    /// `problem` of `file`, which has `lines`.
+    pub fn new(file: String, problem: &Problem, lines: &Lines) -> Self {
         let Problem { line, column, path, message } = problem;
-        let quote = (*line > 0)
-            .then(|| String::from_utf8_lossy(text).lines().nth(*line as usize - 1).map(str::to_owned))
-            .flatten();
+        let quote = lines.quoted(*line);
         Self { file, line: *line, column: *column, field: plain(path), message: plain(message), quote }
     }
 
     /// A problem of the file as a whole.
     pub fn whole(file: String, message: &str) -> Self {
         let none = Problem { line: 0, column: 0, path: String::new(), message: message.to_owned() };
-        Self::new(file, &none, b"")
+        Self::new(file, &none, &Lines::default())
     }
 
     /// The field and what to change.
@@ -93,26 +111,39 @@ impl Examined {
 
     /// Every problem, by file and place. `path` makes a path of a file's name.
     pub fn told(&self, path: impl Fn(&str) -> String) -> Vec<Told> {
-        self.checked.problems().into_iter().map(|problem| self.one(problem, &path)).collect()
+        self.each(self.checked.problems(), path)
     }
 
     /// What nobody reads or is for nobody.
     pub fn strays(&self, path: impl Fn(&str) -> String) -> Vec<Told> {
-        self.checked.strays.values().flatten().map(|problem| self.one(problem, &path)).collect()
+        self.each(self.checked.strays.values().flatten(), path)
     }
 
     /// What may be meant, by file and place.
     pub fn warned(&self, path: impl Fn(&str) -> String) -> Vec<Told> {
-        self.warnings.iter().map(|problem| self.one(problem, &path)).collect()
+        self.each(&self.warnings, path)
     }
 
     /// The problems of one tenant.
     pub fn told_of(&self, tenant: &str, path: impl Fn(&str) -> String) -> Vec<Told> {
-        let problems = self.checked.broken.get(tenant).into_iter().flatten();
-        problems.map(|problem| self.one(problem, &path)).collect()
+        self.each(self.checked.broken.get(tenant).into_iter().flatten(), path)
     }
 
-    fn one(&self, FileProblem { file, problem }: &FileProblem, path: impl Fn(&str) -> String) -> Told {
+    fn each<'a>(
+        &self,
+        problems: impl IntoIterator<Item = &'a FileProblem>,
+        path: impl Fn(&str) -> String,
+    ) -> Vec<Told> {
+        let mut files = BTreeMap::new();
+        let told = |FileProblem { file, problem }: &'a FileProblem| {
+            let lines = files.entry(file).or_insert_with(|| Lines::of(self.content(file)));
+            Told::new(path(file), problem, lines)
+        };
+        problems.into_iter().map(told).collect()
+    }
+
+    /// What stands in a file, as far as it is read.
+    fn content(&self, file: &str) -> &[u8] {
         let limits = format!("{}/", limits::directory(DIRECTORY));
         let content = if let Some(file) = file.strip_prefix(&limits) {
             file.strip_suffix(ENDING).and_then(|name| self.parsed.limits.content(name))
@@ -121,7 +152,7 @@ impl Examined {
                 .and_then(|name| self.parsed.tenants.get(name))
                 .map(|read| read.content.as_slice())
         };
-        Told::new(path(file), problem, content.unwrap_or_default())
+        content.unwrap_or_default()
     }
 }
 
@@ -153,14 +184,18 @@ mod tests {
 {apiVersion: imaas.dev/v1alpha1, kind: IntegrationRuntime, metadata: {name: camel}, spec: {profiles: [{user: {uid: 1, gid: 1}}]}}
 ";
 
-    fn told(spec: &str, platform: &str) -> Vec<String> {
+    fn examined(text: &str, platform: &str) -> Examined {
         let mut known = Platform::default();
         known.add(platform).unwrap();
+        let file = SourceFile { blob: String::new(), content: text.as_bytes().to_vec() };
+        let files = Files { regular: [("acme.yaml".to_owned(), file)].into(), ..Files::default() };
+        examine(&files, &known, &UrlPolicy::default(), &Examined::default())
+    }
+
+    fn told(spec: &str, platform: &str) -> Vec<String> {
         let text =
             format!("apiVersion: imaas.dev/v1alpha1\nkind: Tenant\nmetadata: {{name: acme}}\nspec:\n{spec}");
-        let file = SourceFile { blob: String::new(), content: text.into_bytes() };
-        let files = Files { regular: [("acme.yaml".to_owned(), file)].into(), ..Files::default() };
-        let examined = examine(&files, &known, &UrlPolicy::default(), &Examined::default());
+        let examined = examined(&text, platform);
         assert_eq!(examined.valid.len(), examined.checked.valid.len());
         examined
             .told(|file| format!("tenants/{file}"))
@@ -185,6 +220,20 @@ mod tests {
                 "tenants/acme.yaml:7:81: spec.services[0].runtime: there is no IntegrationRuntime \"mule\", only camel",
             ]
         );
+    }
+
+    #[test]
+    fn a_file_in_one_line_is_not_repeated_for_each_of_its_problems() {
+        let services: Vec<_> = (0..300)
+            .map(|i| format!("{{name: s{i}, repository: {{url: 'https://h.example/a'}}, runtime: mule}}"))
+            .collect();
+        let text = format!(
+            "{{apiVersion: imaas.dev/v1alpha1, kind: Tenant, metadata: {{name: acme}}, spec: {{services: [{}]}}}}",
+            services.join(", ")
+        );
+        let told = examined(&text, PLATFORM).told(str::to_owned);
+        assert_eq!(told.len(), 300);
+        assert!(told.iter().all(|one| one.quote.as_ref().unwrap().chars().count() == QUOTE));
     }
 
     #[test]

@@ -147,7 +147,11 @@ async fn connect(context: Option<&str>) -> Result<Client> {
 pub async fn connect_to(context: Option<&str>) -> Result<(Client, String)> {
     let none = || "no cluster: set KUBECONFIG or name a context of it with --context".to_owned();
     let mut config = match context {
-        None => Config::infer().await.with_context(none)?,
+        // Who is not in a pod wants to hear what is wrong with the kubeconfig.
+        None => match Config::from_kubeconfig(&KubeConfigOptions::default()).await {
+            Ok(config) => config,
+            Err(error) => Config::incluster().map_err(|_| error).with_context(none)?,
+        },
         Some(name) => {
             let options =
                 KubeConfigOptions { context: Some(name.to_owned()), ..KubeConfigOptions::default() };

@@ -1,5 +1,7 @@
 //! Paths that descriptors expose, and which of them several do. Pure.
 
+use std::collections::BTreeMap;
+
 use imaas_operator::yaml::{Composed, sound};
 
 use crate::{check::Told, descriptor::stages, platform::Platform};
@@ -33,23 +35,27 @@ pub fn exposed(text: &[u8], platform: &Platform) -> Vec<Exposed> {
     stages(platform, &descriptor).iter().filter_map(of).collect()
 }
 
-/// Paths that several descriptors expose in one environment: of one tenant only one gets it.
+/// Paths that several descriptors expose in one environment: of one tenant only one gets it. Each is told beside the first that
+/// has the path.
 pub fn shared(exposed: &[(String, Vec<Exposed>)]) -> Vec<Told> {
     let mut warnings = Vec::new();
-    for (index, (file, own)) in exposed.iter().enumerate() {
-        for (other, others) in &exposed[..index] {
-            let is_shared = |one: &&Exposed| {
-                others.iter().any(|other| other.path == one.path && other.stage == one.stage)
-            };
+    let mut first = BTreeMap::new();
+    for (file, own) in exposed {
+        let mut shared = BTreeMap::new();
+        for one in own {
+            let other: &String = first.entry((&one.stage, &one.path)).or_insert(file);
             // Once, however many environments share it.
-            warnings.extend(own.iter().find(is_shared).map(|Exposed { path, place: (line, column), .. }| {
-                let message = format!(
-                    "{other} exposes {path:?}, too: where both are services of one tenant, only one is reached there"
-                );
-                let field = "expose.path".to_owned();
-                Told { file: file.clone(), line: *line, column: *column, field, message, quote: None }
-            }));
+            if other != file {
+                shared.entry(other).or_insert(one);
+            }
         }
+        warnings.extend(shared.into_iter().map(|(other, Exposed { path, place: (line, column), .. })| {
+            let message = format!(
+                "{other} exposes {path:?}, too: where both are services of one tenant, only one is reached there"
+            );
+            let field = "expose.path".to_owned();
+            Told { file: file.clone(), line: *line, column: *column, field, message, quote: None }
+        }));
     }
     warnings
 }
@@ -83,5 +89,7 @@ mod tests {
             [format!("b:4:38: {}", message("/b"))]
         );
         assert_eq!(told("environments: {dev: {expose: {path: /b}}}\n"), [""; 0], "not in the same");
+        let many: Vec<_> = (0..100).map(|i| (format!("s{i}"), a.1.clone())).collect();
+        assert_eq!(shared(&many).len(), 99, "each once, and not beside each other");
     }
 }

@@ -2,6 +2,8 @@
 
 use std::io::{self, IsTerminal, Write};
 
+use imaas_operator::names::is_invisible;
+
 /// Colours of a text, or none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Style {
@@ -62,13 +64,22 @@ pub fn complain(text: &str) {
     let _ = writeln!(io::stderr().lock(), "{text}");
 }
 
+/// `error` and its causes, each once: many a library repeats its cause in its own words.
+pub fn causes(error: &anyhow::Error) -> String {
+    error.chain().map(ToString::to_string).fold(String::new(), |told, cause| {
+        if told.is_empty() {
+            cause
+        } else if told.contains(&cause) {
+            told
+        } else {
+            format!("{told}: {cause}")
+        }
+    })
+}
+
 /// `text` from a file, on one line and without what would steer a terminal or hide from the reader.
 pub fn plain(text: &str) -> String {
-    let hides = |c: char| {
-        c.is_control()
-            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
-    };
-    text.chars().map(|c| if hides(c) { '\u{fffd}' } else { c }).collect()
+    text.chars().map(|c| if is_invisible(c) { '\u{fffd}' } else { c }).collect()
 }
 
 /// `1 tenant`, `2 tenants`.
@@ -87,6 +98,13 @@ mod tests {
     #[test]
     fn what_a_file_says_cannot_steer_the_terminal() {
         assert_eq!(plain("a\x1b[31mb\nc\u{202e}d"), "a\u{fffd}[31mb\u{fffd}c\u{fffd}d");
+    }
+
+    #[test]
+    fn a_cause_that_was_told_is_not_told_again() {
+        let cause =
+            anyhow::anyhow!("no such file").context("cannot read 'a': no such file").context("no cluster");
+        assert_eq!(causes(&cause), "no cluster: cannot read 'a': no such file");
     }
 
     #[test]

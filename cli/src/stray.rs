@@ -2,11 +2,15 @@
 
 use std::{
     collections::BTreeMap,
+    ffi::OsStr,
     fs,
     path::{Path, PathBuf},
 };
 
-use imaas_operator::{service::resolve::DESCRIPTOR, source::parse::ENDING};
+use imaas_operator::{
+    service::resolve::DESCRIPTOR,
+    source::parse::{file_name, tenant_of},
+};
 
 use crate::{
     check::Told,
@@ -55,8 +59,8 @@ pub fn strays(path: &Path, tenants: &Tenants) -> Strays {
 
 /// Told of a tenant file there.
 pub fn of_root(file: &Path) -> String {
-    let to = Path::new(TENANTS)
-        .join(file.with_extension(ENDING.trim_start_matches('.')).file_name().unwrap_or_default());
+    let tenant = file.file_name().and_then(OsStr::to_str).and_then(tenant_of).unwrap_or_default();
+    let to = Path::new(TENANTS).join(file_name(&tenant));
     format!(
         "nobody reads a tenant file in the root of a repository: move it to {}",
         shown(&file.parent().unwrap_or(file).join(to))
@@ -97,7 +101,7 @@ pub fn is_root(directory: &Path) -> bool {
 }
 
 fn is_tenant(file: &Path) -> bool {
-    let is_yaml = file.extension().is_some_and(|ending| ending == "yaml" || ending == "yml");
+    let is_yaml = file.file_name().and_then(OsStr::to_str).is_some_and(|name| tenant_of(name).is_some());
     let says_so = || {
         working::read(file).is_ok_and(|text| {
             let text = String::from_utf8_lossy(&text);

@@ -8,7 +8,7 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 use imaas_operator::{
     service::resolve::DESCRIPTOR,
-    source::{limits, parse::ENDING},
+    source::{limits, parse::tenant_of},
 };
 
 /// Directory of the tenant files in a tenants repository.
@@ -152,13 +152,12 @@ fn holds_tenants(directory: &Path) -> std::io::Result<bool> {
     for entry in entries {
         let entry = entry?;
         let name = entry.file_name();
-        let ends = |ending| name.to_str().is_some_and(|name| name.ends_with(ending));
         let is_named_so = is_of_tenants(directory);
         let says_so = || {
             fs::read(entry.path()).is_ok_and(|text| kind(&String::from_utf8_lossy(&text)) == Some("Tenant"))
         };
         // One of another ending is not read, and told.
-        let is_yaml = ends(ENDING) || ends(".yml");
+        let is_yaml = name.to_str().is_some_and(|name| tenant_of(name).is_some());
         if is_yaml && entry.file_type()?.is_file() && name != DESCRIPTOR && (is_named_so || says_so()) {
             return Ok(true);
         }

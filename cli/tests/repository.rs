@@ -185,6 +185,7 @@ fn every_mistake_of_every_file_is_told_at_once() {
     repository.write("tenants/acme.yaml", &tenant("acme").replace("contact", "contcat"));
     repository.write("tenants/beta.yaml", &tenant("gamma"));
     repository.write("tenants/delta.yml", &tenant("delta"));
+    repository.write("tenants/UP.YAML", &tenant("up"));
     repository.write(
         "tenants/globex.yaml",
         &(tenant("globex") + "  environments: {tset: {omit: true}, dev: {quota: {cpu: 99}}}\n  x: [\n"),
@@ -193,6 +194,7 @@ fn every_mistake_of_every_file_is_told_at_once() {
     for line in [
         "tenants/acme.yaml:5:3: spec.contcat: unknown field, did you mean \"contact\"?",
         "tenants/beta.yaml:3:18: metadata.name: \"gamma\" is not the file's name",
+        "tenants/UP.YAML: this ending is not read: the file of tenant up must be a regular file named up.yaml",
         "tenants/delta.yml: this ending is not read: the file of tenant delta must be a regular file named delta.yaml",
         "tenants/globex.yaml:7:6: unclosed bracket",
         "   5 |   contcat: acme@example.com",

@@ -81,6 +81,17 @@ pub const LIMITS: &str = "imaas";
 /// Length of [`content_hash`].
 const HASH_DIGITS: usize = 12;
 
+/// Does nobody see this character, or see what follows it elsewhere? Unicode's categories Cc, Cf, Zl and Zp, but for the signs of
+/// Arabic and Egyptian script that are seen, and the fillers of Hangul.
+pub fn is_invisible(c: char) -> bool {
+    c.is_control()
+        || matches!(c,
+            '\u{AD}' | '\u{61C}' | '\u{115F}' | '\u{1160}' | '\u{180E}' | '\u{200B}'..='\u{200F}'
+            | '\u{2028}'..='\u{202E}' | '\u{2060}'..='\u{206F}' | '\u{3164}' | '\u{FEFF}' | '\u{FFA0}'
+            | '\u{FFF9}'..='\u{FFFB}' | '\u{1BCA0}'..='\u{1BCA3}' | '\u{1D173}'..='\u{1D17A}'
+            | '\u{E0000}'..='\u{E007F}')
+}
+
 /// `<tenant>-home`.
 pub fn home_namespace(tenant: &str) -> String {
     format!("{tenant}-{HOME}")

@@ -274,6 +274,7 @@ fn a_tenant_file_with_another_ending_or_kind_is_told_and_not_taken_for_absent() 
         ("beta.json", "{}".into()),
         ("gamma.yaml", text("gamma")),
         ("gamma.yml", text("gamma")),
+        ("UP.YAML", text("up")),
         ("notes.txt", String::new()),
     ]);
     files.unreadable =
@@ -282,13 +283,14 @@ fn a_tenant_file_with_another_ending_or_kind_is_told_and_not_taken_for_absent() 
     assert_eq!(
         told(&checked),
         [
+            "in/tenants/UP.YAML: this ending is not read: the file of tenant up must be a regular file named up.yaml",
             "in/tenants/acme.yml: this ending is not read: the file of tenant acme must be a regular file named acme.yaml",
             "in/tenants/beta.json: this ending is not read: the file of tenant beta must be a regular file named beta.yaml",
             "in/tenants/delta.yaml: it is a symbolic link: the file of tenant delta must be a regular file named delta.yaml",
             "in/tenants/gamma.yml: this ending is not read: the file of tenant gamma is gamma.yaml beside it, so remove this one",
         ]
     );
-    let existing = [live("acme", &[(ORIGIN, "central")]), live("delta", &[(ORIGIN, "central")])];
+    let existing = ["acme", "delta", "up"].map(|name| live(name, &[(ORIGIN, "central")]));
     let plan = planned(&checked, &existing);
     assert!(plan.orphan.is_empty());
     assert_eq!(names(&plan.apply), ["gamma"], "what is passed over breaks nothing");

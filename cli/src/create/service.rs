@@ -35,7 +35,7 @@ pub fn run(options: &ServiceNew) -> Result<Outcome> {
         runtime: Some(&options.runtime),
         config: &|name| Err(format!("config: {name:?} was not asked for")),
     };
-    let problems = descriptor::problems(&question);
+    let problems = descriptor::found(&question).problems;
     if !problems.is_empty() {
         for problem in &problems {
             output::complain(&format!("not written: {}: {}", problem.path, problem.message));

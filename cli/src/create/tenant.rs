@@ -155,7 +155,7 @@ fn next(tenant: &Tenant, written: &[String], platform: &Platform, examined: &Exa
     for secret in credentials(&spec.services) {
         let _ = writeln!(
             out,
-            "  kubectl -n {name}-home create secret generic {secret} --from-literal=username=USER --from-file=password=FILE"
+            "  kubectl -n {name}-home create secret generic {secret} --from-literal=username=USER --from-file=password=FILE     # and --from-file=ca.crt=FILE where a private authority signs the host's certificate"
         );
     }
     let _ = write!(

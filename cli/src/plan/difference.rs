@@ -22,6 +22,7 @@ use serde::Serialize;
 use super::{
     consumers::{self, Consumers, losses},
     items::{Item, Kind, items},
+    kept::Kept,
     rename::renames,
     retirement,
 };
@@ -39,6 +40,8 @@ pub enum Action {
     Create,
     /// It changes in place.
     Change,
+    /// It was to go, and stays.
+    Return,
     /// It goes at once.
     Remove,
     /// It goes by the stages of retirement.
@@ -136,6 +139,8 @@ pub struct Before<'a> {
     pub is_named: bool,
     /// Who uses what.
     pub consumers: &'a Consumers,
+    /// What is there beside what the Tenants say.
+    pub kept: &'a Kept,
 }
 
 impl Plan {
@@ -163,7 +168,7 @@ pub fn difference(
     platform: &Platform,
     path: impl Fn(&str) -> String,
 ) -> Plan {
-    let Before { existing, source, confirmed, is_named, consumers } = *before;
+    let Before { existing, source, confirmed, is_named, consumers, kept } = *before;
     let own: BTreeMap<String, &Tenant> = existing
         .iter()
         .filter(|tenant| tenant.origin() == source)
@@ -176,6 +181,7 @@ pub fn difference(
         knows_environments: platform.knows_environments(),
         after,
         own,
+        kept,
     };
     let files = after.checked.valid.keys().chain(after.checked.broken.keys());
     let names: BTreeSet<&String> = sides.own.keys().chain(files).collect();
@@ -208,6 +214,7 @@ struct Sides<'a> {
     operators: operators::Plan,
     stages: environment::Checked,
     knows_environments: bool,
+    kept: &'a Kept,
 }
 
 impl Sides<'_> {
@@ -227,7 +234,9 @@ impl Sides<'_> {
         let now = self.after.checked.valid.get(name)?;
         let now_space = self.after.valid.get(name).filter(|_| self.knows_environments);
         let was = was.map(|was| (was, self.space(was)));
-        changed(was.as_ref(), (now, now_space))
+        let mut plan = changed(was.as_ref(), (now, now_space))?;
+        self.kept.tell(&mut plan);
+        Some(plan)
     }
 
     /// What the platform makes of a tenant as it is.
@@ -241,7 +250,7 @@ impl Plan {
         let summary = &mut self.summary;
         match tenant.action {
             Action::Create => summary.create += 1,
-            Action::Change | Action::Remove => summary.change += 1,
+            Action::Change | Action::Return | Action::Remove => summary.change += 1,
             Action::Retire => summary.retire += 1,
             Action::Hold => {}
         }

@@ -9,6 +9,7 @@
 mod consumers;
 mod difference;
 mod items;
+mod kept;
 mod rename;
 mod render;
 mod retirement;
@@ -40,6 +41,7 @@ use crate::{
 };
 use consumers::Consumers;
 use difference::{Before, Plan, TenantPlan, difference};
+use kept::Kept;
 
 /// What `--against` says for the cluster.
 const CLUSTER: &str = "cluster";
@@ -75,15 +77,23 @@ fn against_cluster(options: &args::Plan) -> Result<Plan> {
     let confirmed = sources.iter().find(|one| one.name_any() == source);
     let confirmed = confirmed.and_then(|one| one.annotations().get(CONFIRM_REMOVAL)).map(String::as_str);
     let mut unseen = Vec::new();
-    let consumers = match running {
-        Ok((services, releases)) => Consumers::running(&services, &releases),
+    let (consumers, kept) = match running {
+        Ok((services, releases)) => {
+            (Consumers::running(&services, &releases), Kept::of(&existing, &services))
+        }
         Err(error) => {
-            unseen.push(format!("who uses what is told by `exportTo` only: {error:#}"));
-            Consumers::exported(existing.iter().map(AsRef::as_ref))
+            unseen.push(format!("who uses what is told by `exportTo` only: {}", output::causes(&error)));
+            (Consumers::exported(existing.iter().map(AsRef::as_ref)), Kept::of(&existing, &[]))
         }
     };
-    let before =
-        Before { existing: &existing, source: &source, confirmed, is_named: true, consumers: &consumers };
+    let before = Before {
+        existing: &existing,
+        source: &source,
+        confirmed,
+        is_named: true,
+        consumers: &consumers,
+        kept: &kept,
+    };
     let plan = difference(&before, &after, &platform, |file| tenants.path(file));
     let notes = notes(&platform, unseen);
     Ok(Plan { against: format!("the cluster, TenantSource {source}"), notes, ..narrowed(plan, only) })
@@ -111,6 +121,7 @@ fn against_git(options: &args::Plan, reference: Option<&str>) -> Result<Plan> {
         confirmed: None,
         is_named: false,
         consumers: &consumers,
+        kept: &Kept::default(),
     };
     let mut plan = narrowed(difference(&before, &after, &platform, |file| tenants.path(file)), only);
     let is_unknown = |tenant: &&mut TenantPlan| {

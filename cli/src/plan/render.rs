@@ -12,7 +12,7 @@ impl Action {
     fn sign(self) -> &'static str {
         match self {
             Self::Create => "+",
-            Self::Change => "~",
+            Self::Change | Self::Return => "~",
             Self::Remove | Self::Retire => "-",
             Self::Hold => "!",
         }
@@ -23,6 +23,7 @@ impl Action {
         match self {
             Self::Create => "new",
             Self::Change => "changes",
+            Self::Return => "comes back",
             Self::Remove => "goes at once",
             Self::Retire => "retires",
             Self::Hold => "held",
@@ -32,7 +33,7 @@ impl Action {
     fn meaning(self) -> Meaning {
         match self {
             Self::Create => Meaning::Good,
-            Self::Change => Meaning::Attention,
+            Self::Change | Self::Return => Meaning::Attention,
             Self::Remove | Self::Retire | Self::Hold => Meaning::Bad,
         }
     }
@@ -128,7 +129,7 @@ fn lines(tenant: &TenantPlan) -> Vec<(Action, String)> {
     let line = |change: &Change| {
         let mut fields: Vec<String> =
             change.fields.iter().map(|field| told_field(change.action, field)).collect();
-        if matches!(change.action, Action::Remove | Action::Retire | Action::Hold) {
+        if matches!(change.action, Action::Return | Action::Remove | Action::Retire | Action::Hold) {
             fields.push(change.action.word().to_owned());
         }
         let Change { kind, name, .. } = change;
@@ -141,7 +142,7 @@ fn told_field(action: Action, field: &Field) -> String {
     let Field { name, before, after } = field;
     let or_none = |value: &Option<String>| value.clone().unwrap_or_else(|| "none".to_owned());
     let told = match (action, after) {
-        (Action::Create, Some(after)) => format!("{name} {after}"),
+        (Action::Create | Action::Return, Some(after)) => format!("{name} {after}"),
         (_, after) => format!("{name} {} → {}", or_none(before), or_none(after)),
     };
     told.trim_start().to_owned()

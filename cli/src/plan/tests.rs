@@ -1,7 +1,7 @@
 use std::sync::{Arc, LazyLock};
 
 use imaas_operator::{
-    api::Tenant,
+    api::{IntegrationService, Tenant},
     git::UrlPolicy,
     names::{ORIGIN, ORPHANED},
     source::parse::{Files, SourceFile},
@@ -11,7 +11,9 @@ use super::{
     SOURCE,
     consumers::Consumers,
     difference::{Action, Before, Plan, difference},
-    existing, render,
+    existing,
+    kept::Kept,
+    render,
 };
 use crate::{
     check::{Examined, examine},
@@ -58,7 +60,8 @@ pub(super) fn examined(files: &[(String, SourceFile)], platform: &Platform) -> E
 /// Nobody is known to use anything.
 pub(super) fn alone<'a>(existing: &'a [Arc<Tenant>], source: &'a str) -> Before<'a> {
     static NOBODY: LazyLock<Consumers> = LazyLock::new(Consumers::default);
-    Before { existing, source, confirmed: None, is_named: true, consumers: &NOBODY }
+    static NOTHING: LazyLock<Kept> = LazyLock::new(Kept::default);
+    Before { existing, source, confirmed: None, is_named: true, consumers: &NOBODY, kept: &NOTHING }
 }
 
 fn planned_beside(
@@ -311,6 +314,37 @@ fn a_mark_of_the_cluster_is_told() {
         str::to_owned,
     );
     assert!(back.tenants[0].told[0].contains("an orphan no more"), "{:?}", back.tenants[0].told);
+}
+
+#[test]
+fn what_is_put_back_before_it_was_removed_is_not_new() {
+    let spec = format!("  environments: {{prod: {{}}}}\n  services:\n{}", service("orders", "acme/orders"));
+    let without = "  environments: {prod: {omit: true}}\n";
+    let mut live = existing(&examined(&[file("acme", without)], &platform()));
+    Arc::make_mut(&mut live[0]).status = serde_saphyr::from_str(
+        "{environments: [{name: prod, namespace: acme-prod, retirement: {stage: Orphaned, until: 2026-03-03T00:00:00Z}}]}",
+    )
+    .unwrap();
+    let of = |home: &str| -> IntegrationService {
+        serde_saphyr::from_str(&format!(
+            "{{apiVersion: imaas.dev/v1alpha1, kind: IntegrationService, metadata: {{name: orders, namespace: {home}, labels: {{app.kubernetes.io/managed-by: imaas-operator}}}}, spec: {{repository: {{url: 'https://h/a'}}, runtime: camel}}}}"
+        ))
+        .unwrap()
+    };
+    let actions = |services: &[IntegrationService]| {
+        let kept = Kept::of(&live, services);
+        let before = Before { kept: &kept, ..alone(&live, SOURCE) };
+        let plan =
+            difference(&before, &examined(&[file("acme", &spec)], &platform()), &platform(), str::to_owned);
+        let told: Vec<_> = plan.tenants[0].changes.iter().map(|one| (one.name.clone(), one.action)).collect();
+        (told, text(&plan))
+    };
+    let (changes, told) = actions(&[of("acme-home")]);
+    let back = [("acme-prod".to_owned(), Action::Return), ("orders".to_owned(), Action::Return)];
+    assert_eq!(changes, back);
+    assert!(told.contains("nothing is made anew") && !told.contains('+'), "{told}");
+    let (changes, _) = actions(&[of("beta-home")]);
+    assert_eq!(changes[1].1, Action::Create, "another tenant's");
 }
 
 #[test]

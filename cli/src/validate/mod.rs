@@ -8,13 +8,14 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
+use imaas_operator::yaml::Problem;
 use serde::Serialize;
 
 use crate::{
     Outcome,
     args::{self, ValidateOutput},
     around,
-    check::{Examined, Told, examine},
+    check::{Examined, Lines, Told, examine},
     descriptor::{self, Question},
     exposed::{exposed, shared},
     history::Clone,
@@ -166,7 +167,7 @@ pub fn descriptors(
         let known: Vec<_> = platform.runtimes.iter().filter_map(|one| one.metadata.name.as_deref()).collect();
         bail!("--runtime: there is no IntegrationRuntime {name:?}, only {}", known.join(", "));
     }
-    let mut problems = of_platform(&platform);
+    let (mut problems, mut warnings) = (of_platform(&platform), Vec::new());
     let mut paths = Vec::new();
     let mut notes = descriptor::notes(&platform, options.runtime.as_deref());
     for file in files {
@@ -179,15 +180,18 @@ pub fn descriptors(
             runtime: options.runtime.as_deref(),
             config: &config,
         };
-        let found = descriptor::problems(&question);
-        problems.extend(found.iter().map(|problem| Told::new(shown(file), problem, &text)));
+        let lines = Lines::of(&text);
+        let told = |problem: &Problem| Told::new(shown(file), problem, &lines);
+        let found = descriptor::found(&question);
+        problems.extend(found.problems.iter().map(told));
+        warnings.extend(found.warnings.iter().map(told));
         paths.push((shown(file), exposed(&text, &platform)));
         let aside = aside(&Beside { file, text: &text, platform: &platform })?;
         problems.extend(aside.problems);
         notes.extend(aside.notes);
     }
     let checked = Checked { descriptors: Some(files.len()), ..Checked::default() };
-    let warnings = shared(&paths);
+    warnings.extend(shared(&paths));
     Ok(Report { checked, problems, warnings, notes, platform: platform.from })
 }
 

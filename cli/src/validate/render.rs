@@ -4,12 +4,9 @@ use std::{collections::BTreeSet, fmt::Write};
 
 use super::Report;
 use crate::{
-    check::Told,
+    check::{QUOTE, Told},
     output::{Meaning, Style, count, plain},
 };
-
-/// The longest quoted line, in characters.
-const QUOTE: usize = 160;
 
 /// For people: each problem with its line, then one line of summary, then what was not checked.
 pub fn text(report: &Report, style: Style) -> String {
@@ -46,7 +43,7 @@ pub fn text(report: &Report, style: Style) -> String {
 /// The line, and a mark below the place.
 fn quoted(problem: &Told, style: Style) -> String {
     let Some(line) = &problem.quote else { return String::new() };
-    let shown: String = plain(&line.replace('\t', " ")).chars().take(QUOTE).collect();
+    let shown = plain(&line.replace('\t', " "));
     let number = problem.line.to_string();
     let margin = " ".repeat(number.len());
     let mut out = format!("  {} {shown}\n", style.paint(Meaning::Aside, &format!("{number} |")));

@@ -59,14 +59,18 @@ pub fn crds() -> Vec<CustomResourceDefinition> {
     ]
 }
 
+/// CEL: what to write instead of `git@host:path`, which is what Git hosts offer to copy.
+const AS_HTTPS: &str = "'write https://' + self.split('@')[self.split('@').size() - 1].replace(':', '/', self.contains('://') ? 0 : 1) + ', and for a private repository name a Secret with `username` and `password` in `credentials`'";
+
 /// Where a repository is and how to read it.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Repository {
     /// `https://host/path`; no user, password, query or fragment.
     #[schemars(length(min = 1, max = 2048))]
+    #[x_kube(validation = Rule::new("!self.contains('@') || self.startsWith('https://') || self.startsWith('http://')").message(Message::Expression(AS_HTTPS.to_owned())))]
     #[x_kube(validation = Rule::new("self.startsWith('https://') || self.startsWith('http://')").message("must begin with https://"))]
-    #[x_kube(validation = Rule::new("!self.matches('^https?://[^/]*@')").message("must not hold a user or password: put them in a Secret and name it in `credentials`"))]
+    #[x_kube(validation = Rule::new("self.split('/').size() < 3 || !self.split('/')[2].contains('@')").message("must not hold a user or password: put them in a Secret and name it in `credentials`"))]
     #[x_kube(validation = Rule::new("!self.contains('?') && !self.contains('#')").message("must not hold a query or a fragment"))]
     pub url: String,
     /// Name of a Secret with `username` and `password`, and `ca.crt` where the host's certificate is signed by a

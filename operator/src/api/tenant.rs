@@ -96,7 +96,10 @@ pub struct Member {
     /// What `name` is the name of.
     pub kind: MemberKind,
     /// As the cluster's authentication says it; names that begin with `system:` are refused.
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(
+        length(min = 1, max = 253),
+        regex(pattern = r"^[^\p{Z}\p{Cc}\p{Cf}]+( +[^\p{Z}\p{Cc}\p{Cf}]+)*$")
+    )]
     #[x_kube(validation = Rule::new("!self.startsWith('system:')").message("system identities cannot be members"))]
     pub name: String,
     /// Namespace of a ServiceAccount.

@@ -166,7 +166,7 @@ impl Misplaced {
         let others = files.regular.keys().map(|file| (file, "this ending is not read"));
         let others = others.chain(files.unreadable.iter().map(|(file, why)| (file, *why)));
         for (file, why) in others.filter(|(file, _)| !files.is_read(file)) {
-            let Some(name) = tenant_of(file) else { continue };
+            let Some(name) = &tenant_of(file) else { continue };
             let wanted = file_name(name);
             if is_read(name) {
                 let message =
@@ -181,7 +181,7 @@ impl Misplaced {
             if let Some(name) = tenant_of(file).filter(|name| !is_read(name)) {
                 let message =
                     format!("is larger than a tenant file can be, {} KiB: make it smaller", MAX_BYTES >> 10);
-                misplaced.instead.insert(name.to_owned(), FileProblem::whole(file, message));
+                misplaced.instead.insert(name, FileProblem::whole(file, message));
             }
         }
         misplaced
@@ -198,12 +198,11 @@ impl Misplaced {
     }
 }
 
-/// The tenant whose file this would be, with another ending.
-fn tenant_of(file: &str) -> Option<&str> {
-    [ENDING, ".yml", ".json"]
-        .iter()
-        .find_map(|ending| file.strip_suffix(ending))
-        .filter(|name| !name.is_empty())
+/// The tenant whose file this would be, with another ending or in small letters.
+pub fn tenant_of(file: &str) -> Option<String> {
+    let file = file.to_lowercase();
+    let name = [ENDING, ".yml", ".json"].iter().find_map(|ending| file.strip_suffix(ending))?;
+    (!name.is_empty()).then(|| name.to_owned())
 }
 
 fn read(name: &str, source: &SourceFile) -> ParsedFile {

@@ -10,7 +10,7 @@ use super::quota::Quotas;
 use crate::{
     api::{IntegrationServiceSpec, Member, MemberKind, Role, ServiceEntry, Tenant},
     environment::{Checked, Problem, Problems, ValidNetwork, ValidQuota},
-    names::{environment_namespace, is_label},
+    names::{environment_namespace, is_invisible, is_label},
 };
 
 /// Longest name of a tenant: with `-`, an environment's twelve characters still fit a DNS label.
@@ -263,6 +263,8 @@ fn member_problem(member: &Member, field: &str) -> Option<Problem> {
         Some(Problem::new(format!("{field}.name"), message))
     } else if name.is_empty() || name.starts_with("system:") {
         Some(Problem::new(format!("{field}.name"), format!("{name:?} is a system identity or empty")))
+    } else if let Some(message) = look_problem(name) {
+        Some(Problem::new(format!("{field}.name"), message))
     } else if let Some(namespace) = namespace.as_ref().filter(|namespace| is_of_the_cluster(namespace)) {
         let message = format!("{namespace:?} is the cluster's own: its accounts are system identities");
         Some(Problem::new(format!("{field}.namespace"), message))
@@ -277,6 +279,19 @@ fn member_problem(member: &Member, field: &str) -> Option<Problem> {
     } else {
         None
     }
+}
+
+/// Why a name is not what it looks like: it would be nobody's, or somebody else's.
+fn look_problem(name: &str) -> Option<String> {
+    let is_odd = |c: &char| is_invisible(*c) || (c.is_whitespace() && *c != ' ');
+    if let Some(c) = name.chars().find(is_odd) {
+        return Some(format!(
+            "{name:?} holds the invisible character or odd space U+{:04X}: type the name anew",
+            u32::from(c)
+        ));
+    }
+    let message = format!("{name:?} begins or ends with a space: leave it out");
+    (name.trim() != name).then_some(message)
 }
 
 /// Sorted and without repetition, so that the order in the file makes no difference. `role`: what one of the file is.

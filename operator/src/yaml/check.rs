@@ -155,9 +155,14 @@ impl Checker<'_> {
         let fits = schema["pattern"]
             .as_str()
             .is_none_or(|pattern| self.form.patterns.get(pattern).is_some_and(|regex| regex.is_match(&text)));
-        if !fits || Quantity(text.clone()).millis().is_none() {
+        let asked = Quantity(text);
+        if !fits || asked.millis().is_none() {
             let example = if path.ends_with("memory") { "512Mi or 16Gi" } else { "8 or 250m" };
-            self.tell(node, path, format!("{} is not a quantity such as {example}", quoted(&text)));
+            self.tell(node, path, format!("{} is not a quantity such as {example}", quoted(&asked.0)));
+        } else if let Some((_, problem)) = self.form.amounts.iter().find(|(field, _)| *field == path)
+            && let Some(message) = problem(&asked)
+        {
+            self.tell(node, path, message);
         }
     }
 

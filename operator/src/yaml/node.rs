@@ -8,6 +8,7 @@ use granit_parser::{Event, Marker, Parser, ScalarStyle, Span, StrInput};
 use serde_json::{Map, Number, Value};
 
 use super::{MAX_BYTES, Problem};
+use crate::names::is_invisible;
 
 /// The deepest nesting; the deepest valid file has eight.
 const MAX_DEPTH: usize = 24;
@@ -125,6 +126,10 @@ impl Entry {
 /// The only document of `text`, which is a mapping, and what is wrong with its YAML. `Err` where reading stopped.
 pub(super) fn compose(text: &[u8]) -> Result<(Node, Vec<Problem>), Problem> {
     let text = readable(text)?;
+    composed(text).map_err(|problem| indented_by_tab(text, problem.line).unwrap_or(problem))
+}
+
+fn composed(text: &str) -> Result<(Node, Vec<Problem>), Problem> {
     let options = granit_parser::options! {
         disallow_directives: true,
         emit_unresolved_aliases: true,
@@ -164,6 +169,18 @@ pub(super) fn compose(text: &[u8]) -> Result<(Node, Vec<Problem>), Problem> {
     }
 }
 
+/// Told in place of a problem at `line`, which follows from a tab there or in a line beside it.
+fn indented_by_tab(text: &str, line: u32) -> Option<Problem> {
+    let lines = text.lines().zip(1..).skip_while(|(_, number)| number + 1 < line);
+    let of_line = |(content, number): (&str, u32)| {
+        let indentation = &content[..content.len() - content.trim_start_matches([' ', '\t']).len()];
+        let column = u32::try_from(indentation.find('\t')?).ok()? + 1;
+        Some(Place { line: number, column })
+    };
+    let at = lines.take_while(|(_, number)| *number <= line + 1).find_map(of_line)?;
+    Some(at.problem("a tab indents this line, which YAML does not take: use spaces"))
+}
+
 /// The bytes as text that an editor shows in full.
 fn readable(bytes: &[u8]) -> Result<&str, Problem> {
     let first = Place { line: 1, column: 1 };
@@ -189,11 +206,9 @@ fn readable(bytes: &[u8]) -> Result<&str, Problem> {
     }
 }
 
-/// Control characters, separators of lines that no editor shows as such, and what turns the direction of text: what is
-/// read must be what is seen.
+/// What is read must be what is seen.
 fn is_hidden(c: char) -> bool {
-    (c.is_control() && !matches!(c, '\n' | '\r' | '\t'))
-        || matches!(c, '\u{061C}' | '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2066}'..='\u{2069}' | '\u{FEFF}')
+    is_invisible(c) && !matches!(c, '\n' | '\r' | '\t')
 }
 
 /// The place just after `text`.

@@ -191,6 +191,39 @@ fn every_mistake_in_a_tenant_file_is_told_with_its_place() {
             ],
         ),
         (
+            "https://git.example.com/acme/orders.git",
+            "git@git.example.com:acme/orders.git",
+            vec![
+                "13:25: spec.services[0].repository.url: write https://git.example.com/acme/orders.git, and for a private repository name a Secret with `username` and `password` in `credentials`",
+            ],
+        ),
+        (
+            "https://git.example.com/acme/orders.git",
+            "ssh://bob:hunt@r2@git.example.com/acme/orders.git",
+            vec![
+                "13:25: spec.services[0].repository.url: write https://git.example.com/acme/orders.git, and for a private repository name a Secret with `username` and `password` in `credentials`",
+            ],
+        ),
+        (
+            "https://git.example.com/acme/orders.git",
+            "git.example.com/acme/orders.git",
+            vec!["13:25: spec.services[0].repository.url: must begin with https://"],
+        ),
+        (
+            "name: acme-leads",
+            "name: \" acme-leads\"",
+            vec![
+                "7:27: spec.members[0].name: \" acme-leads\" is not a name as it is seen: without invisible characters, and without white space but spaces between words: type it anew",
+            ],
+        ),
+        (
+            "name: acme-leads",
+            "name: acme\u{a0}leads",
+            vec![
+                "7:27: spec.members[0].name: \"acme\\u{a0}leads\" is not a name as it is seen: without invisible characters, and without white space but spaces between words: type it anew",
+            ],
+        ),
+        (
             "path: services/orders",
             "path: services/../x",
             vec!["14:13: spec.services[0].path: must be a plain relative path, such as `services/orders`"],
@@ -376,10 +409,49 @@ fn bytes_that_an_editor_does_not_show_are_refused_with_their_place() {
         (b"\xEF\xBB\xBFa: b", "1:1: the file begins with a byte order mark: save it as UTF-8 without one"),
         (b"a: b\nc: d\0", "2:5: the invisible character U+0000 stands here: remove it"),
         ("a: b\nc: \u{202E}d".as_bytes(), "2:4: the invisible character U+202E stands here: remove it"),
+        (
+            "spec:\n  members: [{name: jo\u{2060}}]".as_bytes(),
+            "2:22: the invisible character U+2060 stands here: remove it",
+        ),
+        ("a: b\u{AD}".as_bytes(), "1:5: the invisible character U+00AD stands here: remove it"),
         (b"a: \xC3\x28", "1:4: not UTF-8 from here on: save the file as UTF-8"),
     ] {
         assert_eq!(tenant_problems(text), [expected]);
     }
+}
+
+#[test]
+fn a_tab_that_indents_is_told_where_it_stands() {
+    for (text, place) in [
+        ("kind: Tenant\nspec:\n\tcontact: a\n", "3:1"),
+        ("kind: Tenant\nspec:\n  contact: a\n\tmembers: []\n", "4:1"),
+        ("kind: Tenant\nspec:\n  members:\n\t- {kind: User}\n", "4:1"),
+        ("spec:\n\tmembers:\n\t\t- {kind: User}\n", "2:1"),
+    ] {
+        let told = format!("{place}: a tab indents this line, which YAML does not take: use spaces");
+        assert_eq!(tenant_problems(text), [told], "{text:?}");
+    }
+    let other = tenant_problems("kind: Tenant\nspec:\n  contact: 'a\tb'\n  members: [\n");
+    assert!(!other[0].contains("tab"), "{other:?}");
+}
+
+#[test]
+fn a_forgotten_unit_is_told_at_its_place_beside_mistakes_of_form() {
+    let told = descriptor_with(
+        "resources: {cpu: 0.5, memory: 512Mi}\nscaling: {min: 2}",
+        "resources: {cpu: 250, memory: 64, disk: 1}\nscaling: {mim: 2}",
+    );
+    assert_eq!(
+        told,
+        [
+            "6:18: resources.cpu: 250 is 250 cores; did you mean 250m?",
+            "6:31: resources.memory: 64 is 64 bytes; did you mean 64Mi?",
+            "6:35: resources.disk: unknown field, accepted here are cpu, memory",
+            "7:11: scaling.mim: unknown field, did you mean \"min\"?",
+        ]
+    );
+    let own = descriptor_with("    scaling: {min: 3}", "    resources: {memory: 64}");
+    assert_eq!(own, ["11:25: environments.prod.resources.memory: 64 is 64 bytes; did you mean 64Mi?"]);
 }
 
 #[test]

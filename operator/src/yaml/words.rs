@@ -122,6 +122,10 @@ pub(super) fn shape(pattern: &str) -> String {
         r"^[A-Za-z_][A-Za-z0-9_]*$" => {
             "the name of a variable: letters, digits and `_`, not beginning with a digit".to_owned()
         }
+        r"^[^\p{Z}\p{Cc}\p{Cf}]+( +[^\p{Z}\p{Cc}\p{Cf}]+)*$" => {
+            "a name as it is seen: without invisible characters, and without white space but spaces between words: type it anew"
+                .to_owned()
+        }
         r"^sha256:[0-9a-f]{64}$" => "a digest: `sha256:` and 64 hexadecimal digits".to_owned(),
         other => format!("of the form {other}"),
     }

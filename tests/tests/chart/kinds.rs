@@ -70,6 +70,12 @@ fn bad_tenants() -> Vec<Bad> {
             member(json!({ "kind": "User", "name": "x", "role": "owner", "namespace": "ci" })),
             "spec.members[0]",
         ),
+        (
+            "Tenant",
+            "acme",
+            member(json!({ "kind": "User", "name": "jo\u{2060}", "role": "owner" })),
+            "spec.members[0].name",
+        ),
         ("Tenant", "acme", json!({ "environments": { "dev": { "quota": { "cpu": "a lot" } } } }), "cpu"),
         ("Tenant", "acme", one(json!({ "name": "Orders" })), "spec.services[0].name"),
         ("Tenant", "acme", one(json!({ "name": "orders-canary" })), "spec.services[0].name"),
@@ -96,6 +102,12 @@ fn bad_tenants() -> Vec<Bad> {
             "acme",
             one(json!({ "repository": { "url": "https://jo:pw@git.example.com/a" } })),
             "spec.services[0].repository.url",
+        ),
+        (
+            "Tenant",
+            "acme",
+            one(json!({ "repository": { "url": "git@git.example.com:acme/a.git" } })),
+            "write https://git.example.com/acme/a.git",
         ),
         (
             "Tenant",

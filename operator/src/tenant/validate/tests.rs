@@ -136,6 +136,18 @@ fn every_problem_names_its_field_and_the_way_out() {
             "spec.members[0].name: \"system:serviceaccounts:ci\" is a system identity or empty",
         ),
         (
+            "{members: [{kind: User, name: \"jo\\u2060\", role: owner}]}".to_owned(),
+            "spec.members[0].name: \"jo\\u{2060}\" holds the invisible character or odd space U+2060: type the name anew",
+        ),
+        (
+            "{members: [{kind: Group, name: \"acme\\u00A0leads\", role: owner}]}".to_owned(),
+            "spec.members[0].name: \"acme\\u{a0}leads\" holds the invisible character or odd space U+00A0: type the name anew",
+        ),
+        (
+            "{members: [{kind: Group, name: 'acme leads ', role: owner}]}".to_owned(),
+            "spec.members[0].name: \"acme leads \" begins or ends with a space: leave it out",
+        ),
+        (
             "{members: [{kind: ServiceAccount, name: default, namespace: kube-system, role: owner}]}"
                 .to_owned(),
             "spec.members[0].namespace: \"kube-system\" is the cluster's own: its accounts are system identities",
