@@ -1,11 +1,22 @@
 //! IO: the one small HTTP server: `/livez`, `/readyz`, `/metrics`, and what a subcommand adds to it.
 
-use std::{future::Future, net::SocketAddr};
+use std::{
+    future::Future,
+    net::{SocketAddr, TcpListener},
+    time::Duration,
+};
 
 use axum::{Router, extract::State, http::StatusCode, routing::get};
-use tokio::net::TcpListener;
+use axum_server::Handle;
+use hyper_util::rt::TokioTimer;
+use tower_http::timeout::TimeoutLayer;
 
 use crate::health::Health;
+
+/// For the head of a request, also of the next one on a connection that is kept.
+const HEAD_DEADLINE: Duration = Duration::from_secs(30);
+/// From the head of a request to its answer, the body included.
+const ANSWER_DEADLINE: Duration = Duration::from_secs(30);
 
 /// The server could not start or broke.
 #[derive(Debug, thiserror::Error)]
@@ -16,6 +27,8 @@ pub struct ServeError {
 }
 
 /// Serves `routes` and the three paths above on `address` until `shutdown`; what is under way is finished.
+///
+/// A connection whose next request has no head after [`HEAD_DEADLINE`] is closed: kept ones are asked more often.
 pub async fn serve(
     address: SocketAddr,
     health: Health,
@@ -23,14 +36,39 @@ pub async fn serve(
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), ServeError> {
     let failed = |source| ServeError { address, source };
-    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let listener = listener(address).map_err(failed)?;
     let app = Router::new()
         .route("/livez", get(|| async { "ok\n" }))
         .route("/readyz", get(readyz))
         .route("/metrics", get(|| async { crate::metrics::text() }))
         .with_state(health)
         .merge(routes);
-    axum::serve(listener, app).with_graceful_shutdown(shutdown).await.map_err(failed)
+    serve_on(listener, app, (HEAD_DEADLINE, ANSWER_DEADLINE), shutdown).await.map_err(failed)
+}
+
+fn listener(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let listener = TcpListener::bind(address)?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
+}
+
+async fn serve_on(
+    listener: TcpListener,
+    app: Router,
+    (head, answer): (Duration, Duration),
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> std::io::Result<()> {
+    let handle = Handle::new();
+    let stopping = handle.clone();
+    tokio::spawn(async move {
+        shutdown.await;
+        stopping.graceful_shutdown(None);
+    });
+    let app = app.layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, answer));
+    // What speaks HTTP/2 or nothing is not waited for either: only HTTP/1 is spoken here.
+    let mut server = axum_server::from_tcp(listener)?.http1_only().handle(handle);
+    server.http_builder().http1().timer(TokioTimer::new()).header_read_timeout(head);
+    server.serve(app.into_make_service()).await
 }
 
 async fn readyz(State(health): State<Health>) -> (StatusCode, String) {
@@ -39,5 +77,76 @@ async fn readyz(State(health): State<Health>) -> (StatusCode, String) {
         (StatusCode::OK, "ok\n".to_owned())
     } else {
         (StatusCode::SERVICE_UNAVAILABLE, problems.join("\n") + "\n")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::{body::Bytes, routing::post};
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpStream,
+        sync::oneshot,
+        time::timeout,
+    };
+
+    use super::*;
+
+    const LONG: Duration = Duration::from_mins(1);
+    const SHORT: Duration = Duration::from_millis(50);
+
+    /// All that the server says on a connection on which `said` is said, until it closes it.
+    async fn answer(said: &str, deadlines: (Duration, Duration)) -> String {
+        let listener = listener("127.0.0.1:0".parse().unwrap()).unwrap();
+        let address = listener.local_addr().unwrap();
+        let app = Router::new().route("/", post(|_: Bytes| async { "taken" }));
+        let server = tokio::spawn(serve_on(listener, app, deadlines, std::future::pending()));
+        let mut connection = TcpStream::connect(address).await.unwrap();
+        connection.write_all(said.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        timeout(LONG, connection.read_to_string(&mut answer)).await.expect("closed in time").unwrap();
+        server.abort();
+        answer
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_says_nothing_or_half_a_head_is_closed() {
+        for said in ["", "POST / HTTP/1.1\r\nHost: a\r\n", "PRI * HTTP/2.0\r\n"] {
+            let answer = answer(said, (SHORT, LONG)).await;
+            assert!(!answer.contains("200"), "{said:?}: {answer}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_kept_connection_is_closed_after_the_last_answer() {
+        let answer = answer("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n", (SHORT, LONG)).await;
+        assert!(answer.ends_with("taken"), "{answer}");
+    }
+
+    #[tokio::test]
+    async fn a_body_that_never_comes_is_not_waited_for() {
+        let said = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n";
+        let answer = answer(said, (LONG, SHORT)).await;
+        assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
+    }
+
+    #[tokio::test]
+    async fn what_is_under_way_is_finished_before_the_end() {
+        let listener = listener("127.0.0.1:0".parse().unwrap()).unwrap();
+        let address = listener.local_addr().unwrap();
+        let app = Router::new().route("/", post(|_: Bytes| async { "taken" }));
+        let (stop, stopped) = oneshot::channel::<()>();
+        let shutdown = async { stopped.await.unwrap() };
+        let server = tokio::spawn(serve_on(listener, app, (LONG, LONG), shutdown));
+        let mut connection = TcpStream::connect(address).await.unwrap();
+        connection.write_all(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\n").await.unwrap();
+        // Only once the request is under way: before, a connection has nothing to finish.
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        stop.send(()).unwrap();
+        connection.write_all(b"1").await.unwrap();
+        let mut answer = String::new();
+        connection.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.ends_with("taken"), "{answer}");
+        server.await.unwrap().unwrap();
     }
 }

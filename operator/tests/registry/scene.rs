@@ -43,6 +43,8 @@ pub struct Lab {
     crane: PathBuf,
     pub registry: SocketAddr,
     pub realm: Url,
+    /// The realm's, kept from one token service to the next: nobody else gets the port between them.
+    listener: std::net::TcpListener,
     /// As it is configured at the moment.
     pub service: Arc<TokenService>,
     serving: JoinHandle<()>,
@@ -90,7 +92,7 @@ pub fn accepted() -> Accepted {
 }
 
 fn serve(
-    listener: TcpListener,
+    listener: &std::net::TcpListener,
     (accepted, stops): (Accepted, PushStops),
     pair: &KeyPair,
 ) -> (Arc<TokenService>, JoinHandle<()>) {
@@ -102,16 +104,18 @@ fn serve(
         metrics: TokenMetrics::new(&prometheus::Registry::new()).unwrap(),
     });
     let app = router(Arc::clone(&service));
+    let listener = TcpListener::from_std(listener.try_clone().unwrap()).unwrap();
     (service, tokio::spawn(async move { axum::serve(listener, app).await.unwrap() }))
 }
 
 impl Lab {
     pub async fn start(pair: &KeyPair) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
         let realm: Url = format!("http://{}/token", listener.local_addr().unwrap()).parse().unwrap();
         let stops = PushStops::new(Some(dir.path().join(OVER_QUOTA)));
-        let (service, serving) = serve(listener, (accepted(), stops), pair);
+        let (service, serving) = serve(&listener, (accepted(), stops), pair);
         let registry = SocketAddr::from(([127, 0, 0, 1], free_port().unwrap()));
         let settings = RegistrySettings {
             realm: &realm,
@@ -121,15 +125,14 @@ impl Lab {
         };
         let process = start_registry(dir.path(), registry, &settings).await;
         let crane = cache::binary_async("crane", &Progress::silent()).await.unwrap();
-        Self { dir, crane, registry, realm, service, serving, process: Some(process) }
+        Self { dir, crane, registry, realm, listener, service, serving, process: Some(process) }
     }
 
     /// The token service again, with other settings.
     pub async fn restart_service(&mut self, accepted: Accepted, pair: &KeyPair) {
         self.serving.abort();
         (&mut self.serving).await.unwrap_err();
-        let listener = TcpListener::bind(("127.0.0.1", self.realm.port().unwrap())).await.unwrap();
-        (self.service, self.serving) = serve(listener, (accepted, PushStops::default()), pair);
+        (self.service, self.serving) = serve(&self.listener, (accepted, PushStops::default()), pair);
     }
 
     /// The registry again, with these certificates as its `rootcertbundle`.
