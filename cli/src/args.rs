@@ -61,12 +61,16 @@ Examples:
 
 {STATUSES}"))]
     Check(Validate),
+    /// Prints an `imaas.yaml` as each environment sees it: its lines laid over the rest, and every default.
+    Render(Render),
     /// Says what a change of tenant files would create, change, retire and hold back.
     Plan(Plan),
     /// Makes namespaces a tenant's own again that lost whose they are, as after a restore.
     Adopt(Adopt),
     /// Says why a service is as it is in an environment: everything that is awaited, and who holds it.
     Why(release::Why),
+    /// Lists every instance of a service: where it runs, of which version, since when, and whether it is healthy.
+    Instances(release::Instances),
     /// Lists releases and decisions of a service.
     History(release::History),
     /// Says what differs between two releases.
@@ -83,6 +87,10 @@ Examples:
     Retry(release::Retry),
     /// Lets in what was never healthy in the environment before.
     Bypass(release::Bypass),
+    /// Lets a commit run where the environment asks for approval.
+    Approve(release::Approve),
+    /// Says for a check outside of the cluster that a release passed it.
+    Pass(release::Pass),
     /// Prints the JSON Schema of a file, for editors.
     Schema(Schema),
 }
@@ -165,6 +173,22 @@ pub enum ValidateOutput {
     Json,
     /// Annotations of GitHub Actions, shown beside the lines of a pull request.
     Github,
+}
+
+/// Options of `render`.
+#[derive(Debug, Args)]
+#[command(after_help = format!("Examples:
+  kubectl imaas render                     every environment of ./imaas.yaml
+  kubectl imaas render services/orders prod
+
+{STATUSES}"))]
+pub struct Render {
+    /// A service repository with one `imaas.yaml`, or the file.
+    #[arg(default_value = ".")]
+    pub path: PathBuf,
+    /// Only this environment.
+    #[arg(value_name = "ENV")]
+    pub environment: Option<String>,
 }
 
 /// Options of `plan`.

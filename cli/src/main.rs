@@ -19,6 +19,7 @@ mod descriptor;
 mod exposed;
 mod guard;
 mod history;
+mod merged;
 mod output;
 mod plan;
 mod platform;
@@ -71,7 +72,11 @@ fn run(command: Command) -> anyhow::Result<Outcome> {
         Command::Rollback(options) => decide::run(&options.into()),
         Command::Retry(options) => decide::run(&options.into()),
         Command::Bypass(options) => decide::run(&options.into()),
+        Command::Approve(options) => decide::run(&options.into()),
+        Command::Pass(options) => decide::run(&options.into()),
         Command::History(options) => release::history::run(&options),
+        Command::Render(options) => merged::run(&options),
+        Command::Instances(options) => release::instances::run(&options),
         Command::Why(options) => release::why::run(&options),
         Command::Diff(options) => release::diff::run(&options),
         Command::Schema(options) => {

@@ -50,6 +50,19 @@ impl Style {
     }
 }
 
+/// Columns as wide as what is in them, two spaces apart; the last ends where it ends.
+pub fn table<const N: usize>(head: [&str; N], rows: &[[String; N]]) -> String {
+    let head = head.map(ToOwned::to_owned);
+    let all = || std::iter::once(&head).chain(rows);
+    let width = |column: usize| all().map(|row| row[column].chars().count()).max().unwrap_or_default();
+    let widths: [usize; N] = std::array::from_fn(width);
+    let line = |row: &[String; N]| {
+        let cells: Vec<_> = row.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+        cells.join("  ").trim_end().to_owned() + "\n"
+    };
+    all().map(line).collect()
+}
+
 /// Writes to standard output. A reader that went away (`| head`) is no failure.
 pub fn print(text: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();

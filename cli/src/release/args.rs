@@ -54,6 +54,44 @@ pub struct Hold {
     pub lasts: Option<Duration>,
 }
 
+/// Options of `approve`.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "Examples:
+  kubectl imaas approve orders prod 4f2a4f2a4f2a4f2a4f2a4f2a4f2a4f2a4f2a4f2a
+  kubectl imaas why orders prod      says which commit waits
+It is of this one commit: one that comes after is looked at anew.")]
+pub struct Approve {
+    /// Which.
+    #[command(flatten)]
+    pub about: About,
+    /// The commit that you looked at, which must be the head of the environment's branch.
+    #[arg(value_name = "COMMIT", value_parser = commit)]
+    pub commit: String,
+    /// What you looked at.
+    #[arg(long)]
+    pub reason: Option<String>,
+}
+
+/// Options of `pass`.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "Examples:
+  kubectl imaas pass orders test load-test
+  kubectl imaas pass orders test load-test --release orders-test-4f2a4f2a4f2a --reason 'run 4711'
+For what checks releases from outside. What does not pass: kubectl imaas reject.")]
+pub struct Pass {
+    /// Which.
+    #[command(flatten)]
+    pub about: About,
+    /// One of the environment's `gates`.
+    pub gate: String,
+    /// What was found.
+    #[arg(long)]
+    pub reason: Option<String>,
+    /// The release that was checked; without it, the one that runs.
+    #[arg(long, value_name = "RELEASE")]
+    pub release: Option<String>,
+}
+
 /// Options of `bypass`.
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "Examples:
@@ -153,43 +191,65 @@ pub struct Decision {
     pub reason: Option<String>,
     /// What it is about.
     pub target: Option<String>,
+    /// Which gate lets it pass.
+    pub gate: Option<String>,
     /// How long it holds.
     pub lasts: Option<Duration>,
 }
 
+impl From<Approve> for Decision {
+    fn from(Approve { about, commit, reason }: Approve) -> Self {
+        let action = DecisionAction::Approve;
+        Self { action, about, reason, target: Some(commit), gate: None, lasts: None }
+    }
+}
+
+impl From<Pass> for Decision {
+    fn from(Pass { about, gate, reason, release: target }: Pass) -> Self {
+        Self { action: DecisionAction::Pass, about, reason, target, gate: Some(gate), lasts: None }
+    }
+}
+
 impl From<Hold> for Decision {
     fn from(Hold { about, reason, lasts }: Hold) -> Self {
-        Self { action: DecisionAction::Hold, about, reason: Some(reason), target: None, lasts }
+        Self { action: DecisionAction::Hold, about, reason: Some(reason), target: None, gate: None, lasts }
     }
 }
 
 impl From<Bypass> for Decision {
     fn from(Bypass { about, reason, release: target, lasts }: Bypass) -> Self {
-        Self { action: DecisionAction::Bypass, about, reason: Some(reason), target, lasts }
+        Self { action: DecisionAction::Bypass, about, reason: Some(reason), target, gate: None, lasts }
     }
 }
 
 impl From<Reject> for Decision {
     fn from(Reject { about, reason, release: target }: Reject) -> Self {
-        Self { action: DecisionAction::Reject, about, reason: Some(reason), target, lasts: None }
+        Self { action: DecisionAction::Reject, about, reason: Some(reason), target, gate: None, lasts: None }
     }
 }
 
 impl From<Rollback> for Decision {
     fn from(Rollback { about, reason, to: target }: Rollback) -> Self {
-        Self { action: DecisionAction::Rollback, about, reason: Some(reason), target, lasts: None }
+        Self {
+            action: DecisionAction::Rollback,
+            about,
+            reason: Some(reason),
+            target,
+            gate: None,
+            lasts: None,
+        }
     }
 }
 
 impl From<Retry> for Decision {
     fn from(Retry { about, reason, release: target }: Retry) -> Self {
-        Self { action: DecisionAction::Retry, about, reason, target, lasts: None }
+        Self { action: DecisionAction::Retry, about, reason, target, gate: None, lasts: None }
     }
 }
 
 impl From<Resume> for Decision {
     fn from(Resume { about, reason }: Resume) -> Self {
-        Self { action: DecisionAction::Resume, about, reason, target: None, lasts: None }
+        Self { action: DecisionAction::Resume, about, reason, target: None, gate: None, lasts: None }
     }
 }
 
@@ -199,6 +259,23 @@ impl From<Resume> for Decision {
   kubectl imaas history orders
   kubectl imaas history orders prod --tenant acme")]
 pub struct History {
+    /// The service.
+    pub service: String,
+    /// Only this environment.
+    #[arg(value_name = "ENV")]
+    pub environment: Option<String>,
+    /// The tenant.
+    #[command(flatten)]
+    pub home: Home,
+}
+
+/// Options of `instances`.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "Examples:
+  kubectl imaas instances orders
+  kubectl imaas instances orders prod --tenant acme
+VERSION is the release that runs, or the beginning of another image's digest.")]
+pub struct Instances {
     /// The service.
     pub service: String,
     /// Only this environment.
@@ -241,6 +318,12 @@ pub struct Diff {
     pub home: Home,
 }
 
+/// A whole hash: a shorter one could come to mean another.
+fn commit(text: &str) -> Result<String, String> {
+    let is_hash = text.len() == 40 && text.chars().all(|digit| matches!(digit, '0'..='9' | 'a'..='f'));
+    if is_hash { Ok(text.to_owned()) } else { Err("write all of its 40 hexadecimal digits".to_owned()) }
+}
+
 /// `2h`, `30m`, `1h30m`.
 fn duration(text: &str) -> Result<Duration, String> {
     let parsed = text.parse::<SignedDuration>().ok().and_then(|span| Duration::try_from(span).ok());
@@ -250,6 +333,14 @@ fn duration(text: &str) -> Result<Duration, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_commit_is_a_whole_hash() {
+        assert!(commit(&"4f".repeat(20)).is_ok());
+        for wrong in ["4f2a", "", &"4F".repeat(20), &"4f".repeat(21), "main"] {
+            assert!(commit(wrong).is_err_and(|told| told.contains("40")), "{wrong}");
+        }
+    }
 
     #[test]
     fn a_time_is_written_as_people_write_it() {

@@ -28,7 +28,7 @@ pub fn run(decision: &Decision) -> Result<Outcome> {
 }
 
 fn object(decision: &Decision, author: &str, now: Timestamp) -> ReleaseDecision {
-    let Decision { action, about, reason, target, lasts } = decision;
+    let Decision { action, about, reason, target, gate, lasts } = decision;
     let expires_at = lasts.and_then(|lasts| now.checked_add(lasts).ok()).map(|end| {
         // Nobody means a fraction of a second.
         Timestamp::from_second(end.as_second()).unwrap_or(end).to_string()
@@ -38,6 +38,7 @@ fn object(decision: &Decision, author: &str, now: Timestamp) -> ReleaseDecision 
         environment: about.environment.clone(),
         action: *action,
         target: target.clone(),
+        gate: gate.clone(),
         reason: reason.clone(),
         expires_at,
         author: author.to_owned(),
@@ -84,7 +85,8 @@ mod tests {
         };
         let reason = Some("stocktaking".to_owned());
         let lasts = Some(Duration::from_hours(2));
-        let decision = Decision { action: DecisionAction::Hold, about, reason, target: None, lasts };
+        let decision =
+            Decision { action: DecisionAction::Hold, about, reason, target: None, gate: None, lasts };
         object(&decision, "nora", "2026-01-01T10:00:00.5Z".parse().unwrap())
     }
 

@@ -90,22 +90,12 @@ fn told(mut lines: Vec<Line>) -> String {
         return "nothing was released yet\n".to_owned();
     }
     lines.sort();
-    let head = ["ENV", "WHAT", "BY", "BECAME"].map(ToOwned::to_owned);
-    let width = |column: usize| {
-        let all = lines.iter().map(|(_, cells)| &cells[column]).chain([&head[column]]);
-        all.map(|cell| cell.chars().count()).max().unwrap_or_default()
-    };
-    let widths = [width(0), width(1), width(2)];
-    let row = |when: &str, [environment, what, by, became]: &[String; 4]| {
-        let [first, second, third] = widths;
-        format!("{when:<20}  {environment:<first$}  {what:<second$}  {by:<third$}  {became}")
-            .trim_end()
-            .to_owned()
-            + "\n"
-    };
-    let when = |made: &Option<Timestamp>| made.map(|made| made.to_string()).unwrap_or_default();
-    let body = lines.iter().map(|(made, cells)| row(&when(made), cells));
-    row("WHEN", &head) + &body.collect::<String>()
+    let when = |made: Option<Timestamp>| made.map(|made| made.to_string()).unwrap_or_default();
+    let rows: Vec<_> = lines
+        .into_iter()
+        .map(|(made, [environment, what, by, became])| [when(made), environment, what, by, became])
+        .collect();
+    output::table(["WHEN", "ENV", "WHAT", "BY", "BECAME"], &rows)
 }
 
 #[cfg(test)]

@@ -10,10 +10,13 @@ use std::{fmt::Debug, time::Duration};
 use anyhow::{Context, Result, bail};
 use imaas_operator::{
     api::{IntegrationService, Release, ReleaseDecision},
-    names::{home_namespace, tenant_of_home},
+    names::{environment_namespace, home_namespace, tenant_of_home},
 };
 use jiff::Timestamp;
-use k8s_openapi::{NamespaceResourceScope, api::authentication::v1::SelfSubjectReview};
+use k8s_openapi::{
+    NamespaceResourceScope,
+    api::{authentication::v1::SelfSubjectReview, core::v1::Pod},
+};
 use kube::{
     Api, Client, Resource, ResourceExt,
     api::{ListParams, PostParams},
@@ -92,6 +95,15 @@ impl Home {
         let found = self.api::<K>().list(&ListParams::default()).await;
         let cannot = || format!("cannot list {}.imaas.dev in {}", K::plural(&()), self.namespace);
         Ok(found.with_context(cannot)?.items)
+    }
+
+    /// The pods with these labels in one of the tenant's environments.
+    pub async fn pods_in(&self, environment: &str, labels: &str) -> Result<Vec<Pod>> {
+        let tenant = tenant_of_home(&self.namespace).unwrap_or_default();
+        let namespace = environment_namespace(tenant, environment);
+        let pods = Api::<Pod>::namespaced(self.client.clone(), &namespace);
+        let found = pods.list(&ListParams::default().labels(labels)).await;
+        Ok(found.with_context(|| format!("cannot list pods in {namespace}"))?.items)
     }
 
     /// Whom the cluster takes the user for.

@@ -5,4 +5,5 @@ pub mod decide;
 pub mod diff;
 pub mod history;
 mod home;
+pub mod instances;
 pub mod why;
