@@ -38,6 +38,14 @@ reasons! {
     Suspended,
     /// The platform lets nothing new into the environment.
     Frozen,
+    /// What is new waits for somebody to approve it.
+    ApprovalPending,
+    /// What is new waits for the time in which it may begin to run.
+    WindowClosed,
+    /// What runs well has not yet done so for long enough to be let in elsewhere.
+    Baking,
+    /// A check outside of the cluster has not yet let pass what runs well.
+    GatePending,
     /// A person holds what is new.
     Held,
     /// A person went back to an older release.
@@ -165,6 +173,9 @@ pub const STALLED: &str = "Stalled";
 pub const HEALTHY: &str = "Healthy";
 /// `Failed`, of a Release: it was given up.
 pub const FAILED: &str = "Failed";
+/// `Proven`: a release stood all that its environment asks for before it counts as healthy elsewhere. Without it, nothing
+/// is asked for.
+pub const PROVEN: &str = "Proven";
 /// `InSync`, of a Tenant: it is what its file says.
 pub const IN_SYNC: &str = "InSync";
 

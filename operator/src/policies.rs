@@ -218,6 +218,7 @@ fn decision() -> ReleaseDecision {
         environment: "proof".to_owned(),
         action: DecisionAction::Resume,
         target: None,
+        gate: None,
         reason: None,
         expires_at: None,
         author: PROOF.to_owned(),

@@ -33,9 +33,7 @@ pub fn environment(name: &str, promotes_from: Option<&str>) -> ValidEnvironment 
         namespace: format!("acme-{name}"),
         branch: name.to_owned(),
         promotes_from: promotes_from.map(ToOwned::to_owned),
-        frozen: false,
-        ending: None,
-        bypasses: vec![],
+        ..ValidEnvironment::default()
     }
 }
 

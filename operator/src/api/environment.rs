@@ -47,6 +47,27 @@ pub struct EnvironmentSpec {
     /// Stop: no new release reaches any tenant here until this is taken away. What runs goes on.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub freeze: bool,
+    /// Each commit that changes something runs here only after somebody decided `approve`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub approval: bool,
+    /// When something new may begin to run here; without any, always. What runs goes on, and what fails is taken back at
+    /// any time.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub windows: Vec<Window>,
+    /// For how long an image must have run well here, such as `30m`, before it counts as healthy for what promotes from here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 2, max = 20))]
+    pub bake_time: Option<String>,
+    /// Checks outside of the cluster, such as `load-test`: an image counts as healthy for what promotes from here only after
+    /// each of them decided `pass`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = 16),
+        inner(length(min = 1, max = 40), regex(pattern = r"^[a-z]([-a-z0-9]*[a-z0-9])?$"))
+    )]
+    #[x_kube(merge_strategy = kube::core::ListMerge::Set)]
+    pub gates: Vec<String>,
     /// What a tenant gets, and the most that it may ask for.
     #[serde(default)]
     pub quota: EnvironmentQuota,
@@ -78,6 +99,23 @@ pub struct EnvironmentSpec {
     /// The pods that collect metrics; without it, nobody reaches the port on which a runtime has its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub monitoring: Option<Pods>,
+}
+
+/// A time in which something new may begin to run.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Window {
+    /// When it opens, as in a crontab: minute, hour, day of the month, month, day of the week, such as `0 22 * * MON-FRI`.
+    #[schemars(length(min = 9, max = 100))]
+    pub schedule: String,
+    /// How long it is open, from `1m` to `168h`.
+    #[schemars(length(min = 2, max = 20))]
+    pub duration: String,
+    /// Of which clock, such as `Europe/Zurich`; without it, UTC. An opening that falls into an hour which that clock leaves
+    /// out comes at its end, and one in an hour that comes twice at the first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 64))]
+    pub time_zone: Option<String>,
 }
 
 /// A Gateway of the Gateway API (`gateway.networking.k8s.io`).

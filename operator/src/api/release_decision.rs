@@ -31,9 +31,11 @@ use serde::{Deserialize, Serialize};
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("self == oldSelf").message("a ReleaseDecision is never changed: make another one"))]
-#[x_kube(validation = Rule::new("!has(self.target) || self.action in ['reject', 'rollback', 'retry', 'bypass']").message("target: hold and resume are about all releases: remove it"))]
+#[x_kube(validation = Rule::new("!has(self.target) || !(self.action in ['hold', 'resume'])").message("target: hold and resume are about all releases: remove it"))]
+#[x_kube(validation = Rule::new("self.action != 'approve' || has(self.target) && self.target.matches('^[0-9a-f]{40}$')").message("target: name the commit that you approve, 40 hexadecimal digits"))]
+#[x_kube(validation = Rule::new("has(self.gate) == (self.action == 'pass')").message("gate: a pass says which gate it is of, and nothing else does"))]
 #[x_kube(validation = Rule::new("!has(self.expiresAt) || self.action in ['hold', 'bypass']").message("expiresAt: only a hold and a bypass come to an end: remove it"))]
-#[x_kube(validation = Rule::new("has(self.reason) || self.action in ['resume', 'retry']").message("reason: say why, for those who find it later"))]
+#[x_kube(validation = Rule::new("has(self.reason) || self.action in ['resume', 'retry', 'approve', 'pass']").message("reason: say why, for those who find it later"))]
 pub struct ReleaseDecisionSpec {
     /// Name of the IntegrationService in the same namespace.
     #[schemars(length(min = 1, max = 40), regex(pattern = r"^[a-z]([-a-z0-9]*[a-z0-9])?$"))]
@@ -44,15 +46,19 @@ pub struct ReleaseDecisionSpec {
     pub environment: String,
     /// What is to be done.
     pub action: DecisionAction,
-    /// The release that it is about, by name; `reject` and `bypass` take the digest of an image as well. Without it:
-    /// `reject` and `retry` are about the release that Git asks for, `rollback` goes to the one before that ran well, and
-    /// `bypass` is about what the branch is built of.
+    /// The release that it is about, by name; `reject` and `bypass` take the digest of an image as well, and `approve` the
+    /// hash of a commit. Without it: `reject` and `retry` are about the release that Git asks for, `pass` about the one
+    /// that runs, `rollback` goes to the one before that ran well, and `bypass` is about what the branch is built of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(
         length(min = 1, max = 100),
-        regex(pattern = r"^(sha256:[0-9a-f]{64}|[a-z]([-a-z0-9]*[a-z0-9])?)$")
+        regex(pattern = r"^(sha256:[0-9a-f]{64}|[0-9a-f]{40}|[a-z]([-a-z0-9]*[a-z0-9])?)$")
     )]
     pub target: Option<String>,
+    /// Which of the environment's `gates` lets the release pass.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 40), regex(pattern = r"^[a-z]([-a-z0-9]*[a-z0-9])?$"))]
+    pub gate: Option<String>,
     /// Why, for those who find it later.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 500))]
@@ -70,6 +76,10 @@ pub struct ReleaseDecisionSpec {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum DecisionAction {
+    /// That commit may run, where the environment asks for approval.
+    Approve,
+    /// A check outside of the cluster found nothing wrong with that release.
+    Pass,
     /// That release never runs in this environment again; what ran before does.
     Reject,
     /// Nothing new runs until `resume`, or until it expires.
@@ -86,12 +96,22 @@ pub enum DecisionAction {
 
 impl DecisionAction {
     /// Every action there is.
-    pub const ALL: [Self; 6] =
-        [Self::Reject, Self::Hold, Self::Resume, Self::Rollback, Self::Retry, Self::Bypass];
+    pub const ALL: [Self; 8] = [
+        Self::Approve,
+        Self::Pass,
+        Self::Reject,
+        Self::Hold,
+        Self::Resume,
+        Self::Rollback,
+        Self::Retry,
+        Self::Bypass,
+    ];
 
     /// As it is written, which is also the verb.
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::Approve => "approve",
+            Self::Pass => "pass",
             Self::Reject => "reject",
             Self::Hold => "hold",
             Self::Resume => "resume",
@@ -121,7 +141,7 @@ pub struct ReleaseDecisionStatus {
     /// Of a rollback: the release that Git asked for, which it went back from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<String>,
-    /// Of a rollback: the head of the branch, from which it went back.
+    /// Of a rollback: the head of the branch, from which it went back. Of an approval: what is approved.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub commit: Option<String>,
     /// What Git asked for in the release that is rejected, or that a rollback went back from.
@@ -130,7 +150,7 @@ pub struct ReleaseDecisionStatus {
     /// Of a bypass: what the image is built of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub build_id: Option<String>,
-    /// Of a reject or a bypass of an image.
+    /// Of a pass, and of a reject or a bypass of an image.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,
 }

@@ -13,6 +13,8 @@ use kube::ResourceExt;
 use super::{
     entrance,
     network::{self, ValidNetwork},
+    proof::Proof,
+    window::Windows,
 };
 use crate::{
     amount,
@@ -190,6 +192,8 @@ fn valid(environment: &Environment, problems: &mut Vec<Problem>) -> ValidEnviron
     if let Some(problem) = role_problem(&spec.roles) {
         problems.push(problem);
     }
+    problems.extend(Windows::valid(&spec.windows).1);
+    problems.extend(Proof::valid(spec).1);
     let mut networks: Vec<ValidNetwork> = Vec::with_capacity(spec.networks.len());
     for (index, wire) in spec.networks.iter().enumerate() {
         let field = format!("spec.networks[{index}]");
@@ -372,6 +376,14 @@ mod tests {
             (
                 "{networks: [{name: a, cidrs: [10.0.0.0/8]}, {name: a, cidrs: [11.0.0.0/8]}]}",
                 "spec.networks[1].name: \"a\" is listed twice",
+            ),
+            (
+                "{windows: [{schedule: 0 22 * * *, duration: \"4\"}]}",
+                "spec.windows[0].duration: \"4\" is no duration of 1m to 168h: write it like 4h or 1h30m",
+            ),
+            (
+                "{bakeTime: \"30\"}",
+                "spec.bakeTime: \"30\" is no duration of 1s to 168h: write it like 30m or 1h30m",
             ),
             (
                 "{roles: {viewer: owner}}",

@@ -1,7 +1,7 @@
 //! IO: answers the decisions of people, each once, and keeps a bounded number. What follows is written before the answer,
 //! and the answer before anything is rolled out: whoever ends in between finds the decision again, and nothing happens twice.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc};
 
 use futures::StreamExt;
 use kube::ResourceExt;
@@ -44,9 +44,8 @@ impl Work<'_> {
         let now = (self.platform.now)();
         let standing = |name: &String| (name.clone(), standing(&self.decisions, name, now));
         let all = self.service.environments.iter().map(|environment| standing(&environment.name)).collect();
-        let expiries = self.decisions.iter().filter(|one| holds(one)).filter_map(|one| expiry(one));
-        let waits = expiries.filter_map(|expiry| Duration::try_from(expiry.duration_since(now)).ok());
-        self.again = self.again.into_iter().chain(waits).min();
+        let next = self.decisions.iter().filter(|one| holds(one)).filter_map(|one| expiry(one));
+        self.look_again(next.filter(|expiry| *expiry >= now).min());
         all
     }
 

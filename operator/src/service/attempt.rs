@@ -8,7 +8,8 @@ use jiff::Timestamp;
 use super::decision::retried;
 use crate::{
     api::{Release, ReleaseStatus},
-    conditions::{Claim, FAILED, HEALTHY, Reason, cut, is_true, merge},
+    conditions::{Claim, FAILED, HEALTHY, PROVEN, Reason, cut, is_true, merge},
+    environment::proof::Unproven,
     release::{Observed, Phase, Trouble, late},
 };
 
@@ -29,12 +30,29 @@ pub fn given_up(seen: &Observed, trouble: Option<&Trouble>, missed: bool) -> Opt
     }
 }
 
-/// All its instances were ready.
-pub fn healthy(release: &Release, now: Timestamp) -> ReleaseStatus {
+/// Since when it runs well: it was healthy then, or came right. Nothing where it was not yet told so.
+pub fn well_since(release: &Release) -> Option<Timestamp> {
+    let conditions = &release.status.as_ref()?.conditions;
+    if !is_true(conditions, HEALTHY) || is_true(conditions, FAILED) {
+        return None;
+    }
+    let told = conditions.iter().filter(|one| [HEALTHY, FAILED].contains(&one.type_.as_str()));
+    told.map(|one| one.last_transition_time.0).max()
+}
+
+/// All its instances were ready. `missing`: until it counts as healthy elsewhere.
+pub fn healthy(release: &Release, missing: Option<&Unproven>, now: Timestamp) -> ReleaseStatus {
     let old = old(release);
     let failed = old.conditions.iter().any(|condition| condition.type_ == FAILED);
     let not_failed = Claim { type_: FAILED, status: false, ..ran_well() };
-    let claims: Vec<_> = [ran_well()].into_iter().chain(failed.then_some(not_failed)).collect();
+    let was_unproven = old.conditions.iter().any(|condition| condition.type_ == PROVEN);
+    let proven = match missing {
+        Some(Unproven { reason, message, until: _ }) => {
+            Some(Claim { type_: PROVEN, status: false, reason: *reason, message: message.clone() })
+        }
+        None => was_unproven.then(proven),
+    };
+    let claims: Vec<_> = [ran_well()].into_iter().chain(failed.then_some(not_failed)).chain(proven).collect();
     told(release, &claims, (old.failures, now))
 }
 
@@ -42,8 +60,8 @@ pub fn healthy(release: &Release, now: Timestamp) -> ReleaseStatus {
 pub fn failed(release: &Release, why: &str, now: Timestamp) -> ReleaseStatus {
     let old = old(release);
     let failed = Claim { type_: FAILED, status: true, reason: Reason::Failed, message: cut(why, LONGEST) };
-    let claims = [was_healthy(&old), Some(failed)];
-    told(release, &claims.into_iter().flatten().collect::<Vec<_>>(), (old.failures + 1, now))
+    let claims: Vec<_> = before(&old).into_iter().chain([failed]).collect();
+    told(release, &claims, (old.failures + 1, now))
 }
 
 /// It is tried once more, as `decision` says.
@@ -51,17 +69,30 @@ pub fn tried_again(release: &Release, decision: &str, now: Timestamp) -> Release
     let old = old(release);
     let again =
         Claim { type_: FAILED, status: false, reason: Reason::Progressing, message: retried(decision) };
-    let claims = [was_healthy(&old), Some(again)];
-    told(release, &claims.into_iter().flatten().collect::<Vec<_>>(), (old.failures, now))
+    let claims: Vec<_> = before(&old).into_iter().chain([again]).collect();
+    told(release, &claims, (old.failures, now))
 }
 
 fn old(release: &Release) -> ReleaseStatus {
     release.status.clone().unwrap_or_default()
 }
 
-/// Once healthy, for ever.
-fn was_healthy(old: &ReleaseStatus) -> Option<Claim> {
-    is_true(&old.conditions, HEALTHY).then(ran_well)
+/// What it was before it failed: once healthy and once proven, for ever.
+fn before(old: &ReleaseStatus) -> Vec<Claim> {
+    let told = |type_| old.conditions.iter().find(|condition| condition.type_ == type_);
+    let healthy = is_true(&old.conditions, HEALTHY).then(ran_well);
+    let proof = told(PROVEN).map(|told| if told.status == "True" { proven() } else { unproven() });
+    healthy.into_iter().chain(proof).collect()
+}
+
+fn proven() -> Claim {
+    let message = "it counts as healthy elsewhere".to_owned();
+    Claim { type_: PROVEN, status: true, reason: Reason::Succeeded, message }
+}
+
+fn unproven() -> Claim {
+    let message = "it failed before it counted as healthy elsewhere".to_owned();
+    Claim { type_: PROVEN, status: false, reason: Reason::Failed, message }
 }
 
 fn ran_well() -> Claim {
@@ -118,7 +149,7 @@ mod tests {
         let now = Timestamp::from_second(1).unwrap();
         let mut release = sample::release("orders-dev-abc", "");
         let is = |release: &Release, type_| is_true(&release.status.as_ref().unwrap().conditions, type_);
-        release.status = Some(healthy(&release, now));
+        release.status = Some(healthy(&release, None, now));
         assert_eq!(release.status.as_ref().unwrap().conditions.len(), 1);
         release.status = Some(failed(&release, "crashes", now));
         assert!(is(&release, HEALTHY) && is(&release, FAILED));
@@ -126,7 +157,29 @@ mod tests {
         assert!(is(&release, HEALTHY) && !is(&release, FAILED));
         release.status = Some(failed(&release, "crashes", now));
         assert_eq!(release.status.as_ref().unwrap().failures, 2);
-        release.status = Some(healthy(&release, now));
+        release.status = Some(healthy(&release, None, now));
         assert!(is(&release, HEALTHY) && !is(&release, FAILED));
+    }
+
+    #[test]
+    fn what_is_missing_is_told_until_it_is_there_and_a_failure_begins_anew() {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let message = "it waits for the gate load-test".to_owned();
+        let missing = Unproven { reason: Reason::GatePending, message, until: None };
+        let mut release = sample::release("orders-dev-abc", "");
+        let is = |release: &Release, type_| is_true(&release.status.as_ref().unwrap().conditions, type_);
+        let has = |release: &Release| release.status.as_ref().unwrap().conditions.len();
+        release.status = Some(healthy(&release, Some(&missing), at(1)));
+        assert!(is(&release, HEALTHY) && !is(&release, PROVEN) && has(&release) == 2);
+        assert_eq!(well_since(&release), Some(at(1)));
+        release.status = Some(failed(&release, "crashes", at(2)));
+        assert!(is(&release, HEALTHY) && !is(&release, PROVEN) && has(&release) == 3);
+        assert_eq!(well_since(&release), None);
+        release.status = Some(healthy(&release, Some(&missing), at(3)));
+        assert_eq!(well_since(&release), Some(at(3)), "it came right");
+        release.status = Some(healthy(&release, None, at(4)));
+        assert!(is(&release, PROVEN));
+        release.status = Some(failed(&release, "crashes", at(5)));
+        assert!(is(&release, PROVEN), "for ever");
     }
 }

@@ -2,7 +2,8 @@
 
 use super::{
     Problem,
-    choice::{SECRET_NAMED, frozen},
+    choice::SECRET_NAMED,
+    entry::New,
     neighbours::key,
     pass::Work,
     promote::{self, Target},
@@ -52,7 +53,8 @@ impl Work<'_> {
         more.extend(self.rendered(environment, &alone, networks).err());
         let named = resolved.settings.secrets.iter().map(String::as_str);
         more.extend(self.secrets(environment, named, SECRET_NAMED).await.err().into_iter().flatten());
-        more.extend(environment.frozen.then(|| frozen(environment, &resolved.commit)));
+        let new = New { commit: &resolved.commit, without_git: false, was_let_in: false };
+        more.extend(self.let_in(environment, new));
         more.retain(|problem| !told.contains(problem));
         told.extend(more);
         told

@@ -8,6 +8,7 @@ use kube::ResourceExt;
 use super::{
     Problem,
     brought::Place,
+    entry::{self, New},
     exposure::{Rival, holder, taken},
     neighbours::{Neighbours, key},
     pass::Work,
@@ -97,17 +98,33 @@ impl Work<'_> {
         asked: &Target,
         (release, current, earlier): (&mut Release, Option<&Release>, &[Stage]),
     ) -> Vec<Problem> {
-        let mut problems = Vec::new();
-        problems.extend(environment.frozen.then(|| frozen(environment, &asked.resolved.commit)));
+        let cause = current.and_then(|current| wave::cause_without_git(&release.spec, &current.spec));
+        let content = release.spec.content_revision.as_deref();
+        let mut problems = self.let_in(
+            environment,
+            New {
+                commit: &asked.resolved.commit,
+                without_git: cause.is_some(),
+                was_let_in: content
+                    .is_some_and(|content| self.history.was_let_in(&environment.name, content)),
+            },
+        );
         let taken = self.path_taken(environment, release, current);
         let placed = |taken: Problem| Problem::new(taken.reason, asked.resolved.placed(&taken.message));
         problems.extend(taken.map(placed));
-        let cause = current.and_then(|current| wave::cause_without_git(&release.spec, &current.spec));
         // What runs as it is still gets its Secrets and the platform's changes: those are nobody's commit.
         let uncoordinated = asked.resolved.uncoordinated.as_ref().filter(|_| cause.is_none());
         problems.extend(uncoordinated.map(|told| Problem::new(Reason::Uncoordinated, told.clone())));
         release.spec.cause = cause.unwrap_or(release.spec.cause);
         problems.extend(wave::awaited(environment, &release.spec, earlier, &self.history));
+        problems
+    }
+
+    /// What the environment asks of anything new and `new` does not have yet.
+    pub(super) fn let_in(&mut self, environment: &ValidEnvironment, new: New<'_>) -> Vec<Problem> {
+        let now = (self.platform.now)();
+        let entry::Awaited { problems, until } = entry::awaited(&self.service.name, environment, new, now);
+        self.look_again(until);
         problems
     }
 
@@ -337,13 +354,4 @@ impl Work<'_> {
         self.errors.push(error);
         problem
     }
-}
-
-/// Told of what is ready to run.
-pub(super) fn frozen(environment: &ValidEnvironment, commit: &str) -> Problem {
-    let message = format!(
-        "frozen by the platform: commit {commit} waits until `freeze` is taken from the Environment {}; what runs goes on",
-        environment.name
-    );
-    Problem::new(Reason::Frozen, message)
 }

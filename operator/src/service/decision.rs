@@ -17,6 +17,9 @@ mod judged;
 
 pub use judged::{Answer, Situation, answer, refused};
 
+/// Approvals, and passes of gates, that hold in an environment at a time, the newest: what was let in once stays so.
+const LET_THROUGH: usize = 20;
+
 /// What holds in one environment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Standing {
@@ -28,6 +31,10 @@ pub struct Standing {
     pub rejections: Vec<Rejection>,
     /// Build ids and digests that need not have been healthy in the environment before.
     pub bypasses: Vec<String>,
+    /// Commits that may run.
+    pub approved: Vec<String>,
+    /// A gate, and the digest of an image that it let pass.
+    pub passed: Vec<(String, String)>,
 }
 
 /// A rollback that holds.
@@ -143,6 +150,10 @@ pub fn standing(decisions: &[Arc<ReleaseDecision>], environment: &str, now: Time
             DecisionAction::Bypass => {
                 standing.bypasses.extend(answer.build_id.into_iter().chain(answer.digest));
             }
+            DecisionAction::Approve => standing.approved.extend(answer.commit),
+            DecisionAction::Pass => {
+                standing.passed.extend(decision.spec.gate.clone().zip(answer.digest));
+            }
             DecisionAction::Resume | DecisionAction::Retry => {}
         }
     }
@@ -151,18 +162,27 @@ pub fn standing(decisions: &[Arc<ReleaseDecision>], environment: &str, now: Time
 
 /// Decisions that held and do no more, with what is to be told of them: they expired, or a newer one took their place.
 pub fn ended(decisions: &[Arc<ReleaseDecision>], now: Timestamp) -> Vec<(String, ReleaseDecisionStatus)> {
-    let is_replaced = |old: &ReleaseDecision| {
-        let alone = matches!(old.spec.action, DecisionAction::Hold | DecisionAction::Rollback);
-        let newer = |new: &&Arc<ReleaseDecision>| {
+    let replaced_by = |old: &ReleaseDecision| {
+        let enough = match old.spec.action {
+            DecisionAction::Hold | DecisionAction::Rollback => 1,
+            DecisionAction::Approve | DecisionAction::Pass => LET_THROUGH,
+            DecisionAction::Reject
+            | DecisionAction::Bypass
+            | DecisionAction::Resume
+            | DecisionAction::Retry => return None,
+        };
+        let is_newer = |new: &&Arc<ReleaseDecision>| {
             holds(new)
                 && new.spec.action == old.spec.action
                 && new.spec.environment == old.spec.environment
                 && age(new) > age(old)
         };
-        decisions.iter().find(newer).filter(|_| alone).map(|new| new.name_any())
+        let mut newer: Vec<_> = decisions.iter().filter(is_newer).collect();
+        newer.sort_by_key(|one| age(one));
+        newer.get(enough - 1).map(|new| new.name_any())
     };
     let ended = |decision: &Arc<ReleaseDecision>| {
-        let why = match is_replaced(decision) {
+        let why = match replaced_by(decision) {
             _ if is_over(decision, now) => "it expired".to_owned(),
             Some(newer) => format!("{newer} took its place"),
             None => return None,

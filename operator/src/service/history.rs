@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use super::decision::retrier;
 use crate::{
     api::{Cause, Release, ReleaseStatus},
-    conditions::{FAILED, HEALTHY, is_true},
+    conditions::{FAILED, HEALTHY, PROVEN, is_true},
 };
 
 /// One release that was made.
@@ -25,6 +25,8 @@ pub struct Past {
     pub digest: String,
     /// It was healthy once.
     pub healthy: bool,
+    /// What is missing until it counts as healthy for other environments.
+    pub unproven: Option<String>,
     /// Its environment runs it.
     pub runs: bool,
     /// What Git asked for in it.
@@ -92,9 +94,9 @@ impl History {
         running.filter(good).or_else(|| self.newest_first(environment).find(good))
     }
 
-    /// Was this release ever healthy?
-    pub fn is_healthy(&self, name: &str) -> bool {
-        self.0.iter().any(|past| past.name == name && past.healthy)
+    /// Did this release ever stand what its environment asks for?
+    pub fn is_proven(&self, name: &str) -> bool {
+        self.0.iter().any(|past| past.name == name && past.is_proven())
     }
 
     /// The image of this build: the one that `environment` runs, so that nothing made for another moves it, else the
@@ -118,19 +120,30 @@ impl History {
         self.0.iter().any(|past| past.environment == environment)
     }
 
-    /// Was this image ever healthy in `environment`?
-    pub fn was_healthy_in(&self, environment: &str, digest: &str) -> bool {
-        self.0.iter().any(|past| past.environment == environment && past.digest == digest && past.healthy)
+    /// Did this image ever stand what `environment` asks for?
+    pub fn was_proven_in(&self, environment: &str, digest: &str) -> bool {
+        self.0.iter().any(|past| past.environment == environment && past.digest == digest && past.is_proven())
     }
 
-    /// As [`Self::digest_of`], of those images only that were healthy in `source`.
-    pub fn healthy_digest_of(&self, build_id: &str, source: &str, environment: &str) -> Option<&str> {
-        self.newest_for(environment, |past| self.is_healthy_build(past, build_id, source))
+    /// What is missing until this image, which was healthy in `environment`, counts as such elsewhere.
+    pub fn unproven_in<'a>(&'a self, environment: &'a str, digest: &'a str) -> Option<&'a str> {
+        let newest = self.newest_first(environment).find(|past| past.digest == digest && past.healthy);
+        newest.and_then(|past| past.unproven.as_deref())
+    }
+
+    /// Did what `content` asks for ever come to `environment`?
+    pub fn was_let_in(&self, environment: &str, content: &str) -> bool {
+        self.newest_first(environment).any(|past| past.content.as_deref() == Some(content))
+    }
+
+    /// As [`Self::digest_of`], of those images only that stood what `source` asks for.
+    pub fn proven_digest_of(&self, build_id: &str, source: &str, environment: &str) -> Option<&str> {
+        self.newest_for(environment, |past| self.is_proven_build(past, build_id, source))
             .map(|past| past.digest.as_str())
     }
 
-    fn is_healthy_build(&self, past: &Past, build_id: &str, source: &str) -> bool {
-        past.build_id == build_id && self.was_healthy_in(source, &past.digest)
+    fn is_proven_build(&self, past: &Past, build_id: &str, source: &str) -> bool {
+        past.build_id == build_id && self.was_proven_in(source, &past.digest)
     }
 
     fn newest(&self, fits: impl Fn(&Past) -> bool) -> Option<&Past> {
@@ -144,9 +157,15 @@ impl History {
 }
 
 impl Past {
+    fn is_proven(&self) -> bool {
+        self.healthy && self.unproven.is_none()
+    }
+
     fn take(&mut self, status: &ReleaseStatus) {
         let failed = status.conditions.iter().find(|one| one.type_ == FAILED && one.status == "True");
         self.healthy = is_true(&status.conditions, HEALTHY);
+        let unproven = status.conditions.iter().find(|one| one.type_ == PROVEN && one.status != "True");
+        self.unproven = unproven.map(|unproven| unproven.message.clone());
         self.failed = failed.map(|failed| failed.message.clone());
         self.failures = status.failures;
         let again = status.conditions.iter().find(|one| one.type_ == FAILED && one.status != "True");
@@ -198,5 +217,17 @@ mod tests {
         history.0[0].failed = Some("crashes".to_owned());
         assert_eq!(good(&history, Some("orders-dev-00")).as_deref(), Some("orders-dev-01"));
         assert_eq!(history.last_good("prod", None), None);
+    }
+
+    #[test]
+    fn what_runs_well_and_is_not_proven_counts_for_nothing_elsewhere() {
+        let mut history = history(&[("dev", "A", "a", true), ("dev", "B", "b", true)]);
+        history.0[1].unproven = Some("it waits for the gate load-test".to_owned());
+        assert_eq!(history.proven_digest_of("A", "dev", "test"), Some("a"));
+        assert_eq!(history.proven_digest_of("B", "dev", "test"), None);
+        assert_eq!([history.was_proven_in("dev", "a"), history.was_proven_in("dev", "b")], [true, false]);
+        assert!(history.is_proven("orders-dev-00") && !history.is_proven("orders-dev-01"));
+        let told = |digest| history.unproven_in("dev", digest);
+        assert_eq!([told("a"), told("b")], [None, Some("it waits for the gate load-test")]);
     }
 }

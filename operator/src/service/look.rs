@@ -42,13 +42,13 @@ async fn look_at_branches(
     seen: &mut Snapshot,
 ) -> Result<(), Failure> {
     let (remote, secret) = remote(platform, service).await?;
-    let seen = look_at(&origins.git, (service, &remote), seen).await;
+    let seen = look_at((&origins.git, platform.settings.largest_config), (service, &remote), seen).await;
     seen.map_err(|failure| told(service, (&remote, secret.as_ref()), failure))
 }
 
 /// One request when nothing changed. A branch that cannot be read leaves the others readable.
 async fn look_at(
-    git: &Git,
+    (git, largest_config): (&Git, u64),
     (service, remote): (&ValidService, &Remote),
     seen: &mut Snapshot,
 ) -> Result<(), Failure> {
@@ -67,7 +67,7 @@ async fn look_at(
         let readers = readers(service, name);
         match before.get(name).and_then(|branch| at(branch, head, &readers)) {
             Some(same) => drop(seen.branches.insert(name.clone(), same)),
-            None => match read(git, (service, remote), (name, readers)).await {
+            None => match read((git, largest_config), (service, remote), (name, readers)).await {
                 Ok(branch) => drop(seen.branches.insert(name.clone(), branch)),
                 Err(told) => {
                     failure = Some(told);
@@ -81,12 +81,13 @@ async fn look_at(
 
 /// Fetches the branch and reads its head, which may be newer than the one that was listed.
 async fn read(
-    git: &Git,
+    (git, largest_config): (&Git, u64),
     (service, remote): (&ValidService, &Remote),
     (branch, readers): (&str, BTreeSet<String>),
 ) -> Result<Branch, Failure> {
     let commit = counted("fetch", git.fetch(remote, branch, Depth::One).await)?;
-    let content: Result<Content, Problem> = content(git, remote, (&service.path, &commit), readers).await?;
+    let content: Result<Content, Problem> =
+        content(git, remote, (&service.path, &commit), (readers, largest_config)).await?;
     Ok(Branch::Head { commit: commit.to_string(), content: content.map(Arc::new) })
 }
 

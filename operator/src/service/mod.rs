@@ -18,6 +18,7 @@ mod choice;
 pub mod course;
 pub mod decision;
 pub mod ending;
+pub mod entry;
 pub mod exposure;
 mod finalize;
 pub mod history;

@@ -3,6 +3,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+use jiff::Timestamp;
 use kube::ResourceExt;
 use tokio::sync::Semaphore;
 
@@ -53,7 +54,7 @@ pub(super) struct Work<'a> {
     pub errors: Vec<ApplyError>,
     /// No watch will tell when it is there.
     pub awaits_unwatched: bool,
-    /// No watch will tell when pods that were told to end have ended.
+    /// No watch will tell when it is time.
     pub again: Option<Duration>,
     /// Services that have a path which this one exposes, too.
     pub rivals: Vec<Key>,
@@ -152,6 +153,13 @@ impl<'a> Work<'a> {
         self.poller.snapshot(&self.key)
     }
 
+    /// Asks for another pass at that moment at the latest.
+    pub(super) fn look_again(&mut self, when: Option<Timestamp>) {
+        let wait = when.map(|when| when.duration_since((self.platform.now)()));
+        let wait = wait.and_then(|wait| Duration::try_from(wait).ok());
+        self.again = self.again.into_iter().chain(wait).min();
+    }
+
     fn runs_in(&self, environment: &ValidEnvironment) -> bool {
         self.current(environment).is_some() || self.live(environment).is_some()
     }
@@ -208,7 +216,10 @@ impl<'a> Work<'a> {
 
 /// The environments, with what people let into each.
 fn let_in(environments: &[ValidEnvironment], standing: &BTreeMap<String, Standing>) -> Vec<ValidEnvironment> {
-    let of = |name: &String| standing.get(name).map(|one| one.bypasses.clone()).unwrap_or_default();
-    let with = |one: &ValidEnvironment| ValidEnvironment { bypasses: of(&one.name), ..one.clone() };
+    let with = |one: &ValidEnvironment| {
+        let standing = standing.get(&one.name).cloned().unwrap_or_default();
+        let Standing { bypasses, approved, passed, hold: _, rollback: _, rejections: _ } = standing;
+        ValidEnvironment { bypasses, approved, passed, ..one.clone() }
+    };
     environments.iter().map(with).collect()
 }

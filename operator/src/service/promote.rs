@@ -270,7 +270,7 @@ fn promoted(
     (resolved, snapshot): (&Resolved, Option<&Snapshot>),
     (history, settled): (&History, &Settled),
 ) -> Result<String, Problem> {
-    let not = |what: String| {
+    let not = |what: String, digest: Option<&str>| {
         if service.environments.iter().all(|environment| environment.name != source) {
             let message = format!(
                 "there is no Environment {source:?}, from which images come here: make it, or correct `promotesFrom` of the Environment {}",
@@ -278,7 +278,10 @@ fn promoted(
             );
             return Problem::new(Reason::EnvironmentMissing, message);
         }
-        let message = if runs_none(service, source, snapshot) {
+        let unproven = digest.and_then(|digest| history.unproven_in(source, digest));
+        let message = if let Some(unproven) = unproven {
+            format!("{what} runs well in {source}, but {unproven}")
+        } else if runs_none(service, source, snapshot) {
             format!(
                 "{what} was not healthy in {source} yet, where `scaling.min` is 0: what has no instance proves nothing, raise it there"
             )
@@ -302,7 +305,7 @@ fn promoted(
     let is_shared = shared_source(service, environment).is_some();
     if is_shared && settled.of(source).is_none_or(|settled| settled.commit != resolved.commit) {
         if runs_none(service, source, snapshot) {
-            return Err(not(format!("commit {} of {}", resolved.commit, environment.branch)));
+            return Err(not(format!("commit {} of {}", resolved.commit, environment.branch), None));
         }
         let message = format!(
             "commit {} of {} was not healthy in {source} yet, which reads the same branch: wait until it is",
@@ -311,16 +314,19 @@ fn promoted(
         return Err(Problem::new(Reason::NotPromoted, message));
     }
     if let Some(asked) = &resolved.settings.image {
-        let healthy = history.was_healthy_in(source, &asked.digest);
-        return if healthy { Ok(asked.digest.clone()) } else { Err(not(image(&asked.digest))) };
+        let proven = history.was_proven_in(source, &asked.digest);
+        return if proven {
+            Ok(asked.digest.clone())
+        } else {
+            Err(not(image(&asked.digest), Some(&asked.digest)))
+        };
     }
-    if let Some(digest) = history.healthy_digest_of(&resolved.build_id, source, &environment.name) {
+    if let Some(digest) = history.proven_digest_of(&resolved.build_id, source, &environment.name) {
         return Ok(digest.to_owned());
     }
-    Err(not(match history.newest_digest_of(&resolved.build_id) {
-        Some(digest) => image(digest),
-        None => format!("an image of commit {}", resolved.commit),
-    }))
+    let newest = history.newest_digest_of(&resolved.build_id);
+    let what = newest.map_or_else(|| format!("an image of commit {}", resolved.commit), image);
+    Err(not(what, newest))
 }
 
 /// The branch of `environment`, where its head is known and is not of the build that is asked for elsewhere.

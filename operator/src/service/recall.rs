@@ -25,11 +25,17 @@ pub fn recalled(
         }
         let Some(good) = history.last_good(name, runs(environment).as_deref()) else { continue };
         let last_good = Some(good.name.clone());
-        if let Some(at) = at {
-            recalled.environments[at].last_good = last_good;
-        } else {
-            let (name, branch) = (name.clone(), environment.branch.clone());
-            recalled.environments.push(EnvironmentState { name, branch, last_good, ..Default::default() });
+        match at {
+            Some(at) => recalled.environments[at].last_good = last_good,
+            None => {
+                let (name, branch) = (name.clone(), environment.branch.clone());
+                recalled.environments.push(EnvironmentState {
+                    name,
+                    branch,
+                    last_good,
+                    ..Default::default()
+                });
+            }
         }
         is_recalled = true;
     }
@@ -47,7 +53,7 @@ mod tests {
             sample::service(vec![sample::environment("dev", None), sample::environment("prod", None)]);
         let released = |name: &str, environment: &str| {
             let mut release = sample::release(name, &format!("environment: {environment}"));
-            release.status = Some(attempt::healthy(&release, jiff::Timestamp::UNIX_EPOCH));
+            release.status = Some(attempt::healthy(&release, None, jiff::Timestamp::UNIX_EPOCH));
             release
         };
         let (dev, prod) = (released("orders-dev-1", "dev"), released("orders-prod-1", "prod"));

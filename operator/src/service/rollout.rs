@@ -8,7 +8,7 @@ use kube::ResourceExt;
 
 use super::{
     Problem,
-    attempt::{failed, given_up, healthy},
+    attempt::{failed, given_up, healthy, well_since},
     exposure::Exposure,
     observation::observation,
     pass::Work,
@@ -189,7 +189,8 @@ impl Work<'_> {
         Err(Problem::new(Reason::ConfigMissing, message))
     }
 
-    /// Tells a release's health on itself, once: the first, and that after it was given up.
+    /// Tells a release's health on itself, once: the first, that after it was given up, and what is missing until it counts
+    /// elsewhere.
     async fn seen(
         &mut self,
         environment: &ValidEnvironment,
@@ -197,12 +198,23 @@ impl Work<'_> {
         (seen, trouble): (Observed, Option<Trouble>),
     ) -> Observation {
         let name = release.name_any();
-        let past = self.history.named(&name);
-        let is_told = past.is_some_and(|past| past.healthy && past.failed.is_none());
-        if seen.phase == Phase::Healthy && !is_told {
-            match self.tell_release(release, healthy(release, (self.platform.now)())).await {
-                Ok(()) => tracing::info!(release = %name, tenant = self.service.tenant, "healthy"),
-                Err(error) => self.errors.push(error),
+        if seen.phase == Phase::Healthy {
+            let now = (self.platform.now)();
+            let passed = environment.passes(&release.spec.digest);
+            let times = (well_since(release).unwrap_or(now), now);
+            let missing = environment.proof.missing(times, &passed, (&self.service.name, &environment.name));
+            self.look_again(missing.as_ref().and_then(|missing| missing.until));
+            let told = missing.as_ref().map(|missing| &missing.message);
+            // Once proven, for ever.
+            let is_told = self.history.named(&name).is_some_and(|past| {
+                let says_it = past.unproven.is_none() || past.unproven.as_ref() == told;
+                past.healthy && past.failed.is_none() && says_it
+            });
+            if !is_told {
+                match self.tell_release(release, healthy(release, missing.as_ref(), now)).await {
+                    Ok(()) => tracing::info!(release = %name, tenant = self.service.tenant, "healthy"),
+                    Err(error) => self.errors.push(error),
+                }
             }
         }
         let deployment = self.platform.cluster.deployment(&environment.namespace, &self.service.name);

@@ -7,10 +7,11 @@ use kube::ResourceExt;
 
 use super::{
     Problem,
-    choice::{Choice, frozen},
+    choice::Choice,
     course::{Asked, Course, Place, course},
     decision::Standing,
     ending::Ending,
+    entry::frozen,
     pass::Work,
     promote::{self, Wanted},
     snapshot::Snapshot,
@@ -41,7 +42,7 @@ impl Work<'_> {
         let wanted =
             promote::wanted(self.service, environment, snapshot, (&self.history, &self.last.settled));
         if let Err(problem) = owned(self.platform, &environment.namespace, &self.service.tenant) {
-            let running = self.told_running(environment, self.current(environment).as_deref());
+            let running = self.told_running(environment, self.current(environment));
             let (environment, problems, course) = (environment.clone(), vec![problem], Course::default());
             let (target, observed) = (None, None);
             return Stage { environment, wanted, target, running, observed, problems, course, held };
@@ -74,14 +75,13 @@ impl Work<'_> {
         problems.splice(0..0, course.problems.clone());
         problems.extend(running.as_deref().and_then(|running| self.shut(environment, running, &problems)));
         if let (Wanted::Target(asked), Some(target)) = (&wanted, &target)
-            && self.history.is_healthy(target)
+            && self.history.is_proven(target)
             && course.runs.as_ref() == Some(target)
             && let Some(snapshot) = snapshot
         {
             self.last.settled.add(self.service, &environment.name, &asked.resolved.commit, snapshot);
         }
-        let (running, environment) =
-            (self.told_running(environment, running.as_deref()), environment.clone());
+        let (running, environment) = (self.told_running(environment, running), environment.clone());
         Stage { environment, wanted, target, running, observed, problems, course, held }
     }
 
@@ -139,13 +139,13 @@ impl Work<'_> {
     }
 
     /// What runs, else what the board told of a release that is stored no more.
-    fn told_running(&self, environment: &ValidEnvironment, running: Option<&Release>) -> Option<Running> {
+    fn told_running(&self, environment: &ValidEnvironment, running: Option<Arc<Release>>) -> Option<Running> {
         let lost = || {
             let state = self.state_before(environment)?;
             let digest = state.digest.clone().unwrap_or_default();
             Some(Running { release: state.current.clone()?, digest, runtime_revision: None })
         };
-        running.map(Running::of).or_else(lost)
+        running.as_deref().map(Running::of).or_else(lost)
     }
 
     /// What runs in `environment`, of what Git asks for and what became of it.
@@ -184,9 +184,9 @@ impl Work<'_> {
             standing,
         };
         let mut course = course(asked, place);
-        if environment.frozen && current.is_some() && course.runs != current {
+        if environment.entry.frozen && current.is_some() && course.runs != current {
             let commit = commit.unwrap_or("unknown");
-            course.problems.extend(problems.is_empty().then(|| frozen(environment, commit)));
+            course.problems.extend(problems.is_empty().then(|| frozen(&environment.name, commit)));
             course.runs = current;
         }
         // Before anything else runs: what was asked for then may be asked for again later, and is not held then.

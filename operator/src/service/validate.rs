@@ -7,10 +7,12 @@ use kube::ResourceExt;
 use super::{
     Problem,
     ending::{self, Ending},
+    entry::Entry,
 };
 use crate::{
     api::{Environment, IntegrationService, Tenant, tenant::TenantEnvironment},
     conditions::Reason,
+    environment::{Proof, Windows},
     git::{GitUrl, UrlPolicy},
     names,
     retirement::Periods,
@@ -42,7 +44,7 @@ pub struct ValidService {
 }
 
 /// One environment of one service.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ValidEnvironment {
     /// Name of the Environment.
     pub name: String,
@@ -52,12 +54,26 @@ pub struct ValidEnvironment {
     pub branch: String,
     /// Where an image must have become healthy before, after omitted environments are passed over.
     pub promotes_from: Option<String>,
-    /// The platform lets no other release run here.
-    pub frozen: bool,
+    /// What keeps anything new from running here.
+    pub entry: Entry,
+    /// What counts as healthy here.
+    pub proof: Proof,
     /// What runs here ends: the service, its tenant, or the tenant's stay here. It takes nothing new.
     pub ending: Option<Ending>,
     /// Build ids and digests that people let in, whatever they were in the environment before.
     pub bypasses: Vec<String>,
+    /// Commits that people approved.
+    pub approved: Vec<String>,
+    /// A gate, and the digest of an image that it let pass.
+    pub passed: Vec<(String, String)>,
+}
+
+impl ValidEnvironment {
+    /// Gates that let `digest` pass.
+    pub fn passes(&self, digest: &str) -> Vec<&str> {
+        let of_image = self.passed.iter().filter(|(_, image)| image == digest);
+        of_image.map(|(gate, _)| gate.as_str()).collect()
+    }
 }
 
 impl ValidService {
@@ -169,9 +185,16 @@ fn environments(
             namespace: stage.namespace.clone(),
             branch: branch.clone(),
             promotes_from: stage.promotes_from.clone(),
-            frozen: defined.spec.freeze,
+            entry: Entry {
+                frozen: defined.spec.freeze,
+                approval: defined.spec.approval,
+                windows: Windows::valid(&defined.spec.windows).0,
+            },
+            proof: Proof::valid(&defined.spec).0,
             ending: ending::gravest([ending.cloned(), ending::of_environment(stage)]),
             bypasses: vec![],
+            approved: vec![],
+            passed: vec![],
         })
     };
     Ok(listed.iter().filter_map(environment).collect())

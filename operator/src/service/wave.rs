@@ -60,7 +60,7 @@ pub fn awaited(
 fn ailment<'a>(stage: &'a Stage, running: &Running, history: &History) -> Option<&'a str> {
     let seen = stage.observed.as_ref();
     let told = seen.iter().flat_map(|seen| &seen.problems).chain(&stage.problems).next();
-    let is_well = seen.is_some_and(|seen| seen.well) && history.is_healthy(&running.release);
+    let is_well = seen.is_some_and(|seen| seen.well) && history.is_proven(&running.release);
     if is_well { None } else { Some(told.map_or("it has no instance", |problem| &problem.message)) }
 }
 

@@ -13,6 +13,7 @@ mod deletion;
 mod events;
 mod exposure;
 mod failures;
+mod gates;
 mod images;
 mod killed;
 mod promotion;

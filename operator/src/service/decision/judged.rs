@@ -82,6 +82,8 @@ fn judged(decision: &ReleaseDecision, situation: Situation<'_>) -> Result<Answer
     let state = states.into_iter().find(|state| state.name == *name).unwrap_or(&empty);
     let case = Case { decision, environment, state, situation };
     match spec.action {
+        DecisionAction::Approve => case.approve(),
+        DecisionAction::Pass => case.pass(),
         DecisionAction::Reject => case.reject(),
         DecisionAction::Hold => {
             let until = spec.expires_at.as_deref().unwrap_or("`resume`");
@@ -133,6 +135,48 @@ impl Case<'_> {
             let message = format!("there is no release of {service} in {environment} yet");
             Problem::new(Reason::ReleaseMissing, message)
         })?)
+    }
+
+    fn approve(&self) -> Result<Answer, Problem> {
+        let environment = &self.environment.name;
+        if !self.environment.entry.approval {
+            let message = format!("{environment} asks for no approval: commits run there without");
+            return Err(Problem::new(Reason::Needless, message));
+        }
+        let commit = self.target().unwrap_or_default();
+        if self.state.commit.as_deref() != Some(commit) {
+            let head = self.state.commit.as_deref().unwrap_or("not known yet");
+            let message = format!(
+                "{commit} is not the head of {}, which is {head}: look at that one",
+                self.environment.branch
+            );
+            return Err(Problem::new(Reason::ReleaseMissing, message));
+        }
+        let status = ReleaseDecisionStatus { commit: Some(commit.to_owned()), ..Default::default() };
+        Ok(said(DecisionState::InForce, format!("commit {commit} may run in {environment}"), status))
+    }
+
+    fn pass(&self) -> Result<Answer, Problem> {
+        let (environment, gates) = (&self.environment.name, &self.environment.proof.gates);
+        let gate = self.decision.spec.gate.as_deref().unwrap_or_default();
+        if !gates.iter().any(|one| one == gate) {
+            let known = if gates.is_empty() { "none".to_owned() } else { gates.join(", ") };
+            let message = format!("{environment} has no gate {gate:?}, only {known}");
+            return Err(Problem::new(Reason::Invalid, message));
+        }
+        let service = &self.situation.service.name;
+        let name = self.target().or(self.state.current.as_deref());
+        let name = name.ok_or_else(|| {
+            let message = format!("nothing of {service} runs in {environment}");
+            Problem::new(Reason::ReleaseMissing, message)
+        })?;
+        let past = self.release(name)?;
+        let status = ReleaseDecisionStatus {
+            release: Some(past.name.clone()),
+            digest: Some(past.digest.clone()),
+            ..Default::default()
+        };
+        Ok(said(DecisionState::InForce, format!("{gate} lets {} pass", past.name), status))
     }
 
     fn reject(&self) -> Result<Answer, Problem> {

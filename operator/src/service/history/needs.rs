@@ -77,16 +77,16 @@ impl History {
         if let Some(build_id) = &needs.build_id {
             kept.extend(self.newest(|past| past.build_id == *build_id));
             if let Some(source) = &needs.promotes_from {
-                let newest = self.newest(|past| self.is_healthy_build(past, build_id, source));
+                let newest = self.newest(|past| self.is_proven_build(past, build_id, source));
                 digests.extend(newest.map(|past| past.digest.as_str()));
                 kept.extend(newest);
             }
         }
         if let Some(source) = &needs.promotes_from {
-            let healthy = |digest: &&str| {
-                self.newest(|past| past.healthy && past.environment == *source && past.digest == *digest)
+            let proven = |digest: &&str| {
+                self.newest(|past| past.is_proven() && past.environment == *source && past.digest == *digest)
             };
-            kept.extend(digests.iter().filter_map(healthy));
+            kept.extend(digests.iter().filter_map(proven));
         }
         kept.into_iter().map(|past| past.name.as_str()).collect()
     }

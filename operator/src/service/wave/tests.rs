@@ -36,7 +36,7 @@ fn test(running: Option<&Release>, ailment: Option<(Reason, &str)>) -> Stage {
 fn in_prod(new: &Release, earlier: &[Stage], healthy: &[&Release]) -> Option<String> {
     let mut history = History::of(healthy.iter().copied());
     for release in healthy {
-        history.told(&Running::of(release).release, &attempt::healthy(release, Timestamp::UNIX_EPOCH));
+        history.told(&Running::of(release).release, &attempt::healthy(release, None, Timestamp::UNIX_EPOCH));
     }
     let prod = ValidEnvironment { branch: "prod-branch".to_owned(), ..environment("prod", Some("test")) };
     let problem = awaited(&prod, &new.spec, earlier, &history)?;

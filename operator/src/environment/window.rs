@@ -1,0 +1,278 @@
+//! When something new may begin to run: `windows` of an Environment → is one open, and when does the next open? Pure.
+//!
+//! A schedule is of the clock on the wall, so each of its openings comes once, whatever the clock does: one that falls into
+//! an hour that is left out comes at its end, and one in an hour that comes twice at the first. How long it lasts is time
+//! that passes.
+
+use std::time::Duration;
+
+use cronexpr::Crontab;
+use jiff::{SignedDuration, Timestamp, civil, tz::TimeZone};
+
+use super::Problem;
+use crate::api::environment::Window;
+
+/// Longest that one is open.
+const LONGEST: Duration = Duration::from_hours(24 * 7);
+/// A clock on the wall is never put back or forth by more.
+const CLOCK_CHANGE: SignedDuration = SignedDuration::from_hours(24);
+
+/// All windows of one Environment; without any, something new may always begin to run.
+#[derive(Clone, Debug, Default)]
+pub struct Windows {
+    valid: Vec<ValidWindow>,
+    /// One cannot be read, so that nobody can tell when nothing new was to run: never does it.
+    is_broken: bool,
+}
+
+/// One that can be looked at.
+#[derive(Clone, Debug)]
+struct ValidWindow {
+    wire: Window,
+    /// Of the clock on the wall, read as if it were UTC.
+    openings: Crontab,
+    duration: SignedDuration,
+    zone: TimeZone,
+}
+
+impl PartialEq for Windows {
+    fn eq(&self, other: &Self) -> bool {
+        let wires = |windows: &Self| -> Vec<_> { windows.valid.iter().map(|one| one.wire.clone()).collect() };
+        self.is_broken == other.is_broken && wires(self) == wires(other)
+    }
+}
+
+impl Eq for Windows {}
+
+/// What windows say of a moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Moment {
+    /// Something new may begin to run.
+    Open,
+    /// Not before then.
+    OpensAt(Timestamp),
+    /// None ever opens, or one cannot be read.
+    Never,
+}
+
+impl Windows {
+    /// Those of an Environment, and what is wrong with the others.
+    pub fn valid(windows: &[Window]) -> (Self, Vec<Problem>) {
+        let (mut valid, mut problems) = (Vec::with_capacity(windows.len()), Vec::new());
+        for (index, window) in windows.iter().enumerate() {
+            match ValidWindow::new(window) {
+                Ok(window) => valid.push(window),
+                Err((field, message)) => {
+                    problems.push(Problem::new(format!("spec.windows[{index}].{field}"), message));
+                }
+            }
+        }
+        (Self { valid, is_broken: !problems.is_empty() }, problems)
+    }
+
+    /// What they say of `now`.
+    pub fn at(&self, now: Timestamp) -> Moment {
+        if self.is_broken {
+            return Moment::Never;
+        }
+        let moments = self.valid.iter().map(|window| window.at(now));
+        moments
+            .min_by_key(|moment| match moment {
+                Moment::Open => (0, Timestamp::MIN),
+                Moment::OpensAt(when) => (1, *when),
+                Moment::Never => (2, Timestamp::MAX),
+            })
+            .unwrap_or(Moment::Open)
+    }
+}
+
+impl ValidWindow {
+    fn new(wire: &Window) -> Result<Self, (&'static str, String)> {
+        let Window { schedule, duration, time_zone } = wire;
+        let no_schedule = |why: &str| {
+            let message = format!(
+                "{schedule:?} is no schedule{why}: write minute, hour, day of the month, month and day of the week, such as 0 22 * * MON-FRI"
+            );
+            ("schedule", message)
+        };
+        if schedule.split_whitespace().count() != 5 {
+            return Err(no_schedule(""));
+        }
+        let openings = cronexpr::parse_crontab(&format!("{schedule} UTC")).map_err(|_| no_schedule(""))?;
+        openings.find_next(Timestamp::UNIX_EPOCH).map_err(|_| no_schedule(" that ever comes"))?;
+        let no_duration =
+            || ("duration", format!("{duration:?} is no duration of 1m to 168h: write it like 4h or 1h30m"));
+        let duration: SignedDuration = duration.parse().map_err(|_| no_duration())?;
+        let bounds =
+            SignedDuration::from_mins(1)..=SignedDuration::try_from(LONGEST).unwrap_or(SignedDuration::MAX);
+        if !bounds.contains(&duration) {
+            return Err(no_duration());
+        }
+        let zone = time_zone.as_deref().unwrap_or("UTC");
+        let zone = TimeZone::get(zone).map_err(|_| {
+            (
+                "timeZone",
+                format!(
+                    "{zone:?} is no time zone: write a name such as Europe/Zurich, or leave it out for UTC"
+                ),
+            )
+        })?;
+        Ok(Self { wire: wire.clone(), openings, duration, zone })
+    }
+
+    fn at(&self, now: Timestamp) -> Moment {
+        let Ok(from) = now.checked_sub(self.duration).and_then(|start| start.checked_sub(CLOCK_CHANGE))
+        else {
+            return Moment::Never;
+        };
+        let mut clock = self.zone.to_datetime(from);
+        loop {
+            let Some((next, opening)) = self.opening_after(clock) else { return Moment::Never };
+            if opening > now {
+                return Moment::OpensAt(opening);
+            }
+            if now.duration_since(opening) < self.duration {
+                return Moment::Open;
+            }
+            clock = next;
+        }
+    }
+
+    /// The next time that the clock on the wall shows after `clock` and the schedule names, and when that is.
+    fn opening_after(&self, clock: civil::DateTime) -> Option<(civil::DateTime, Timestamp)> {
+        let read_as_utc = clock.to_zoned(TimeZone::UTC).ok()?.timestamp();
+        let next = self.openings.find_next(read_as_utc).ok()?.datetime();
+        // A time that is left out comes at the end of the gap; one that comes twice is the first.
+        Some((next, next.to_zoned(self.zone.clone()).ok()?.timestamp()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn windows(text: &[(&str, &str, &str)]) -> Windows {
+        let window = |(schedule, duration, zone): &(&str, &str, &str)| Window {
+            schedule: (*schedule).to_owned(),
+            duration: (*duration).to_owned(),
+            time_zone: Some((*zone).to_owned()),
+        };
+        let (windows, problems) = Windows::valid(&text.iter().map(window).collect::<Vec<_>>());
+        assert_eq!(problems, []);
+        windows
+    }
+
+    /// What one window says of each moment.
+    fn told(window: (&str, &str, &str), moments: &[(&str, &str)]) {
+        let windows = windows(&[window]);
+        for (now, wanted) in moments {
+            let told = match windows.at(now.parse().unwrap()) {
+                Moment::Open => "open".to_owned(),
+                Moment::OpensAt(when) => when.to_string(),
+                Moment::Never => "never".to_owned(),
+            };
+            assert_eq!(told, *wanted, "{window:?} at {now}");
+        }
+    }
+
+    #[test]
+    fn one_is_open_from_its_opening_until_its_duration_has_passed() {
+        told(
+            ("0 22 * * MON-FRI", "4h", "Europe/Zurich"),
+            &[
+                ("2026-01-06T20:59:59Z", "2026-01-06T21:00:00Z"),
+                ("2026-01-06T21:00:00Z", "open"),
+                ("2026-01-07T00:59:59Z", "open"),
+                ("2026-01-07T01:00:00Z", "2026-01-07T21:00:00Z"),
+                ("2026-01-10T00:30:00Z", "open"),
+                ("2026-01-10T01:00:00Z", "2026-01-12T21:00:00Z"),
+                ("2026-07-06T19:59:59Z", "2026-07-06T20:00:00Z"),
+            ],
+        );
+    }
+
+    #[test]
+    fn an_opening_in_the_hour_that_is_left_out_comes_at_its_end() {
+        // On 2026-03-29 the clock in Zurich goes from 02:00 to 03:00, which is 01:00 UTC.
+        told(
+            ("30 2 * * *", "1h", "Europe/Zurich"),
+            &[
+                ("2026-03-29T01:29:59Z", "2026-03-29T01:30:00Z"),
+                ("2026-03-29T01:30:00Z", "open"),
+                ("2026-03-29T02:30:00Z", "2026-03-30T00:30:00Z"),
+            ],
+        );
+    }
+
+    #[test]
+    fn an_opening_in_the_hour_that_comes_twice_comes_once() {
+        // On 2026-10-25 the clock in Zurich goes from 03:00 back to 02:00, which is 01:00 UTC.
+        told(
+            ("30 2 * * *", "30m", "Europe/Zurich"),
+            &[
+                ("2026-10-25T00:30:00Z", "open"),
+                ("2026-10-25T01:00:00Z", "2026-10-26T01:30:00Z"),
+                ("2026-10-25T01:40:00Z", "2026-10-26T01:30:00Z"),
+            ],
+        );
+    }
+
+    #[test]
+    fn how_long_it_lasts_is_time_that_passes_whatever_the_clock_shows() {
+        told(
+            ("0 0 * * SUN", "6h", "Europe/Zurich"),
+            &[("2026-03-29T04:59:59Z", "open"), ("2026-03-29T05:00:00Z", "2026-04-04T22:00:00Z")],
+        );
+    }
+
+    #[test]
+    fn one_that_opens_again_while_it_is_open_stays_open() {
+        told(("* * * * *", "1m", "UTC"), &[("2026-01-06T21:00:30Z", "open")]);
+        told(("0 */6 * * *", "24h", "UTC"), &[("2026-01-06T21:00:30Z", "open")]);
+    }
+
+    #[test]
+    fn of_several_the_one_that_opens_first_counts_and_without_any_it_is_always_open() {
+        let two = windows(&[("0 22 * * *", "1h", "UTC"), ("0 12 * * *", "1h", "UTC")]);
+        let at = |now: &str| two.at(now.parse().unwrap());
+        assert_eq!(at("2026-01-06T11:00:00Z"), Moment::OpensAt("2026-01-06T12:00:00Z".parse().unwrap()));
+        assert_eq!(at("2026-01-06T12:30:00Z"), Moment::Open);
+        assert_eq!(at("2026-01-06T22:30:00Z"), Moment::Open);
+        assert_eq!(Windows::default().at(Timestamp::UNIX_EPOCH), Moment::Open);
+    }
+
+    #[test]
+    fn every_mistake_names_its_field_and_the_way_out() {
+        for (schedule, duration, zone, wanted) in [
+            ("0 22 * *", "4h", "UTC", "spec.windows[0].schedule: \"0 22 * *\" is no schedule: write minute"),
+            ("0 22 * * * UTC", "4h", "UTC", "spec.windows[0].schedule: "),
+            ("0 25 * * *", "4h", "UTC", "spec.windows[0].schedule: "),
+            (
+                "0 0 30 2 *",
+                "4h",
+                "UTC",
+                "spec.windows[0].schedule: \"0 0 30 2 *\" is no schedule that ever comes",
+            ),
+            ("0 22 * * *", "4", "UTC", "spec.windows[0].duration: \"4\" is no duration of 1m to 168h"),
+            ("0 22 * * *", "59s", "UTC", "spec.windows[0].duration: "),
+            ("0 22 * * *", "-4h", "UTC", "spec.windows[0].duration: "),
+            ("0 22 * * *", "169h", "UTC", "spec.windows[0].duration: "),
+            (
+                "0 22 * * *",
+                "4h",
+                "Zurich",
+                "spec.windows[0].timeZone: \"Zurich\" is no time zone: write a name such as",
+            ),
+        ] {
+            let window = Window {
+                schedule: schedule.to_owned(),
+                duration: duration.to_owned(),
+                time_zone: Some(zone.to_owned()),
+            };
+            let (windows, problems) = Windows::valid(&[window]);
+            assert_eq!(windows.at(Timestamp::UNIX_EPOCH), Moment::Never, "{schedule} {duration} {zone}");
+            let told = problems.first().map(ToString::to_string).unwrap_or_default();
+            assert!(told.starts_with(wanted), "{told:?} for {schedule} {duration} {zone}");
+        }
+    }
+}
