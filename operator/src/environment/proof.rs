@@ -53,6 +53,8 @@ impl Proof {
         passed: &[&str],
         (service, environment): (&str, &str),
     ) -> Option<Unproven> {
+        // As conditions tell it, so that the same is said before and after it was written.
+        let since = Timestamp::from_second(since.as_second()).unwrap_or(since);
         let end = since.checked_add(self.bake_time).unwrap_or(Timestamp::MAX);
         let bakes =
             (end > now).then(|| format!("it counts as healthy elsewhere from {end} on, after its bake time"));
@@ -94,6 +96,9 @@ mod tests {
             both.message,
             "it counts as healthy elsewhere from 1970-01-01T00:01:30Z on, after its bake time; it waits for the gate load-test: kubectl imaas pass orders test load-test"
         );
+        let late = Timestamp::from_millisecond(700).unwrap();
+        let same = proof.missing((late, at(89)), &["audit"], ("orders", "test"));
+        assert_eq!(same, Some(both), "in whole seconds");
         let gate = missing(90, &["load-test"]).unwrap();
         assert_eq!((gate.reason, gate.until), (Reason::GatePending, None));
         assert_eq!(missing(90, &["load-test", "audit"]), None);
