@@ -65,6 +65,12 @@ pub static HOOK_REQUESTS: LazyLock<IntCounterVec> = LazyLock::new(|| {
     counter("imaas_hook_requests_total", "Notifications by the answer's status", &["hook", "code"])
 });
 
+/// `imaas_commit_statuses_total{host,outcome}`: statuses that hosts were told, by what the host is: `accepted`, `refused` or
+/// `again`.
+pub static COMMIT_STATUSES: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    counter("imaas_commit_statuses_total", "Commit statuses by outcome", &["host", "outcome"])
+});
+
 /// Counts how a request to a Git host ended, and hands it on.
 pub fn counted<T>(operation: &'static str, outcome: Result<T, GitError>) -> Result<T, GitError> {
     let reason = outcome.as_ref().map_or_else(GitError::reason, |_| Reason::Succeeded);
@@ -119,6 +125,7 @@ mod tests {
         REGISTRY_REMOVABLE.set(3);
         REGISTRY_DELETED.inc();
         HOOK_REQUESTS.with_label_values(&["registry", "204"]).inc();
+        COMMIT_STATUSES.with_label_values(&["gitea", "accepted"]).inc();
         let text = text();
         for name in [
             "imaas_watch_errors_total",
