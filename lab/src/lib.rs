@@ -10,6 +10,7 @@ mod data_dir;
 pub mod dns;
 pub mod gateway;
 pub mod git_server;
+pub mod gitea;
 pub mod helm;
 mod host;
 pub mod image;

@@ -10,6 +10,7 @@ use crate::{
     git::url::allowed_host,
     registry::{generations::Generations, retention::Mode},
     release::LARGEST_CONFIG,
+    service::commit_status::host::Named,
     telemetry::LogFormat,
 };
 
@@ -109,6 +110,10 @@ pub struct Run {
     /// (`git.example.com:8443`), else on 443, as all others. Repeat, or separate by commas.
     #[arg(long = "allowed-git-host", env = "IMAAS_ALLOWED_GIT_HOSTS", value_delimiter = ',', value_parser = git_host)]
     pub allowed_git_hosts: Vec<String>,
+    /// Git host that is told what became of commits, and what it is: `git.example.com=gitea`, `github.com=github`,
+    /// `git.example.com:8443=gitlab`. With the login of each repository, which needs the right. Repeat, or separate by commas.
+    #[arg(long, env = "IMAAS_COMMIT_STATUS", value_delimiter = ',')]
+    pub commit_status: Vec<Named>,
     /// The registry as image names say it, such as `registry.example.com`.
     #[arg(long, env = "IMAAS_REGISTRY_HOST")]
     pub registry_host: String,

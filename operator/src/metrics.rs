@@ -78,6 +78,12 @@ pub static ROLLBACKS: LazyLock<IntCounterVec> = LazyLock::new(|| {
     counter("imaas_rollbacks_total", "Times that an environment went back to another release", &labels)
 });
 
+/// `imaas_commit_statuses_total{host,outcome}`: statuses that hosts were told, by what the host is: `accepted`, `refused` or
+/// `again`.
+pub static COMMIT_STATUSES: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    counter("imaas_commit_statuses_total", "Commit statuses by outcome", &["host", "outcome"])
+});
+
 /// Counts how a request to a Git host ended, and hands it on.
 pub fn counted<T>(operation: &'static str, outcome: Result<T, GitError>) -> Result<T, GitError> {
     let reason = outcome.as_ref().map_or_else(GitError::reason, |_| Reason::Succeeded);
@@ -134,6 +140,7 @@ mod tests {
         HOOK_REQUESTS.with_label_values(&["registry", "204"]).inc();
         DECISIONS.with_label_values(&["acme", "hold", "InForce"]).inc();
         ROLLBACKS.with_label_values(&["acme", "prod", "Failed"]).inc();
+        COMMIT_STATUSES.with_label_values(&["gitea", "accepted"]).inc();
         let text = text();
         for name in [
             "imaas_watch_errors_total",

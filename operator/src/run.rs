@@ -39,7 +39,9 @@ use crate::{
         window::Window,
     },
     retirement::Periods,
-    runtime, service, source, tenant,
+    runtime,
+    service::{self, commit_status::host::Hosts},
+    source, tenant,
     webhook::{self, Hook, Push, Token, WeakToken},
 };
 
@@ -232,7 +234,8 @@ async fn work(
         let of_tenants = tenant::Registry { logins, usages: usages.clone(), images };
         let tenants = Arc::new(tenant::Context::new(platform.clone(), proof.clone(), of_tenants));
         let sweep = swept(&options, platform.clone(), (registry.clone(), usages), stopped.clone());
-        let origins = service::poll::Origins { git: git.clone(), registry, deletes_images, urls };
+        let statuses = Hosts(options.commit_status.clone());
+        let origins = service::poll::Origins { git: git.clone(), registry, deletes_images, urls, statuses };
         // Push notifications of Git hosts will come this way.
         let wake = futures::stream::pending().boxed();
         futures::join!(

@@ -50,12 +50,21 @@ fn told(service: &str, state: &EnvironmentState) -> String {
     if state.waiting.is_empty() {
         line("because", Some("it is as Git asks for; nothing is awaited".to_owned()));
     }
+    let told = state.reported.as_ref();
+    let host = told.map(|told| {
+        let problem = told.problem.as_ref().map(|problem| format!("; {problem}")).unwrap_or_default();
+        format!("{} ({}) of {}{problem}", told.state.as_str(), told.reason, told.commit)
+    });
+    line("told host", host);
     lines.join("\n") + "\n"
 }
 
 #[cfg(test)]
 mod tests {
-    use imaas_operator::api::{DecisionAction, integration_service::Waiting};
+    use imaas_operator::api::{
+        DecisionAction,
+        integration_service::{CommitState, Reported, Waiting},
+    };
 
     use super::*;
 
@@ -79,6 +88,12 @@ mod tests {
             desired: 2,
             held: vec![held],
             waiting: vec![waiting("Held"), waiting("NotPromoted")],
+            reported: Some(Reported {
+                commit: "4f2a".to_owned(),
+                state: CommitState::Pending,
+                reason: "Held".to_owned(),
+                problem: Some("the host refused it".to_owned()),
+            }),
             ..EnvironmentState::default()
         };
         assert_eq!(
@@ -89,6 +104,7 @@ mod tests {
   hold       by nora until 2026-01-01T12:00:00Z (stocktaking): orders-prod-hold-x
   because    Held: as it says
   because    NotPromoted: as it says
+  told host  pending (Held) of 4f2a; the host refused it
 "
         );
     }

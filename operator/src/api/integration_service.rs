@@ -137,6 +137,47 @@ pub struct EnvironmentState {
     /// Everything that is awaited, at once; empty when there is nothing to wait for.
     #[serde(default)]
     pub waiting: Vec<Waiting>,
+    /// The commit status that the repository's host was told last; missing where the platform has none told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reported: Option<Reported>,
+}
+
+/// A commit status, as it was sent to the host of the service's repository.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Reported {
+    /// Of which commit.
+    pub commit: String,
+    /// What the commit came to.
+    pub state: CommitState,
+    /// Why, as a word of the closed set of reasons.
+    pub reason: String,
+    /// Why the host did not take it. Nothing waits for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
+}
+
+/// What a commit came to in an environment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum CommitState {
+    /// On its way, or something is awaited.
+    Pending,
+    /// What it asks for runs and is healthy.
+    Success,
+    /// It does not run, and only another commit helps.
+    Failure,
+}
+
+impl CommitState {
+    /// Its word.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Success => "success",
+            Self::Failure => "failure",
+        }
+    }
 }
 
 /// A release that did not become healthy.

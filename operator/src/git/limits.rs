@@ -11,6 +11,10 @@ pub struct Limits {
     pub deadline: Duration,
     /// Of one TCP and TLS connection.
     pub connect: Duration,
+    /// Of one request to a host's API.
+    pub call: Duration,
+    /// Most bytes that are read of its answer.
+    pub call_bytes: u64,
     /// Most bytes of a list of branches.
     pub heads_bytes: u64,
     /// Most bytes of one fetch.
@@ -35,6 +39,10 @@ pub struct Limits {
     pub heads_per_owner: usize,
     /// Fetches of one owner at a time.
     pub fetches_per_owner: usize,
+    /// Requests to the APIs of hosts at a time.
+    pub calls: usize,
+    /// Of these, to one host.
+    pub calls_per_host: usize,
     /// Reads from mirrors at a time: each may hold what it reads.
     pub reads: usize,
 }
@@ -44,6 +52,8 @@ impl Default for Limits {
         Self {
             deadline: Duration::from_mins(1),
             connect: Duration::from_secs(10),
+            call: Duration::from_secs(15),
+            call_bytes: 4 << 10,
             heads_bytes: 16 << 20,
             fetch_bytes: 256 << 20,
             blob_bytes: 1 << 20,
@@ -56,6 +66,8 @@ impl Default for Limits {
             operations_per_host: 8,
             heads_per_owner: 4,
             fetches_per_owner: 2,
+            calls: 16,
+            calls_per_host: 4,
             reads: 4,
         }
     }

@@ -8,6 +8,7 @@
 
 pub mod address;
 mod allowed;
+mod call;
 mod commit;
 pub mod credentials;
 mod error;
@@ -35,6 +36,7 @@ use sha2::{Digest, Sha256};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
+pub use self::call::{Call, Login, Reply};
 pub use self::commit::CommitId;
 pub use self::credentials::{Access, Credentials, CredentialsError};
 pub use self::error::GitError;
@@ -104,7 +106,8 @@ impl Git {
             |per_owner| Places { all: limits.operations, per_host: limits.operations_per_host, per_owner };
         let (heads, fetches) = (places(limits.heads_per_owner), places(limits.fetches_per_owner));
         let visits = Places { all: limits.reads / 2, per_host: usize::MAX, per_owner: 1 };
-        let queue = Arc::new(Queue::new([heads, fetches, visits]));
+        let calls = Places { all: limits.calls, per_host: limits.calls_per_host, per_owner: 2 };
+        let queue = Arc::new(Queue::new([heads, fetches, visits, calls]));
         let room = Room::new(queue.clone(), limits.mirrors_bytes, &mirrors, Instant::now());
         let room = Arc::new(room.map_err(GitError::Storage)?);
         let transport = Arc::new(Transport::new(policy.clone(), limits.connect));

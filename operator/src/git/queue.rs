@@ -1,5 +1,5 @@
 //! Who may work when: one operation per mirror; over the network a few per owner, per host and over all, owners in turn.
-//! What is returned is held while working. Lists of branches, fetches and visits have places of their own: a list is cheap.
+//! What is returned is held while working. Lists of branches, fetches, visits and calls have places of their own: a list is cheap.
 
 use std::collections::{HashMap, VecDeque};
 use std::path::{Path, PathBuf};
@@ -17,6 +17,8 @@ pub struct Queue {
     pub fetches: Arc<Lane>,
     /// For looks at whole directories, which take no network and much of a processor.
     pub visits: Arc<Lane>,
+    /// For requests to the APIs of hosts.
+    pub calls: Arc<Lane>,
     mirrors: Mutex<HashMap<PathBuf, Arc<AsyncMutex<()>>>>,
 }
 
@@ -68,9 +70,9 @@ const MANY: usize = 4096;
 
 impl Queue {
     /// Nobody works yet.
-    pub fn new([heads, fetches, visits]: [Places; 3]) -> Self {
-        let [heads, fetches, visits] = [heads, fetches, visits].map(Lane::new);
-        Self { heads, fetches, visits, mirrors: Mutex::default() }
+    pub fn new(places: [Places; 4]) -> Self {
+        let [heads, fetches, visits, calls] = places.map(Lane::new);
+        Self { heads, fetches, visits, calls, mirrors: Mutex::default() }
     }
 
     /// Waits until nobody else works on this mirror.

@@ -89,7 +89,8 @@ impl Transport {
         Ok(Answer { response, url: url.clone(), bounds, read: 0, decoder: Decoder::default() })
     }
 
-    fn client(&self, remote: &Remote) -> Result<Client, GitError> {
+    /// The client that trusts what `remote` says.
+    pub(super) fn client(&self, remote: &Remote) -> Result<Client, GitError> {
         let key = remote.ca.as_deref().map(|pem| Sha256::digest(pem).into());
         let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(client) = clients.get(&key) {
@@ -225,7 +226,7 @@ fn permitted(
 }
 
 /// Classes an HTTP failure by what caused it. Its own text is used only where it cannot hold anything of the request.
-fn failure(url: &GitUrl, error: &reqwest::Error) -> GitError {
+pub(super) fn failure(url: &GitUrl, error: &reqwest::Error) -> GitError {
     if has_cause::<AddressRefused>(error) {
         return GitError::HostRefused(url.clone());
     }

@@ -8,13 +8,14 @@
 //! looks at Git and the registry and writes nothing; [`reconcile`] writes the cluster and never waits for
 //! Git (`pass` goes over the environments, `stage` over one, `rollout` applies what runs there, `answers` answers what people decided, `choice` finds each one's
 //! release, `awaited` what else keeps it, `written` remembers, `brought` hands over what configurations hold, `neighbours` sees the services beside
-//! it, `relations` knows which of them to wake); [`run`] wakes it.
+//! it, `relations` knows which of them to wake); [`run`] wakes it. [`commit_status`] tells the repository's host.
 
 mod answers;
 pub mod attempt;
 mod awaited;
 mod brought;
 mod choice;
+pub mod commit_status;
 pub mod course;
 pub mod decision;
 pub mod ending;
@@ -45,6 +46,7 @@ pub mod secrets;
 pub mod snapshot;
 mod stage;
 pub mod status;
+mod turns;
 pub mod uses;
 pub mod validate;
 pub mod wave;

@@ -3,25 +3,25 @@
 
 use std::{
     collections::{BTreeSet, HashMap},
-    panic::AssertUnwindSafe,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
-use futures::FutureExt;
 use kube::runtime::reflector::ObjectRef;
-use tokio::{sync::mpsc, task::JoinSet};
+use tokio::sync::mpsc;
 
 use super::{
     Problem,
     brought::{Brought, Place},
+    commit_status::host::Hosts,
     images::may_be_awaited,
     login::Refused,
     look::{look, read_contents},
     read::Failure,
     remote::rests,
-    schedule::{Schedule, first_pause, pause},
+    schedule::{first_pause, pause},
     snapshot::Snapshot,
+    turns,
     validate::ValidService,
 };
 use crate::{
@@ -40,8 +40,6 @@ const LOOKS: usize = 4096;
 const SOON: Duration = Duration::from_millis(500);
 /// References that came and are not looked at yet, of one service.
 const COME_MAX: usize = 64;
-/// After a panic, which is a defect of ours.
-const AFTER_PANIC: Duration = Duration::from_mins(1);
 
 /// A service, by namespace and name.
 pub type Key = ObjectRef<IntegrationService>;
@@ -57,6 +55,8 @@ pub struct Origins {
     pub deletes_images: bool,
     /// Which repositories may be read.
     pub urls: UrlPolicy,
+    /// Which hosts of theirs are told what became of commits.
+    pub statuses: Hosts,
 }
 
 /// Asks for looks and knows what they saw. Cheap to clone.
@@ -294,37 +294,15 @@ impl Poller {
     }
 }
 
-/// Runs looks until `shutdown` resolves. Looks under way are then given up: they change nothing.
+/// Runs looks until `shutdown` resolves.
 pub async fn run(
     poller: Poller,
-    mut asks: mpsc::UnboundedReceiver<(Key, Duration)>,
+    asks: mpsc::UnboundedReceiver<(Key, Duration)>,
     shutdown: impl Future<Output = ()> + Send,
 ) {
-    let mut schedule = Schedule::default();
-    let mut looks: JoinSet<(Key, Option<Duration>)> = JoinSet::new();
-    tokio::pin!(shutdown);
-    loop {
-        while looks.len() < LOOKS {
-            let Some(key) = schedule.take(Instant::now()) else { break };
-            let poller = poller.clone();
-            looks.spawn(async move {
-                let look = AssertUnwindSafe(poller.poll(&key)).catch_unwind().await;
-                if look.is_err() {
-                    tracing::error!(service = %key, "the look at a repository panicked; please report this");
-                }
-                let next = look.unwrap_or(Some(AFTER_PANIC));
-                (key, next)
-            });
-        }
-        let next = schedule.next().filter(|_| looks.len() < LOOKS).map(tokio::time::Instant::from_std);
-        tokio::select! {
-            () = &mut shutdown => return,
-            Some((key, pause)) = asks.recv() => schedule.ask(key, Instant::now() + pause),
-            Some(look) = looks.join_next() => if let Ok((key, pause)) = look {
-                let now = Instant::now();
-                schedule.done(key, now, pause.map(|pause| now + pause));
-            },
-            () = tokio::time::sleep_until(next.unwrap_or_else(tokio::time::Instant::now)), if next.is_some() => {}
-        }
-    }
+    let look = |key: Key| {
+        let poller = poller.clone();
+        async move { poller.poll(&key).await }
+    };
+    turns::run(LOOKS, asks, look, shutdown).await;
 }

@@ -14,6 +14,7 @@ use tokio::sync::Semaphore;
 use super::{
     Problem,
     answers::refuse_all,
+    commit_status::sender::Reporter,
     ending, finalize,
     neighbours::Neighbours,
     pass::Work,
@@ -50,6 +51,8 @@ pub struct Context {
     pub policies: Policies,
     /// Configurations written at a time: each is in memory several times over while it is.
     pub config_writes: Semaphore,
+    /// Tells hosts what became of commits.
+    pub reporter: Reporter,
     /// Whom a change of a service concerns besides.
     pub(super) relations: Relations,
 }
@@ -128,12 +131,15 @@ pub async fn reconcile(service: Arc<IntegrationService>, ctx: Arc<Context>) -> R
     others.extend(rivals);
     ctx.relations.tell(&key, others, neighbours.shown(&key));
     let generation = service.metadata.generation.unwrap_or_default();
-    let status = status::status(
+    let mut status = status::status(
         before.as_ref(),
         generation,
         pass.as_ref().map_err(|problem| *problem),
         (ctx.platform.now)(),
     );
+    if let Ok(valid) = &valid {
+        ctx.reporter.go_over(&key, valid, &mut status);
+    }
     let outcome = tell(&service, &ctx, &mut last, status).await;
     ctx.written.keep(key, last);
     outcome?;

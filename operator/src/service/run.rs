@@ -11,6 +11,7 @@ use tokio::sync::{Semaphore, mpsc};
 
 use super::{
     answers::refuse_strays,
+    commit_status::sender::{self, Reporter},
     decision,
     poll::{self, Key, Origins, Poller},
     reconcile::{Context, reconcile},
@@ -41,6 +42,11 @@ pub async fn run(
     let shutdown = shutdown.shared();
     let (poller, ends) = Poller::new(platform.clone(), origins);
     let poll::Ends { asks, mut news } = ends;
+    let Origins { git, statuses, .. } = poller.origins().clone();
+    let (reporter, sender::Ends { asks: reports, news: mut answers }) =
+        Reporter::new(platform.clone(), git, statuses);
+    let tells = sender::run(reporter.clone(), reports, shutdown.clone());
+    let answered = stream::poll_fn(move |context| answers.poll_recv(context));
     let looks = poll::run(poller.clone(), asks, shutdown.clone());
     let heard = hear(poller.clone(), pushes, shutdown.clone());
     let seen = stream::poll_fn(move |context| news.poll_recv(context));
@@ -48,8 +54,15 @@ pub async fn run(
     let (relations, mut related) = Relations::new();
     let related = stream::poll_fn(move |context| related.poll_recv(context));
     let decided = of_decisions(&platform, &policies).boxed();
-    let ctx =
-        Arc::new(Context { platform: platform.clone(), poller, written, policies, config_writes, relations });
+    let ctx = Arc::new(Context {
+        platform: platform.clone(),
+        poller,
+        written,
+        policies,
+        config_writes,
+        reporter,
+        relations,
+    });
     let gone = forget_what_is_gone(ctx.clone(), shutdown.clone());
     let strays = refuse_strays(platform.clone(), shutdown.clone());
     let services = Control {
@@ -68,12 +81,13 @@ pub async fn run(
             of_runtimes(&platform).boxed(),
             seen.boxed(),
             related.boxed(),
+            answered.boxed(),
         ],
         concurrency: CONCURRENCY,
         jitter: platform.jitter,
     };
     let passes = control(services, move |service| reconcile(service, ctx.clone()), shutdown);
-    futures::join!(looks, heard, passes, gone, strays);
+    futures::join!(looks, heard, tells, passes, gone, strays);
 }
 
 /// Images that come are looked at at once.
@@ -94,6 +108,7 @@ async fn forget_what_is_gone(ctx: Arc<Context>, shutdown: impl Future<Output = (
             let key = ObjectRef::new(&service.name).within(namespace);
             ctx.poller.forget(&key);
             ctx.written.forget(&key);
+            ctx.reporter.forget(&key);
             ctx.relations.gone(&key);
         }
     }

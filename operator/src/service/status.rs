@@ -205,6 +205,7 @@ fn state(stage: &Stage, before: Option<&EnvironmentState>) -> EnvironmentState {
         desired: observed.as_ref().map_or(old.desired, |observed| observed.desired),
         exposed: observed.as_ref().map_or(old.exposed, |observed| observed.exposed.clone()),
         waiting,
+        reported: old.reported,
     }
 }
 
@@ -270,7 +271,7 @@ fn word(state: &EnvironmentState) -> &'static str {
 }
 
 /// It comes to its end by itself.
-fn moves(waiting: &Waiting) -> bool {
+pub(super) fn moves(waiting: &Waiting) -> bool {
     [Reason::RollingOut, Reason::Progressing].iter().any(|reason| reason.as_str() == waiting.reason)
 }
 
@@ -345,7 +346,7 @@ fn told_wellness(mut problems: Vec<Problem>) -> Wellness {
 }
 
 /// `text` with short hashes. It is not cut: what helps stands at its end.
-fn brief(text: &str) -> String {
+pub(super) fn brief(text: &str) -> String {
     let mut short = String::with_capacity(text.len());
     let mut hash = 0;
     for character in text.chars() {

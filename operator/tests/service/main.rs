@@ -8,6 +8,7 @@
 //! is healthy is said by the test.
 
 mod board;
+mod commit_status;
 mod decisions;
 mod deletion;
 mod events;
@@ -21,6 +22,7 @@ mod registry;
 mod retirement;
 mod scene;
 mod secrets;
+mod stand_ins;
 mod stateful;
 mod stops;
 mod uses;

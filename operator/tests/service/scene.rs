@@ -19,7 +19,7 @@ use imaas_operator::{
         client::{RegistryClient, RegistryEndpoint},
         generations::{Generations, Issued},
     },
-    service::{poll::Origins, run::run},
+    service::{commit_status::host::Hosts, poll::Origins, run::run},
     webhook::Push,
 };
 use jiff::Timestamp;
@@ -91,6 +91,8 @@ pub struct Scene {
     pub registry: Registry,
     /// Whether images of a service go with it.
     pub deletes_images: bool,
+    /// Hosts that are told what became of commits, as the option says them.
+    pub statuses: Vec<String>,
     /// Between two looks at a repository.
     pub interval: Duration,
     pub scratch: tempfile::TempDir,
@@ -135,6 +137,7 @@ impl Scene {
             client,
             registry,
             deletes_images: true,
+            statuses: vec![],
             interval: Duration::from_secs(1),
             scratch,
             policies,
@@ -293,8 +296,9 @@ impl Scene {
     pub async fn operator_by(&self, client: Client) -> Operator {
         let (platform, watches) = platform(client, self.interval).await;
         let mirrors = self.scratch.path().join("mirrors");
-        let origins =
-            Origins { deletes_images: self.deletes_images, ..origins(&mirrors, &self.registry.url) };
+        let statuses = Hosts(self.statuses.iter().map(|host| host.parse().unwrap()).collect());
+        let deletes_images = self.deletes_images;
+        let origins = Origins { deletes_images, statuses, ..origins(&mirrors, &self.registry.url) };
         let (stop, mut stopped) = watch::channel(false);
         let shutdown = async move { drop(stopped.wait_for(|stop| *stop).await) };
         let (registry, pushes) = mpsc::channel(16);
@@ -375,7 +379,8 @@ fn origins(mirrors: &Path, registry: &str) -> Origins {
     let registry =
         RegistryClient::new(endpoint, Issued { key, generations: Generations::default() }).unwrap();
     let git = Git::new(mirrors, urls.clone(), Limits::default()).unwrap();
-    Origins { git: Arc::new(git), registry: Arc::new(registry), deletes_images: false, urls }
+    let (git, registry) = (Arc::new(git), Arc::new(registry));
+    Origins { git, registry, deletes_images: false, urls, statuses: Hosts::default() }
 }
 
 /// The first answer that is one, within the patience of a test.
