@@ -114,7 +114,7 @@ fn properties(schema: &Value, path: &str, found: &mut BTreeSet<String>) {
         for (name, property) in properties {
             let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
             if !["apiVersion", "kind", "environments"].contains(&path.as_str()) {
-                properties_below(property, path, found);
+                properties_below(property, &path, found);
             }
         }
         return;
@@ -122,13 +122,13 @@ fn properties(schema: &Value, path: &str, found: &mut BTreeSet<String>) {
     found.insert(path.to_owned());
 }
 
-fn properties_below(property: &Value, path: String, found: &mut BTreeSet<String>) {
+fn properties_below(property: &Value, path: &str, found: &mut BTreeSet<String>) {
     if property["items"].is_object() {
         properties(&property["items"], &format!("{path}[]"), found);
     } else if property["additionalProperties"].is_object() {
         properties(&property["additionalProperties"], &format!("{path}.*"), found);
     } else {
-        properties(property, &path, found);
+        properties(property, path, found);
     }
 }
 
@@ -146,7 +146,9 @@ fn merge(into: &mut Value, patch: &Value) {
 
 fn descriptor(parts: &[&Value]) -> Value {
     let mut all = json!({ "apiVersion": "imaas.dev/v1alpha1", "kind": "ServiceDescriptor" });
-    parts.iter().for_each(|part| merge(&mut all, part));
+    for part in parts {
+        merge(&mut all, part);
+    }
     all
 }
 

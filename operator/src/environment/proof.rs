@@ -36,13 +36,12 @@ impl Proof {
         let gates = spec.gates.clone();
         let Some(text) = &spec.bake_time else { return (Self { gates, ..Self::default() }, None) };
         let parsed = text.parse::<SignedDuration>().ok().and_then(|span| Duration::try_from(span).ok());
-        match parsed.filter(|span| (Duration::from_secs(1)..=LONGEST).contains(span)) {
-            Some(bake_time) => (Self { bake_time, gates }, None),
-            None => {
-                let message = format!("{text:?} is no duration of 1s to 168h: write it like 30m or 1h30m");
-                (Self { bake_time: Duration::MAX, gates }, Some(Problem::new("spec.bakeTime", message)))
-            }
-        }
+        let parsed = parsed.filter(|span| (Duration::from_secs(1)..=LONGEST).contains(span));
+        let problem = parsed.is_none().then(|| {
+            let message = format!("{text:?} is no duration of 1s to 168h: write it like 30m or 1h30m");
+            Problem::new("spec.bakeTime", message)
+        });
+        (Self { bake_time: parsed.unwrap_or(Duration::MAX), gates }, problem)
     }
 
     /// What is missing `now` of what is well `since` then, and which these gates let pass. `place`: service and

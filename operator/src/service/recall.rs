@@ -25,17 +25,11 @@ pub fn recalled(
         }
         let Some(good) = history.last_good(name, runs(environment).as_deref()) else { continue };
         let last_good = Some(good.name.clone());
-        match at {
-            Some(at) => recalled.environments[at].last_good = last_good,
-            None => {
-                let (name, branch) = (name.clone(), environment.branch.clone());
-                recalled.environments.push(EnvironmentState {
-                    name,
-                    branch,
-                    last_good,
-                    ..Default::default()
-                });
-            }
+        if let Some(at) = at {
+            recalled.environments[at].last_good = last_good;
+        } else {
+            let (name, branch) = (name.clone(), environment.branch.clone());
+            recalled.environments.push(EnvironmentState { name, branch, last_good, ..Default::default() });
         }
         is_recalled = true;
     }

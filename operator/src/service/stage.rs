@@ -42,7 +42,7 @@ impl Work<'_> {
         let wanted =
             promote::wanted(self.service, environment, snapshot, (&self.history, &self.last.settled));
         if let Err(problem) = owned(self.platform, &environment.namespace, &self.service.tenant) {
-            let running = self.told_running(environment, self.current(environment));
+            let running = self.told_running(environment, self.current(environment).as_deref());
             let (environment, problems, course) = (environment.clone(), vec![problem], Course::default());
             let (target, observed) = (None, None);
             return Stage { environment, wanted, target, running, observed, problems, course, held };
@@ -81,7 +81,8 @@ impl Work<'_> {
         {
             self.last.settled.add(self.service, &environment.name, &asked.resolved.commit, snapshot);
         }
-        let (running, environment) = (self.told_running(environment, running), environment.clone());
+        let (running, environment) =
+            (self.told_running(environment, running.as_deref()), environment.clone());
         Stage { environment, wanted, target, running, observed, problems, course, held }
     }
 
@@ -139,13 +140,13 @@ impl Work<'_> {
     }
 
     /// What runs, else what the board told of a release that is stored no more.
-    fn told_running(&self, environment: &ValidEnvironment, running: Option<Arc<Release>>) -> Option<Running> {
+    fn told_running(&self, environment: &ValidEnvironment, running: Option<&Release>) -> Option<Running> {
         let lost = || {
             let state = self.state_before(environment)?;
             let digest = state.digest.clone().unwrap_or_default();
             Some(Running { release: state.current.clone()?, digest, runtime_revision: None })
         };
-        running.as_deref().map(Running::of).or_else(lost)
+        running.map(Running::of).or_else(lost)
     }
 
     /// What runs in `environment`, of what Git asks for and what became of it.
