@@ -15,6 +15,8 @@ use crate::health::Health;
 
 /// For the head of a request, also of the next one on a connection that is kept.
 const HEAD_DEADLINE: Duration = Duration::from_secs(30);
+/// For what is under way at the end; a reader who takes nothing is not waited for.
+const LAST_ANSWERS: Duration = Duration::from_secs(10);
 /// From the head of a request to its answer, the body included.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(30);
 
@@ -62,7 +64,7 @@ async fn serve_on(
     let stopping = handle.clone();
     tokio::spawn(async move {
         shutdown.await;
-        stopping.graceful_shutdown(None);
+        stopping.graceful_shutdown(Some(LAST_ANSWERS));
     });
     let app = app.layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, answer));
     // What speaks HTTP/2 or nothing is not waited for either: only HTTP/1 is spoken here.

@@ -172,8 +172,13 @@ pub fn tenant_of_own_role(name: &str) -> Option<&str> {
 
 /// Twelve hexadecimal digits that change when `content` does. Maps are hashed in key order.
 pub fn content_hash(content: &impl Serialize) -> String {
+    content_digest(content)[..HASH_DIGITS].to_owned()
+}
+
+/// All digits of [`content_hash`], for what decides: two contents with the same beginning are found in a minute.
+pub fn content_digest(content: &impl Serialize) -> String {
     let canonical = serde_json::to_value(content).map(|value| value.to_string()).unwrap_or_default();
-    hex(&Sha256::digest(canonical.as_bytes()))[..HASH_DIGITS].to_owned()
+    hex(&Sha256::digest(canonical.as_bytes()))
 }
 
 /// Lower-case hexadecimal.

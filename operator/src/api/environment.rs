@@ -112,7 +112,7 @@ pub struct Window {
     #[schemars(length(min = 2, max = 20))]
     pub duration: String,
     /// Of which clock, such as `Europe/Zurich`; without it, UTC. An opening that falls into an hour which that clock leaves
-    /// out comes at its end, and one in an hour that comes twice at the first.
+    /// out comes an hour later, and one in an hour that comes twice at the first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64))]
     pub time_zone: Option<String>,

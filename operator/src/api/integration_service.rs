@@ -100,6 +100,9 @@ pub struct EnvironmentState {
     /// Build id of that commit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub build_id: Option<String>,
+    /// Image digest of what that commit asks for, where it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked: Option<String>,
     /// While its image is awaited: the commits under whose hashes it is looked for, heads of the branch with this build
     /// id, the oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -150,7 +150,7 @@ pub struct ReleaseDecisionStatus {
     /// Of a bypass: what the image is built of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub build_id: Option<String>,
-    /// Of a pass, and of a reject or a bypass of an image.
+    /// Of an approval and a pass, and of a reject or a bypass of an image.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,
 }

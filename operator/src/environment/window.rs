@@ -1,7 +1,7 @@
 //! When something new may begin to run: `windows` of an Environment → is one open, and when does the next open? Pure.
 //!
 //! A schedule is of the clock on the wall, so each of its openings comes once, whatever the clock does: one that falls into
-//! an hour that is left out comes at its end, and one in an hour that comes twice at the first. How long it lasts is time
+//! an hour that is left out comes an hour later, and one in an hour that comes twice at the first. How long it lasts is time
 //! that passes.
 
 use std::time::Duration;
@@ -142,7 +142,7 @@ impl ValidWindow {
     fn opening_after(&self, clock: civil::DateTime) -> Option<(civil::DateTime, Timestamp)> {
         let read_as_utc = clock.to_zoned(TimeZone::UTC).ok()?.timestamp();
         let next = self.openings.find_next(read_as_utc).ok()?.datetime();
-        // A time that is left out comes at the end of the gap; one that comes twice is the first.
+        // A time that is left out comes as much later as the clock jumps; one that comes twice is the first.
         Some((next, next.to_zoned(self.zone.clone()).ok()?.timestamp()))
     }
 }
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn an_opening_in_the_hour_that_is_left_out_comes_at_its_end() {
+    fn an_opening_in_the_hour_that_is_left_out_comes_an_hour_later() {
         // On 2026-03-29 the clock in Zurich goes from 02:00 to 03:00, which is 01:00 UTC.
         told(
             ("30 2 * * *", "1h", "Europe/Zurich"),

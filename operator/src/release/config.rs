@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 use super::render_error::RenderError;
 use crate::{
     api::RuntimeProfile,
-    names::{content_hash, hex},
+    names::{content_digest, content_hash, hex},
     runtime::check::is_relative,
 };
 
@@ -57,7 +57,7 @@ pub(super) struct Config {
 impl Config {
     /// Changes with any byte, path or mode of any file.
     pub fn hash(&self) -> String {
-        content_hash(&(&self.kept, files_hash(&self.files)))
+        content_hash(&(&self.kept, files_digest(&self.files)))
     }
 }
 
@@ -79,9 +79,9 @@ pub fn too_much(directory: &str, files: &ConfigFiles, largest: u64) -> Option<St
 }
 
 /// Changes with any byte, path or mode of the service's own files.
-pub(super) fn files_hash(files: &ConfigFiles) -> String {
+pub(super) fn files_digest(files: &ConfigFiles) -> String {
     let of_file = |file: &ConfigFile| (file.blob.clone(), file.executable);
-    content_hash(&files.iter().map(|(path, file)| (path, of_file(file))).collect::<BTreeMap<_, _>>())
+    content_digest(&files.iter().map(|(path, file)| (path, of_file(file))).collect::<BTreeMap<_, _>>())
 }
 
 /// The `ConfigMap` of a release, but for what the service's files hold.

@@ -97,6 +97,13 @@ pub fn alone_since(deployment: &Deployment) -> Option<Timestamp> {
     done.last_update_time.as_ref().map(|time| time.0)
 }
 
+/// Since when all that a Deployment runs is of one version and answers, without a break.
+pub fn well_since(deployment: &Deployment) -> Option<Timestamp> {
+    let available = condition(deployment.status.as_ref()?, "Available", "True")?;
+    let unbroken = available.last_transition_time.as_ref().map(|time| time.0);
+    Some(alone_since(deployment)?.max(unbroken?))
+}
+
 /// When the deadline of a rollout was missed; until the next one begins that may be the one before.
 pub fn late_since(deployment: &Deployment) -> Option<Timestamp> {
     let late = condition(deployment.status.as_ref()?, "Progressing", "False")?;

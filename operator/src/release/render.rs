@@ -9,7 +9,7 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 
 use super::{
-    config::{ConfigFiles, PlannedConfig, config, files_hash},
+    config::{ConfigFiles, PlannedConfig, config, files_digest},
     render_error::RenderError,
     template,
     uses::{addresses, uses},
@@ -93,8 +93,8 @@ impl Asked<'_> {
     fn revision(input: &Input, image: &str, (resolved, uses): (&DescriptorSpec, &[ReleaseUse])) -> String {
         // The only default that comes from the runtime.
         let settings = DescriptorSpec { ports: input.settings.ports.clone(), ..resolved.clone() };
-        let config = input.config.map(files_hash);
-        names::content_hash(&Asked { settings: &settings, image, build_id: input.build_id, config, uses })
+        let config = input.config.map(files_digest);
+        names::content_digest(&Asked { settings: &settings, image, build_id: input.build_id, config, uses })
     }
 }
 

@@ -10,15 +10,15 @@ use super::{
     Problem,
     attempt::tried_again,
     decision::{
-        Answer, Situation, Standing, age, answer, ended, expiry, is_answered, over, refused, standing,
+        Answer, KEPT, Situation, Standing, age, answer, ended, expiry, holds, is_answered, over, refused,
+        standing, surplus,
     },
     pass::Work,
     written::Last,
 };
 use crate::{
     api::{
-        DecisionAction, DecisionState, IntegrationService, Release, ReleaseDecision, ReleaseDecisionStatus,
-        ReleaseStatus,
+        DecisionAction, IntegrationService, Release, ReleaseDecision, ReleaseDecisionStatus, ReleaseStatus,
     },
     cluster::{ApplyError, Cluster},
     conditions::Reason,
@@ -28,12 +28,8 @@ use crate::{
     policies::Missing,
 };
 
-/// Decisions of a service that hold no more and are kept for who looks back; the newest.
-const KEPT: usize = 50;
-/// Decisions of a service that hold at a time; the newest.
-const HOLDING: usize = 200;
 /// Removed in one pass: what is removed wakes the next.
-const AT_ONCE: usize = 5;
+const AT_ONCE: usize = 20;
 
 impl Work<'_> {
     /// Answers what has no answer, and says of each environment what holds there.
@@ -200,14 +196,13 @@ fn told(decision: &ReleaseDecision, status: &ReleaseDecisionStatus) {
     }
 }
 
-/// Removes answered decisions beyond what is kept, the oldest first, as far as the watch shows them answered.
+/// Removes answered decisions that hold no more, beyond what is kept of each environment, as far as the watch shows them
+/// answered: who may decide in one environment takes nothing from another.
 async fn prune(cluster: &Cluster, last: &Last, decisions: &[Arc<ReleaseDecision>]) -> Result<(), ApplyError> {
     let is_shown =
         |one: &&Arc<ReleaseDecision>| one.uid().is_some_and(|uid| !last.answered.contains_key(&uid));
-    let mut all: Vec<_> = decisions.iter().filter(is_shown).filter(|one| is_answered(one)).collect();
-    all.sort_by_key(|one| std::cmp::Reverse(age(one)));
-    let (holding, past): (Vec<_>, Vec<_>) = all.into_iter().partition(|one| holds(one));
-    for decision in past.iter().skip(KEPT).chain(holding.iter().skip(HOLDING)).take(AT_ONCE) {
+    let shown: Vec<_> = decisions.iter().filter(is_shown).cloned().collect();
+    for decision in surplus(&shown).into_iter().take(AT_ONCE) {
         cluster.delete_unchanged(decision.as_ref()).await?;
     }
     Ok(())
@@ -244,8 +239,4 @@ pub(super) async fn refuse_strays(platform: Platform, shutdown: impl Future<Outp
             tracing::warn!(error = &error as &dyn std::error::Error, "decision not answered");
         }
     }
-}
-
-fn holds(decision: &ReleaseDecision) -> bool {
-    decision.status.as_ref().is_some_and(|status| status.state == Some(DecisionState::InForce))
 }

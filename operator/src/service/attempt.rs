@@ -30,16 +30,6 @@ pub fn given_up(seen: &Observed, trouble: Option<&Trouble>, missed: bool) -> Opt
     }
 }
 
-/// Since when it runs well: it was healthy then, or came right. Nothing where it was not yet told so.
-pub fn well_since(release: &Release) -> Option<Timestamp> {
-    let conditions = &release.status.as_ref()?.conditions;
-    if !is_true(conditions, HEALTHY) || is_true(conditions, FAILED) {
-        return None;
-    }
-    let told = conditions.iter().filter(|one| [HEALTHY, FAILED].contains(&one.type_.as_str()));
-    told.map(|one| one.last_transition_time.0).max()
-}
-
 /// All its instances were ready. `missing`: until it counts as healthy elsewhere.
 pub fn healthy(release: &Release, missing: Option<&Unproven>, now: Timestamp) -> ReleaseStatus {
     let old = old(release);
@@ -171,12 +161,9 @@ mod tests {
         let has = |release: &Release| release.status.as_ref().unwrap().conditions.len();
         release.status = Some(healthy(&release, Some(&missing), at(1)));
         assert!(is(&release, HEALTHY) && !is(&release, PROVEN) && has(&release) == 2);
-        assert_eq!(well_since(&release), Some(at(1)));
         release.status = Some(failed(&release, "crashes", at(2)));
         assert!(is(&release, HEALTHY) && !is(&release, PROVEN) && has(&release) == 3);
-        assert_eq!(well_since(&release), None);
         release.status = Some(healthy(&release, Some(&missing), at(3)));
-        assert_eq!(well_since(&release), Some(at(3)), "it came right");
         release.status = Some(healthy(&release, None, at(4)));
         assert!(is(&release, PROVEN));
         release.status = Some(failed(&release, "crashes", at(5)));

@@ -53,7 +53,7 @@ impl Work<'_> {
         more.extend(self.rendered(environment, &alone, networks).err());
         let named = resolved.settings.secrets.iter().map(String::as_str);
         more.extend(self.secrets(environment, named, SECRET_NAMED).await.err().into_iter().flatten());
-        let new = New { commit: &resolved.commit, without_git: false, was_let_in: false };
+        let new = New { commit: &resolved.commit, digest: None, without_git: false, was_let_in: false };
         more.extend(self.let_in(environment, new));
         more.retain(|problem| !told.contains(problem));
         told.extend(more);

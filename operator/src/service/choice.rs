@@ -104,6 +104,7 @@ impl Work<'_> {
             environment,
             New {
                 commit: &asked.resolved.commit,
+                digest: Some(&asked.digest),
                 without_git: cause.is_some(),
                 was_let_in: content
                     .is_some_and(|content| self.history.was_let_in(&environment.name, content)),

@@ -149,7 +149,8 @@ impl<'a> Place<'a> {
 
     fn held(self, hold: &Held) -> Problem {
         let Held { by, reason, until, .. } = hold;
-        let until = until.as_ref().map(|until| format!("until {until}, or: ")).unwrap_or_default();
+        let until =
+            until.as_ref().map_or_else(|| "until: ".to_owned(), |until| format!("until {until}, or: "));
         let message = format!(
             "held by {by}{}; nothing new runs {until}kubectl imaas resume {} {}",
             why(reason.as_ref()),

@@ -3,7 +3,7 @@
 //! A decision is answered once. What holds is read from the answers, never from their order: at most one hold and one
 //! rollback hold in an environment, the newest. So a crash between two answers leads to the same end.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use jiff::Timestamp;
 use kube::ResourceExt;
@@ -17,6 +17,10 @@ mod judged;
 
 pub use judged::{Answer, Situation, answer, refused};
 
+/// Of an environment, decisions that hold no more and are kept for who looks back: the newest.
+pub const KEPT: usize = 50;
+/// Rejections, and bypasses, that hold in an environment at a time; one more is refused.
+const HOLDING: usize = 200;
 /// Approvals, and passes of gates, that hold in an environment at a time, the newest: what was let in once stays so.
 const LET_THROUGH: usize = 20;
 
@@ -31,8 +35,8 @@ pub struct Standing {
     pub rejections: Vec<Rejection>,
     /// Build ids and digests that need not have been healthy in the environment before.
     pub bypasses: Vec<String>,
-    /// Commits that may run.
-    pub approved: Vec<String>,
+    /// Commits that may run, each with the image that was looked at.
+    pub approved: Vec<(String, String)>,
     /// A gate, and the digest of an image that it let pass.
     pub passed: Vec<(String, String)>,
 }
@@ -109,7 +113,8 @@ pub fn is_answered(decision: &ReleaseDecision) -> bool {
     state(decision).is_some()
 }
 
-fn holds(decision: &ReleaseDecision) -> bool {
+/// Does it hold?
+pub fn holds(decision: &ReleaseDecision) -> bool {
     state(decision) == Some(DecisionState::InForce)
 }
 
@@ -150,7 +155,7 @@ pub fn standing(decisions: &[Arc<ReleaseDecision>], environment: &str, now: Time
             DecisionAction::Bypass => {
                 standing.bypasses.extend(answer.build_id.into_iter().chain(answer.digest));
             }
-            DecisionAction::Approve => standing.approved.extend(answer.commit),
+            DecisionAction::Approve => standing.approved.extend(answer.commit.zip(answer.digest)),
             DecisionAction::Pass => {
                 standing.passed.extend(decision.spec.gate.clone().zip(answer.digest));
             }
@@ -190,6 +195,21 @@ pub fn ended(decisions: &[Arc<ReleaseDecision>], now: Timestamp) -> Vec<(String,
         Some((decision.name_any(), over(decision, &why)))
     };
     decisions.iter().filter(|decision| holds(decision)).filter_map(ended).collect()
+}
+
+/// Answered ones of a service that hold no more, beyond what is kept of each environment: who may decide in one takes
+/// nothing from another. The oldest are among the first.
+pub fn surplus(decisions: &[Arc<ReleaseDecision>]) -> Vec<&Arc<ReleaseDecision>> {
+    let mut past: Vec<_> = decisions.iter().filter(|one| is_answered(one) && !holds(one)).collect();
+    past.sort_by_key(|one| std::cmp::Reverse(age(one)));
+    let mut kept: BTreeMap<&str, usize> = BTreeMap::new();
+    past.retain(|one| {
+        let kept = kept.entry(one.spec.environment.as_str()).or_default();
+        *kept += 1;
+        *kept > KEPT
+    });
+    past.reverse();
+    past
 }
 
 /// The answer of a decision that holds no more.

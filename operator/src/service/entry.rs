@@ -24,6 +24,8 @@ pub struct Entry {
 pub struct New<'a> {
     /// The commit that asks for it.
     pub commit: &'a str,
+    /// Its image, where that is known.
+    pub digest: Option<&'a str>,
     /// A changed Secret or runtime brings it: nobody committed it, so nobody approves it.
     pub without_git: bool,
     /// The same was let in before.
@@ -42,13 +44,17 @@ pub struct Awaited {
 /// What keeps `new` of `service` from running in `environment`.
 pub fn awaited(service: &str, environment: &ValidEnvironment, new: New<'_>, now: Timestamp) -> Awaited {
     let ValidEnvironment { name, entry, approved, .. } = environment;
-    let New { commit, without_git, was_let_in } = new;
+    let New { commit, digest, without_git, was_let_in } = new;
     let mut awaited = Awaited::default();
     awaited.problems.extend(entry.frozen.then(|| frozen(name, commit)));
-    if entry.approval && !without_git && !was_let_in && !approved.iter().any(|one| one == commit) {
-        let message = format!(
-            "commit {commit} waits for somebody who may approve it: kubectl imaas approve {service} {name} {commit}"
-        );
+    let is_approved = approved.iter().any(|(one, image)| one == commit && Some(image.as_str()) == digest);
+    if entry.approval && !without_git && !was_let_in && !is_approved {
+        let message = match digest {
+            Some(digest) => format!(
+                "commit {commit} with image {digest} waits for somebody who may approve it: kubectl imaas approve {service} {name} {commit}"
+            ),
+            None => format!("commit {commit} waits for somebody who may approve it, once its image is known"),
+        };
         awaited.problems.push(Problem::new(Reason::ApprovalPending, message));
     }
     let closed = match entry.windows.at(now) {
@@ -81,7 +87,7 @@ mod tests {
     use crate::api::environment::Window;
 
     fn new(commit: &str) -> New<'_> {
-        New { commit, without_git: false, was_let_in: false }
+        New { commit, digest: Some("sha256:a"), without_git: false, was_let_in: false }
     }
 
     fn environment(entry: Entry) -> ValidEnvironment {
@@ -116,7 +122,7 @@ mod tests {
                 ),
                 (
                     Reason::ApprovalPending,
-                    "commit c0ffee waits for somebody who may approve it: kubectl imaas approve orders prod c0ffee"
+                    "commit c0ffee with image sha256:a waits for somebody who may approve it: kubectl imaas approve orders prod c0ffee"
                 ),
                 (
                     Reason::WindowClosed,
@@ -130,9 +136,16 @@ mod tests {
     #[test]
     fn an_approval_is_of_one_commit_and_of_what_it_asked_for_before() {
         let mut asks = environment(Entry { approval: true, ..Entry::default() });
-        asks.approved = vec!["c0ffee".to_owned()];
+        asks.approved = vec![("c0ffee".to_owned(), "sha256:a".to_owned())];
         assert_eq!(reasons(&asks, new("c0ffee"), NOON), []);
         assert_eq!(reasons(&asks, new("c0ffef"), NOON), [Reason::ApprovalPending]);
+        for digest in [Some("sha256:b"), None] {
+            assert_eq!(
+                reasons(&asks, New { digest, ..new("c0ffee") }, NOON),
+                [Reason::ApprovalPending],
+                "{digest:?}"
+            );
+        }
         assert_eq!(reasons(&asks, New { was_let_in: true, ..new("c0ffef") }, NOON), [], "a revert");
         assert_eq!(reasons(&asks, New { without_git: true, ..new("c0ffef") }, NOON), [], "a Secret");
     }

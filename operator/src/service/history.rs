@@ -125,10 +125,12 @@ impl History {
         self.0.iter().any(|past| past.environment == environment && past.digest == digest && past.is_proven())
     }
 
-    /// What is missing until this image, which was healthy in `environment`, counts as such elsewhere.
-    pub fn unproven_in<'a>(&'a self, environment: &'a str, digest: &'a str) -> Option<&'a str> {
-        let newest = self.newest_first(environment).find(|past| past.digest == digest && past.healthy);
-        newest.and_then(|past| past.unproven.as_deref())
+    /// The release of this image that was healthy in `environment` and does not count as such elsewhere, the one that runs
+    /// before all.
+    pub fn unproven_in<'a>(&'a self, environment: &'a str, digest: &'a str) -> Option<&'a Past> {
+        let is_so = |past: &&Past| past.digest == digest && past.healthy && past.unproven.is_some();
+        let running = self.newest_first(environment).find(|past| past.runs && is_so(past));
+        running.or_else(|| self.newest_first(environment).find(is_so))
     }
 
     /// Did what `content` asks for ever come to `environment`?
@@ -227,7 +229,7 @@ mod tests {
         assert_eq!(history.proven_digest_of("B", "dev", "test"), None);
         assert_eq!([history.was_proven_in("dev", "a"), history.was_proven_in("dev", "b")], [true, false]);
         assert!(history.is_proven("orders-dev-00") && !history.is_proven("orders-dev-01"));
-        let told = |digest| history.unproven_in("dev", digest);
-        assert_eq!([told("a"), told("b")], [None, Some("it waits for the gate load-test")]);
+        let told = |digest| history.unproven_in("dev", digest).map(|past| past.name.as_str());
+        assert_eq!([told("a"), told("b")], [None, Some("orders-dev-01")]);
     }
 }

@@ -279,8 +279,14 @@ fn promoted(
             return Problem::new(Reason::EnvironmentMissing, message);
         }
         let unproven = digest.and_then(|digest| history.unproven_in(source, digest));
-        let message = if let Some(unproven) = unproven {
-            format!("{what} runs well in {source}, but {unproven}")
+        let running = unproven.filter(|past| past.runs).and_then(|past| past.unproven.as_deref());
+        let message = if let Some(missing) = running {
+            format!("{what} runs well in {source}, but {missing}")
+        } else if unproven.is_some() {
+            format!(
+                "{what} ran well in {source}, and runs there no more before it counted: merge what {source} runs into {}; to let it in as it is: kubectl imaas bypass {} {}",
+                environment.branch, service.name, environment.name
+            )
         } else if runs_none(service, source, snapshot) {
             format!(
                 "{what} was not healthy in {source} yet, where `scaling.min` is 0: what has no instance proves nothing, raise it there"

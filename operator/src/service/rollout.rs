@@ -8,7 +8,7 @@ use kube::ResourceExt;
 
 use super::{
     Problem,
-    attempt::{failed, given_up, healthy, well_since},
+    attempt::{failed, given_up, healthy},
     exposure::Exposure,
     observation::observation,
     pass::Work,
@@ -201,7 +201,9 @@ impl Work<'_> {
         if seen.phase == Phase::Healthy {
             let now = (self.platform.now)();
             let passed = environment.passes(&release.spec.digest);
-            let times = (well_since(release).unwrap_or(now), now);
+            let deployment = self.platform.cluster.deployment(&environment.namespace, &self.service.name);
+            let since = deployment.as_deref().and_then(release::well_since);
+            let times = (since.unwrap_or(now), now);
             let missing = environment.proof.missing(times, &passed, (&self.service.name, &environment.name));
             self.look_again(missing.as_ref().and_then(|missing| missing.until));
             let told = missing.as_ref().map(|missing| &missing.message);

@@ -177,6 +177,11 @@ fn state(stage: &Stage, before: Option<&EnvironmentState>) -> EnvironmentState {
             (Some(resolved.commit.clone()), Some(resolved.build_id.clone()), target.clone(), vec![])
         }
     };
+    let asked = match wanted {
+        Wanted::Unknown | Wanted::Nothing { commit: None, .. } => old.asked,
+        Wanted::Nothing { .. } => None,
+        Wanted::Target(asked) => Some(asked.digest.clone()),
+    };
     let tags = match wanted {
         Wanted::Unknown => old.tags,
         Wanted::Nothing { tags, .. } => tags.clone(),
@@ -193,6 +198,7 @@ fn state(stage: &Stage, before: Option<&EnvironmentState>) -> EnvironmentState {
         branch: environment.branch.clone(),
         commit,
         build_id,
+        asked,
         tags,
         candidate: candidate.filter(|candidate| !is_there(candidate)),
         current,

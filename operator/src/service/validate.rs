@@ -62,8 +62,8 @@ pub struct ValidEnvironment {
     pub ending: Option<Ending>,
     /// Build ids and digests that people let in, whatever they were in the environment before.
     pub bypasses: Vec<String>,
-    /// Commits that people approved.
-    pub approved: Vec<String>,
+    /// Commits that people approved, each with its image.
+    pub approved: Vec<(String, String)>,
     /// A gate, and the digest of an image that it let pass.
     pub passed: Vec<(String, String)>,
 }

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use kube::ResourceExt;
 
-use super::{Standing, is_over};
+use super::{HOLDING, Standing, is_over};
 use crate::{
     api::{
         DecisionAction, DecisionState, IntegrationServiceStatus, ReleaseDecision, ReleaseDecisionStatus,
@@ -80,6 +80,22 @@ fn judged(decision: &ReleaseDecision, situation: Situation<'_>) -> Result<Answer
     let states = situation.board.into_iter().flat_map(|board| &board.environments);
     let empty = EnvironmentState::default();
     let state = states.into_iter().find(|state| state.name == *name).unwrap_or(&empty);
+    let holding = match spec.action {
+        DecisionAction::Reject => situation.standing.rejections.len(),
+        DecisionAction::Bypass => situation.standing.bypasses.len(),
+        DecisionAction::Approve
+        | DecisionAction::Pass
+        | DecisionAction::Hold
+        | DecisionAction::Resume
+        | DecisionAction::Rollback
+        | DecisionAction::Retry => 0,
+    };
+    if holding >= HOLDING {
+        let message = format!(
+            "{holding} of them hold in {name} already: let the platform team delete those that nobody needs"
+        );
+        return Err(Problem::new(Reason::QuotaExceeded, message));
+    }
     let case = Case { decision, environment, state, situation };
     match spec.action {
         DecisionAction::Approve => case.approve(),
@@ -152,8 +168,16 @@ impl Case<'_> {
             );
             return Err(Problem::new(Reason::ReleaseMissing, message));
         }
-        let status = ReleaseDecisionStatus { commit: Some(commit.to_owned()), ..Default::default() };
-        Ok(said(DecisionState::InForce, format!("commit {commit} may run in {environment}"), status))
+        // A build may get another image until then: what was looked at is this one.
+        let digest = self.state.asked.clone().ok_or_else(|| {
+            let message =
+                format!("the image of commit {commit} is not known yet: see what {environment} waits for");
+            Problem::new(Reason::ImageMissing, message)
+        })?;
+        let message = format!("commit {commit} with image {digest} may run in {environment}");
+        let (commit, digest) = (Some(commit.to_owned()), Some(digest));
+        let status = ReleaseDecisionStatus { commit, digest, ..Default::default() };
+        Ok(said(DecisionState::InForce, message, status))
     }
 
     fn pass(&self) -> Result<Answer, Problem> {
@@ -237,7 +261,18 @@ impl Case<'_> {
     /// What a rollback goes to: the last good one where something else is on its way, else what ran well before.
     fn older(&self) -> Result<&Past, Problem> {
         if let Some(name) = self.target() {
-            return self.release(name);
+            let past = self.release(name)?;
+            let message = || {
+                format!(
+                    "{name} never ran well in {}: there is nothing to go back to in it",
+                    self.environment.name
+                )
+            };
+            return if past.healthy {
+                Ok(past)
+            } else {
+                Err(Problem::new(Reason::ReleaseMissing, message()))
+            };
         }
         let Situation { history, standing, service, .. } = self.situation;
         let EnvironmentState { current, last_good, .. } = self.state;

@@ -18,7 +18,10 @@ fn at(text: &str) -> Timestamp {
 
 /// In `dev` and `prod`, which promotes from `dev`.
 fn service() -> ValidService {
-    sample::service(vec![sample::environment("dev", None), sample::environment("prod", Some("dev"))])
+    let mut prod = sample::environment("prod", Some("dev"));
+    prod.entry.approval = true;
+    prod.proof.gates = vec!["load-test".to_owned()];
+    sample::service(vec![sample::environment("dev", None), prod])
 }
 
 /// Made at this second, in prod.
@@ -113,6 +116,10 @@ fn a_decision_that_cannot_be_taken_says_why() {
         (
             "action: rollback, reason: x, target: orders-prod-9",
             ("ReleaseMissing", "no release orders-prod-9 of orders in prod: see kubectl imaas history"),
+        ),
+        (
+            "action: rollback, reason: x, target: orders-prod-4",
+            ("ReleaseMissing", "orders-prod-4 never ran well in prod"),
         ),
         (
             "action: rollback, reason: x, target: orders-prod-3",
@@ -237,4 +244,63 @@ fn a_bypass_lets_in_an_image_or_what_the_branch_is_built_of() {
     );
     assert_eq!(world.standing().bypasses, ["b4", "sha256:2"]);
     assert_eq!(standing(&world.decisions, "prod", at("2026-01-01T13:00:00Z")).bypasses, ["b4"]);
+}
+
+#[test]
+fn an_approval_is_of_the_head_with_the_image_that_it_has() {
+    let mut world = World::new();
+    let approve = |world: &mut World, target: &str| world.told(&format!("action: approve, target: {target}"));
+    let (state, told) = approve(&mut world, "c4");
+    assert!(
+        state == DecisionState::Refused && told.contains("the image of commit c4 is not known"),
+        "{told}"
+    );
+    world.board.environments[0].asked = Some("sha256:4".to_owned());
+    let (state, told) = approve(&mut world, "c3");
+    assert!(state == DecisionState::Refused && told.contains("which is c4"), "{told}");
+    assert_eq!(approve(&mut world, "c4").0, DecisionState::InForce);
+    assert_eq!(world.standing().approved, [("c4".to_owned(), "sha256:4".to_owned())]);
+}
+
+#[test]
+fn a_gate_lets_pass_the_image_that_runs_and_no_other_gate_is_known() {
+    let mut world = World::new();
+    let (state, told) = world.told("action: pass, gate: audit");
+    assert!(state == DecisionState::Refused && told.contains("only load-test"), "{told}");
+    assert_eq!(world.told("action: pass, gate: load-test").0, DecisionState::InForce);
+    assert_eq!(world.standing().passed, [("load-test".to_owned(), "sha256:3".to_owned())]);
+}
+
+#[test]
+fn beyond_a_number_one_more_is_refused_and_none_is_forgotten() {
+    let mut world = World::new();
+    world.answer("first", 0, "action: hold, reason: x");
+    for _ in 0..HOLDING {
+        assert_eq!(world.told("action: reject, reason: x, target: 'sha256:9'").0, DecisionState::InForce);
+    }
+    let (state, told) = world.told("action: reject, reason: x, target: 'sha256:9'");
+    assert!(
+        state == DecisionState::Refused && told.starts_with("200 of them hold in prod already"),
+        "{told}"
+    );
+    assert_eq!(surplus(&world.decisions), Vec::<&Arc<ReleaseDecision>>::new());
+    assert!(world.standing().hold.is_some());
+}
+
+#[test]
+fn of_each_environment_the_newest_that_are_over_are_kept() {
+    let over = |environment: &str, second: u8| {
+        let mut one = decision("one", second, "action: resume");
+        let decision = Arc::make_mut(&mut one);
+        decision.spec.environment = environment.to_owned();
+        decision.status =
+            Some(ReleaseDecisionStatus { state: Some(DecisionState::Done), ..Default::default() });
+        one
+    };
+    let mut all = vec![over("prod", 0)];
+    all.extend((0..60).map(|second| over("dev", second)));
+    let gone = surplus(&all);
+    assert_eq!(gone.len(), 60 - KEPT);
+    assert!(gone.iter().all(|one| one.spec.environment == "dev"), "{gone:?}");
+    assert_eq!(age(gone[0]).0, Some(at("2026-01-01T10:00:00Z")), "the oldest first");
 }

@@ -91,11 +91,25 @@ async fn examples_are_accepted(people: &[Person], broken: &mut Broken) -> Result
 
 async fn refusals_say_why(people: &[Person], broken: &mut Broken) -> Result<()> {
     let home = |environment| ("north-home", environment);
+    let with = |field: &str, value: Value| {
+        let mut decision = decision("nora", "hold", home("dev"));
+        decision["metadata"][field] = value;
+        decision
+    };
+    let owner = json!([{ "apiVersion": "v1", "kind": "Secret", "name": "x", "uid": "x" }]);
+    let record = json!([{ "manager": "x", "operation": "Update", "apiVersion": "imaas.dev/v1alpha1",
+        "fieldsType": "FieldsV1", "fieldsV1": { "f:metadata": { "f:annotations": { "f:a": { "f:deep": {} } } } } }]);
     for (who, decision, words) in [
         ("nick", decision("nora", "hold", home("dev")), "spec.author: must be you, nick"),
         ("nick", decision("nick", "rollback", home("prod")), "you may not rollback releases in north-prod"),
         // Where a member may make one by RBAC, since the role is the same in all namespaces.
         ("nora", decision("nora", "hold", ("north-dev", "dev")), "stands in a tenant's home namespace"),
+        // What an administrator alone could remove, or what takes room.
+        ("nora", with("finalizers", json!(["example.com/never"])), "has no finalizers and no owners"),
+        ("nora", with("ownerReferences", owner), "has no finalizers and no owners"),
+        ("nora", with("annotations", json!({ "a": "x".repeat(5000) })), "8 annotations of 4096 characters"),
+        ("nora", with("managedFields", record), "has no finalizers and no owners"),
+        ("nora", with("annotations", json!({ "a": "x".repeat(4096) })), ""),
         ("sam", decision("sam", "hold", ("south-home", "prod")), ""),
         ("sam", decision("sam", "hold", home("prod")), "cannot create resource"),
     ] {
