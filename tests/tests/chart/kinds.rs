@@ -181,7 +181,7 @@ fn decision(change: &Value) -> Value {
 
 fn bad_decisions() -> Vec<Bad> {
     [
-        (json!({ "action": "approve" }), "spec.action"),
+        (json!({ "action": "scale" }), "spec.action"),
         (json!({ "author": "" }), "spec.author"),
         (json!({ "environment": "home" }), "spec.environment"),
         // Else it would be another tenant's namespace: `acme` and `eu-dev` are `acme-eu` and `dev`.

@@ -17,7 +17,7 @@ use crate::{Broken, NAMESPACE, OPERATOR, ask};
 pub async fn are_narrow(kubectl: &Kubectl, broken: &mut Broken) -> Result<()> {
     let roles = kubectl.get(&["clusterroles", "-l", "app.kubernetes.io/part-of=imaas"]).await?;
     let roles = roles["items"].as_array().context("a list of roles")?;
-    broken.unless(roles.len() == 5, format!("five roles, not {}", roles.len()));
+    broken.unless(roles.len() == 6, format!("six roles, not {}", roles.len()));
     for role in roles {
         let name = role["metadata"]["name"].as_str().unwrap_or_default();
         for rule in role["rules"].as_array().into_iter().flatten() {
