@@ -155,6 +155,8 @@ fn sizes() -> Vec<(&'static str, Value, bool)> {
         ("annotations", with(json!({ "annotations": { "a": long } }), none()), false),
         ("labels", with(json!({ "labels": many(2000, &"x".repeat(60)) }), none()), false),
         ("finalizers", with(json!({ "finalizers": finalizers }), none()), false),
+        // The namespace could not be removed until somebody takes it away.
+        ("one finalizer", with(json!({ "finalizers": ["example.com/never"] }), none()), false),
         ("owners", with(json!({ "ownerReferences": owner }), none()), false),
         ("record of fields", with(record(wide), none()), false),
         ("deep record of fields", with(record(deep), none()), false),
