@@ -46,7 +46,10 @@ async fn what_is_new_waits_for_all_that_is_asked_and_is_let_in_by_each() {
     let told = scene.told_in_test("NotPromoted").await;
     assert!(told.contains("after its bake time; it waits for the gate load-test"), "{told}");
     let told = scene.told_in_test("ApprovalPending").await;
-    assert!(told.contains(&format!("kubectl imaas approve orders test {commit}")), "{told}");
+    assert!(told.ends_with("once its image is known"), "{told}");
+    // Nobody approves what may yet become anything.
+    let early = scene.decide("test", DecisionAction::Approve, json!({ "target": commit })).await;
+    assert!(scene.answer(&early, DecisionState::Refused).await.contains("is not known yet"));
 
     // Without the bake time, the gate alone.
     scene.set(ENVIRONMENTS, "dev", r#""bakeTime": null"#).await;
@@ -60,6 +63,9 @@ async fn what_is_new_waits_for_all_that_is_asked_and_is_let_in_by_each() {
     let pass = scene.decide("dev", DecisionAction::Pass, json!({ "gate": "load-test" })).await;
     scene.answer(&pass, DecisionState::InForce).await;
     scene.test_waits(&["ApprovalPending", "WindowClosed"]).await;
+    let told = scene.told_in_test("ApprovalPending").await;
+    assert!(told.contains(&format!("with image {IMAGE_OF_B}")), "{told}");
+    assert!(told.contains(&format!("kubectl imaas approve orders test {commit}")), "{told}");
 
     let other = json!({ "target": "4f2a".repeat(10) });
     let other = scene.decide("test", DecisionAction::Approve, other).await;
