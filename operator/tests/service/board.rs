@@ -35,7 +35,7 @@ impl Scene {
 async fn everything_that_a_commit_waits_for_is_told_at_once() {
     let scene = Scene::start().await;
     let operator = scene.operator().await;
-    let lacks = "secrets: [orders-db, orders-mq]\nresources: {memory: 64}\nuses: [{service: rates, as: RATES_URL}, {service: stock, as: STOCK_URL}]\n";
+    let lacks = "secrets: [orders-db, orders-mq]\ninstances: one\nscaling: {min: 2}\nuses: [{service: rates, as: RATES_URL}, {service: stock, as: STOCK_URL}]\n";
     scene.push("dev", &[("imaas.yaml", &descriptor(NO_IMAGE, lacks))]);
     scene.onboard(true).await;
     scene.onboard(false).await;
@@ -50,7 +50,7 @@ async fn everything_that_a_commit_waits_for_is_told_at_once() {
     until("all is told", async || (reasons(&scene.board().await, "dev") == all).then_some(())).await;
     let told = scene.state("dev").await.unwrap().waiting;
     for (at, word) in
-        [(1, "\"rates\""), (2, "\"stock\""), (3, "did you mean 64Mi"), (4, "orders-db"), (5, "orders-mq")]
+        [(1, "\"rates\""), (2, "\"stock\""), (3, "never runs two at a time"), (4, "orders-db"), (5, "orders-mq")]
     {
         assert!(told[at].message.contains(word), "{told:?}");
     }
