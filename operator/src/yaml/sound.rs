@@ -34,6 +34,11 @@ impl<T> Sound<T> {
         Self { value, unsound: Vec::new() }
     }
 
+    /// The value, and what is not as the file says.
+    pub(super) fn parted(self) -> (T, Sound<()>) {
+        (self.value, Sound { value: (), unsound: self.unsound })
+    }
+
     /// Does a problem at `path` say more than what is wrong with the form?
     pub fn is_news(&self, path: &str) -> bool {
         !self.unsound.iter().any(|unsound| is_within(unsound, path) || is_within(path, unsound))
@@ -102,7 +107,8 @@ pub fn descriptor(text: &[u8]) -> Option<SoundDescriptor> {
     Some(SoundDescriptor { base: of_form(&schema::SETTINGS, &base)?, environments })
 }
 
-fn of_form<T: DeserializeOwned>(form: &Form, tree: &Node) -> Option<Sound<T>> {
+/// What is well-formed of `tree`.
+pub(super) fn of_form<T: DeserializeOwned>(form: &Form, tree: &Node) -> Option<Sound<T>> {
     let found = check::check(form, tree);
     if found.problems.len() >= MAX_PROBLEMS {
         return None;
