@@ -175,7 +175,8 @@ fn filler(schema: &Value) -> Value {
             Value::Object(fields)
         }
         Some("array") => Value::Array(Vec::new()),
-        Some("integer" | "number") => schema.get("minimum").cloned().unwrap_or_else(|| 0.into()),
+        // Not its `minimum`: schemas have that as `1.0`, of which no whole number is read.
+        Some("integer" | "number") => 1.into(),
         Some("boolean") => Value::Bool(false),
         Some("string") => Value::String(String::new()),
         _ => Value::Null,
