@@ -238,7 +238,7 @@ fn every_mistake_of_every_file_is_told_at_once() {
     assert_eq!(of_globex.len(), 2, "{report}");
     assert_eq!(
         (&of_globex[0]["line"], &of_globex[0]["field"]),
-        (&6.into(), &"spec.environments.tset".into())
+        (&7.into(), &"spec.environments.tset".into())
     );
     // From below, GitHub still gets the path from the root of the repository.
     let github =
