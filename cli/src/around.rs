@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, bail};
 use imaas_operator::git::UrlPolicy;
 
 use crate::{
@@ -33,9 +33,18 @@ pub fn platform(options: &Around, repository: Option<&Path>) -> Result<Platform>
     }
 }
 
+/// The same, for whoever does not tell what is wrong with it: then it must be well-formed.
+pub fn sound_platform(options: &Around, repository: Option<&Path>) -> Result<Platform> {
+    let platform = platform(options, repository)?;
+    match &platform.broken[..] {
+        [] => Ok(platform),
+        [first, ..] => bail!("{}: {} (kubectl imaas validate tells all)", first.place(), first.sentence()),
+    }
+}
+
 /// The documents of one file, or of every `.yaml`, `.yml` and `.json` of a directory.
 pub fn from_path(path: &Path) -> Result<Platform> {
-    let mut platform = Platform { from: Some(shown(path)), ..Platform::default() };
+    let mut platform = Platform::read_from(shown(path));
     let cannot_read = |path: &Path| format!("cannot read the platform's definitions in {}", shown(path));
     let mut files = vec![path.to_owned()];
     if shown_path(path).is_dir() {
@@ -48,8 +57,7 @@ pub fn from_path(path: &Path) -> Result<Platform> {
         files.sort();
     }
     for file in files {
-        let text = fs::read_to_string(&file).with_context(|| cannot_read(&file))?;
-        platform.add(&text).map_err(|problem| anyhow!("{}: {problem}", shown(&file)))?;
+        platform.add(shown(&file), &fs::read(&file).with_context(|| cannot_read(&file))?);
     }
     Ok(platform)
 }

@@ -17,7 +17,7 @@ use imaas_operator::{
 use kube::ResourceExt;
 use serde::Serialize;
 
-use crate::{consumers, output::plain, platform::Platform};
+use crate::{consumers, output::plain, owners, platform::Platform};
 
 /// Files are told by their names in the directory of tenants; where that is, is told by who knows.
 const DIRECTORY: &str = "";
@@ -168,7 +168,8 @@ pub fn examine(files: &Files, platform: &Platform, urls: &UrlPolicy, before: &Ex
     let space = |(name, tenant): (&String, &Tenant)| Some((name.clone(), validate(tenant, &stages).ok()?));
     let valid = checked.valid.iter().filter_map(space).collect();
     let services = said().map(|tenant| tenant.spec.services.len()).sum();
-    let warnings = consumers::absent(&parsed);
+    let mut warnings = consumers::absent(&parsed);
+    warnings.extend(owners::missing(&parsed));
     Examined { checked, valid, warnings, services, parsed }
 }
 
@@ -186,7 +187,7 @@ mod tests {
 
     fn examined(text: &str, platform: &str) -> Examined {
         let mut known = Platform::default();
-        known.add(platform).unwrap();
+        known.add("platform.yaml".to_owned(), platform.as_bytes());
         let file = SourceFile { blob: String::new(), content: text.as_bytes().to_vec() };
         let files = Files { regular: [("acme.yaml".to_owned(), file)].into(), ..Files::default() };
         examine(&files, &known, &UrlPolicy::default(), &Examined::default())
@@ -220,6 +221,22 @@ mod tests {
                 "tenants/acme.yaml:7:81: spec.services[0].runtime: there is no IntegrationRuntime \"mule\", only camel",
             ]
         );
+    }
+
+    #[test]
+    fn a_tenant_of_which_nobody_is_an_owner_is_warned_of() {
+        let warned = |members: &str| {
+            let text = format!(
+                "apiVersion: imaas.dev/v1alpha1\nkind: Tenant\nmetadata: {{name: acme}}\nspec:\n  {members}\n"
+            );
+            examined(&text, PLATFORM).warned(str::to_owned)
+        };
+        let told = warned("members: [{kind: User, name: jo, role: developer}]");
+        assert_eq!((told.len(), told[0].place().as_str()), (1, "acme.yaml:5:12"));
+        assert!(told[0].sentence().starts_with("spec.members: nobody is an owner"), "{told:?}");
+        assert_eq!(warned("contact: jo").len(), 1);
+        assert_eq!(warned("members: [{kind: User, name: jo, role: owner}]"), []);
+        assert_eq!(warned("members: [{kind: User, name: jo, role: ownr}]"), [], "that is told as it is");
     }
 
     #[test]

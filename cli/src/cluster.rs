@@ -136,7 +136,7 @@ pub fn block_on<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
 async fn definitions(client: &Client) -> Result<Platform> {
     let environments: Vec<Environment> = list(client).await?;
     let runtimes: Vec<IntegrationRuntime> = list(client).await?;
-    Ok(Platform { environments, runtimes, from: Some("the cluster".to_owned()) })
+    Ok(Platform::of(environments, runtimes, "the cluster"))
 }
 
 async fn connect(context: Option<&str>) -> Result<Client> {

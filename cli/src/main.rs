@@ -21,6 +21,7 @@ mod guard;
 mod history;
 mod merged;
 mod output;
+mod owners;
 mod plan;
 mod platform;
 mod release;

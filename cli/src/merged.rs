@@ -60,14 +60,17 @@ fn document(descriptor: &ServiceDescriptor, environment: &str) -> Result<String,
     let settings = yaml::settings(descriptor, environment)?;
     let mut changed = Vec::new();
     differences("", &value(&descriptor.spec), &value(&settings), &mut changed);
-    let by = match (descriptor.environments.contains_key(environment), changed.is_empty()) {
-        (false, _) => String::new(),
-        (true, true) => format!("# environments.{environment} changes nothing\n"),
-        (true, false) => format!("# environments.{environment} changes {}\n", changed.join(", ")),
+    let head = match (descriptor.environments.contains_key(environment), changed.is_empty()) {
+        (false, _) if environment == OTHERS => format!("# {OTHERS}\n"),
+        (false, _) => format!("# {environment}: no lines of its own\n"),
+        (true, true) => format!("# {environment}\n# environments.{environment} changes nothing\n"),
+        (true, false) => {
+            format!("# {environment}\n# environments.{environment} changes {}\n", changed.join(", "))
+        }
     };
     let settings = DescriptorSpec { instances: Some(settings.instances()), ..settings };
     let body = serde_saphyr::to_string(&settings).unwrap_or_default();
-    Ok(format!("# {environment}\n{by}{}\n", body.trim_end()))
+    Ok(format!("{head}{}\n", body.trim_end()))
 }
 
 fn value(settings: &DescriptorSpec) -> Value {
@@ -159,7 +162,10 @@ environments:
     #[test]
     fn one_environment_is_told_alone_also_without_lines_of_its_own() {
         let told = merged(ORDERS.as_bytes(), Some("test")).unwrap();
-        assert!(told.starts_with("# test\ntype: worker\n") && !told.contains("---"), "{told}");
+        assert!(
+            told.starts_with("# test: no lines of its own\ntype: worker\n") && !told.contains("---"),
+            "{told}"
+        );
     }
 
     #[test]

@@ -1,8 +1,12 @@
 //! IO: standard output and error, and whether they take colour.
 
-use std::io::{self, IsTerminal, Write};
+use std::{
+    error::Error,
+    io::{self, IsTerminal, Write},
+};
 
 use imaas_operator::names::is_invisible;
+use kube::core::Status;
 
 /// Colours of a text, or none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -79,7 +83,7 @@ pub fn complain(text: &str) {
 
 /// `error` and its causes, each once: many a library repeats its cause in its own words.
 pub fn causes(error: &anyhow::Error) -> String {
-    error.chain().map(ToString::to_string).fold(String::new(), |told, cause| {
+    error.chain().map(cause).fold(String::new(), |told, cause| {
         if told.is_empty() {
             cause
         } else if told.contains(&cause) {
@@ -88,6 +92,29 @@ pub fn causes(error: &anyhow::Error) -> String {
             format!("{told}: {cause}")
         }
     })
+}
+
+fn cause(error: &(dyn Error + 'static)) -> String {
+    let status = match error.downcast_ref() {
+        Some(kube::Error::Api(status)) => Some(status),
+        _ => error.downcast_ref::<Box<Status>>(),
+    };
+    status.map_or_else(|| error.to_string(), |status| said(status).to_owned())
+}
+
+/// Why the API server does not let the user do it, where that is what is wrong.
+pub fn refusal(error: &anyhow::Error) -> Option<&str> {
+    match error.downcast_ref()? {
+        kube::Error::Api(status) if status.is_forbidden() => Some(said(status)),
+        _ => None,
+    }
+}
+
+/// What the API server says, without the object and the policy that it names before.
+fn said(status: &Status) -> &str {
+    let after = |text: &'static str| move |message| str::split_once(message, text).map(|(_, said)| said);
+    let message = after(" is forbidden: ")(&status.message).unwrap_or(&status.message);
+    after(" denied request: ")(message).unwrap_or(message)
 }
 
 /// `text` from a file, on one line and without what would steer a terminal or hide from the reader.
@@ -118,6 +145,26 @@ mod tests {
         let cause =
             anyhow::anyhow!("no such file").context("cannot read 'a': no such file").context("no cluster");
         assert_eq!(causes(&cause), "no cluster: cannot read 'a': no such file");
+    }
+
+    fn forbidden(message: &str) -> anyhow::Error {
+        let status = Status::failure(message, "Forbidden").with_code(403).boxed();
+        anyhow::Error::new(kube::Error::Api(status)).context("the decision is not taken")
+    }
+
+    #[test]
+    fn a_refused_right_is_the_sentence_of_the_api_server() {
+        let policy = forbidden(
+            "releasedecisions.imaas.dev \"orders-prod-approve-x\" is forbidden: ValidatingAdmissionPolicy 'imaas-decisions' with binding 'imaas-decisions' denied request: you may not approve releases in billing-eu-prod",
+        );
+        assert_eq!(refusal(&policy), Some("you may not approve releases in billing-eu-prod"));
+        let stranger = "User \"jo\" cannot get resource \"integrationservices\" in API group \"imaas.dev\" in the namespace \"acme-home\"";
+        let read = forbidden(&format!("integrationservices.imaas.dev \"orders\" is forbidden: {stranger}"));
+        assert_eq!(refusal(&read), Some(stranger));
+        assert_eq!(causes(&read), format!("the decision is not taken: {stranger}"));
+        let missing = Status::failure("no such kind", "NotFound").with_code(404).boxed();
+        let missing = anyhow::Error::new(kube::Error::Api(missing));
+        assert_eq!((refusal(&missing), causes(&missing)), (None, "no such kind".to_owned()));
     }
 
     #[test]

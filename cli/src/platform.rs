@@ -2,20 +2,26 @@
 //!
 //! What is not known is not guessed: the checks that need it are left out, and that is told.
 
-use std::collections::BTreeSet;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use imaas_operator::{
     api::{
         Environment, EnvironmentSpec, IntegrationRuntime, IntegrationRuntimeSpec, Port, Quantity, Quota,
         RuntimeProfile, Tenant, environment::EnvironmentQuota,
     },
-    environment, runtime,
+    environment::{self, Problems},
+    runtime,
+    yaml::{self, Definitions, Origin},
 };
 use kube::ResourceExt;
-use serde_json::Value;
+
+use crate::check::{Lines, Told};
 
 /// Environments and runtimes, as far as they are known.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default)]
 pub struct Platform {
     /// All of them, or none: then the stages are not known.
     pub environments: Vec<Environment>,
@@ -23,30 +29,42 @@ pub struct Platform {
     pub runtimes: Vec<IntegrationRuntime>,
     /// Where this was read, such as `platform.yaml`.
     pub from: Option<String>,
+    /// What is wrong with the form of the files.
+    pub broken: Vec<Told>,
+    /// Where each stands that was read of a file, by its kind and name.
+    origins: BTreeMap<String, (Arc<File>, Origin)>,
+}
+
+#[derive(Debug)]
+struct File {
+    name: String,
+    lines: Lines,
 }
 
 impl Platform {
-    /// Adds the objects of one file: YAML documents, or a list as `kubectl get -o yaml` prints it. Other kinds are left out.
-    pub fn add(&mut self, text: &str) -> Result<(), String> {
-        let documents: Vec<Value> = serde_saphyr::from_multiple(text).map_err(|error| first_line(&error))?;
-        for document in documents {
-            match document.get("items") {
-                Some(Value::Array(items)) => items.iter().try_for_each(|item| self.object(item))?,
-                _ => self.object(&document)?,
-            }
-        }
-        Ok(())
+    /// As the objects of a cluster say.
+    pub fn of(environments: Vec<Environment>, runtimes: Vec<IntegrationRuntime>, from: &str) -> Self {
+        Self { environments, runtimes, ..Self::read_from(from.to_owned()) }
     }
 
-    fn object(&mut self, object: &Value) -> Result<(), String> {
-        let is_ours = object["apiVersion"].as_str().is_some_and(|version| version.starts_with("imaas.dev/"));
-        let named = || format!("{} {}", text(&object["kind"]), text(&object["metadata"]["name"]));
-        match object["kind"].as_str().filter(|_| is_ours) {
-            Some("Environment") => self.environments.push(typed(object, &named())?),
-            Some("IntegrationRuntime") => self.runtimes.push(typed(object, &named())?),
-            _ => {}
+    /// Nothing yet, of what is read there.
+    pub fn read_from(place: String) -> Self {
+        Self { from: Some(place), ..Self::default() }
+    }
+
+    /// Adds the objects of one file: YAML documents, or a list as `kubectl get -o yaml` prints it. Other kinds are left out.
+    pub fn add(&mut self, file: String, text: &[u8]) {
+        let file = Arc::new(File { name: file, lines: Lines::of(text) });
+        let Definitions { environments, runtimes, problems } = yaml::definitions(text);
+        self.broken.extend(problems.iter().map(|one| Told::new(file.name.clone(), one, &file.lines)));
+        for (environment, origin) in environments {
+            self.origins.insert(environment_named(&environment.name_any()), (file.clone(), origin));
+            self.environments.push(environment);
         }
-        Ok(())
+        for (runtime, origin) in runtimes {
+            self.origins.insert(runtime_named(&runtime.name_any()), (file.clone(), origin));
+            self.runtimes.push(runtime);
+        }
     }
 
     /// Are the stages known?
@@ -59,28 +77,48 @@ impl Platform {
         !self.runtimes.is_empty()
     }
 
-    /// What is wrong with the definitions themselves, as `Environment prod: …`.
-    pub fn problems(&self) -> Vec<String> {
-        let mut told = Vec::new();
+    /// What is wrong with the definitions themselves.
+    pub fn problems(&self) -> Vec<Told> {
+        let mut told = self.broken.clone();
         let checked = environment::check(&self.environments);
         for name in checked.names() {
-            if let Some(Err(problems)) = checked.named(name) {
-                told.push(format!("Environment {name}: {problems}"));
+            if let Some(Err(Problems(problems))) = checked.named(name) {
+                told.extend(
+                    problems.iter().filter_map(|problem| self.told(&environment_named(name), problem)),
+                );
             }
         }
         for runtime in &self.runtimes {
-            let name = runtime.name_any();
             let problems = runtime::check::problems(&runtime.spec);
-            told.extend(problems.into_iter().map(|problem| format!("IntegrationRuntime {name}: {problem}")));
+            let named = runtime_named(&runtime.name_any());
+            let split = |text: &String| {
+                let (field, message) = text.split_once(": ").unwrap_or(("", text));
+                environment::Problem::new(field, message)
+            };
+            told.extend(problems.iter().map(split).filter_map(|problem| self.told(&named, &problem)));
         }
-        let named = self.environments.iter().map(|one| format!("Environment {}", one.name_any()));
-        let named =
-            named.chain(self.runtimes.iter().map(|one| format!("IntegrationRuntime {}", one.name_any())));
+        let environments = self.environments.iter().map(|one| environment_named(&one.name_any()));
+        let runtimes = self.runtimes.iter().map(|one| runtime_named(&one.name_any()));
         let mut seen = BTreeSet::new();
-        told.extend(
-            named.filter(|name| !seen.insert(name.clone())).map(|name| format!("{name}: is there twice")),
-        );
+        let twice = environments.chain(runtimes).filter(|named| !seen.insert(named.clone()));
+        told.extend(twice.map(|named| self.whole(&format!("{named}: is there twice"))));
         told
+    }
+
+    /// At its place, where it is of a file; nothing where it only follows from what is wrong with that.
+    fn told(&self, named: &str, problem: &environment::Problem) -> Option<Told> {
+        let environment::Problem { field, message } = problem;
+        match self.origins.get(named) {
+            Some((file, origin)) => {
+                let problem = origin.problem(field, message)?;
+                Some(Told::new(file.name.clone(), &problem, &file.lines))
+            }
+            None => Some(self.whole(&format!("{named}: {problem}"))),
+        }
+    }
+
+    fn whole(&self, message: &str) -> Told {
+        Told::whole(self.from.clone().unwrap_or_default(), message)
     }
 
     /// Which checks are left out, and how to have them.
@@ -145,25 +183,27 @@ fn boundless(name: &str) -> Environment {
     Environment::new(name, EnvironmentSpec { quota, ..EnvironmentSpec::default() })
 }
 
-fn typed<T: serde::de::DeserializeOwned>(object: &Value, named: &str) -> Result<T, String> {
-    serde_json::from_value(object.clone()).map_err(|error| format!("{named}: {error}"))
+fn environment_named(name: &str) -> String {
+    format!("Environment {name}")
 }
 
-fn text(value: &Value) -> &str {
-    value.as_str().unwrap_or("without a name")
-}
-
-fn first_line(error: &impl std::fmt::Display) -> String {
-    error.to_string().lines().next().unwrap_or_default().to_owned()
+fn runtime_named(name: &str) -> String {
+    format!("IntegrationRuntime {name}")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn read(text: &str) -> Result<Platform, String> {
-        let mut platform = Platform::default();
-        platform.add(text).map(|()| platform)
+    fn read(text: &str) -> Platform {
+        let mut platform = Platform::read_from("platform.yaml".to_owned());
+        platform.add("platform.yaml".to_owned(), text.as_bytes());
+        platform
+    }
+
+    fn told(text: &str) -> Vec<String> {
+        let problems = read(text).problems();
+        problems.iter().map(|one| format!("{}: {}", one.place(), one.sentence())).collect()
     }
 
     /// As `kubectl get environments.imaas.dev,integrationruntimes.imaas.dev -o yaml` prints it.
@@ -194,25 +234,41 @@ metadata: {resourceVersion: ""}
 
     #[test]
     fn a_list_of_kubectl_and_plain_documents_are_both_read() {
-        let list = read(LIST).unwrap();
+        let list = read(LIST);
         let documents = "---\n# Source: chart\napiVersion: imaas.dev/v1alpha1\nkind: Environment\nmetadata: {name: dev}\nspec: {}\n---\napiVersion: v1\nkind: Namespace\nmetadata: {name: x}\n";
-        let documents = read(documents).unwrap();
+        let documents = read(documents);
         assert_eq!((list.environments.len(), list.runtimes.len()), (1, 1));
         assert_eq!((documents.environments.len(), documents.runtimes.len()), (1, 0));
         assert!(list.environments[0].spec.default && !documents.environments[0].spec.default);
+        assert_eq!((told(LIST), documents.problems()), (vec![], vec![]));
         assert_eq!((list.notes().len(), documents.notes().len()), (0, 1));
     }
 
     #[test]
-    fn what_is_wrong_with_the_platform_is_told_by_name() {
-        let platform = read("{apiVersion: imaas.dev/v1alpha1, kind: Environment, metadata: {name: prod}, spec: {promotesFrom: tset}}").unwrap();
-        assert!(
-            platform.problems()[0]
-                .starts_with("Environment prod: spec.promotesFrom: there is no Environment \"tset\"")
+    fn what_is_wrong_with_the_platform_is_told_at_its_place() {
+        let prod = |spec: &str| {
+            format!(
+                "{{apiVersion: imaas.dev/v1alpha1, kind: Environment, metadata: {{name: prod}}, spec: {spec}}}"
+            )
+        };
+        assert_eq!(
+            told(&prod("{promotesFrom: tset}")),
+            [
+                "platform.yaml:1:98: spec.promotesFrom: there is no Environment \"tset\": create it or name another one"
+            ]
         );
-        let bad = "{apiVersion: imaas.dev/v1alpha1, kind: Environment, metadata: {name: prod}, spec: {default: maybe}}";
-        assert!(read(bad).unwrap_err().starts_with("Environment prod: "));
-        let twice = read(&format!("{LIST}---\n{{apiVersion: imaas.dev/v1alpha1, kind: Environment, metadata: {{name: dev}}, spec: {{}}}}")).unwrap();
-        assert_eq!(twice.problems(), ["Environment dev: is there twice"]);
+        assert_eq!(
+            told(&prod("{default: maybe, promotesFrom: tset, approvals: true}")).len(),
+            3,
+            "what is wrong with the form hides nothing"
+        );
+        let twice = told(&format!("{LIST}---\n{}", prod("{}").replace("prod", "dev")));
+        assert_eq!(twice, ["platform.yaml: Environment dev: is there twice"]);
+        let environments = read(&prod("{promotesFrom: tset}")).environments;
+        let problems = Platform::of(environments, vec![], "the cluster").problems();
+        assert!(
+            problems[0].message.starts_with("Environment prod: spec.promotesFrom: there"),
+            "{problems:?}"
+        );
     }
 }

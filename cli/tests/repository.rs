@@ -12,7 +12,7 @@ const SERVICE: &str = "orders=https://git.example.com/acme/orders.git,runtime=ca
 
 fn tenant(name: &str) -> String {
     format!(
-        "apiVersion: imaas.dev/v1alpha1\nkind: Tenant\nmetadata: {{name: {name}}}\nspec:\n  contact: {name}@example.com\n"
+        "apiVersion: imaas.dev/v1alpha1\nkind: Tenant\nmetadata: {{name: {name}}}\nspec:\n  contact: {name}@example.com\n  members: [{{kind: Group, name: {name}-leads, role: owner}}]\n"
     )
 }
 
@@ -102,7 +102,7 @@ fn a_clone_that_is_called_tenants_is_no_directory_of_tenants() {
     }
     assert!(repository.path("mine/tenants/schemas/tenant.schema.json").exists());
     let seen = repository.run_in("mine/tenants", &["validate"]).expect_status(0);
-    assert!(seen.stdout.starts_with("5 tenants"), "{}", seen.stdout);
+    assert!(seen.stdout.contains("\n5 tenants"), "{}", seen.stdout);
 }
 
 #[test]
@@ -116,6 +116,25 @@ fn a_runtime_that_the_chart_does_not_bring_is_told_and_may_be_the_platforms() {
     let warning = "warning: service orders: runtime \"camle\" is none of camel, container, wso2-mi";
     assert!(told.contains(warning), "{told}");
     assert!(!with("beta", "camel").contains("warning"));
+}
+
+#[test]
+fn what_is_wrong_in_the_platforms_file_is_told_at_its_place_beside_what_is_wrong_with_tenants() {
+    let repository = central();
+    let platform = repository.read("platform.yaml").replacen("  default: true\n", "  defualt: true\n", 1);
+    repository.write("platform.yaml", &platform.replacen("promotesFrom: test", "promotesFrom: 30", 1));
+    repository.write("tenants/acme.yaml", &tenant("acme").replace("contact", "contcat"));
+    let told = repository.run(&["validate"]).expect_status(1).stdout;
+    for line in [
+        "platform.yaml:11:3: spec.defualt: unknown field, did you mean \"default\"?",
+        "spec.promotesFrom: expected text, found 30",
+        "tenants/acme.yaml:5:3: spec.contcat: unknown field, did you mean \"contact\"?",
+        "3 problems in 2 files",
+    ] {
+        assert!(told.contains(line), "{line}: {told}");
+    }
+    let plan = repository.run(&["plan"]).expect_status(2).stderr;
+    assert!(plan.contains("error: platform.yaml:11:3: spec.defualt") && plan.contains("validate"), "{plan}");
 }
 
 #[test]
@@ -152,8 +171,10 @@ fn a_wrong_wish_is_refused_before_anything_is_written() {
         ),
         (
             &["service", "new", "orders", "--platform", "platform.yaml", "--runtime", "mule"],
-            "there is no IntegrationRuntime \"mule\"",
+            "not written: there is no IntegrationRuntime \"mule\"",
         ),
+        (&["service", "new", "Dunning_x"], "not written: name: \"Dunning_x\" is not a name"),
+        (&["service", "new", "orders-canary"], "not written: name: must not end in -canary"),
         (
             &[
                 "service",
@@ -196,7 +217,7 @@ fn every_mistake_of_every_file_is_told_at_once() {
         "tenants/beta.yaml:3:18: metadata.name: \"gamma\" is not the file's name",
         "tenants/UP.YAML: this ending is not read: the file of tenant up must be a regular file named up.yaml",
         "tenants/delta.yml: this ending is not read: the file of tenant delta must be a regular file named delta.yaml",
-        "tenants/globex.yaml:7:6: unclosed bracket",
+        "tenants/globex.yaml:8:6: unclosed bracket",
         "   5 |   contcat: acme@example.com",
     ] {
         assert!(told.contains(line.trim_start()), "{line}: {told}");
@@ -217,7 +238,7 @@ fn every_mistake_of_every_file_is_told_at_once() {
     assert_eq!(of_globex.len(), 2, "{report}");
     assert_eq!(
         (&of_globex[0]["line"], &of_globex[0]["field"]),
-        (&6.into(), &"spec.environments.tset".into())
+        (&7.into(), &"spec.environments.tset".into())
     );
     // From below, GitHub still gets the path from the root of the repository.
     let github =
@@ -236,7 +257,7 @@ fn what_an_export_names_and_is_not_there_is_a_warning() {
         "  services:\n    - {{name: orders, repository: {{url: 'https://git.example.com/a/b.git'}}, runtime: camel, {exports}}}\n"
     );
     repository.write("tenants/acme.yaml", &(tenant("acme") + &service));
-    let place = "tenants/acme.yaml:7:";
+    let place = "tenants/acme.yaml:8:";
     for path in [".", "tenants/acme.yaml"] {
         let told = repository.run(&["validate", path]).expect_status(0).stdout;
         for part in [
@@ -251,7 +272,7 @@ fn what_an_export_names_and_is_not_there_is_a_warning() {
     let other = repository.run(&["validate", "tenants/beta.yaml"]).expect_status(0).stdout;
     assert!(!other.contains("warning"), "another file's: {other}");
     let github = repository.run(&["validate", "-o", "github"]).expect_status(0).stdout;
-    assert!(github.starts_with("::warning file=tenants/acme.yaml,line=7,"), "{github}");
+    assert!(github.starts_with("::warning file=tenants/acme.yaml,line=8,"), "{github}");
 }
 
 #[test]

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use anyhow::Result;
 use imaas_operator::{
-    api::{IntegrationServiceSpec, Repository, ServiceEntry},
+    api::{IntegrationServiceSpec, Repository, ServiceEntry, Tenant, TenantSpec},
     service::resolve::DESCRIPTOR,
+    yaml::{self, Problem},
 };
 
 use super::{arguments::RUNTIME, text, write_new};
@@ -13,6 +14,7 @@ use crate::{
     Outcome,
     args::{ServiceNew, WorkloadType},
     around,
+    check::{Lines, Told},
     descriptor::{self, Question},
     history::Clone,
     output,
@@ -28,30 +30,34 @@ pub fn run(options: &ServiceNew) -> Result<Outcome> {
     let is_api = options.type_ == WorkloadType::Api;
     let default = Some(PORT).filter(|_| is_api && options.runtime == RUNTIME);
     let text = text::descriptor(is_api, options.port.or(default), options.schema.as_deref());
-    let platform = around::platform(&options.around, None)?;
+    let platform = around::sound_platform(&options.around, None)?;
     let question = Question {
         text: text.as_bytes(),
         platform: &platform,
         runtime: Some(&options.runtime),
         config: &|name| Err(format!("config: {name:?} was not asked for")),
     };
-    let problems = descriptor::found(&question).problems;
+    let clone = Clone::holding(&options.directory).ok();
+    let entry = entry(options, clone.as_ref());
+    let problems: Vec<_> =
+        name_problems(&entry).into_iter().chain(descriptor::found(&question).problems).collect();
     if !problems.is_empty() {
         for problem in &problems {
-            output::complain(&format!("not written: {}: {}", problem.path, problem.message));
+            let told = Told::new("not written".to_owned(), problem, &Lines::default());
+            output::complain(&format!("{}: {}", told.file, told.sentence()));
         }
         return Ok(Outcome::Problems);
     }
     write_new(&file, &text)?;
-    output::print(&next(options, &shown(&file)))?;
+    output::print(&next(&entry, &shown(&file)))?;
     Ok(Outcome::Fine)
 }
 
-fn next(options: &ServiceNew, file: &str) -> String {
-    let clone = Clone::holding(&options.directory).ok();
-    let url = clone.as_ref().and_then(Clone::origin);
-    let path = clone.as_ref().and_then(|clone| clone.relative(&options.directory).ok());
-    let entry = ServiceEntry {
+/// What the tenant file is to say of it.
+fn entry(options: &ServiceNew, clone: Option<&Clone>) -> ServiceEntry {
+    let url = clone.and_then(Clone::origin);
+    let path = clone.and_then(|clone| clone.relative(&options.directory).ok());
+    ServiceEntry {
         name: options.name.clone(),
         spec: IntegrationServiceSpec {
             repository: Repository {
@@ -63,7 +69,20 @@ fn next(options: &ServiceNew, file: &str) -> String {
             branches: BTreeMap::new(),
             export_to: Vec::new(),
         },
-    };
+    }
+}
+
+/// What a tenant file may not say of the name.
+fn name_problems(entry: &ServiceEntry) -> Vec<Problem> {
+    const NAME: &str = "spec.services[0].name";
+    let spec = TenantSpec { services: vec![entry.clone()], ..TenantSpec::default() };
+    let text = text::tenant(&Tenant::new("tenant", spec), None);
+    let problems = yaml::tenant(text.as_bytes()).err().unwrap_or_default();
+    let of_name = problems.into_iter().filter(|problem| problem.path == NAME);
+    of_name.map(|problem| Problem { path: "name".to_owned(), ..problem }).collect()
+}
+
+fn next(entry: &ServiceEntry, file: &str) -> String {
     format!(
         "wrote {file}
 
@@ -75,8 +94,8 @@ Next:
 {entry}
 Then CI pushes the image as <registry>/<tenant>/{name}:<commit hash>, and the service comes up in dev.
 ",
-        runtime = options.runtime,
-        entry = text::service(&entry),
-        name = options.name,
+        runtime = entry.spec.runtime,
+        name = entry.name,
+        entry = text::service(entry),
     )
 }

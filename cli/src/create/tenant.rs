@@ -7,11 +7,12 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 use imaas_operator::{
-    api::{ServiceEntry, Tenant, TenantSpec, tenant::EnvironmentOverride},
+    api::{Environment, ServiceEntry, Tenant, TenantSpec, tenant::EnvironmentOverride},
     names::{PUSH_SECRET, home_namespace},
     source::parse::{ENDING, Files, SourceFile, file_name},
     yaml,
 };
+use kube::ResourceExt;
 
 use super::{arguments::RUNTIMES, text, write_new};
 use crate::{
@@ -33,7 +34,7 @@ pub fn run(options: &TenantNew) -> Result<Outcome> {
     let is_piped = options.out.as_deref() == Some(Path::new("-"));
     let path = if is_piped { PathBuf::from(file_name(&options.name)) } else { path(options)? };
     let repository = repository(&path);
-    let platform = around::platform(&options.around, repository.as_deref())?;
+    let platform = around::sound_platform(&options.around, repository.as_deref())?;
     let tenant = tenant(options, Clone::holding(&path).ok().and_then(|clone| clone.email()));
     let schema = options.schema.clone().or_else(|| repository.as_ref().map(|_| format!("../{SCHEMA}")));
     let text = text::tenant(&tenant, schema.as_deref().filter(|_| !is_piped || options.schema.is_some()));
@@ -144,6 +145,11 @@ fn next(tenant: &Tenant, written: &[String], platform: &Platform, examined: &Exa
         "  kubectl imaas validate .\n  git switch -c tenant-{name}\n  git add {}\n  git commit -m \"feat: onboard {name}\"\n  git push -u origin HEAD     # then open a pull request\n",
         written.join(" ")
     );
+    let _ = write!(
+        out,
+        "\nIn the repository of each service:\n  kubectl imaas service new NAME     # writes imaas.yaml, which says how it runs\n  commit it, and push a branch for each environment{}\n",
+        branches(platform)
+    );
     let spaces = examined.valid.get(&name).filter(|_| platform.knows_environments());
     let mut namespaces: Vec<String> =
         spaces.iter().flat_map(|space| &space.environments).map(|space| space.namespace.clone()).collect();
@@ -163,6 +169,13 @@ fn next(tenant: &Tenant, written: &[String], platform: &Platform, examined: &Exa
         "  kubectl -n {name}-home get secret {PUSH_SECRET} -o jsonpath='{{.data.\\.dockerconfigjson}}' | base64 -d > config.json     # the registry login of your CI\n  kubectl -n {name}-home get isvc     # the board of your services\n"
     );
     out
+}
+
+/// The branches that the platform reads, where that is known.
+fn branches(platform: &Platform) -> String {
+    let branch = |one: &Environment| one.spec.branch.clone().unwrap_or_else(|| one.name_any());
+    let branches: Vec<_> = platform.environments.iter().map(branch).collect();
+    if branches.is_empty() { String::new() } else { format!(": {}", branches.join(", ")) }
 }
 
 /// Runtimes that the chart does not bring, where the platform's own are not known.

@@ -20,7 +20,7 @@ fn warned(text: &str, platform: &str) -> Vec<String> {
 
 fn asked(text: &str, platform: &str, runtime: Option<&str>) -> Found {
     let mut known = Platform::default();
-    known.add(platform).unwrap();
+    known.add("platform.yaml".to_owned(), platform.as_bytes());
     let text = format!("apiVersion: imaas.dev/v1alpha1\nkind: ServiceDescriptor\n{text}");
     let config = |name: &str| match name {
         "config" => Ok(ConfigFiles::from([("a".to_owned(), ConfigFile::default())])),
@@ -188,7 +188,7 @@ fn what_is_not_known_is_not_a_problem() {
     assert_eq!(told(text, "{}", Some("bare")), [""; 0]);
     let of_runtime = |platform: &str, runtime| {
         let mut known = Platform::default();
-        known.add(platform).unwrap();
+        known.add("platform.yaml".to_owned(), platform.as_bytes());
         notes(&known, runtime).pop().unwrap_or_default()
     };
     let way = |note: String| note.split(" give ").nth(1).unwrap_or_default().to_owned();

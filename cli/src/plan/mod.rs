@@ -67,7 +67,7 @@ fn against_cluster(options: &args::Plan) -> Result<Plan> {
     let Live { platform, tenants: existing, sources, running } =
         cluster::live(options.around.context.as_deref())?;
     let platform = if options.around.platform.is_some() {
-        around::platform(&options.around, Some(&tenants.repository()))?
+        around::sound_platform(&options.around, Some(&tenants.repository()))?
     } else {
         platform
     };
@@ -108,7 +108,7 @@ fn against_git(options: &args::Plan, reference: Option<&str>) -> Result<Plan> {
             .is_ok_and(|files| files.regular.keys().any(|name| name.ends_with(ENDING)))
     };
     let (tenants, only) = whole(tenants(options, has_files)?);
-    let platform = around::platform(&options.around, Some(&tenants.repository()))?;
+    let platform = around::sound_platform(&options.around, Some(&tenants.repository()))?;
     let urls = around::urls(&options.around);
     let was = examine(&clone.tenant_files(&base, &tenants)?, &platform, &urls, &Examined::default());
     let after = examine(&working::tenant_files(&tenants)?, &platform, &urls, &was);

@@ -35,7 +35,7 @@ const PLATFORM: &str = "
 
 pub(super) fn platform() -> Platform {
     let mut platform = Platform::default();
-    platform.add(PLATFORM).unwrap();
+    platform.add("platform.yaml".to_owned(), PLATFORM.as_bytes());
     platform
 }
 

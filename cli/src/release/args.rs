@@ -57,14 +57,15 @@ pub struct Hold {
 /// Options of `approve`.
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "Examples:
-  kubectl imaas approve orders prod 4f2a4f2a4f2a4f2a4f2a4f2a4f2a4f2a4f2a4f2a
+  kubectl imaas approve orders prod 4f2a4f2a4f2a
   kubectl imaas why orders prod      says which commit waits
 It is of this one commit: one that comes after is looked at anew.")]
 pub struct Approve {
     /// Which.
     #[command(flatten)]
     pub about: About,
-    /// The commit that you looked at, which must be the head of the environment's branch.
+    /// The commit that you looked at, which must be the head of the environment's branch: its hash, or at least the first 7
+    /// digits of it.
     #[arg(value_name = "COMMIT", value_parser = commit)]
     pub commit: String,
     /// What you looked at.
@@ -318,10 +319,11 @@ pub struct Diff {
     pub home: Home,
 }
 
-/// A whole hash: a shorter one could come to mean another.
+/// A hash, or enough of its beginning to mean one.
 fn commit(text: &str) -> Result<String, String> {
-    let is_hash = text.len() == 40 && text.chars().all(|digit| matches!(digit, '0'..='9' | 'a'..='f'));
-    if is_hash { Ok(text.to_owned()) } else { Err("write all of its 40 hexadecimal digits".to_owned()) }
+    let is_hash =
+        (7..=40).contains(&text.len()) && text.chars().all(|digit| matches!(digit, '0'..='9' | 'a'..='f'));
+    if is_hash { Ok(text.to_owned()) } else { Err("write 7 to 40 of its hexadecimal digits".to_owned()) }
 }
 
 /// `2h`, `30m`, `1h30m`.
@@ -335,10 +337,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_commit_is_a_whole_hash() {
-        assert!(commit(&"4f".repeat(20)).is_ok());
-        for wrong in ["4f2a", "", &"4F".repeat(20), &"4f".repeat(21), "main"] {
-            assert!(commit(wrong).is_err_and(|told| told.contains("40")), "{wrong}");
+    fn a_commit_is_a_hash_or_its_beginning() {
+        for right in ["4f2a4f2", &"4f".repeat(20)] {
+            assert_eq!(commit(right).as_deref(), Ok(right));
+        }
+        for wrong in ["4f2a4f", "", &"4F".repeat(20), &"4f".repeat(21), "main", "release"] {
+            assert!(commit(wrong).is_err_and(|told| told.contains("7 to 40")), "{wrong}");
         }
     }
 

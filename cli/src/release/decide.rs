@@ -1,12 +1,15 @@
 //! A decision and the operator's answer to it. Pure but for [`run`].
 
 use anyhow::Result;
-use imaas_operator::api::{DecisionState, ReleaseDecision, ReleaseDecisionSpec};
+use imaas_operator::api::{
+    DecisionAction, DecisionState, IntegrationServiceStatus, ReleaseDecision, ReleaseDecisionSpec,
+};
 use jiff::Timestamp;
 use kube::{ResourceExt, api::ObjectMeta};
 
 use super::{
     args::Decision,
+    board,
     home::{Home, now},
 };
 use crate::{
@@ -16,15 +19,37 @@ use crate::{
 
 /// IO: makes the decision and tells what the operator says.
 pub fn run(decision: &Decision) -> Result<Outcome> {
-    let (made, home) = cluster::block_on(async {
-        let home = Home::open(&decision.about.home).await?;
-        home.service(&decision.about.service).await?;
-        let wanted = object(decision, &home.user().await?, now());
-        Ok((home.decide(&wanted, decision.about.timeout).await?, home.namespace))
-    })?;
-    let (told, outcome) = told(&made, &home);
+    let (told, outcome) = match cluster::block_on(made(decision)) {
+        Ok((made, home)) => told(&made, &home),
+        Err(error) => match output::refusal(&error) {
+            Some(why) => (format!("refused: {}\n", plain(why)), Outcome::Problems),
+            None => return Err(error),
+        },
+    };
     output::print(&told)?;
     Ok(outcome)
+}
+
+/// IO: the decision, answered or not, and the namespace in which it is.
+async fn made(decision: &Decision) -> Result<(ReleaseDecision, String)> {
+    let about = &decision.about;
+    let home = Home::open(&about.home).await?;
+    let board = home.service(&about.service).await?.status.unwrap_or_default();
+    let target = target(decision, &board)?;
+    let wanted = object(&Decision { target, ..decision.clone() }, &home.user().await?, now());
+    Ok((home.decide(&wanted, about.timeout).await?, home.namespace))
+}
+
+/// What the decision is about; a commit as a whole hash.
+fn target(decision: &Decision, board: &IntegrationServiceStatus) -> Result<Option<String>> {
+    let Decision { action, about, target, .. } = decision;
+    match target {
+        Some(commit) if *action == DecisionAction::Approve => {
+            let state = board::state((&about.service, board), &about.environment)?;
+            board::commit(state, commit).map(Some)
+        }
+        _ => Ok(target.clone()),
+    }
 }
 
 fn object(decision: &Decision, author: &str, now: Timestamp) -> ReleaseDecision {
@@ -71,12 +96,12 @@ fn told(made: &ReleaseDecision, home: &str) -> (String, Outcome) {
 mod tests {
     use std::time::Duration;
 
-    use imaas_operator::api::{DecisionAction, ReleaseDecisionStatus};
+    use imaas_operator::api::{ReleaseDecisionStatus, integration_service::EnvironmentState};
 
     use super::*;
     use crate::release::args::{About, Home};
 
-    fn hold() -> ReleaseDecision {
+    fn decision() -> Decision {
         let about = About {
             service: "orders".to_owned(),
             environment: "prod".to_owned(),
@@ -85,9 +110,28 @@ mod tests {
         };
         let reason = Some("stocktaking".to_owned());
         let lasts = Some(Duration::from_hours(2));
-        let decision =
-            Decision { action: DecisionAction::Hold, about, reason, target: None, gate: None, lasts };
-        object(&decision, "nora", "2026-01-01T10:00:00.5Z".parse().unwrap())
+        Decision { action: DecisionAction::Hold, about, reason, target: None, gate: None, lasts }
+    }
+
+    fn hold() -> ReleaseDecision {
+        object(&decision(), "nora", "2026-01-01T10:00:00.5Z".parse().unwrap())
+    }
+
+    #[test]
+    fn what_is_approved_is_sent_as_a_whole_hash() {
+        let head = "4f2a".repeat(10);
+        let state = EnvironmentState {
+            name: "prod".to_owned(),
+            commit: Some(head.clone()),
+            ..EnvironmentState::default()
+        };
+        let board = IntegrationServiceStatus { environments: vec![state], ..Default::default() };
+        let about = |action, given: &str| {
+            target(&Decision { action, target: Some(given.to_owned()), ..decision() }, &board)
+        };
+        assert_eq!(about(DecisionAction::Approve, "4f2a4f2a4f2a").unwrap(), Some(head));
+        assert!(about(DecisionAction::Approve, "5b3c5b3").is_err());
+        assert_eq!(about(DecisionAction::Retry, "4f2a4f2").unwrap().as_deref(), Some("4f2a4f2"));
     }
 
     #[test]

@@ -79,7 +79,8 @@ impl Home {
         self.found(name).await?.with_context(missing)
     }
 
-    async fn found<K>(&self, name: &str) -> Result<Option<K>>
+    /// The object of this name, where there is one.
+    pub async fn found<K>(&self, name: &str) -> Result<Option<K>>
     where
         K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned,
     {

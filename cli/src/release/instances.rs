@@ -9,7 +9,7 @@ use imaas_operator::{
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 
-use super::{args, home::Home};
+use super::{args, board, home::Home};
 use crate::{Outcome, cluster, output};
 
 /// Set on pods by Kubernetes where it knows their zone (1.35, KEP-4742).
@@ -23,7 +23,7 @@ pub fn run(options: &args::Instances) -> Result<Outcome> {
         let home = Home::open(&options.home).await?;
         let service: IntegrationService = home.service(&options.service).await?;
         let mut pods = Vec::new();
-        for environment in environments(&service, options.environment.as_deref()) {
+        for environment in environments(&service, options.environment.as_deref())? {
             let tenant = tenant_of_home(&home.namespace).unwrap_or_default();
             let labels = format!("{TENANT}={tenant},{SERVICE}={}", options.service);
             pods.extend(
@@ -37,9 +37,12 @@ pub fn run(options: &args::Instances) -> Result<Outcome> {
 }
 
 /// Those of its board, or the one that is asked for.
-fn environments(service: &IntegrationService, only: Option<&str>) -> Vec<String> {
-    let all = service.status.iter().flat_map(|board| &board.environments).map(|state| &state.name);
-    all.filter(|name| only.is_none_or(|only| only == name.as_str())).cloned().collect()
+fn environments(service: &IntegrationService, only: Option<&str>) -> Result<Vec<String>> {
+    let board = service.status.clone().unwrap_or_default();
+    Ok(match only {
+        Some(only) => vec![board::state((&service.name_any(), &board), only)?.name.clone()],
+        None => board.environments.into_iter().map(|state| state.name).collect(),
+    })
 }
 
 /// A table, in the order of the environments.

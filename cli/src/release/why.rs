@@ -1,9 +1,16 @@
 //! Why a service is as it is in one environment: its board, in sentences. Pure but for [`run`].
 
-use anyhow::{Result, bail};
-use imaas_operator::api::integration_service::{EnvironmentState, Held};
+use anyhow::Result;
+use imaas_operator::{
+    api::{
+        IntegrationServiceStatus, Release,
+        integration_service::{EnvironmentState, Held, Waiting},
+    },
+    conditions::PROVEN,
+};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
-use super::{args, home::Home};
+use super::{args, board, home::Home};
 use crate::{
     Outcome, cluster,
     output::{self, plain},
@@ -11,18 +18,43 @@ use crate::{
 
 /// IO: reads and tells; a problem where anything is awaited.
 pub fn run(options: &args::Why) -> Result<Outcome> {
-    let service =
-        cluster::block_on(async { Home::open(&options.home).await?.service(&options.service).await })?;
-    let board = service.status.unwrap_or_default();
-    let Some(state) = board.environments.iter().find(|one| one.name == options.environment) else {
-        let known: Vec<_> = board.environments.iter().map(|one| one.name.as_str()).collect();
-        bail!("{} is not in {:?}: it is in {}", options.service, options.environment, known.join(", "));
-    };
-    output::print(&told(&options.service, state))?;
-    Ok(if state.waiting.is_empty() { Outcome::Fine } else { Outcome::Problems })
+    let (board, release) = cluster::block_on(async {
+        let home = Home::open(&options.home).await?;
+        let board = home.service(&options.service).await?.status.unwrap_or_default();
+        let state = board.environments.iter().find(|one| one.name == options.environment);
+        let release = match state.and_then(|state| state.current.as_ref()) {
+            Some(current) => home.found::<Release>(current).await?,
+            None => None,
+        };
+        Ok((board, release))
+    })?;
+    let (text, outcome) = told(options, &board, release.as_ref())?;
+    output::print(&text)?;
+    Ok(outcome)
 }
 
-fn told(service: &str, state: &EnvironmentState) -> String {
+fn told(
+    options: &args::Why,
+    board: &IntegrationServiceStatus,
+    release: Option<&Release>,
+) -> Result<(String, Outcome)> {
+    let args::Why { service, environment, .. } = options;
+    if let ([], Some(Waiting { reason, message })) = (&board.environments[..], board::stopped(board, None)) {
+        let text =
+            format!("{service} is in no environment yet\n  because    {reason}: {}\n", plain(&message));
+        return Ok((text, Outcome::Problems));
+    }
+    let state = board::state((service, board), environment)?;
+    let because: Vec<_> = board::stopped(board, Some(state)).iter().chain(&state.waiting).cloned().collect();
+    let outcome = if because.is_empty() { Outcome::Fine } else { Outcome::Problems };
+    Ok((lines(service, (state, release), &because), outcome))
+}
+
+fn lines(
+    service: &str,
+    (state, release): (&EnvironmentState, Option<&Release>),
+    because: &[Waiting],
+) -> String {
     let EnvironmentState { name, branch, commit, candidate, current, last_good, .. } = state;
     let none = || "nothing".to_owned();
     let ready = format!("{} of {} instances are ready", state.ready, state.desired);
@@ -33,21 +65,23 @@ fn told(service: &str, state: &EnvironmentState) -> String {
     let mut line = |title: &str, text: Option<String>| {
         lines.extend(text.map(|text| format!("  {title:<10} {}", plain(&text))));
     };
-    line("asked for", candidate.clone());
-    line("attempt", state.attempt.map(|attempt| attempt.to_string()));
-    line("last good", last_good.clone().filter(|good| Some(good) != current.as_ref()));
-    line("commit", commit.clone());
-    line("image", state.digest.clone());
+    // First all of what runs, then all of what waits.
+    line("of image", state.digest.clone());
     line("reached at", state.exposed.clone());
+    line("counts", release.and_then(unproven));
+    line("last good", last_good.clone().filter(|good| Some(good) != current.as_ref()));
+    line("head", commit.clone());
+    line("asks for", candidate.clone());
+    line("attempt", state.attempt.map(|attempt| attempt.to_string()));
     for Held { decision, action, by, reason, until } in &state.held {
         let reason = reason.as_ref().map(|reason| format!(" ({reason})")).unwrap_or_default();
         let until = until.as_ref().map(|until| format!(" until {until}")).unwrap_or_default();
         line(action.as_str(), Some(format!("by {by}{until}{reason}: {decision}")));
     }
-    for waiting in &state.waiting {
-        line("because", Some(format!("{}: {}", waiting.reason, waiting.message)));
+    for Waiting { reason, message } in because {
+        line("because", Some(format!("{reason}: {message}")));
     }
-    if state.waiting.is_empty() {
+    if because.is_empty() {
         line("because", Some("it is as Git asks for; nothing is awaited".to_owned()));
     }
     let told = state.reported.as_ref();
@@ -59,12 +93,21 @@ fn told(service: &str, state: &EnvironmentState) -> String {
     lines.join("\n") + "\n"
 }
 
+/// Why what runs does not yet count as healthy for what promotes from here.
+fn unproven(release: &Release) -> Option<String> {
+    let conditions = release.status.iter().flat_map(|status| &status.conditions);
+    let is_unproven = |condition: &&Condition| condition.type_ == PROVEN && condition.status != "True";
+    let Condition { reason, message, .. } = conditions.into_iter().find(is_unproven)?;
+    Some(format!("not yet for other environments ({reason}: {message})"))
+}
+
 #[cfg(test)]
 mod tests {
     use imaas_operator::api::{
         DecisionAction,
-        integration_service::{CommitState, Reported, Waiting},
+        integration_service::{CommitState, Reported},
     };
+    use serde_json::json;
 
     use super::*;
 
@@ -81,6 +124,8 @@ mod tests {
         let state = EnvironmentState {
             name: "prod".to_owned(),
             branch: "main".to_owned(),
+            commit: Some("5b3c".to_owned()),
+            digest: Some("sha256:a".to_owned()),
             candidate: Some("orders-prod-b".to_owned()),
             current: Some("orders-prod-a".to_owned()),
             last_good: Some("orders-prod-a".to_owned()),
@@ -97,15 +142,72 @@ mod tests {
             ..EnvironmentState::default()
         };
         assert_eq!(
-            told("orders", &state),
+            lines("orders", (&state, None), &state.waiting),
             "orders in prod, branch main
   runs       orders-prod-a (2 of 2 instances are ready)
-  asked for  orders-prod-b
+  of image   sha256:a
+  head       5b3c
+  asks for   orders-prod-b
   hold       by nora until 2026-01-01T12:00:00Z (stocktaking): orders-prod-hold-x
   because    Held: as it says
   because    NotPromoted: as it says
   told host  pending (Held) of 4f2a; the host refused it
 "
         );
+    }
+
+    fn condition(type_: &str, status: &str, reason: &str, message: &str) -> serde_json::Value {
+        let time = "2026-01-01T10:00:00Z";
+        json!({ "type": type_, "status": status, "reason": reason, "message": message, "lastTransitionTime": time })
+    }
+
+    fn why(environments: &serde_json::Value, conditions: &serde_json::Value) -> (String, Outcome) {
+        let board = json!({ "environments": environments, "conditions": conditions });
+        let options = args::Why {
+            service: "orders".to_owned(),
+            environment: "prod".to_owned(),
+            home: args::Home::default(),
+        };
+        told(&options, &serde_json::from_value(board).unwrap(), None).unwrap()
+    }
+
+    #[test]
+    fn a_service_that_is_stopped_as_a_whole_is_a_problem_in_each_environment() {
+        let prod = json!([{ "name": "prod", "branch": "main", "current": "orders-prod-a" }]);
+        let stopped = json!([
+            condition("Ready", "False", "CredentialsMissing", "Secret orders-git is mi…"),
+            condition("Stalled", "True", "CredentialsMissing", "Secret orders-git is missing"),
+        ]);
+        let (text, outcome) = why(&prod, &stopped);
+        assert!(text.contains("because    CredentialsMissing: Secret orders-git is missing\n"), "{text}");
+        assert!(!text.contains("nothing is awaited") && outcome == Outcome::Problems, "{text}");
+        let (text, outcome) = why(&json!([]), &stopped);
+        assert!(
+            text.starts_with("orders is in no environment yet\n  because    CredentialsMissing"),
+            "{text}"
+        );
+        assert_eq!(outcome, Outcome::Problems);
+        let well = json!([condition("Ready", "True", "Succeeded", "healthy in prod")]);
+        assert_eq!(why(&prod, &well).1, Outcome::Fine);
+    }
+
+    #[test]
+    fn what_runs_and_does_not_yet_count_elsewhere_is_told_until_it_does() {
+        let release = |status: &str| -> Release {
+            let conditions = [condition("Proven", status, "Baking", "until 10:30")];
+            let spec = json!({ "service": "orders", "environment": "prod", "commit": "4f2a", "buildId": "b",
+                "image": "i", "digest": "d", "runtime": "camel", "cause": "Promotion", "type": "api", "many": true,
+                "strategy": "rolling", "replicas": 2, "template": {} });
+            let object = json!({ "apiVersion": "imaas.dev/v1alpha1", "kind": "Release", "metadata": { "name": "x" },
+                "spec": spec, "status": { "conditions": conditions } });
+            serde_json::from_value(object).unwrap()
+        };
+        let state = EnvironmentState::default();
+        let text = lines("orders", (&state, Some(&release("False"))), &[]);
+        assert!(
+            text.contains("  counts     not yet for other environments (Baking: until 10:30)\n"),
+            "{text}"
+        );
+        assert!(!lines("orders", (&state, Some(&release("True"))), &[]).contains("counts"));
     }
 }

@@ -105,7 +105,7 @@ fn report(options: &args::Validate) -> Result<Report> {
                 runtimes: Some(platform.runtimes.len()),
                 ..Checked::default()
             };
-            Ok(Report { checked, problems: of_platform(&platform), ..Report::default() })
+            Ok(Report { checked, problems: platform.problems(), ..Report::default() })
         }
     }
 }
@@ -118,7 +118,7 @@ fn tenants(options: &args::Validate, tenants: &Tenants) -> Result<Report> {
     let path = |file: &str| tenants.path(file);
     let Strays { mut problems, mut warnings } = strays(&options.path, tenants);
     problems.extend(examined.told(path));
-    problems.extend(of_platform(&platform));
+    problems.extend(platform.problems());
     // Of one file the others are known, too, as far as they can be read.
     let whole = Tenants { only: None, ..tenants.clone() };
     if let Ok(others) = working::tenant_files(&whole) {
@@ -167,7 +167,7 @@ pub fn descriptors(
         let known: Vec<_> = platform.runtimes.iter().filter_map(|one| one.metadata.name.as_deref()).collect();
         bail!("--runtime: there is no IntegrationRuntime {name:?}, only {}", known.join(", "));
     }
-    let (mut problems, mut warnings) = (of_platform(&platform), Vec::new());
+    let (mut problems, mut warnings) = (platform.problems(), Vec::new());
     let mut paths = Vec::new();
     let mut notes = descriptor::notes(&platform, options.runtime.as_deref());
     for file in files {
@@ -193,10 +193,4 @@ pub fn descriptors(
     let checked = Checked { descriptors: Some(files.len()), ..Checked::default() };
     warnings.extend(shared(&paths));
     Ok(Report { checked, problems, warnings, notes, platform: platform.from })
-}
-
-/// Problems of the definitions themselves; those of the cluster are the operator's to tell.
-fn of_platform(platform: &Platform) -> Vec<Told> {
-    let from = platform.from.clone().unwrap_or_default();
-    platform.problems().iter().map(|problem| Told::whole(from.clone(), problem)).collect()
 }

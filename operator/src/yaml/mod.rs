@@ -9,6 +9,7 @@ mod editor;
 mod merge;
 mod node;
 mod paths;
+mod platform;
 mod schema;
 pub mod sound;
 #[cfg(test)]
@@ -24,6 +25,7 @@ use crate::api::{DescriptorSpec, ServiceDescriptor, Tenant, TenantLimits};
 
 pub use editor::{descriptor_schema, limits_schema, tenant_schema};
 use node::Node;
+pub use platform::{Definitions, Origin, definitions};
 use schema::Form;
 
 /// The most that is read of one file, in bytes.

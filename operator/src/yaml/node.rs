@@ -123,13 +123,35 @@ impl Entry {
     }
 }
 
+/// The most that is read of the platform's definitions, in bytes: as `kubectl get -o yaml` prints them.
+const MAX_DEFINITIONS: usize = 4 << 20;
+
 /// The only document of `text`, which is a mapping, and what is wrong with its YAML. `Err` where reading stopped.
 pub(super) fn compose(text: &[u8]) -> Result<(Node, Vec<Problem>), Problem> {
-    let text = readable(text)?;
-    composed(text).map_err(|problem| indented_by_tab(text, problem.line).unwrap_or(problem))
+    let text = readable(text, MAX_BYTES)?;
+    let alone = |text| {
+        let (mut roots, problems) = composed(text, true)?;
+        let first = Place { line: 1, column: 1 };
+        match roots.pop() {
+            Some(root) if matches!(root.content, Content::Mapping(_)) => Ok((root, problems)),
+            None | Some(Node { content: Content::Scalar(Value::Null), .. }) => {
+                Err(first.problem("the file is empty"))
+            }
+            Some(root) => {
+                Err(root.problem(String::new(), "expected fields such as `apiVersion: imaas.dev/v1alpha1`"))
+            }
+        }
+    };
+    alone(text).map_err(|problem| indented_by_tab(text, problem.line).unwrap_or(problem))
 }
 
-fn composed(text: &str) -> Result<(Node, Vec<Problem>), Problem> {
+/// All documents of `text`, of whatever content, and what is wrong with their YAML. `Err` where reading stopped.
+pub(super) fn documents(text: &[u8]) -> Result<(Vec<Node>, Vec<Problem>), Problem> {
+    let text = readable(text, MAX_DEFINITIONS)?;
+    composed(text, false).map_err(|problem| indented_by_tab(text, problem.line).unwrap_or(problem))
+}
+
+fn composed(text: &str, is_alone: bool) -> Result<(Vec<Node>, Vec<Problem>), Problem> {
     let options = granit_parser::options! {
         disallow_directives: true,
         emit_unresolved_aliases: true,
@@ -139,32 +161,22 @@ fn composed(text: &str) -> Result<(Node, Vec<Problem>), Problem> {
     };
     let mut composer =
         Composer { parser: Parser::new_from_str_with_options(text, options), problems: Vec::new() };
-    let mut root = None;
+    let mut roots = Vec::new();
     loop {
         let (event, span) = composer.next()?;
         match event {
             Event::StreamStart | Event::DocumentEnd => {}
-            Event::DocumentStart(..) if root.is_some() => {
+            Event::DocumentStart(..) if is_alone && !roots.is_empty() => {
                 return Err(
                     Place::of(span.start).problem("a second document begins: one file is one document")
                 );
             }
             Event::DocumentStart(..) => {
                 let (event, span) = composer.next()?;
-                root = Some(composer.node(event, span, 0)?);
+                roots.push(composer.node(event, span, 0)?);
             }
-            Event::StreamEnd => break,
+            Event::StreamEnd => return Ok((roots, composer.problems)),
             _ => return Err(Place::of(span.start).problem("not understood as YAML")),
-        }
-    }
-    let first = Place { line: 1, column: 1 };
-    match root {
-        Some(root) if matches!(root.content, Content::Mapping(_)) => Ok((root, composer.problems)),
-        None | Some(Node { content: Content::Scalar(Value::Null), .. }) => {
-            Err(first.problem("the file is empty"))
-        }
-        Some(root) => {
-            Err(root.problem(String::new(), "expected fields such as `apiVersion: imaas.dev/v1alpha1`"))
         }
     }
 }
@@ -182,12 +194,10 @@ fn indented_by_tab(text: &str, line: u32) -> Option<Problem> {
 }
 
 /// The bytes as text that an editor shows in full.
-fn readable(bytes: &[u8]) -> Result<&str, Problem> {
+fn readable(bytes: &[u8], most: usize) -> Result<&str, Problem> {
     let first = Place { line: 1, column: 1 };
-    if bytes.len() > MAX_BYTES {
-        return Err(
-            first.problem(format!("the file has {} bytes, at most {MAX_BYTES} are read", bytes.len()))
-        );
+    if bytes.len() > most {
+        return Err(first.problem(format!("the file has {} bytes, at most {most} are read", bytes.len())));
     }
     if bytes.starts_with(&[0xFE, 0xFF]) || bytes.starts_with(&[0xFF, 0xFE]) {
         return Err(first.problem("the file is UTF-16: save it as UTF-8"));

@@ -11,11 +11,14 @@ use kube::{
 };
 use regex::Regex;
 use schemars::{JsonSchema, generate::SchemaSettings, transform::AddNullable};
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::{
     amount,
-    api::{API_VERSION, DescriptorSpec, Quantity, ServiceDescriptor, Tenant},
+    api::{
+        API_VERSION, DescriptorSpec, Environment, IntegrationRuntime, Quantity, ServiceDescriptor, Tenant,
+    },
 };
 
 /// A kind of file.
@@ -100,6 +103,24 @@ pub(super) static LIMITS: LazyLock<Form> = LazyLock::new(|| {
     spec["nullable"] = json!(false);
     Form::new(document("TenantLimits", &spec), &[], &[])
 });
+
+/// An Environment as the API server takes and prints it.
+pub(super) static ENVIRONMENT: LazyLock<Form> = LazyLock::new(|| stored("Environment", Environment::crd()));
+
+/// An IntegrationRuntime as the API server takes and prints it.
+pub(super) static RUNTIME: LazyLock<Form> =
+    LazyLock::new(|| stored("IntegrationRuntime", IntegrationRuntime::crd()));
+
+/// With all of `metadata` and `status`, which others write.
+fn stored(kind: &str, crd: impl Serialize) -> Form {
+    let crd = serde_json::to_value(crd).unwrap_or_default();
+    let stored = &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
+    let mut schema = document(kind, &stored["properties"]["spec"]);
+    schema["properties"]["metadata"]["x-kubernetes-preserve-unknown-fields"] = json!(true);
+    schema["properties"]["status"] = json!({});
+    schema["x-kubernetes-validations"] = stored["x-kubernetes-validations"].clone();
+    Form::new(schema, &[], &[])
+}
 
 /// The schema of a file that has nothing but a kind, a name and a spec.
 fn document(kind: &str, spec: &Value) -> Value {
@@ -208,6 +229,7 @@ mod tests {
         "default",
         "format",
         "x-kubernetes-list-type",
+        "x-kubernetes-preserve-unknown-fields",
     ];
 
     fn every_keyword(schema: &Value, path: &str) {
@@ -229,7 +251,7 @@ mod tests {
 
     #[test]
     fn every_keyword_of_our_schemas_is_checked() {
-        for form in [&*TENANT, &*LIMITS, &*DESCRIPTOR, &*SETTINGS] {
+        for form in [&*TENANT, &*LIMITS, &*DESCRIPTOR, &*SETTINGS, &*ENVIRONMENT, &*RUNTIME] {
             every_keyword(&form.schema, "");
             assert!(!form.patterns.is_empty());
         }
@@ -294,7 +316,7 @@ mod tests {
                 _ => {}
             }
         }
-        for form in [&*TENANT, &*LIMITS, &*DESCRIPTOR, &*SETTINGS] {
+        for form in [&*TENANT, &*LIMITS, &*DESCRIPTOR, &*SETTINGS, &*ENVIRONMENT, &*RUNTIME] {
             rules(&form.rules);
             patterns(&form.schema, form);
         }

@@ -34,6 +34,11 @@ impl<T> Sound<T> {
         Self { value, unsound: Vec::new() }
     }
 
+    /// The value, and what is not as the file says.
+    pub(super) fn parted(self) -> (T, Sound<()>) {
+        (self.value, Sound { value: (), unsound: self.unsound })
+    }
+
     /// Does a problem at `path` say more than what is wrong with the form?
     pub fn is_news(&self, path: &str) -> bool {
         !self.unsound.iter().any(|unsound| is_within(unsound, path) || is_within(path, unsound))
@@ -102,7 +107,8 @@ pub fn descriptor(text: &[u8]) -> Option<SoundDescriptor> {
     Some(SoundDescriptor { base: of_form(&schema::SETTINGS, &base)?, environments })
 }
 
-fn of_form<T: DeserializeOwned>(form: &Form, tree: &Node) -> Option<Sound<T>> {
+/// What is well-formed of `tree`.
+pub(super) fn of_form<T: DeserializeOwned>(form: &Form, tree: &Node) -> Option<Sound<T>> {
     let found = check::check(form, tree);
     if found.problems.len() >= MAX_PROBLEMS {
         return None;
@@ -169,7 +175,8 @@ fn filler(schema: &Value) -> Value {
             Value::Object(fields)
         }
         Some("array") => Value::Array(Vec::new()),
-        Some("integer" | "number") => schema.get("minimum").cloned().unwrap_or_else(|| 0.into()),
+        // Not its `minimum`: schemas have that as `1.0`, of which no whole number is read.
+        Some("integer" | "number") => 1.into(),
         Some("boolean") => Value::Bool(false),
         Some("string") => Value::String(String::new()),
         _ => Value::Null,
