@@ -49,9 +49,13 @@ async fn everything_that_a_commit_waits_for_is_told_at_once() {
     ];
     until("all is told", async || (reasons(&scene.board().await, "dev") == all).then_some(())).await;
     let told = scene.state("dev").await.unwrap().waiting;
-    for (at, word) in
-        [(1, "\"rates\""), (2, "\"stock\""), (3, "never runs two at a time"), (4, "orders-db"), (5, "orders-mq")]
-    {
+    for (at, word) in [
+        (1, "\"rates\""),
+        (2, "\"stock\""),
+        (3, "never runs two at a time"),
+        (4, "orders-db"),
+        (5, "orders-mq"),
+    ] {
         assert!(told[at].message.contains(word), "{told:?}");
     }
     // With its image, what is left is told, each once.
