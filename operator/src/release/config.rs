@@ -57,7 +57,7 @@ pub(super) struct Config {
 impl Config {
     /// Changes with any byte, path or mode of any file.
     pub fn hash(&self) -> String {
-        content_hash(&(&self.kept, files_digest(&self.files)))
+        content_hash(&(&self.kept, content_hash(&identity(&self.files))))
     }
 }
 
@@ -80,8 +80,11 @@ pub fn too_much(directory: &str, files: &ConfigFiles, largest: u64) -> Option<St
 
 /// Changes with any byte, path or mode of the service's own files.
 pub(super) fn files_digest(files: &ConfigFiles) -> String {
-    let of_file = |file: &ConfigFile| (file.blob.clone(), file.executable);
-    content_digest(&files.iter().map(|(path, file)| (path, of_file(file))).collect::<BTreeMap<_, _>>())
+    content_digest(&identity(files))
+}
+
+fn identity(files: &ConfigFiles) -> BTreeMap<&String, (&String, bool)> {
+    files.iter().map(|(path, file)| (path, (&file.blob, file.executable))).collect()
 }
 
 /// The `ConfigMap` of a release, but for what the service's files hold.
