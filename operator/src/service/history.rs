@@ -96,7 +96,7 @@ impl History {
 
     /// Did this release ever stand what its environment asks for?
     pub fn is_proven(&self, name: &str) -> bool {
-        self.0.iter().any(|past| past.name == name && past.is_proven())
+        self.named(name).is_some_and(Past::is_proven)
     }
 
     /// The image of this build: the one that `environment` runs, so that nothing made for another moves it, else the
@@ -128,9 +128,10 @@ impl History {
     /// The release of this image that was healthy in `environment` and does not count as such elsewhere, the one that runs
     /// before all.
     pub fn unproven_in<'a>(&'a self, environment: &'a str, digest: &'a str) -> Option<&'a Past> {
-        let is_so = |past: &&Past| past.digest == digest && past.healthy && past.unproven.is_some();
-        let running = self.newest_first(environment).find(|past| past.runs && is_so(past));
-        running.or_else(|| self.newest_first(environment).find(is_so))
+        self.newest_for(environment, |past| {
+            let is_here = past.environment == environment && past.digest == digest;
+            is_here && past.healthy && past.unproven.is_some()
+        })
     }
 
     /// Did what `content` asks for ever come to `environment`?

@@ -198,10 +198,10 @@ impl Work<'_> {
         (seen, trouble): (Observed, Option<Trouble>),
     ) -> Observation {
         let name = release.name_any();
+        let deployment = self.platform.cluster.deployment(&environment.namespace, &self.service.name);
         if seen.phase == Phase::Healthy {
             let now = (self.platform.now)();
             let passed = environment.passes(&release.spec.digest);
-            let deployment = self.platform.cluster.deployment(&environment.namespace, &self.service.name);
             let since = deployment.as_deref().and_then(release::well_since);
             let times = (since.unwrap_or(now), now);
             let missing = environment.proof.missing(times, &passed, (&self.service.name, &environment.name));
@@ -219,7 +219,6 @@ impl Work<'_> {
                 }
             }
         }
-        let deployment = self.platform.cluster.deployment(&environment.namespace, &self.service.name);
         // One that it went back to is said to be settled while it starts: it was not the last that was good.
         let last_good = self.state_before(environment).and_then(|state| state.last_good.as_ref());
         observation((seen, trouble), last_good == Some(&name), deployment.as_deref())

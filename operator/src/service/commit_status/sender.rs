@@ -263,10 +263,7 @@ pub async fn run(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        api::integration_service::CommitState,
-        git::{CommitId, GitUrl, UrlPolicy},
-    };
+    use crate::{api::integration_service::CommitState, git::CommitId, sample};
 
     const SECOND: Duration = Duration::from_secs(1);
 
@@ -281,19 +278,7 @@ mod tests {
     }
 
     fn service(credentials: &str) -> Arc<ValidService> {
-        let url = GitUrl::parse("https://git.example.com/acme/orders.git", &UrlPolicy::default()).unwrap();
-        Arc::new(ValidService {
-            tenant: "acme".to_owned(),
-            name: "orders".to_owned(),
-            url,
-            credentials: Some(credentials.to_owned()),
-            path: String::new(),
-            runtime: "camel".to_owned(),
-            environments: vec![],
-            gone: vec![],
-            problems: vec![],
-            ending: None,
-        })
+        Arc::new(ValidService { credentials: Some(credentials.to_owned()), ..sample::service(vec![]) })
     }
 
     #[test]
