@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 use imaas_operator::{
-    service::resolve::DESCRIPTOR,
+    service::resolve::{DESCRIPTOR, MISNAMED},
     source::{limits, parse::tenant_of},
 };
 
@@ -15,8 +15,6 @@ use imaas_operator::{
 pub const TENANTS: &str = "tenants";
 /// What the platform defines, beside it.
 pub const PLATFORM: &str = "platform.yaml";
-/// What the operator does not take for a descriptor.
-const MISNAMED: &str = "imaas.yml";
 /// How deep below PATH descriptors are looked for.
 const DEPTH: usize = 8;
 
