@@ -10,7 +10,6 @@ pub mod args;
 pub mod checked;
 pub mod cluster;
 pub mod conditions;
-pub mod cron;
 pub mod environment;
 pub mod git;
 pub mod health;
