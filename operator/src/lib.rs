@@ -10,6 +10,7 @@ pub mod args;
 pub mod checked;
 pub mod cluster;
 pub mod conditions;
+pub mod cron;
 pub mod environment;
 pub mod git;
 pub mod health;

@@ -170,7 +170,6 @@ const SETTINGS_ELSEWHERE: &[(&str, &str)] = &[
 ];
 
 const SETTINGS_TO_COME: &[&str] = &[
-    "schedule",
     "scaling.max",
     "scaling.cpu",
     "scaling.memory",
@@ -180,8 +179,7 @@ const SETTINGS_TO_COME: &[&str] = &[
     "rollout.analysis",
 ];
 
-const VALUES_TO_COME: &[(&str, &str)] =
-    &[("type", "batch"), ("rollout.strategy", "canary"), ("rollout.strategy", "blueGreen")];
+const VALUES_TO_COME: &[(&str, &str)] = &[("rollout.strategy", "canary"), ("rollout.strategy", "blueGreen")];
 
 /// The schema of `T` by the steps with which kube makes a CRD's.
 fn structural<T: JsonSchema>() -> Value {

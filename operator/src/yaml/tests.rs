@@ -273,8 +273,7 @@ fn every_mistake_in_a_tenant_file_is_told_with_its_place() {
 #[test]
 fn every_mistake_in_a_descriptor_is_told_with_its_place() {
     for (good, bad, expected) in [
-        ("type: worker", "type: batch", vec!["3:7: type: \"batch\" is not supported yet"]),
-        ("type: worker", "type: daemon", vec!["3:7: type: \"daemon\" is not one of api, worker"]),
+        ("type: worker", "type: daemon", vec!["3:7: type: \"daemon\" is not one of api, worker, batch"]),
         (
             "\"4.4\"",
             "4.4",
@@ -289,7 +288,6 @@ fn every_mistake_in_a_descriptor_is_told_with_its_place() {
             "{min: 2, max: 6, cpu: 70}",
             vec!["7:19: scaling.max: not supported yet", "7:27: scaling.cpu: not supported yet"],
         ),
-        ("env: {LOG_LEVEL: info}", "schedule: \"@daily\"", vec!["8:1: schedule: not supported yet"]),
         (
             "env: {LOG_LEVEL: info}",
             "expose: {path: orders, host: acme.example.com}",
