@@ -182,7 +182,8 @@ fn is_in(tenant: &Tenant, environments: &Checked, name: &str) -> bool {
     }
 }
 
-fn name_problem(name: &str) -> Option<Problem> {
+/// Why no tenant can have this name.
+pub(crate) fn name_problem(name: &str) -> Option<Problem> {
     // As the rule of the kind's schema has it.
     const RESERVED: [&str; 5] = ["default", "kube", "imaas", "openshift", "platform"];
     const PREFIXES: [&str; 3] = ["kube-", "imaas-", "openshift-"];
