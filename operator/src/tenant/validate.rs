@@ -8,7 +8,10 @@ use kube::ResourceExt;
 
 use super::quota::Quotas;
 use crate::{
-    api::{IntegrationServiceSpec, Member, MemberKind, Role, ServiceEntry, Tenant},
+    api::{
+        IntegrationServiceSpec, Member, MemberKind, Role, ServiceEntry, Tenant,
+        tenant::{ACCOUNT_OF_NOWHERE, NO_ACCOUNT},
+    },
     environment::{Checked, Problem, Problems, ValidNetwork, ValidQuota},
     names::{environment_namespace, is_invisible, is_label},
 };
@@ -270,7 +273,7 @@ fn member_problem(member: &Member, field: &str) -> Option<Problem> {
         let message = format!("{namespace:?} is the cluster's own: its accounts are system identities");
         Some(Problem::new(format!("{field}.namespace"), message))
     } else if is_account != namespace.is_some() {
-        let message = "goes with kind ServiceAccount, and only with it";
+        let message = if is_account { ACCOUNT_OF_NOWHERE } else { NO_ACCOUNT };
         Some(Problem::new(format!("{field}.namespace"), message))
     } else if is_account && !is_plain {
         // The API server would refuse the whole binding, with everybody else in it.
