@@ -55,6 +55,8 @@ pub struct ValidSpace {
     pub namespace: String,
     /// Omitted environments are passed over.
     pub promotes_from: Option<String>,
+    /// Those, nearest first: nothing that they ask of an image is asked.
+    pub passes_over: Vec<String>,
     /// Within the environment's max.
     pub quota: ValidQuota,
     /// With the environment's role map applied.
@@ -131,6 +133,7 @@ pub(crate) fn examined(tenant: &Tenant, environments: &Checked) -> (ValidTenant,
             Some(Ok(environment)) => valid.environments.push(ValidSpace {
                 namespace,
                 promotes_from: link.promotes_from,
+                passes_over: link.passes_over,
                 quota: quotas.in_environment(environment),
                 members: members(tenant, |role| environments.role(&link.environment, role)),
                 networks: environment.networks.iter().filter(|network| network.default).cloned().collect(),
