@@ -162,6 +162,7 @@ const AMOUNTS: &[(&str, Judge)] =
 
 /// Of a descriptor.
 const SETTINGS_ELSEWHERE: &[(&str, &str)] = &[
+    ("scaling.max", "not supported yet: as many run as `scaling: {min: …}` says, so leave this out"),
     ("replicas", "is written as `scaling: {min: …}`"),
     ("runtime", "stands in the tenant file, at the service; here only its version does, as `runtimeVersion`"),
     ("name", "stands in the tenant file, at the service: remove it here"),
@@ -170,7 +171,6 @@ const SETTINGS_ELSEWHERE: &[(&str, &str)] = &[
 ];
 
 const SETTINGS_TO_COME: &[&str] = &[
-    "scaling.max",
     "scaling.cpu",
     "scaling.memory",
     "scaling.triggers",
