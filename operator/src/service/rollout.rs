@@ -204,7 +204,9 @@ impl Work<'_> {
             let passed = environment.passes(&release.spec.digest);
             let since = deployment.as_deref().and_then(release::well_since);
             let times = (since.unwrap_or(now), now);
-            let missing = environment.proof.missing(times, &passed, (&self.service.name, &environment.name));
+            let place =
+                (self.service.name.as_str(), environment.name.as_str(), environment.namespace.as_str());
+            let missing = environment.proof.missing(times, &passed, place);
             self.look_again(missing.as_ref().and_then(|missing| missing.until));
             let told = missing.as_ref().map(|missing| &missing.message);
             // Once proven, for ever.
