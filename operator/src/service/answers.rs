@@ -10,10 +10,11 @@ use super::{
     Problem,
     attempt::tried_again,
     decision::{
-        Answer, KEPT, Situation, Standing, age, answer, ended, expiry, holds, is_answered, over, refused,
-        standing, surplus,
+        Answer, KEPT, Situation, Standing, age, answer, bound, ended, expiry, holds, is_answered, over,
+        refused, standing, surplus,
     },
     pass::Work,
+    promote::Target,
     written::Last,
 };
 use crate::{
@@ -103,6 +104,16 @@ impl Work<'_> {
             return Ok(());
         };
         self.say(decision, over(&known, "Git asks for something else")).await
+    }
+
+    /// A bypass whose image nobody had seen is of this one from now on.
+    pub(super) async fn bind(&mut self, environment: &str, asked: &Target) {
+        let found = (asked.resolved.build_id.as_str(), asked.digest.as_str());
+        for (name, status) in bound(&self.decisions, environment, found) {
+            if let Err(error) = self.say(&name, status).await {
+                self.errors.push(error);
+            }
+        }
     }
 
     /// Writes what a decision came to.
