@@ -11,6 +11,7 @@ use crate::{
     registry::{generations::Generations, retention::Mode},
     release::LARGEST_CONFIG,
     service::commit_status::host::Named,
+    span::span,
     telemetry::LogFormat,
 };
 
@@ -240,12 +241,8 @@ fn quantity(text: &str) -> Result<Quantity, String> {
 
 /// `60s`, `1m30s`; at least one second.
 fn interval(text: &str) -> Result<Duration, String> {
-    let duration: jiff::SignedDuration =
-        text.parse().map_err(|_| format!("{text:?} is not a duration such as 60s or 5m"))?;
-    match Duration::try_from(duration) {
-        Ok(duration) if duration >= Duration::from_secs(1) => Ok(duration),
-        _ => Err("must be at least 1s".to_owned()),
-    }
+    span(text, Duration::from_secs(1)..)
+        .ok_or_else(|| format!("{text:?} is no duration of at least 1s: write it like 60s or 5m"))
 }
 
 #[cfg(test)]

@@ -29,6 +29,7 @@ pub mod runtime;
 mod sample;
 pub mod service;
 pub mod source;
+pub mod span;
 pub mod telemetry;
 pub mod tenant;
 pub mod webhook;

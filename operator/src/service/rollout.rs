@@ -203,7 +203,9 @@ impl Work<'_> {
             let passed = environment.passes(&release.spec.digest);
             let since = release::well_since(&self.platform.cluster, &environment.namespace, release);
             let times = (since.unwrap_or(now), now);
-            let missing = environment.proof.missing(times, &passed, (&self.service.name, &environment.name));
+            let place =
+                (self.service.name.as_str(), environment.name.as_str(), environment.namespace.as_str());
+            let missing = environment.proof.missing(times, &passed, place);
             self.look_again(missing.as_ref().and_then(|missing| missing.until));
             let told = missing.as_ref().map(|missing| &missing.message);
             // Once proven, for ever.

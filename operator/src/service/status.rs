@@ -168,7 +168,7 @@ fn state(stage: &Stage, before: Option<&EnvironmentState>) -> EnvironmentState {
     };
     let (commit, build_id, candidate, mut waiting) = match wanted {
         Wanted::Unknown => (old.commit, old.build_id, old.candidate, lasting(old.waiting)),
-        Wanted::Nothing { commit, build_id, waiting, tags: _ } => {
+        Wanted::Nothing { commit, build_id, waiting, asked: _, tags: _ } => {
             let build_id = if commit.is_some() { build_id.clone() } else { old.build_id };
             (commit.clone().or(old.commit), build_id, None, waiting.iter().map(Problem::waiting).collect())
         }
@@ -179,7 +179,7 @@ fn state(stage: &Stage, before: Option<&EnvironmentState>) -> EnvironmentState {
     };
     let asked = match wanted {
         Wanted::Unknown | Wanted::Nothing { commit: None, .. } => old.asked,
-        Wanted::Nothing { .. } => None,
+        Wanted::Nothing { asked, .. } => asked.clone(),
         Wanted::Target(asked) => Some(asked.digest.clone()),
     };
     let tags = match wanted {
