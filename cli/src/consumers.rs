@@ -9,21 +9,8 @@ use imaas_operator::{
     yaml::Composed,
 };
 
-/// An `exportTo` that nobody can use yet.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Absent {
-    /// What to tell.
-    pub problem: FileProblem,
-    /// Whose file that is.
-    pub tenant: String,
-    /// Which of its services is exported.
-    pub service: String,
-    /// To whom.
-    pub export: Export,
-}
-
-/// Each `exportTo` that nobody can use yet, by file and place.
-pub fn absent(parsed: &Parsed) -> Vec<Absent> {
+/// A warning for each `exportTo` that nobody can use yet, by file and place.
+pub fn absent(parsed: &Parsed) -> Vec<FileProblem> {
     let mut told = Vec::new();
     for (name, file) in &parsed.tenants {
         let Some(said) = &file.said else { continue };
@@ -34,13 +21,8 @@ pub fn absent(parsed: &Parsed) -> Vec<Absent> {
                 let Some((field, message)) = absence(parsed, export).filter(|_| said.is_news(&path)) else {
                     continue;
                 };
-                let problem = composed.problem(format!("{path}.{field}"), message);
-                told.push(Absent {
-                    problem: FileProblem { file: file_name(name), problem },
-                    tenant: name.clone(),
-                    service: entry.name.clone(),
-                    export: export.clone(),
-                });
+                let path = format!("{path}.{field}");
+                told.push(FileProblem { file: file_name(name), problem: composed.problem(path, message) });
             }
         }
     }

@@ -14,7 +14,6 @@ mod asked;
 mod check;
 mod cluster;
 mod consumers;
-mod cores;
 mod create;
 mod descriptor;
 mod exposed;

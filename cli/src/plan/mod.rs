@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! working tree -> check \
-//!                        difference (with items, rename, consumers, skipped, retirement) -> render
+//!                        difference (with items, rename, consumers, retirement) -> render
 //! Git or the cluster    /
 //! ```
 
@@ -13,7 +13,6 @@ mod kept;
 mod rename;
 mod render;
 mod retirement;
-mod skipped;
 #[cfg(test)]
 mod tests;
 
@@ -97,8 +96,7 @@ fn against_cluster(options: &args::Plan) -> Result<Plan> {
     };
     let plan = difference(&before, &after, &platform, |file| tenants.path(file));
     let notes = notes(&platform, unseen);
-    let plan = narrowed(plan, only.as_deref(), &after);
-    Ok(Plan { against: format!("the cluster, TenantSource {source}"), notes, ..plan })
+    Ok(Plan { against: format!("the cluster, TenantSource {source}"), notes, ..narrowed(plan, only) })
 }
 
 fn against_git(options: &args::Plan, reference: Option<&str>) -> Result<Plan> {
@@ -125,8 +123,7 @@ fn against_git(options: &args::Plan, reference: Option<&str>) -> Result<Plan> {
         consumers: &consumers,
         kept: &Kept::default(),
     };
-    let plan = difference(&before, &after, &platform, |file| tenants.path(file));
-    let mut plan = narrowed(plan, only.as_deref(), &after);
+    let mut plan = narrowed(difference(&before, &after, &platform, |file| tenants.path(file)), only);
     let is_unknown = |tenant: &&mut TenantPlan| {
         was.checked.broken.contains_key(&tenant.name) && tenant.problems.is_empty()
     };
@@ -172,15 +169,15 @@ fn tenants(options: &args::Plan, was_there: impl Fn(&Tenants) -> bool) -> Result
     )
 }
 
-/// The whole directory, since how much is gone at once counts, and the only file that is asked for.
-fn whole(mut tenants: Tenants) -> (Tenants, Option<String>) {
-    let only = tenants.only.take();
-    (tenants, only)
+/// The whole directory, since how much is gone at once counts, and the only tenant that is asked for.
+fn whole(tenants: Tenants) -> (Tenants, Option<String>) {
+    let name = tenants.only.as_ref().map(|file| file.split('.').next().unwrap_or(file).to_owned());
+    (Tenants { only: None, ..tenants }, name)
 }
 
-fn narrowed(plan: Plan, only: Option<&str>, after: &Examined) -> Plan {
+fn narrowed(plan: Plan, only: Option<String>) -> Plan {
     match only {
-        Some(file) => plan.of(&after.tenants_of(file)),
+        Some(name) => plan.of_one(&name),
         None => plan,
     }
 }

@@ -13,7 +13,10 @@ use imaas_operator::{
     names::{environment_namespace, home_namespace, tenant_of_home},
 };
 use jiff::Timestamp;
-use k8s_openapi::{NamespaceResourceScope, api::authentication::v1::SelfSubjectReview};
+use k8s_openapi::{
+    NamespaceResourceScope,
+    api::{authentication::v1::SelfSubjectReview, core::v1::Pod},
+};
 use kube::{
     Api, Client, Resource, ResourceExt,
     api::{ListParams, PostParams},
@@ -95,16 +98,13 @@ impl Home {
         Ok(found.with_context(cannot)?.items)
     }
 
-    /// All of a kind with these labels in one of the tenant's environments.
-    pub async fn all_in<K>(&self, environment: &str, labels: &str) -> Result<Vec<K>>
-    where
-        K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned,
-    {
+    /// The pods with these labels in one of the tenant's environments.
+    pub async fn pods_in(&self, environment: &str, labels: &str) -> Result<Vec<Pod>> {
         let tenant = tenant_of_home(&self.namespace).unwrap_or_default();
         let namespace = environment_namespace(tenant, environment);
-        let api = Api::<K>::namespaced(self.client.clone(), &namespace);
-        let found = api.list(&ListParams::default().labels(labels)).await;
-        Ok(found.with_context(|| format!("cannot list {} in {namespace}", K::plural(&())))?.items)
+        let pods = Api::<Pod>::namespaced(self.client.clone(), &namespace);
+        let found = pods.list(&ListParams::default().labels(labels)).await;
+        Ok(found.with_context(|| format!("cannot list pods in {namespace}"))?.items)
     }
 
     /// Whom the cluster takes the user for.

@@ -18,8 +18,7 @@ pub mod tenant;
 pub mod tenant_source;
 
 pub use descriptor::{
-    Concurrency, DescriptorSpec, Expose, Instances, Port, Schedule, ServiceDescriptor, Strategy, Use,
-    WorkloadType,
+    DescriptorSpec, Expose, Instances, Port, ServiceDescriptor, Strategy, Use, WorkloadType,
 };
 pub use environment::{Environment, EnvironmentSpec};
 pub use http_route::HttpRoute;

@@ -15,7 +15,6 @@ mod remove;
 mod routes;
 mod seen;
 mod watched;
-mod workload;
 
 pub use apply::{Applied, CreatedNamespace, Object};
 pub use apply_error::ApplyError;
@@ -25,15 +24,10 @@ pub use finalizer::{has_finalizer, with_finalizer, without_finalizer};
 pub use observe::Background;
 pub use seen::{ObjectKey, Touch};
 pub use watched::Watched;
-pub use workload::Workload;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicBool};
 
-use k8s_openapi::api::{
-    apps::v1::Deployment,
-    batch::v1::{CronJob, Job},
-    core::v1::Namespace,
-};
+use k8s_openapi::api::{apps::v1::Deployment, core::v1::Namespace};
 use kube::{
     Resource,
     runtime::{reflector::Store, watcher::Event},
@@ -59,9 +53,6 @@ struct Inner {
     /// Who wants to hear of changes of our objects.
     listeners: Mutex<Vec<mpsc::UnboundedSender<Touch>>>,
     deployments: Store<Deployment>,
-    cron_jobs: Store<CronJob>,
-    /// Made by CronJobs of ours, and by us.
-    jobs: Store<Job>,
     /// See `routes`.
     routes: Store<HttpRoute>,
     has_routes: AtomicBool,
