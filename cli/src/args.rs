@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use imaas_operator::args::{LARGEST_CONFIG_BY_DEFAULT, config_size};
 
 use crate::{
     create::arguments::{Member, Service},
@@ -156,6 +157,15 @@ pub struct Validate {
     /// The runtime that the tenant file names for the service; it decides about ports and `config` of an `imaas.yaml`.
     #[arg(long, value_name = "NAME")]
     pub runtime: Option<String>,
+    /// The most that the files of a service's `config` may have together, as in the chart's `tenants.largestConfig`.
+    #[arg(
+        long,
+        value_name = "SIZE",
+        env = "IMAAS_LARGEST_CONFIG",
+        default_value = LARGEST_CONFIG_BY_DEFAULT,
+        value_parser = config_size
+    )]
+    pub largest_config: u64,
     /// How problems are told.
     #[arg(long, short, value_enum, default_value_t = ValidateOutput::Text)]
     pub output: ValidateOutput,

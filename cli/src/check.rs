@@ -1,6 +1,6 @@
 //! Tenant files and the platform in, valid tenants and every problem of the others out. Pure. The rules are the operator's.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use imaas_operator::{
     api::Tenant,
@@ -9,7 +9,7 @@ use imaas_operator::{
     source::{
         check::{Checked, Surroundings, check},
         limits,
-        parse::{ENDING, FileProblem, Files, Parsed, parse},
+        parse::{ENDING, FileProblem, Files, Parsed, parse, tenant_of},
     },
     tenant::validate::{ValidTenant, validate},
     yaml::Problem,
@@ -17,7 +17,13 @@ use imaas_operator::{
 use kube::ResourceExt;
 use serde::Serialize;
 
-use crate::{consumers, output::plain, owners, platform::Platform};
+use crate::{
+    consumers::{self, Absent},
+    cores,
+    output::plain,
+    owners,
+    platform::Platform,
+};
 
 /// Files are told by their names in the directory of tenants; where that is, is told by who knows.
 const DIRECTORY: &str = "";
@@ -96,7 +102,9 @@ pub struct Examined {
     pub checked: Checked,
     /// By name; the same tenants as `checked.valid`.
     pub valid: BTreeMap<String, ValidTenant>,
-    /// What may be meant, and is told all the same.
+    /// What is exported to nobody.
+    pub absent: Vec<Absent>,
+    /// What else may be meant, and is told all the same.
     pub warnings: Vec<FileProblem>,
     /// How many services the readable files have.
     pub services: usize,
@@ -121,7 +129,21 @@ impl Examined {
 
     /// What may be meant, by file and place.
     pub fn warned(&self, path: impl Fn(&str) -> String) -> Vec<Told> {
-        self.each(&self.warnings, path)
+        self.each(self.absent.iter().map(|absent| &absent.problem).chain(&self.warnings), path)
+    }
+
+    /// What of `absent` is told of these.
+    pub fn told_absent(&self, is_told: impl Fn(&Absent) -> bool, path: impl Fn(&str) -> String) -> Vec<Told> {
+        let told = self.absent.iter().filter(|absent| is_told(absent));
+        self.each(told.map(|absent| &absent.problem), path)
+    }
+
+    /// Whom a file is about: the tenant whose name it bears, and those whose problem it is.
+    pub fn tenants_of(&self, file: &str) -> BTreeSet<String> {
+        let by_name = file.strip_suffix(ENDING).map(str::to_owned).or_else(|| tenant_of(file));
+        let is_its = |problems: &Vec<FileProblem>| problems.iter().any(|problem| problem.file == file);
+        let held = self.checked.broken.iter().filter(|(_, problems)| is_its(problems));
+        by_name.into_iter().chain(held.map(|(name, _)| name.clone())).collect()
     }
 
     /// The problems of one tenant.
@@ -160,6 +182,7 @@ impl Examined {
 pub fn examine(files: &Files, platform: &Platform, urls: &UrlPolicy, before: &Examined) -> Examined {
     let parsed = parse(files, &before.parsed);
     let said = || parsed.tenants.values().filter_map(|file| file.said.as_ref().map(|said| &said.value));
+    let knows_environments = platform.knows_environments();
     let platform = platform.assuming(said());
     let stages = environment::check(&platform.environments);
     let runtimes = platform.runtimes.iter().map(ResourceExt::name_any).collect();
@@ -168,9 +191,11 @@ pub fn examine(files: &Files, platform: &Platform, urls: &UrlPolicy, before: &Ex
     let space = |(name, tenant): (&String, &Tenant)| Some((name.clone(), validate(tenant, &stages).ok()?));
     let valid = checked.valid.iter().filter_map(space).collect();
     let services = said().map(|tenant| tenant.spec.services.len()).sum();
-    let mut warnings = consumers::absent(&parsed);
-    warnings.extend(owners::missing(&parsed));
-    Examined { checked, valid, warnings, services, parsed }
+    let mut warnings = owners::missing(&parsed);
+    if !knows_environments {
+        warnings.extend(cores::many(&parsed));
+    }
+    Examined { checked, valid, absent: consumers::absent(&parsed), warnings, services, parsed }
 }
 
 #[cfg(test)]
@@ -287,5 +312,24 @@ mod tests {
         let names = told(TWO_RULES, "{}");
         assert_eq!(names.len(), 2, "{names:?}");
         assert!(names[0].contains("above zero") && names[1].contains("listed twice"), "{names:?}");
+    }
+
+    #[test]
+    fn without_a_platform_as_many_cores_as_nobody_has_are_warned_of() {
+        let warned = |cpu: &str, platform: &str| {
+            let text = format!(
+                "apiVersion: imaas.dev/v1alpha1\nkind: Tenant\nmetadata: {{name: acme}}\nspec:\n  members: [{{kind: User, name: jo, role: owner}}]\n  environments: {{dev: {{quota: {{cpu: {cpu}}}}}}}\n"
+            );
+            let warned = examined(&text, platform).warned(str::to_owned);
+            warned.iter().map(|told| format!("{}: {}", told.place(), told.sentence())).collect::<Vec<_>>()
+        };
+        assert_eq!(
+            warned("500", "{}"),
+            ["acme.yaml:6:37: spec.environments.dev.quota.cpu: 500 are whole cores: did you mean 500m?"]
+        );
+        assert_eq!(warned("64", "{}"), [""; 0]);
+        let roomy = PLATFORM.replace("cpu: 8", "cpu: 1000");
+        assert_eq!(warned("500", &roomy), [""; 0], "the platform has them");
+        assert_eq!(warned("500", PLATFORM), [""; 0], "that is told as a problem");
     }
 }

@@ -9,8 +9,21 @@ use imaas_operator::{
     yaml::Composed,
 };
 
-/// A warning for each `exportTo` that nobody can use yet, by file and place.
-pub fn absent(parsed: &Parsed) -> Vec<FileProblem> {
+/// An `exportTo` that nobody can use yet.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Absent {
+    /// What to tell.
+    pub problem: FileProblem,
+    /// Whose file that is.
+    pub tenant: String,
+    /// Which of its services is exported.
+    pub service: String,
+    /// To whom.
+    pub export: Export,
+}
+
+/// Each `exportTo` that nobody can use yet, by file and place.
+pub fn absent(parsed: &Parsed) -> Vec<Absent> {
     let mut told = Vec::new();
     for (name, file) in &parsed.tenants {
         let Some(said) = &file.said else { continue };
@@ -21,8 +34,13 @@ pub fn absent(parsed: &Parsed) -> Vec<FileProblem> {
                 let Some((field, message)) = absence(parsed, export).filter(|_| said.is_news(&path)) else {
                     continue;
                 };
-                let path = format!("{path}.{field}");
-                told.push(FileProblem { file: file_name(name), problem: composed.problem(path, message) });
+                let problem = composed.problem(format!("{path}.{field}"), message);
+                told.push(Absent {
+                    problem: FileProblem { file: file_name(name), problem },
+                    tenant: name.clone(),
+                    service: entry.name.clone(),
+                    export: export.clone(),
+                });
             }
         }
     }

@@ -14,6 +14,7 @@ mod asked;
 mod check;
 mod cluster;
 mod consumers;
+mod cores;
 mod create;
 mod descriptor;
 mod exposed;

@@ -1,13 +1,14 @@
 //! IO: what PATH is. Decided by what is there, so nobody has to say it.
 
 use std::{
+    ffi::OsStr,
     fs,
     path::{Component, Path, PathBuf},
 };
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Error, Result, anyhow, bail};
 use imaas_operator::{
-    service::resolve::{DESCRIPTOR, MISNAMED},
+    service::resolve::{DESCRIPTOR, is_misnamed},
     source::{limits, parse::tenant_of},
 };
 
@@ -79,7 +80,9 @@ pub fn find(path: &Path) -> Result<Subject> {
     let path = &tidy(path);
     let read = || format!("cannot read {}", shown(path));
     if fs::metadata(shown_path(path)).with_context(read)?.is_file() {
-        refuse_misnamed(path)?;
+        if path.file_name().and_then(OsStr::to_str).is_some_and(is_misnamed) {
+            return Err(of_misnamed(path));
+        }
         return file(path).with_context(read);
     }
     let below = path.join(TENANTS);
@@ -88,15 +91,18 @@ pub fn find(path: &Path) -> Result<Subject> {
             return Ok(Subject::Tenants(Tenants { directory: directory.clone(), only: None }));
         }
     }
-    let mut descriptors = Vec::new();
-    collect(path, DEPTH, &mut descriptors);
+    let mut found = Found::default();
+    collect(path, DEPTH, &mut found);
+    let Found { mut descriptors, misnamed } = found;
     descriptors.sort();
     let is_empty_repository = || shown_path(&below).is_dir() || path.join(PLATFORM).exists();
     if descriptors.is_empty() && is_empty_repository() {
         return Ok(Subject::Tenants(Tenants { directory: below, only: None }));
     }
+    if let Some(file) = misnamed.iter().min() {
+        return Err(of_misnamed(file));
+    }
     if descriptors.is_empty() {
-        refuse_misnamed(&path.join(MISNAMED))?;
         bail!(
             "{} holds neither tenant files (`tenants/<name>.yaml`) nor an imaas.yaml; begin with `kubectl imaas tenant new` or `kubectl imaas service new`",
             shown(path)
@@ -106,10 +112,8 @@ pub fn find(path: &Path) -> Result<Subject> {
 }
 
 /// The operator reads one name only.
-fn refuse_misnamed(file: &Path) -> Result<()> {
-    let is_misnamed = file.file_name().is_some_and(|name| name == MISNAMED) && shown_path(file).is_file();
-    ensure!(!is_misnamed, "nobody reads {}: rename it to {DESCRIPTOR}", shown(file));
-    Ok(())
+fn of_misnamed(file: &Path) -> Error {
+    anyhow!("nobody reads {}: rename it to {DESCRIPTOR}", shown(file))
 }
 
 fn file(path: &Path) -> std::io::Result<Subject> {
@@ -169,14 +173,24 @@ pub fn is_of_tenants(directory: &Path) -> bool {
     directory.file_name().is_some_and(|name| name == TENANTS) && !is_root()
 }
 
+/// Descriptors, and what stands where there is none and was probably meant for one.
+#[derive(Default)]
+struct Found {
+    descriptors: Vec<PathBuf>,
+    misnamed: Vec<PathBuf>,
+}
+
 /// Every descriptor below `directory`, without hidden directories and links. What cannot be read holds none.
-fn collect(directory: &Path, depth: usize, found: &mut Vec<PathBuf>) {
+fn collect(directory: &Path, depth: usize, found: &mut Found) {
     let Ok(entries) = fs::read_dir(shown_path(directory)) else { return };
+    let has_none = !shown_path(&directory.join(DESCRIPTOR)).is_file();
     for entry in entries.flatten() {
         let name = entry.file_name();
         let Ok(kind) = entry.file_type() else { continue };
         if kind.is_file() && name == DESCRIPTOR {
-            found.push(directory.join(name));
+            found.descriptors.push(directory.join(name));
+        } else if kind.is_file() && has_none && name.to_str().is_some_and(is_misnamed) {
+            found.misnamed.push(directory.join(name));
         } else if kind.is_dir() && depth > 0 && !name.to_string_lossy().starts_with('.') {
             collect(&directory.join(name), depth - 1, found);
         }
@@ -244,6 +258,14 @@ mod tests {
         let misnamed = "nobody reads /imaas.yml: rename it to imaas.yaml";
         assert_eq!(found(&[("imaas.yml", descriptor)], "imaas.yml"), misnamed);
         assert_eq!(found(&[("imaas.yml", descriptor)], ""), misnamed);
+        let upper = "nobody reads /b/Imaas.YAML: rename it to imaas.yaml";
+        assert_eq!(found(&[("b/Imaas.YAML", descriptor)], "b/Imaas.YAML"), upper);
+        assert_eq!(
+            found(&[("b/Imaas.YAML", ""), ("a/imaas.yaml", descriptor)], ""),
+            upper,
+            "in one of several"
+        );
+        assert_eq!(found(&[("imaas.yml", ""), ("imaas.yaml", descriptor)], ""), "descriptors imaas.yaml");
         let several = [("b/imaas.yaml", descriptor), ("a/imaas.yaml", descriptor), (".git/imaas.yaml", "")];
         assert_eq!(found(&several, "."), "descriptors a/imaas.yaml b/imaas.yaml");
         assert!(found(&[("README.md", "")], ".").contains("holds neither tenant files"));

@@ -15,7 +15,7 @@ use imaas_operator::{
     service::resolve,
     source::{
         LIMITS,
-        parse::{ENDING, Files, SourceFile},
+        parse::{Files, SourceFile, tenant_of},
     },
 };
 
@@ -53,8 +53,8 @@ fn files(directory: &Path, only: Option<&String>) -> Result<Files> {
         } else if kind.is_symlink() {
             files.unreadable.push((name, "is a symbolic link"));
         } else if kind.is_file() {
-            // What is no tenant file counts by its name only.
-            let content = if name.ends_with(ENDING) {
+            // What is no tenant file and looks like none counts by its name only.
+            let content = if tenant_of(&name).is_some() {
                 read(&entry.path()).with_context(|| format!("cannot read {}", entry.path().display()))?
             } else {
                 Vec::new()
@@ -139,11 +139,9 @@ fn walk(directory: &Path, prefix: &str, read: &mut Directory) -> io::Result<()> 
         } else if kind.is_dir() {
             walk(&entry.path(), &format!("{name}/"), read)?;
         } else if kind.is_file() && read.files.len() <= CONFIG_FILES {
-            let content = self::read(&entry.path())?;
-            read.files.insert(
-                name,
-                git::File { mode: 0o100_644, blob: String::new(), size: content.len() as u64, content },
-            );
+            let size = entry.metadata()?.len();
+            let file = git::File { mode: 0o100_644, blob: String::new(), size, content: Vec::new() };
+            read.files.insert(name, file);
         }
     }
     Ok(())
@@ -165,7 +163,7 @@ mod tests {
         let files = tenant_files(&Tenants { directory: directory.clone(), only: None }).unwrap();
         let names: Vec<_> =
             files.regular.iter().map(|(name, file)| (name.as_str(), file.content.len())).collect();
-        assert_eq!(names, [("README.md", 0), ("acme.yaml", 9), ("beta.yml", 0)]);
+        assert_eq!(names, [("README.md", 0), ("acme.yaml", 9), ("beta.yml", 8)]);
         assert_eq!(files.unreadable, [("globex.yaml".to_owned(), "is a symbolic link")]);
         let gone = Tenants { directory: directory.join("gone"), only: None };
         assert!(tenant_files(&gone).unwrap().regular.is_empty());

@@ -151,3 +151,24 @@ fn a_broken_descriptor_hides_nothing_and_tenant_files_are_not_its_matter() {
     let refused = central.run(&["check"]).expect_status(2).stderr;
     assert!(refused.contains("use `kubectl imaas validate`"), "{refused}");
 }
+
+#[test]
+fn a_configuration_that_the_operator_would_refuse_is_told_with_its_sizes() {
+    let repository = Repository::new();
+    let descriptor = "type: worker\ninstances: one\nconfig: config\n";
+    repository.write("imaas.yaml", &format!("{HEAD}{descriptor}"));
+    repository.write("config/orders.properties", "a=1");
+    repository.write("config/lookup.csv", &"x".repeat((256 << 10) - 3));
+    repository.run(&["check"]).expect_status(0);
+    repository.write("config/lookup.csv", &"x".repeat((256 << 10) - 2));
+    let told = repository.run(&["check"]).expect_status(1).stdout;
+    assert!(
+        told.starts_with(
+            "imaas.yaml:5:9: config: the files in config have 262145 bytes together, and a service may have 262144 (lookup.csv has 262142, orders.properties has 3): put what is no configuration into the image"
+        ),
+        "{told}"
+    );
+    repository.run(&["check", "--largest-config", "512Ki"]).expect_status(0);
+    let refused = repository.run(&["check", "--largest-config", "2Mi"]).expect_status(2).stderr;
+    assert!(refused.contains("must be at most 1Mi"), "{refused}");
+}

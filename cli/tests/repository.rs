@@ -307,6 +307,29 @@ fn a_tenant_file_that_nobody_reads_is_told_with_the_way_out() {
 }
 
 #[test]
+fn a_plan_of_a_misnamed_file_is_of_the_tenants_that_it_holds() {
+    let repository = central();
+    repository.git(&["mv", "tenants/acme.yaml", "tenants/BILLING.YAML"]);
+    repository.write("tenants/globex.yaml", &tenant("globex").replace("globex@", "ops@"));
+    let whole = repository.run(&["plan"]).expect_status(1).stdout;
+    assert!(whole.contains("! tenant acme: held") && !whole.contains("retires"), "{whole}");
+    let one = repository.run(&["plan", "tenants/BILLING.YAML"]).expect_status(1).stdout;
+    for part in [
+        "! tenant acme: held",
+        "! tenant billing: held",
+        "tenants/BILLING.YAML: this ending is not read: the file of tenant acme must be a regular file named acme.yaml",
+        "so it keeps what it has",
+        "Tenants: 2 held\n",
+    ] {
+        assert!(one.contains(part), "{part}: {one}");
+    }
+    let told = repository.run(&["validate"]).expect_status(1).stdout;
+    assert!(told.contains("1 problem in 1 file"), "once: {told}");
+    let other = repository.run(&["plan", "tenants/globex.yaml"]).expect_status(0).stdout;
+    assert!(other.contains("~ tenant globex: changes") && !other.contains("acme"), "{other}");
+}
+
+#[test]
 fn a_link_in_place_of_a_file_is_told_and_not_followed() {
     let repository = central();
     repository.write("secret.yaml", &tenant("stark"));

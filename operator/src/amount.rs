@@ -37,14 +37,16 @@ pub fn instance_cpu_problem(asked: &Quantity) -> Option<String> {
     let Some(millis) = above_zero(asked).filter(|millis| *millis >= MOST_CORES * 1000) else {
         return cpu_problem(asked);
     };
+    let meant = thousandths(asked).map(|meant| format!("did you mean {meant}?"));
+    let meant = meant.unwrap_or_else(|| "write it like 250m or 2".to_owned());
+    Some(format!("{} is {} cores; {meant}", asked.0, quantity::number(millis)))
+}
+
+/// What was probably meant by so many whole cores.
+pub fn thousandths(asked: &Quantity) -> Option<String> {
     let (number, unit) = split(asked);
-    let is = quantity::number(millis);
-    let meant = if unit.is_empty() {
-        format!("did you mean {number}m?")
-    } else {
-        "write it like 250m or 2".to_owned()
-    };
-    Some(format!("{} is {is} cores; {meant}", asked.0))
+    let is_much = asked.millis().is_some_and(|millis| millis >= MOST_CORES * 1000);
+    (is_much && unit.is_empty()).then(|| format!("{number}m"))
 }
 
 fn above_zero(asked: &Quantity) -> Option<i128> {

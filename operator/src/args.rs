@@ -11,6 +11,7 @@ use crate::{
     registry::{generations::Generations, retention::Mode},
     release::LARGEST_CONFIG,
     service::commit_status::host::Named,
+    span::span,
     telemetry::LogFormat,
 };
 
@@ -98,7 +99,7 @@ pub struct Run {
     pub interval: Duration,
     /// The most that the files of a service's configuration may have together, at most 1Mi. Each content that a release within
     /// history has is stored.
-    #[arg(long, env = "IMAAS_LARGEST_CONFIG", default_value = "256Ki", value_parser = config_size)]
+    #[arg(long, env = "IMAAS_LARGEST_CONFIG", default_value = LARGEST_CONFIG_BY_DEFAULT, value_parser = config_size)]
     pub largest_config: u64,
     /// How long a tenant, service or environment that Git no longer has serves on before it is scaled to zero.
     #[arg(long, env = "IMAAS_ORPHANED_FOR", default_value = "24h", value_parser = interval)]
@@ -220,8 +221,11 @@ fn size(text: &str) -> Result<u64, String> {
     bytes.filter(|bytes| *bytes > 0).ok_or_else(|| format!("{text:?} is not a size such as 2Gi"))
 }
 
+/// What the files of a configuration may have together where the platform says nothing.
+pub const LARGEST_CONFIG_BY_DEFAULT: &str = "256Ki";
+
 /// `256Ki`, in bytes; what fits a ConfigMap.
-fn config_size(text: &str) -> Result<u64, String> {
+pub fn config_size(text: &str) -> Result<u64, String> {
     let bytes = size(text)?;
     if bytes > LARGEST_CONFIG {
         Err("must be at most 1Mi, which is what fits a ConfigMap".to_owned())
@@ -237,12 +241,8 @@ fn quantity(text: &str) -> Result<Quantity, String> {
 
 /// `60s`, `1m30s`; at least one second.
 fn interval(text: &str) -> Result<Duration, String> {
-    let duration: jiff::SignedDuration =
-        text.parse().map_err(|_| format!("{text:?} is not a duration such as 60s or 5m"))?;
-    match Duration::try_from(duration) {
-        Ok(duration) if duration >= Duration::from_secs(1) => Ok(duration),
-        _ => Err("must be at least 1s".to_owned()),
-    }
+    span(text, Duration::from_secs(1)..)
+        .ok_or_else(|| format!("{text:?} is no duration of at least 1s: write it like 60s or 5m"))
 }
 
 #[cfg(test)]

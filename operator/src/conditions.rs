@@ -136,6 +136,8 @@ reasons! {
     NamespaceTerminating,
     /// The new version is being rolled out.
     RollingOut,
+    /// No run of a batch has ended yet.
+    AwaitingRun,
     /// The new version does not become ready.
     Unhealthy,
     /// The tenant's quota leaves no room.

@@ -1,14 +1,17 @@
 //! IO: the one small HTTP server: `/livez`, `/readyz`, `/metrics`, and what a subcommand adds to it.
 
 use std::{
-    future::Future,
+    future::{Future, Ready, ready},
     net::{SocketAddr, TcpListener},
+    pin::Pin,
     time::Duration,
 };
 
 use axum::{Router, extract::State, http::StatusCode, routing::get};
-use axum_server::Handle;
+use axum_server::{Handle, accept::Accept};
 use hyper_util::rt::TokioTimer;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_io_timeout::TimeoutStream;
 use tower_http::timeout::TimeoutLayer;
 
 use crate::health::Health;
@@ -20,6 +23,17 @@ const LAST_ANSWERS: Duration = Duration::from_secs(10);
 /// From the head of a request to its answer, the body included.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(30);
 
+/// For a reader to take some more of what is said.
+const READER_DEADLINE: Duration = Duration::from_secs(30);
+
+/// How long the server waits for a client.
+#[derive(Clone, Copy)]
+struct Deadlines {
+    head: Duration,
+    answer: Duration,
+    reader: Duration,
+}
+
 /// The server could not start or broke.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot serve on {address}: is the port taken?")]
@@ -30,7 +44,8 @@ pub struct ServeError {
 
 /// Serves `routes` and the three paths above on `address` until `shutdown`; what is under way is finished.
 ///
-/// A connection whose next request has no head after [`HEAD_DEADLINE`] is closed: kept ones are asked more often.
+/// A connection whose next request has no head after [`HEAD_DEADLINE`] is closed: kept ones are asked more often. So is one
+/// whose client takes nothing of the answers for [`READER_DEADLINE`].
 pub async fn serve(
     address: SocketAddr,
     health: Health,
@@ -45,7 +60,8 @@ pub async fn serve(
         .route("/metrics", get(|| async { crate::metrics::text() }))
         .with_state(health)
         .merge(routes);
-    serve_on(listener, app, (HEAD_DEADLINE, ANSWER_DEADLINE), shutdown).await.map_err(failed)
+    let deadlines = Deadlines { head: HEAD_DEADLINE, answer: ANSWER_DEADLINE, reader: READER_DEADLINE };
+    serve_on(listener, app, deadlines, shutdown).await.map_err(failed)
 }
 
 fn listener(address: SocketAddr) -> std::io::Result<TcpListener> {
@@ -57,7 +73,7 @@ fn listener(address: SocketAddr) -> std::io::Result<TcpListener> {
 async fn serve_on(
     listener: TcpListener,
     app: Router,
-    (head, answer): (Duration, Duration),
+    Deadlines { head, answer, reader }: Deadlines,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> std::io::Result<()> {
     let handle = Handle::new();
@@ -68,9 +84,28 @@ async fn serve_on(
     });
     let app = app.layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, answer));
     // What speaks HTTP/2 or nothing is not waited for either: only HTTP/1 is spoken here.
-    let mut server = axum_server::from_tcp(listener)?.http1_only().handle(handle);
+    let mut server =
+        axum_server::from_tcp(listener)?.acceptor(Impatient { reader }).http1_only().handle(handle);
     server.http_builder().http1().timer(TokioTimer::new()).header_read_timeout(head);
     server.serve(app.into_make_service()).await
+}
+
+/// Takes every connection, and breaks one whose other end takes nothing for so long.
+#[derive(Clone)]
+struct Impatient {
+    reader: Duration,
+}
+
+impl<I: AsyncRead + AsyncWrite, S> Accept<I, S> for Impatient {
+    type Stream = Pin<Box<TimeoutStream<I>>>;
+    type Service = S;
+    type Future = Ready<std::io::Result<(Self::Stream, S)>>;
+
+    fn accept(&self, stream: I, service: S) -> Self::Future {
+        let mut stream = TimeoutStream::new(stream);
+        stream.set_write_timeout(Some(self.reader));
+        ready(Ok((Box::pin(stream), service)))
+    }
 }
 
 async fn readyz(State(health): State<Health>) -> (StatusCode, String) {
@@ -96,9 +131,10 @@ mod tests {
 
     const LONG: Duration = Duration::from_mins(1);
     const SHORT: Duration = Duration::from_millis(50);
+    const PATIENT: Deadlines = Deadlines { head: LONG, answer: LONG, reader: LONG };
 
     /// All that the server says on a connection on which `said` is said, until it closes it.
-    async fn answer(said: &str, deadlines: (Duration, Duration)) -> String {
+    async fn answer(said: &str, deadlines: Deadlines) -> String {
         let listener = listener("127.0.0.1:0".parse().unwrap()).unwrap();
         let address = listener.local_addr().unwrap();
         let app = Router::new().route("/", post(|_: Bytes| async { "taken" }));
@@ -114,22 +150,44 @@ mod tests {
     #[tokio::test]
     async fn a_connection_that_says_nothing_or_half_a_head_is_closed() {
         for said in ["", "POST / HTTP/1.1\r\nHost: a\r\n", "PRI * HTTP/2.0\r\n"] {
-            let answer = answer(said, (SHORT, LONG)).await;
+            let answer = answer(said, Deadlines { head: SHORT, ..PATIENT }).await;
             assert!(!answer.contains("200"), "{said:?}: {answer}");
         }
     }
 
     #[tokio::test]
     async fn a_kept_connection_is_closed_after_the_last_answer() {
-        let answer = answer("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n", (SHORT, LONG)).await;
+        let said = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n";
+        let answer = answer(said, Deadlines { head: SHORT, ..PATIENT }).await;
         assert!(answer.ends_with("taken"), "{answer}");
     }
 
     #[tokio::test]
     async fn a_body_that_never_comes_is_not_waited_for() {
         let said = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n";
-        let answer = answer(said, (LONG, SHORT)).await;
+        let answer = answer(said, Deadlines { answer: SHORT, ..PATIENT }).await;
         assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
+    }
+
+    #[tokio::test]
+    async fn a_reader_who_takes_nothing_is_not_waited_for() {
+        const REQUESTS: usize = 400;
+        // More than both ends keep of a connection.
+        const LENGTH: usize = 1 << 16;
+        let listener = listener("127.0.0.1:0".parse().unwrap()).unwrap();
+        let address = listener.local_addr().unwrap();
+        let app = Router::new().route("/", get(|| async { "a".repeat(LENGTH) }));
+        let deadlines = Deadlines { head: SHORT, reader: SHORT, ..PATIENT };
+        let server = tokio::spawn(serve_on(listener, app, deadlines, std::future::pending()));
+        let mut connection = TcpStream::connect(address).await.unwrap();
+        let said = "GET / HTTP/1.1\r\nHost: a\r\n\r\n".repeat(REQUESTS);
+        connection.write_all(said.as_bytes()).await.unwrap();
+        tokio::time::sleep(10 * SHORT).await;
+        let mut answers = Vec::new();
+        // That the connection broke is told as an error, or not at all.
+        let _ = timeout(LONG, connection.read_to_end(&mut answers)).await.expect("closed in time");
+        assert!(answers.len() < REQUESTS * LENGTH, "{}", answers.len());
+        server.abort();
     }
 
     #[tokio::test]
@@ -139,7 +197,7 @@ mod tests {
         let app = Router::new().route("/", post(|_: Bytes| async { "taken" }));
         let (stop, stopped) = oneshot::channel::<()>();
         let shutdown = async { stopped.await.unwrap() };
-        let server = tokio::spawn(serve_on(listener, app, (LONG, LONG), shutdown));
+        let server = tokio::spawn(serve_on(listener, app, PATIENT, shutdown));
         let mut connection = TcpStream::connect(address).await.unwrap();
         connection.write_all(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\n").await.unwrap();
         // Only once the request is under way: before, a connection has nothing to finish.

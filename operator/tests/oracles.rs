@@ -50,7 +50,19 @@ fn rows() -> Vec<Row> {
     let port = |name: &str, port: u16| json!({ "ports": [{ "name": name, "port": port }] });
     let ports = json!({ "ports": [{ "name": "http", "port": 8000 }, { "name": "grpc", "port": 9000 }] });
     let digest = |digit: &str| json!({ "image": { "digest": format!("sha256:{}", digit.repeat(64)) } });
+    let batch = json!({ "type": "batch", "schedule": { "cron": "0 3 * * *" } });
+    let scheduled = |path: &'static str, values: [Value; 2]| {
+        let field = path.rsplit_once('.').map_or(path, |(_, field)| field);
+        let values = values.map(|value| json!({ "schedule": { field: value } }));
+        with(batch.clone(), row(path, Objects, values))
+    };
     vec![
+        scheduled("schedule.cron", [json!("0 4 * * *"), json!("*/5 * * * *")]),
+        scheduled("schedule.timeZone", [json!("Europe/Zurich"), json!("UTC")]),
+        scheduled("schedule.concurrency", [json!("replace"), json!("allow")]),
+        scheduled("schedule.retries", [json!(0), json!(5)]),
+        scheduled("schedule.timeout", [json!("30m"), json!("2h")]),
+        scheduled("schedule.history", [json!(1), json!(9)]),
         row("type", Objects, [json!({ "type": "worker" }), json!({ "type": "api" })]),
         row("runtimeVersion", Release, ["4.10", "4.14"].map(|version| json!({ "runtimeVersion": version }))),
         row("instances", Objects, ["one", "many"].map(|instances| json!({ "instances": instances }))),
@@ -196,10 +208,14 @@ fn outcome(descriptor: &Value) -> Result<[Value; 2], String> {
         outside: &Outside::default(),
     };
     let objects = desired(&target, &[Footprint::of(&release)], 0);
-    let mut deployment = serde_json::to_value(&objects.deployment).unwrap();
+    let (deployment, cron_job) = (objects.deployment.map(|one| json!(one)), objects.cron_job);
+    let mut pods = deployment.or_else(|| cron_job.map(|one| json!(one))).unwrap();
     // The release's name, which changes with whatever is in it.
-    deployment["metadata"].as_object_mut().unwrap().remove("annotations");
-    let objects = json!([deployment, objects.service, objects.disruption_budget, objects.network_policies,]);
+    pods["metadata"].as_object_mut().unwrap().remove("annotations");
+    if let Some(job) = pods["spec"]["jobTemplate"]["metadata"].as_object_mut() {
+        job.remove("annotations");
+    }
+    let objects = json!([pods, objects.service, objects.disruption_budget, objects.network_policies,]);
     Ok([serde_json::to_value(&release.spec).unwrap(), objects])
 }
 

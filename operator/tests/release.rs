@@ -142,6 +142,11 @@ resources: {cpu: 500m, memory: 384Mi}
 config: config
 ";
 const WORKER: &str = "type: worker";
+const BATCH: &str = "
+type: batch
+schedule: {cron: 0 3 * * MON-FRI, timeZone: Europe/Zurich, timeout: 2h, history: 5}
+resources: {cpu: 500m, memory: 384Mi}
+";
 const MI_44: &str = "{runtimeVersion: '4.4', resources: {cpu: 250m, memory: 1Gi}, connects: [erp]}";
 const MI_41: &str = "{runtimeVersion: '4.1', resources: {cpu: 250m, memory: 1Gi}, instances: one}";
 
@@ -152,6 +157,7 @@ fn cases() -> Vec<(&'static str, Case)> {
         ("container_api", case("container", CONTAINER_API)),
         ("camel_api_with_config", camel),
         ("worker_one", case("container", WORKER)),
+        ("camel_batch", case("camel", BATCH)),
         ("wso2_mi_4_4", case("wso2-mi", MI_44)),
         ("wso2_mi_4_1", case("wso2-mi", MI_41)),
     ]
@@ -162,18 +168,25 @@ fn golden_manifests() {
     for (name, case) in cases() {
         let Rendered { release, config } = case.render().unwrap();
         let config_map = config_map(config.as_ref());
-        let Children { config_map: config, network_policies, service, route, disruption_budget, deployment } =
-            children(&release, config_map.as_ref(), &case.networks);
+        let Children {
+            config_map: config,
+            network_policies,
+            service,
+            route,
+            disruption_budget,
+            deployment,
+            cron_job,
+        } = children(&release, config_map.as_ref(), &case.networks);
         assert_eq!(route, None, "nothing is exposed");
         let mut release = serde_json::to_value(&release).unwrap();
-        release["spec"]["template"] = json!("as in the Deployment");
+        release["spec"]["template"] = json!("as in what makes the pods");
         let all = json!({
             "1 release": release,
             "2 config": config,
             "3 policies": network_policies,
             "4 service": service,
             "5 budget": disruption_budget,
-            "6 deployment": deployment,
+            "6 pods": deployment.map(|one| json!(one)).or(cron_job.map(|one| json!(one))),
         });
         insta::assert_yaml_snapshot!(name, all);
     }
@@ -442,7 +455,7 @@ fn a_renamed_release_of_the_same_template_restarts_nothing() {
     let one = case("camel", "{}");
     let mut two = case("camel", "{}");
     two.build_id = "other";
-    let (one, two) = (one.children().deployment, two.children().deployment);
+    let (one, two) = (one.children().deployment.unwrap(), two.children().deployment.unwrap());
     assert_ne!(one.annotations()[names::RELEASE], two.annotations()[names::RELEASE]);
     assert_eq!(one.spec, two.spec);
 }
@@ -451,7 +464,7 @@ fn a_renamed_release_of_the_same_template_restarts_nothing() {
 fn a_single_instance_never_meets_another() {
     for yaml in ["type: worker", "{instances: one, ports: [{name: http, port: 8000}]}"] {
         let Children { deployment, disruption_budget, .. } = case("container", yaml).children();
-        let spec = deployment.spec.unwrap();
+        let spec = deployment.unwrap().spec.unwrap();
         assert_eq!(spec.strategy.unwrap().type_.as_deref(), Some("Recreate"), "{yaml}");
         assert_eq!((spec.replicas, disruption_budget), (Some(1), None), "{yaml}");
     }

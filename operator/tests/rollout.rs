@@ -392,7 +392,7 @@ async fn what_befalls_an_older_version_is_not_told_of_the_one_that_is_rolled_out
     let force = ["delete", "pod", &old, "-nacme-dev", "--force", "--grace-period=0"];
     scene.lab.kubectl().run(&force, None).await.unwrap();
     until("the old version's pod is refused, as the Deployment tells", async || {
-        let status = scene.cluster.deployment("acme-dev", "orders")?.status.clone()?;
+        let status = scene.cluster.workload("acme-dev", "orders")?.deployment()?.status.clone()?;
         status.conditions?.iter().any(|one| one.type_ == "ReplicaFailure").then_some(())
     })
     .await;
@@ -434,7 +434,7 @@ async fn the_way_back_waits_for_no_room_that_a_failed_version_holds_and_takes_no
     let force = ["delete", "pod", &old, "-nacme-dev", "--force", "--grace-period=0"];
     scene.lab.kubectl().run(&force, None).await.unwrap();
     until("the version that never gets ready has all the room", async || {
-        let status = scene.cluster.deployment("acme-dev", "orders")?.status.clone()?;
+        let status = scene.cluster.workload("acme-dev", "orders")?.deployment()?.status.clone()?;
         status.conditions?.iter().any(|one| one.type_ == "ReplicaFailure").then_some(())
     })
     .await;

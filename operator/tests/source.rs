@@ -258,13 +258,55 @@ fn a_file_that_names_another_tenant_holds_both() {
     assert_eq!(
         told(&checked),
         [
-            "in/tenants/acme.yaml: names tenant beta, whose file must be beta.yaml",
-            "in/tenants/acme.yaml:3:18: metadata.name: \"beta\" is not the file's name: this file is acme.yaml",
-        ]
+            "in/tenants/acme.yaml:3:18: metadata.name: \"beta\" is not the file's name: write acme here, or rename the file to beta.yaml"
+        ],
+        "once"
     );
     let existing = [live("acme", &[(ORIGIN, "central")]), live("beta", &[(ORIGIN, "central")])];
     let plan = planned(&checked, &existing);
     assert_eq!((plan.broken.len(), plan.orphan.len(), plan.apply.len()), (2, 0, 0));
+}
+
+#[test]
+fn whoever_a_misnamed_file_names_is_held_whatever_else_is_wrong_with_it() {
+    let existing = [live("acme", &[(ORIGIN, "central")]), live("beta", &[(ORIGIN, "central")])];
+    let wrong = text("acme").replace("spec:", "spec:\n  membrs: []");
+    let read = "this ending is not read: the file of tenant acme must be a regular file named acme.yaml";
+    let rename = "\"acme\" is not the file's name: rename the file to acme.yaml";
+    for (file, content, message) in [
+        ("BILLING.YAML", text("acme"), read),
+        ("billing.yml", text("acme"), read),
+        ("billing.json", text("acme"), read),
+        ("billing.yml", wrong.clone(), read),
+        ("Acme.yaml", text("acme"), rename),
+        ("Acme.yaml", wrong, rename),
+    ] {
+        let checked = checked([(file, content), ("beta.yaml", text("beta"))]);
+        let told = told(&checked);
+        assert_eq!(told.iter().filter(|one| one.contains(message)).count(), 1, "{file}: {told:?}");
+        let plan = planned(&checked, &existing);
+        let broken: Vec<_> = plan.broken.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!((&*broken, plan.orphan.len(), plan.held), (&["acme"][..], 0, None), "{file}");
+    }
+}
+
+#[test]
+fn a_misnamed_file_does_nothing_to_a_tenant_that_has_its_own() {
+    let existing = [live("acme", &[(ORIGIN, "central")])];
+    let checked = checked([
+        ("acme.yaml", text("acme")),
+        ("billing.yml", text("acme").replace("spec:", "spec:\n  x: 1")),
+    ]);
+    assert_eq!(
+        told(&checked),
+        [
+            "in/tenants/billing.yml: this ending is not read: the file of tenant acme is acme.yaml beside it, so remove this one"
+        ]
+    );
+    assert_eq!(names(&planned(&checked, &existing).apply), ["acme"]);
+    let other = text("acme").replace("kind: Tenant", "kind: Team");
+    let checked = self::checked([("billing.yml", other), ("beta.yaml", text("beta"))]);
+    assert_eq!(planned(&checked, &existing).orphan, ["acme"], "that is no tenant's file");
 }
 
 #[test]

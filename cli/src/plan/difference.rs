@@ -7,7 +7,7 @@ use std::{
 };
 
 use imaas_operator::{
-    api::Tenant,
+    api::{Environment, Tenant, TenantSpec},
     environment,
     names::{CONFIRM_REMOVAL, MANUAL, ORPHANED},
     source::plan as operators,
@@ -24,10 +24,11 @@ use super::{
     items::{Item, Kind, items},
     kept::Kept,
     rename::renames,
-    retirement,
+    retirement, skipped,
 };
 use crate::{
     check::{Examined, Told},
+    consumers::Absent,
     output::plain,
     platform::Platform,
 };
@@ -149,14 +150,12 @@ impl Plan {
         self.summary.hold > 0
     }
 
-    /// The part about one tenant.
-    pub fn of_one(mut self, name: &str) -> Self {
+    /// The part about these tenants.
+    pub fn of(mut self, names: &BTreeSet<String>) -> Self {
         let all = std::mem::take(&mut self.tenants);
         self.summary = Summary::default();
-        match all.into_iter().find(|tenant| tenant.name == name) {
-            Some(tenant) => self.add(tenant),
-            None => self.summary.unchanged = 1,
-        }
+        all.into_iter().filter(|tenant| names.contains(&tenant.name)).for_each(|tenant| self.add(tenant));
+        self.summary.unchanged = names.len() - self.tenants.len();
         self
     }
 }
@@ -195,8 +194,11 @@ pub fn difference(
     if let Some(held) = &sides.operators.held {
         plan.warnings.push(retirement::held_tenants(held, sides.own.len(), is_named.then_some(source)));
     }
+    plan.warnings.extend(sides.skipped(&plan.tenants, &platform.environments));
+    let told = after.told_absent(|absent| sides.is_new(absent, existing), &path);
+    plan.warnings.extend(told.iter().map(sentence));
     let strays = after.strays(&path);
-    plan.warnings.extend(strays.iter().map(|stray| format!("{}: {}", stray.place(), stray.sentence())));
+    plan.warnings.extend(strays.iter().map(sentence));
     let now = after.checked.valid.iter().map(|(name, now)| (name.clone(), now)).collect();
     // A tenant whose file cannot be read is not gone.
     let is_read = |name: &String| !after.checked.broken.contains_key(name);
@@ -205,6 +207,10 @@ pub fn difference(
     let sides = consumers::Sides { was: &was, now: &now };
     plan.warnings.extend(losses(consumers, &plan.tenants, &sides));
     plan
+}
+
+fn sentence(told: &Told) -> String {
+    format!("{}: {}", told.place(), told.sentence())
 }
 
 /// Both sides, and the operator's plan between them.
@@ -237,6 +243,31 @@ impl Sides<'_> {
         let mut plan = changed(was.as_ref(), (now, now_space))?;
         self.kept.tell(&mut plan);
         Some(plan)
+    }
+
+    /// What the tenants that are made or changed no longer ask of an image. One that is new is seen beside one that says nothing.
+    fn skipped(&self, plans: &[TenantPlan], environments: &[Environment]) -> Vec<String> {
+        let of_one = |plan: &TenantPlan| {
+            let now = self.after.valid.get(&plan.name).filter(|_| self.knows_environments)?;
+            let plain = Tenant::new(&plan.name, TenantSpec::default());
+            let was = self.space(self.own.get(&plan.name).copied().unwrap_or(&plain))?;
+            Some(skipped::skipped(&was, now, environments))
+        };
+        let plans = plans.iter().filter(|plan| matches!(plan.action, Action::Create | Action::Change));
+        plans.filter_map(of_one).flatten().collect()
+    }
+
+    /// Is this export for nobody, and was it not so before? A consumer of another origin is somebody.
+    fn is_new(&self, Absent { tenant, service, export, .. }: &Absent, existing: &[Arc<Tenant>]) -> bool {
+        let is_foreign = |name: &str| !self.own.contains_key(name);
+        let mut elsewhere = existing.iter().filter(|other| is_foreign(&other.name_any()));
+        if elsewhere.any(|other| other.name_any() == export.tenant && other.lists(&export.service)) {
+            return false;
+        }
+        let mut was = self.own.get(tenant).into_iter().flat_map(|was| &was.spec.services);
+        let was_exported = was.any(|entry| entry.name == *service && entry.spec.export_to.contains(export));
+        let was_used = self.own.get(&export.tenant).is_some_and(|consumer| consumer.lists(&export.service));
+        !was_exported || was_used
     }
 
     /// What the platform makes of a tenant as it is.

@@ -98,9 +98,7 @@ fn as_written(tenant: &Tenant) -> Vec<Item> {
 
 fn namespaces(space: &ValidTenant) -> Vec<Item> {
     let mut items = vec![Item::new(Kind::Namespace, &home_namespace(&space.name), Vec::new())];
-    for ValidSpace { environment: _, namespace, promotes_from, quota, members: _, networks: _ } in
-        &space.environments
-    {
+    for ValidSpace { namespace, promotes_from, quota, .. } in &space.environments {
         let mut fields = vec![
             field("cpu", &quota.cpu.0),
             field("memory", &quota.memory.0),

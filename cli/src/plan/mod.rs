@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! working tree -> check \
-//!                        difference (with items, rename, consumers, retirement) -> render
+//!                        difference (with items, rename, consumers, skipped, retirement) -> render
 //! Git or the cluster    /
 //! ```
 
@@ -13,6 +13,7 @@ mod kept;
 mod rename;
 mod render;
 mod retirement;
+mod skipped;
 #[cfg(test)]
 mod tests;
 
@@ -96,7 +97,8 @@ fn against_cluster(options: &args::Plan) -> Result<Plan> {
     };
     let plan = difference(&before, &after, &platform, |file| tenants.path(file));
     let notes = notes(&platform, unseen);
-    Ok(Plan { against: format!("the cluster, TenantSource {source}"), notes, ..narrowed(plan, only) })
+    let plan = narrowed(plan, only.as_deref(), &after);
+    Ok(Plan { against: format!("the cluster, TenantSource {source}"), notes, ..plan })
 }
 
 fn against_git(options: &args::Plan, reference: Option<&str>) -> Result<Plan> {
@@ -123,7 +125,8 @@ fn against_git(options: &args::Plan, reference: Option<&str>) -> Result<Plan> {
         consumers: &consumers,
         kept: &Kept::default(),
     };
-    let mut plan = narrowed(difference(&before, &after, &platform, |file| tenants.path(file)), only);
+    let plan = difference(&before, &after, &platform, |file| tenants.path(file));
+    let mut plan = narrowed(plan, only.as_deref(), &after);
     let is_unknown = |tenant: &&mut TenantPlan| {
         was.checked.broken.contains_key(&tenant.name) && tenant.problems.is_empty()
     };
@@ -169,15 +172,15 @@ fn tenants(options: &args::Plan, was_there: impl Fn(&Tenants) -> bool) -> Result
     )
 }
 
-/// The whole directory, since how much is gone at once counts, and the only tenant that is asked for.
-fn whole(tenants: Tenants) -> (Tenants, Option<String>) {
-    let name = tenants.only.as_ref().map(|file| file.split('.').next().unwrap_or(file).to_owned());
-    (Tenants { only: None, ..tenants }, name)
+/// The whole directory, since how much is gone at once counts, and the only file that is asked for.
+fn whole(mut tenants: Tenants) -> (Tenants, Option<String>) {
+    let only = tenants.only.take();
+    (tenants, only)
 }
 
-fn narrowed(plan: Plan, only: Option<String>) -> Plan {
+fn narrowed(plan: Plan, only: Option<&str>, after: &Examined) -> Plan {
     match only {
-        Some(name) => plan.of_one(&name),
+        Some(file) => plan.of(&after.tenants_of(file)),
         None => plan,
     }
 }

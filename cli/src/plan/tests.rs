@@ -7,6 +7,8 @@ use imaas_operator::{
     source::parse::{Files, SourceFile},
 };
 
+use kube::ResourceExt;
+
 use super::{
     SOURCE,
     consumers::Consumers,
@@ -134,6 +136,73 @@ fn a_pull_request_sees_the_same() {
 #[test]
 fn programs_see_the_same() {
     insta::assert_snapshot!(serde_json::to_string_pretty(&everything()).unwrap());
+}
+
+/// `test` asks for all that can be asked for.
+fn gated() -> Platform {
+    let gates = "promotesFrom: dev, approval: true, windows: [{schedule: 0 22 * * MON, duration: 4h}], bakeTime: 30m, gates: [load-test],";
+    let asking = PLATFORM.replace("promotesFrom: dev,", gates);
+    let mut platform = Platform::default();
+    let asking = asking.replace("promotesFrom: test,", "promotesFrom: test, approval: true,");
+    platform.add("platform.yaml".to_owned(), asking.as_bytes());
+    assert!(platform.problems().is_empty(), "{:?}", platform.problems());
+    platform
+}
+
+#[test]
+fn what_an_omitted_environment_would_have_asked_is_told_when_that_is_new() {
+    let (whole, without) = ([file("acme", "  {}\n")], |environments: &str| {
+        [file("acme", &format!("  environments: {{{environments}}}\n"))]
+    });
+    let warned = |before: &[_], after: &[_]| planned_beside(&gated(), before, after).warnings;
+    let omitted = without("test: {omit: true}");
+    let lost = "acme: images for prod come from dev and skip test (approval, windows, bakeTime 30m, gate load-test): nobody asks that of them any more. What is asked still: approval in prod.";
+    assert_eq!(warned(&whole, &omitted), [lost]);
+    assert_eq!(warned(&[], &omitted), [lost], "of a new tenant too");
+    assert_eq!(warned(&omitted, &omitted), [""; 0], "it is so already");
+    assert_eq!(warned(&omitted, &whole), [""; 0]);
+    assert_eq!(warned(&whole, &without("prod: {omit: true}")), [""; 0], "nothing is beyond it");
+    let first = warned(&whole, &without("dev: {omit: true}, test: {omit: true}"));
+    assert!(first[0].starts_with("acme: images for prod come from its CI and skip test ("), "{first:?}");
+    assert_eq!(planned(&whole, &omitted).warnings, [""; 0], "here it asks for nothing");
+    let plan = planned_beside(&gated(), &whole, &omitted);
+    assert!(text(&plan).contains(&format!("WARNING: {lost}")), "{}", text(&plan));
+    assert!(render::markdown(&plan).contains(&format!("> [!WARNING]\n> {lost}")));
+}
+
+#[test]
+fn what_is_exported_to_nobody_is_told_when_that_is_new() {
+    let exporting = |to: &str| {
+        let service = service("orders", "acme/orders").replace("}\n", &format!(", exportTo: [{to}]}}\n"));
+        file("acme", &format!("  contact: a\n  services:\n{service}"))
+    };
+    let beta = file("beta", &format!("  contact: b\n  services:\n{}", service("billing", "beta/billing")));
+    let told = |before: &[_], after: &[_]| {
+        let warnings = planned(before, after).warnings;
+        warnings.into_iter().filter(|one| one.contains("exportTo")).collect::<Vec<_>>()
+    };
+    let nobody = [exporting("{tenant: beta, service: billin}"), beta.clone()];
+    let somebody = [exporting("{tenant: beta, service: billing}"), beta];
+    let warned = told(&somebody, &nobody);
+    assert!(
+        warned.len() == 1
+            && warned[0].starts_with("tenants/acme.yaml:7:")
+            && warned[0].contains("tenant beta has no service \"billin\", only billing"),
+        "{warned:?}"
+    );
+    assert_eq!(told(&nobody, &nobody), [""; 0], "it is so already");
+    assert_eq!(told(&nobody, &somebody), [""; 0]);
+    assert_eq!(told(&somebody, &somebody[..1]).len(), 1, "nobody is left of it");
+    let live: Vec<_> = existing(&examined(&somebody[1..], &platform()))
+        .into_iter()
+        .map(|mut tenant| {
+            Arc::make_mut(&mut tenant).annotations_mut().insert(ORIGIN.to_owned(), "other".to_owned());
+            tenant
+        })
+        .collect();
+    let after = examined(&somebody[..1], &platform());
+    let plan = difference(&alone(&live, SOURCE), &after, &platform(), str::to_owned);
+    assert_eq!(plan.warnings, [""; 0], "it is of another source");
 }
 
 #[test]

@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use clap::Args;
-use imaas_operator::api::DecisionAction;
-use jiff::SignedDuration;
+use imaas_operator::{api::DecisionAction, span::span};
 
 /// Which tenant, and where its cluster is.
 #[derive(Clone, Debug, Default, Args)]
@@ -328,8 +327,7 @@ fn commit(text: &str) -> Result<String, String> {
 
 /// `2h`, `30m`, `1h30m`.
 fn duration(text: &str) -> Result<Duration, String> {
-    let parsed = text.parse::<SignedDuration>().ok().and_then(|span| Duration::try_from(span).ok());
-    parsed.filter(|span| !span.is_zero()).ok_or_else(|| "write it like 2h, 30m or 90s".to_owned())
+    span(text, Duration::from_secs(1)..).ok_or_else(|| "write it like 2h, 30m or 90s".to_owned())
 }
 
 #[cfg(test)]

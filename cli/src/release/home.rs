@@ -13,10 +13,7 @@ use imaas_operator::{
     names::{environment_namespace, home_namespace, tenant_of_home},
 };
 use jiff::Timestamp;
-use k8s_openapi::{
-    NamespaceResourceScope,
-    api::{authentication::v1::SelfSubjectReview, core::v1::Pod},
-};
+use k8s_openapi::{NamespaceResourceScope, api::authentication::v1::SelfSubjectReview};
 use kube::{
     Api, Client, Resource, ResourceExt,
     api::{ListParams, PostParams},
@@ -98,13 +95,16 @@ impl Home {
         Ok(found.with_context(cannot)?.items)
     }
 
-    /// The pods with these labels in one of the tenant's environments.
-    pub async fn pods_in(&self, environment: &str, labels: &str) -> Result<Vec<Pod>> {
+    /// All of a kind with these labels in one of the tenant's environments.
+    pub async fn all_in<K>(&self, environment: &str, labels: &str) -> Result<Vec<K>>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned,
+    {
         let tenant = tenant_of_home(&self.namespace).unwrap_or_default();
         let namespace = environment_namespace(tenant, environment);
-        let pods = Api::<Pod>::namespaced(self.client.clone(), &namespace);
-        let found = pods.list(&ListParams::default().labels(labels)).await;
-        Ok(found.with_context(|| format!("cannot list pods in {namespace}"))?.items)
+        let api = Api::<K>::namespaced(self.client.clone(), &namespace);
+        let found = api.list(&ListParams::default().labels(labels)).await;
+        Ok(found.with_context(|| format!("cannot list {} in {namespace}", K::plural(&())))?.items)
     }
 
     /// Whom the cluster takes the user for.

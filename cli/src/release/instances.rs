@@ -3,10 +3,10 @@
 
 use anyhow::Result;
 use imaas_operator::{
-    api::{IntegrationService, IntegrationServiceStatus},
-    names::{SERVICE, TENANT, tenant_of_home},
+    api::IntegrationService,
+    names::{RELEASE, SERVICE, TENANT, tenant_of_home},
 };
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::{apps::v1::ReplicaSet, core::v1::Pod};
 use kube::ResourceExt;
 
 use super::{args, board, home::Home};
@@ -17,22 +17,32 @@ const ZONE: &str = "topology.kubernetes.io/zone";
 /// Hexadecimal digits that name an image well enough.
 const SHORT: usize = 12;
 
+/// One instance.
+struct Instance {
+    environment: String,
+    pod: Pod,
+    /// What it is of, where that is known.
+    release: Option<String>,
+}
+
 /// IO: reads and tells.
 pub fn run(options: &args::Instances) -> Result<Outcome> {
-    let (service, pods) = cluster::block_on(async {
+    let instances = cluster::block_on(async {
         let home = Home::open(&options.home).await?;
         let service: IntegrationService = home.service(&options.service).await?;
-        let mut pods = Vec::new();
+        let mut instances = Vec::new();
         for environment in environments(&service, options.environment.as_deref())? {
             let tenant = tenant_of_home(&home.namespace).unwrap_or_default();
             let labels = format!("{TENANT}={tenant},{SERVICE}={}", options.service);
-            pods.extend(
-                home.pods_in(&environment, &labels).await?.into_iter().map(|pod| (environment.clone(), pod)),
-            );
+            let replica_sets: Vec<ReplicaSet> = home.all_in(&environment, &labels).await?;
+            for pod in home.all_in::<Pod>(&environment, &labels).await? {
+                let release = release(&pod, &replica_sets);
+                instances.push(Instance { environment: environment.clone(), pod, release });
+            }
         }
-        Ok((service, pods))
+        Ok(instances)
     })?;
-    output::print(&told(&service.status.unwrap_or_default(), &pods))?;
+    output::print(&told(&instances))?;
     Ok(Outcome::Fine)
 }
 
@@ -45,25 +55,29 @@ fn environments(service: &IntegrationService, only: Option<&str>) -> Result<Vec<
     })
 }
 
+/// What `pod` is of, as its `ReplicaSet` says: Kubernetes gives each the annotations of the Deployment at its time.
+fn release(pod: &Pod, replica_sets: &[ReplicaSet]) -> Option<String> {
+    let is_owner = |set: &&ReplicaSet| {
+        pod.owner_references().iter().any(|owner| Some(&owner.uid) == set.metadata.uid.as_ref())
+    };
+    replica_sets.iter().find(is_owner)?.annotations().get(RELEASE).cloned()
+}
+
 /// A table, in the order of the environments.
-fn told(board: &IntegrationServiceStatus, pods: &[(String, Pod)]) -> String {
-    if pods.is_empty() {
+fn told(instances: &[Instance]) -> String {
+    if instances.is_empty() {
         return "no instance runs\n".to_owned();
     }
-    let rows: Vec<_> = pods.iter().map(|(environment, pod)| row(board, environment, pod)).collect();
+    let rows: Vec<_> = instances.iter().map(row).collect();
     output::table(["ENV", "INSTANCE", "VERSION", "NODE", "ZONE", "HEALTHY", "SINCE", "RESTARTS"], &rows)
 }
 
-fn row(board: &IntegrationServiceStatus, environment: &str, pod: &Pod) -> [String; 8] {
-    let state = board.environments.iter().find(|state| state.name == environment);
-    let current = state.and_then(|state| state.digest.clone().zip(state.current.clone()));
+fn row(Instance { environment, pod, release }: &Instance) -> [String; 8] {
     let spec = pod.spec.as_ref();
-    let image = spec.and_then(|spec| spec.containers.first()?.image.as_deref());
-    let digest = image.and_then(|image| image.rsplit_once('@')).map(|(_, digest)| digest);
-    let version = match (digest, current) {
-        (Some(digest), Some((live, release))) if digest == live => release,
-        (Some(digest), _) => digest.trim_start_matches("sha256:").chars().take(SHORT).collect(),
-        (None, _) => "-".to_owned(),
+    let image = || {
+        let image = spec?.containers.first()?.image.as_deref()?;
+        let (_, digest) = image.rsplit_once('@')?;
+        Some(digest.trim_start_matches("sha256:").chars().take(SHORT).collect())
     };
     let status = pod.status.as_ref();
     let is_ready = status
@@ -81,9 +95,9 @@ fn row(board: &IntegrationServiceStatus, environment: &str, pod: &Pod) -> [Strin
     let restarts: i32 = containers.map(|container| container.restart_count).sum();
     let dash = || "-".to_owned();
     [
-        environment.to_owned(),
+        environment.clone(),
         pod.name_any(),
-        version,
+        release.clone().or_else(image).unwrap_or_else(dash),
         spec.and_then(|spec| spec.node_name.clone()).unwrap_or_else(dash),
         pod.labels().get(ZONE).cloned().unwrap_or_else(dash),
         healthy,
@@ -94,42 +108,52 @@ fn row(board: &IntegrationServiceStatus, environment: &str, pod: &Pod) -> [Strin
 
 #[cfg(test)]
 mod tests {
-    use imaas_operator::api::integration_service::EnvironmentState;
+    use serde_json::json;
 
     use super::*;
 
-    fn pod(name: &str, digest: &str, more: &str) -> (String, Pod) {
+    fn pod(name: &str, owner: &str, more: &str) -> Pod {
+        let digest = "5b3c".repeat(16);
         let pod = serde_saphyr::from_str(&format!(
             "
-            metadata: {{name: {name}, labels: {{topology.kubernetes.io/zone: a}}}}
+            metadata:
+              name: {name}
+              labels: {{topology.kubernetes.io/zone: a}}
+              ownerReferences: [{{apiVersion: apps/v1, kind: ReplicaSet, name: {owner}, uid: uid-of-{owner}}}]
             spec: {{nodeName: node-1, containers: [{{name: orders, image: 'registry/acme/orders@sha256:{digest}'}}]}}
             status: {more}
             "
         ));
-        ("prod".to_owned(), pod.unwrap())
+        pod.unwrap()
+    }
+
+    fn replica_set(name: &str, release: &str) -> ReplicaSet {
+        let metadata =
+            json!({ "name": name, "uid": format!("uid-of-{name}"), "annotations": { RELEASE: release } });
+        serde_json::from_value(json!({ "metadata": metadata })).unwrap()
     }
 
     #[test]
     fn each_instance_is_told_with_where_it_is_and_which_release_it_is() {
-        let live = "4f2a".repeat(16);
-        let state = EnvironmentState {
-            name: "prod".to_owned(),
-            current: Some("orders-prod-a".to_owned()),
-            digest: Some(format!("sha256:{live}")),
-            ..EnvironmentState::default()
-        };
-        let board = IntegrationServiceStatus { environments: vec![state], ..Default::default() };
         let ready = "{phase: Running, startTime: '2026-01-01T10:00:00Z', conditions: [{type: Ready, status: 'True'}]}";
         let crashed = "{phase: Running, containerStatuses: [{name: orders, image: i, imageID: '', ready: false, restartCount: 3}]}";
-        let mut pods = vec![pod("orders-1", &live, ready), pod("orders-2", &"5b3c".repeat(16), crashed)];
-        pods[1].1.metadata.labels = None;
+        // Of one image, with other settings; and one that nobody knows any more.
+        let sets = [replica_set("old", "orders-prod-a"), replica_set("new", "orders-prod-b")];
+        let mut pods =
+            [pod("orders-1", "old", ready), pod("orders-2", "new", crashed), pod("orders-3", "gone", ready)];
+        pods[1].metadata.labels = None;
+        let instances = pods.map(|pod| {
+            let release = release(&pod, &sets);
+            Instance { environment: "prod".to_owned(), pod, release }
+        });
         assert_eq!(
-            told(&board, &pods),
+            told(&instances),
             "ENV   INSTANCE  VERSION        NODE    ZONE  HEALTHY       SINCE                 RESTARTS
 prod  orders-1  orders-prod-a  node-1  a     yes           2026-01-01T10:00:00Z  0
-prod  orders-2  5b3c5b3c5b3c   node-1  -     no (running)  -                     3
+prod  orders-2  orders-prod-b  node-1  -     no (running)  -                     3
+prod  orders-3  5b3c5b3c5b3c   node-1  a     yes           2026-01-01T10:00:00Z  0
 "
         );
-        assert_eq!(told(&board, &[]), "no instance runs\n");
+        assert_eq!(told(&[]), "no instance runs\n");
     }
 }

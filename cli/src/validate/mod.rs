@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use imaas_operator::yaml::Problem;
+use imaas_operator::{release, yaml::Problem};
 use serde::Serialize;
 
 use crate::{
@@ -173,7 +173,12 @@ pub fn descriptors(
     for file in files {
         let text = working::read(file).with_context(|| format!("cannot read {}", shown(file)))?;
         let directory = file.parent().unwrap_or(file);
-        let config = |name: &str| working::config_files(subject::shown_path(directory), name);
+        let config = |name: &str| {
+            let files = working::config_files(subject::shown_path(directory), name)?;
+            let too_much = release::too_much(name, &files, options.largest_config);
+            too_much
+                .map_or(Ok(files), |told| Err(format!("{told}; where they gave it, say --largest-config")))
+        };
         let question = Question {
             text: &text,
             platform: &platform,

@@ -44,7 +44,8 @@ pub fn neutral(program: &str, directory: &Path) -> Command {
         .env("HOME", "/nonexistent")
         .env("KUBECONFIG", "/nonexistent/kubeconfig")
         .env_remove("KUBERNETES_SERVICE_HOST")
-        .env_remove("IMAAS_ALLOWED_GIT_HOSTS");
+        .env_remove("IMAAS_ALLOWED_GIT_HOSTS")
+        .env_remove("IMAAS_LARGEST_CONFIG");
     command
 }
 

@@ -29,9 +29,12 @@ pub struct ServiceDescriptor {
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct DescriptorSpec {
-    /// `api` serves requests; `worker` consumes and has no Service.
+    /// `api` serves requests; `worker` consumes and has no Service; `batch` runs by a schedule and ends.
     #[serde(default, rename = "type")]
     pub type_: WorkloadType,
+    /// When a batch runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schedule: Option<Schedule>,
     /// Version of the runtime, such as `"4.4"`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 40))]
@@ -116,6 +119,10 @@ impl DescriptorSpec {
         self.instances.unwrap_or(match self.type_ {
             WorkloadType::Api => Instances::Many,
             WorkloadType::Worker => Instances::One,
+            WorkloadType::Batch => match self.schedule.as_ref().map(|schedule| schedule.concurrency) {
+                Some(Concurrency::Allow) => Instances::Many,
+                Some(Concurrency::Forbid | Concurrency::Replace) | None => Instances::One,
+            },
         })
     }
 }
@@ -150,6 +157,57 @@ pub enum WorkloadType {
     Api,
     /// Consumes events or files.
     Worker,
+    /// Runs by a schedule, each time until its work is done.
+    Batch,
+}
+
+/// When a batch runs, and what becomes of a run.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Schedule {
+    /// Minute, hour, day of the month, month and day of the week, such as `0 3 * * MON-FRI`.
+    #[schemars(length(min = 9, max = 100))]
+    pub cron: String,
+    /// Whose clock that is, such as `Europe/Zurich`; without it, UTC.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 60))]
+    pub time_zone: Option<String>,
+    /// When it is time and the run before is not at its end.
+    #[serde(default)]
+    pub concurrency: Concurrency,
+    /// So often a run that fails is tried again, with growing pauses.
+    #[serde(default = "two")]
+    #[schemars(range(min = 0, max = 10))]
+    pub retries: u16,
+    /// Longest that a run may take with all its tries, such as `2h`; without it, as long as it takes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 2, max = 20))]
+    pub timeout: Option<String>,
+    /// So many runs that ended well are kept to be looked at, and as many that failed.
+    #[serde(default = "three")]
+    #[schemars(range(min = 1, max = 20))]
+    pub history: u16,
+}
+
+fn two() -> u16 {
+    2
+}
+
+fn three() -> u16 {
+    3
+}
+
+/// What happens when it is time and the run before is not at its end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum Concurrency {
+    /// This time is left out.
+    #[default]
+    Forbid,
+    /// The run before is ended.
+    Replace,
+    /// Both run.
+    Allow,
 }
 
 /// How many may run at the same time.

@@ -18,7 +18,8 @@ pub mod tenant;
 pub mod tenant_source;
 
 pub use descriptor::{
-    DescriptorSpec, Expose, Instances, Port, ServiceDescriptor, Strategy, Use, WorkloadType,
+    Concurrency, DescriptorSpec, Expose, Instances, Port, Schedule, ServiceDescriptor, Strategy, Use,
+    WorkloadType,
 };
 pub use environment::{Environment, EnvironmentSpec};
 pub use http_route::HttpRoute;

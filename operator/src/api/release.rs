@@ -5,7 +5,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
-use super::{Port, Strategy, WorkloadType};
+use super::{Port, Schedule, Strategy, WorkloadType};
 
 /// One immutable version of one service in one environment.
 #[allow(clippy::duplicated_attributes, reason = "columns of one type")]
@@ -71,9 +71,12 @@ pub struct ReleaseSpec {
     pub secrets_revision: Option<String>,
     /// Why it was made.
     pub cause: Cause,
-    /// `api` has a Service, `worker` has none.
+    /// `api` has a Service, `worker` has none, `batch` runs by its schedule.
     #[serde(rename = "type")]
     pub type_: WorkloadType,
+    /// Of a batch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schedule: Option<Schedule>,
     /// Two instances may run at the same time.
     pub many: bool,
     /// How instances are replaced.

@@ -48,7 +48,7 @@ pub struct ReleaseDecisionSpec {
     pub action: DecisionAction,
     /// The release that it is about, by name; `reject` and `bypass` take the digest of an image as well, and `approve` the
     /// hash of a commit. Without it: `reject` and `retry` are about the release that Git asks for, `pass` about the one
-    /// that runs, `rollback` goes to the one before that ran well, and `bypass` is about what the branch is built of.
+    /// that runs, `rollback` goes to the one before that ran well, and `bypass` is about the image that the branch asks for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(
         length(min = 1, max = 100),
@@ -147,10 +147,10 @@ pub struct ReleaseDecisionStatus {
     /// What Git asked for in the release that is rejected, or that a rollback went back from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub content_revision: Option<String>,
-    /// Of a bypass: what the image is built of.
+    /// Of a bypass: what the image is built of; where the image was not known yet, the first that is found for it is let in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub build_id: Option<String>,
-    /// Of an approval and a pass, and of a reject or a bypass of an image.
+    /// The image that is approved, passes or is let in; of a reject, where it is of an image.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,
 }

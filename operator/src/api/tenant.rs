@@ -88,10 +88,20 @@ impl Tenant {
     }
 }
 
+/// Told of a ServiceAccount that lacks its namespace.
+pub const ACCOUNT_OF_NOWHERE: &str =
+    "a ServiceAccount is in a namespace: write `namespace: …` beside its name";
+/// Told of anybody else who has one.
+pub const NO_ACCOUNT: &str =
+    "only a ServiceAccount is in a namespace: leave `namespace` out, or write `kind: ServiceAccount`";
+
 /// A person, group or machine account with a role.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("(self.kind == 'ServiceAccount') == has(self.__namespace__)").message("`namespace` goes with kind ServiceAccount, and only with it"))]
+#[x_kube(
+    validation = Rule::new("self.kind != 'ServiceAccount' || has(self.__namespace__)").message(ACCOUNT_OF_NOWHERE),
+    validation = Rule::new("self.kind == 'ServiceAccount' || !has(self.__namespace__)").message(NO_ACCOUNT)
+)]
 pub struct Member {
     /// What `name` is the name of.
     pub kind: MemberKind,

@@ -193,8 +193,13 @@ impl Cluster {
     /// Is there an object of ours of this name? The watch shows it, or it was written a moment ago and has not been
     /// shown to go since.
     pub fn has_written<K: Object>(&self, namespace: Option<&str>, name: &str) -> bool {
-        let (key, seen) = (ObjectKey::named::<K>(namespace, name), self.seen());
-        seen.shows(&key) || seen.written(&key).is_some()
+        self.has_written_key(&ObjectKey::named::<K>(namespace, name))
+    }
+
+    /// As [`Cluster::has_written`], of this object.
+    pub fn has_written_key(&self, key: &ObjectKey) -> bool {
+        let seen = self.seen();
+        seen.shows(key) || seen.written(key).is_some()
     }
 
     /// Does the watch show an object of ours of this name?

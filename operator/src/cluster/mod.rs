@@ -15,6 +15,7 @@ mod remove;
 mod routes;
 mod seen;
 mod watched;
+mod workload;
 
 pub use apply::{Applied, CreatedNamespace, Object};
 pub use apply_error::ApplyError;
@@ -24,10 +25,15 @@ pub use finalizer::{has_finalizer, with_finalizer, without_finalizer};
 pub use observe::Background;
 pub use seen::{ObjectKey, Touch};
 pub use watched::Watched;
+pub use workload::Workload;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicBool};
 
-use k8s_openapi::api::{apps::v1::Deployment, core::v1::Namespace};
+use k8s_openapi::api::{
+    apps::v1::Deployment,
+    batch::v1::{CronJob, Job},
+    core::v1::Namespace,
+};
 use kube::{
     Resource,
     runtime::{reflector::Store, watcher::Event},
@@ -53,6 +59,9 @@ struct Inner {
     /// Who wants to hear of changes of our objects.
     listeners: Mutex<Vec<mpsc::UnboundedSender<Touch>>>,
     deployments: Store<Deployment>,
+    cron_jobs: Store<CronJob>,
+    /// Made by CronJobs of ours, and by us.
+    jobs: Store<Job>,
     /// See `routes`.
     routes: Store<HttpRoute>,
     has_routes: AtomicBool,

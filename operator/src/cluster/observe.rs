@@ -1,6 +1,6 @@
 #![expect(clippy::disallowed_types, reason = "IO: opens the watches")]
 //! The watches of what the operator wrote: one a kind, of objects with its label only. They keep a version and a mark of
-//! each and nothing else, but for Deployments, of which status is read. Secrets are never watched.
+//! each and nothing else, but for Deployments, CronJobs and their Jobs, of which status is read. Secrets are never watched.
 
 use std::{
     fmt,
@@ -12,13 +12,14 @@ use std::{
 use futures::{FutureExt, Stream, StreamExt, future::BoxFuture};
 use k8s_openapi::api::{
     apps::v1::Deployment,
+    batch::v1::{CronJob, Job},
     core::v1::{ConfigMap, LimitRange, Namespace, ResourceQuota, Service},
     networking::v1::NetworkPolicy,
     policy::v1::PodDisruptionBudget,
     rbac::v1::{ClusterRole, ClusterRoleBinding, RoleBinding},
 };
 use kube::{
-    Api, Client, Resource,
+    Api, Client, Resource, ResourceExt,
     api::PartialObjectMeta,
     runtime::{WatchStreamExt, reflector, watcher},
 };
@@ -26,10 +27,10 @@ use serde::{Serialize, de::DeserializeOwned};
 use tokio::sync::{mpsc, watch};
 
 use super::{
-    Cluster, Inner,
+    Cluster, Inner, Workload,
     seen::{Listing, Touch},
 };
-use crate::names::{MANAGED_BY, MANAGER};
+use crate::names::{MANAGED_BY, MANAGER, SERVICE};
 
 /// A future that runs as long as the operator.
 pub type Background = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -39,6 +40,8 @@ impl Cluster {
     /// nothing may be applied before.
     pub fn observe(client: Client) -> (Self, Background, BoxFuture<'static, ()>) {
         let (deployments, writer) = reflector::store();
+        let (cron_jobs, writer_of_cron_jobs) = reflector::store();
+        let (jobs, writer_of_jobs) = reflector::store();
         let (routes, writer_of_routes) = reflector::store();
         let cluster = Self(Arc::new(Inner {
             client,
@@ -46,6 +49,8 @@ impl Cluster {
             seen: Mutex::default(),
             listeners: Mutex::default(),
             deployments,
+            cron_jobs,
+            jobs,
             routes,
             has_routes: AtomicBool::new(false),
         }));
@@ -62,7 +67,16 @@ impl Cluster {
             cluster.watch::<Service>(&mut listed),
             cluster.watch::<PodDisruptionBudget>(&mut listed),
         ];
-        watches.push(cluster.watch_deployments(writer, &mut listed));
+        watches.push(cluster.watch_kept(writer, &mut listed, |deployment: &mut Deployment| {
+            deployment.spec.iter_mut().for_each(|spec| spec.template.spec = None);
+        }));
+        watches.push(cluster.watch_kept(writer_of_cron_jobs, &mut listed, |cron_job: &mut CronJob| {
+            let jobs = cron_job.spec.iter_mut().filter_map(|spec| spec.job_template.spec.as_mut());
+            jobs.for_each(|job| job.template.spec = None);
+        }));
+        watches.push(cluster.watch_kept(writer_of_jobs, &mut listed, |job: &mut Job| {
+            job.spec.iter_mut().for_each(|spec| spec.template.spec = None);
+        }));
         watches.push(cluster.watch_routes(writer_of_routes, &mut listed));
         let ready = async move {
             for mut one in listed {
@@ -85,9 +99,19 @@ impl Cluster {
         self.0.deployments.state_filter(|one| one.metadata.namespace.as_deref() == Some(namespace))
     }
 
-    /// The Deployment as last seen, with labels, generation and status; its template is not kept.
-    pub fn deployment(&self, namespace: &str, name: &str) -> Option<Arc<Deployment>> {
-        self.0.deployments.get(&reflector::ObjectRef::new(name).within(namespace))
+    /// What runs the service `name` as last seen, with labels, generation and status; its template is not kept.
+    pub fn workload(&self, namespace: &str, name: &str) -> Option<Workload> {
+        let deployment = self.0.deployments.get(&reflector::ObjectRef::new(name).within(namespace));
+        let cron_job = self.0.cron_jobs.get(&reflector::ObjectRef::new(name).within(namespace));
+        Workload::newest(deployment, cron_job)
+    }
+
+    /// The runs of the batch `service` as last seen, in no order.
+    pub fn jobs(&self, namespace: &str, service: &str) -> Vec<Arc<Job>> {
+        self.0.jobs.state_filter(|job| {
+            job.metadata.namespace.as_deref() == Some(namespace)
+                && job.labels().get(SERVICE).is_some_and(|of| of == service)
+        })
     }
 
     fn watch<K>(&self, listed: &mut Vec<watch::Receiver<bool>>) -> Background
@@ -105,18 +129,28 @@ impl Cluster {
         self.follow(stream.boxed(), listed)
     }
 
-    fn watch_deployments(
+    /// With all but managed fields, and what `strip` takes away.
+    fn watch_kept<K>(
         &self,
-        writer: reflector::store::Writer<Deployment>,
+        writer: reflector::store::Writer<K>,
         listed: &mut Vec<watch::Receiver<bool>>,
-    ) -> Background {
-        let stream = watcher::watcher(Api::<Deployment>::all(self.client()), config())
+        strip: impl Fn(&mut K) + Send + 'static,
+    ) -> Background
+    where
+        K: Resource<DynamicType = ()>
+            + Clone
+            + DeserializeOwned
+            + Serialize
+            + fmt::Debug
+            + Send
+            + Sync
+            + 'static,
+    {
+        let stream = watcher::watcher(Api::<K>::all(self.client()), config())
             .default_backoff()
-            .modify(|deployment| {
-                deployment.metadata.managed_fields = None;
-                if let Some(spec) = &mut deployment.spec {
-                    spec.template.spec = None;
-                }
+            .modify(move |object| {
+                object.meta_mut().managed_fields = None;
+                strip(object);
             })
             .reflect(writer);
         self.follow(stream.boxed(), listed)

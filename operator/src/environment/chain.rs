@@ -11,6 +11,8 @@ pub struct Link {
     pub environment: String,
     /// The environment in which an image must have become healthy; none for the first of a chain.
     pub promotes_from: Option<String>,
+    /// What is omitted between the two, nearest first: nothing that is asked there is asked of any image.
+    pub passes_over: Vec<String>,
 }
 
 impl Checked {
@@ -27,6 +29,7 @@ impl Checked {
             .map(|name| Link {
                 environment: name.to_owned(),
                 promotes_from: self.source(name, &has).map(ToOwned::to_owned),
+                passes_over: self.passed_over(name, &has).map(ToOwned::to_owned).collect(),
             })
             .collect()
     }
@@ -41,6 +44,10 @@ impl Checked {
             self.promotes_from(top).filter(|from| !self.contains(from))
         };
         ancestors.iter().copied().find(|from| has(from)).or_else(beyond)
+    }
+
+    fn passed_over<'a>(&'a self, name: &'a str, has: impl Fn(&str) -> bool) -> impl Iterator<Item = &'a str> {
+        self.ancestors(name).into_iter().take_while(move |from| !has(from))
     }
 
     /// What images of `name` come through, nearest first; ends where it comes round.
@@ -107,6 +114,19 @@ mod tests {
         ] {
             assert_eq!(chain(FOUR, omitted), wanted, "without {omitted:?}");
         }
+    }
+
+    #[test]
+    fn what_is_passed_over_is_known_of_who_passes_it() {
+        let over = |omitted: &[&str]| {
+            let links = checked(FOUR).chain(|name| !omitted.contains(&name));
+            let one = |link: &Link| format!("{}:{}", link.environment, link.passes_over.join("+"));
+            links.iter().map(one).collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(over(&[]), "dev: test: stage: prod:");
+        assert_eq!(over(&["test"]), "dev: stage:test prod:", "prod takes what stage let in");
+        assert_eq!(over(&["test", "stage"]), "dev: prod:stage+test");
+        assert_eq!(over(&["dev", "test", "stage"]), "prod:stage+test+dev");
     }
 
     #[test]

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use super::Problem;
-use crate::{api::EnvironmentSpec, conditions::Reason};
+use crate::{api::EnvironmentSpec, conditions::Reason, span::span};
 
 /// Longest bake time.
 const LONGEST: Duration = Duration::from_hours(24 * 7);
@@ -35,8 +35,7 @@ impl Proof {
     pub fn valid(spec: &EnvironmentSpec) -> (Self, Option<Problem>) {
         let gates = spec.gates.clone();
         let Some(text) = &spec.bake_time else { return (Self { gates, ..Self::default() }, None) };
-        let parsed = text.parse::<SignedDuration>().ok().and_then(|span| Duration::try_from(span).ok());
-        let parsed = parsed.filter(|span| (Duration::from_secs(1)..=LONGEST).contains(span));
+        let parsed = span(text, Duration::from_secs(1)..=LONGEST);
         let problem = parsed.is_none().then(|| {
             let message = format!("{text:?} is no duration of 1s to 168h: write it like 30m or 1h30m");
             Problem::new("spec.bakeTime", message)
@@ -44,13 +43,13 @@ impl Proof {
         (Self { bake_time: parsed.unwrap_or(Duration::MAX), gates }, problem)
     }
 
-    /// What is missing `now` of what is well `since` then, and which these gates let pass. `place`: service and
-    /// environment.
+    /// What is missing `now` of what is well `since` then, and which these gates let pass. `place`: service,
+    /// environment and its namespace.
     pub fn missing(
         &self,
         (since, now): (Timestamp, Timestamp),
         passed: &[&str],
-        (service, environment): (&str, &str),
+        (service, environment, namespace): (&str, &str, &str),
     ) -> Option<Unproven> {
         // As conditions tell it, so that the same is said before and after it was written.
         let since = Timestamp::from_second(since.as_second()).unwrap_or(since);
@@ -59,7 +58,9 @@ impl Proof {
             (end > now).then(|| format!("it counts as healthy elsewhere from {end} on, after its bake time"));
         let gates = self.gates.iter().filter(|gate| !passed.contains(&gate.as_str()));
         let gates = gates.map(|gate| {
-            format!("it waits for the gate {gate}: kubectl imaas pass {service} {environment} {gate}")
+            format!(
+                "it waits for the gate {gate}, by somebody with the verb `pass` in {namespace}: kubectl imaas pass {service} {environment} {gate}"
+            )
         });
         let reason = if bakes.is_some() { Reason::Baking } else { Reason::GatePending };
         let until = bakes.as_ref().map(|_| end);
@@ -80,6 +81,8 @@ mod tests {
         })
     }
 
+    const PLACE: (&str, &str, &str) = ("orders", "test", "acme-test");
+
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(second).unwrap()
     }
@@ -88,15 +91,15 @@ mod tests {
     fn what_runs_well_is_proven_after_its_bake_time_and_all_gates() {
         let (proof, problem) = proof(Some("1m30s"), &["load-test", "audit"]);
         assert_eq!(problem, None);
-        let missing = |now, passed: &[&str]| proof.missing((at(0), at(now)), passed, ("orders", "test"));
+        let missing = |now, passed: &[&str]| proof.missing((at(0), at(now)), passed, PLACE);
         let both = missing(89, &["audit"]).unwrap();
         assert_eq!((both.reason, both.until), (Reason::Baking, Some(at(90))));
         assert_eq!(
             both.message,
-            "it counts as healthy elsewhere from 1970-01-01T00:01:30Z on, after its bake time; it waits for the gate load-test: kubectl imaas pass orders test load-test"
+            "it counts as healthy elsewhere from 1970-01-01T00:01:30Z on, after its bake time; it waits for the gate load-test, by somebody with the verb `pass` in acme-test: kubectl imaas pass orders test load-test"
         );
         let late = Timestamp::from_millisecond(700).unwrap();
-        let same = proof.missing((late, at(89)), &["audit"], ("orders", "test"));
+        let same = proof.missing((late, at(89)), &["audit"], PLACE);
         assert_eq!(same, Some(both), "in whole seconds");
         let gate = missing(90, &["load-test"]).unwrap();
         assert_eq!((gate.reason, gate.until), (Reason::GatePending, None));
@@ -104,9 +107,18 @@ mod tests {
     }
 
     #[test]
+    fn a_clock_that_is_set_back_proves_nothing_earlier_and_waits_no_longer_than_that() {
+        let (proof, _) = proof(Some("30m"), &[]);
+        let until = |now| proof.missing((at(10_000), at(now)), &[], PLACE).and_then(|missing| missing.until);
+        let end = Some(at(11_800));
+        // Forth, back before it began to run, and forth again.
+        assert_eq!([11_799, 0, 11_800, 9_000].map(until), [end, end, None, end]);
+    }
+
+    #[test]
     fn without_a_bake_time_and_gates_what_is_well_is_proven() {
         let (proof, _) = proof(None, &[]);
-        assert_eq!(proof.missing((at(5), at(5)), &[], ("orders", "test")), None);
+        assert_eq!(proof.missing((at(5), at(5)), &[], PLACE), None);
     }
 
     #[test]
@@ -115,7 +127,7 @@ mod tests {
             let (proof, problem) = proof(Some(wrong), &[]);
             let told = problem.unwrap().to_string();
             assert!(told.starts_with("spec.bakeTime: ") && told.contains("30m"), "{told}");
-            assert!(proof.missing((at(0), at(1 << 33)), &[], ("orders", "test")).is_some(), "{wrong}");
+            assert!(proof.missing((at(0), at(1 << 33)), &[], PLACE).is_some(), "{wrong}");
         }
     }
 }

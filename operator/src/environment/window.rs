@@ -10,15 +10,17 @@ use cronexpr::Crontab;
 use jiff::{SignedDuration, Timestamp, civil, tz::TimeZone};
 
 use super::Problem;
-use crate::api::environment::Window;
+use crate::{api::environment::Window, span::span};
 
+/// Shortest that one is open.
+const SHORTEST: Duration = Duration::from_mins(1);
 /// Longest that one is open.
 const LONGEST: Duration = Duration::from_hours(24 * 7);
 /// A clock on the wall is never put back or forth by more.
 const CLOCK_CHANGE: SignedDuration = SignedDuration::from_hours(24);
 
 /// All windows of one Environment; without any, something new may always begin to run.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub struct Windows {
     valid: Vec<ValidWindow>,
     /// One cannot be read, so that nobody can tell when nothing new was to run: never does it.
@@ -26,23 +28,13 @@ pub struct Windows {
 }
 
 /// One that can be looked at.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 struct ValidWindow {
-    wire: Window,
     /// Of the clock on the wall, read as if it were UTC.
     openings: Crontab,
-    duration: SignedDuration,
+    duration: Duration,
     zone: TimeZone,
 }
-
-impl PartialEq for Windows {
-    fn eq(&self, other: &Self) -> bool {
-        let wires = |windows: &Self| -> Vec<_> { windows.valid.iter().map(|one| one.wire.clone()).collect() };
-        self.is_broken == other.is_broken && wires(self) == wires(other)
-    }
-}
-
-impl Eq for Windows {}
 
 /// What windows say of a moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,14 +92,9 @@ impl ValidWindow {
         }
         let openings = cronexpr::parse_crontab(&format!("{schedule} UTC")).map_err(|_| no_schedule(""))?;
         openings.find_next(Timestamp::UNIX_EPOCH).map_err(|_| no_schedule(" that ever comes"))?;
-        let no_duration =
-            || ("duration", format!("{duration:?} is no duration of 1m to 168h: write it like 4h or 1h30m"));
-        let duration: SignedDuration = duration.parse().map_err(|_| no_duration())?;
-        let bounds =
-            SignedDuration::from_mins(1)..=SignedDuration::try_from(LONGEST).unwrap_or(SignedDuration::MAX);
-        if !bounds.contains(&duration) {
-            return Err(no_duration());
-        }
+        let duration = span(duration, SHORTEST..=LONGEST).ok_or_else(|| {
+            ("duration", format!("{duration:?} is no duration of 1m to 168h: write it like 4h or 1h30m"))
+        })?;
         let zone = time_zone.as_deref().unwrap_or("UTC");
         let zone = TimeZone::get(zone).map_err(|_| {
             (
@@ -117,7 +104,7 @@ impl ValidWindow {
                 ),
             )
         })?;
-        Ok(Self { wire: wire.clone(), openings, duration, zone })
+        Ok(Self { openings, duration, zone })
     }
 
     fn at(&self, now: Timestamp) -> Moment {
@@ -131,7 +118,7 @@ impl ValidWindow {
             if opening > now {
                 return Moment::OpensAt(opening);
             }
-            if now.duration_since(opening) < self.duration {
+            if opening.checked_add(self.duration).is_ok_and(|end| now < end) {
                 return Moment::Open;
             }
             clock = next;
@@ -229,6 +216,14 @@ mod tests {
     fn one_that_opens_again_while_it_is_open_stays_open() {
         told(("* * * * *", "1m", "UTC"), &[("2026-01-06T21:00:30Z", "open")]);
         told(("0 */6 * * *", "24h", "UTC"), &[("2026-01-06T21:00:30Z", "open")]);
+    }
+
+    #[test]
+    fn a_clock_that_is_set_finds_what_it_shows_then_whatever_it_showed_before() {
+        let opens = ("2026-01-06T20:00:00Z", "2026-01-06T22:00:00Z");
+        let after = ("2026-01-07T01:00:00Z", "2026-01-07T22:00:00Z");
+        let open = ("2026-01-06T22:30:00Z", "open");
+        told(("0 22 * * *", "2h", "UTC"), &[open, opens, open, after, opens, open]);
     }
 
     #[test]

@@ -10,7 +10,11 @@ use std::{
 
 use k8s_openapi::{
     NamespaceResourceScope,
-    api::{apps::v1::Deployment, core::v1::ConfigMap},
+    api::{
+        apps::v1::Deployment,
+        batch::v1::{CronJob, Job},
+        core::v1::{ConfigMap, PodTemplateSpec},
+    },
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 use kube::{Api, Resource, ResourceExt, api::ListParams};
@@ -182,13 +186,6 @@ fn watched(platform: &Platform, tenant: &Tenant) -> Needs {
     }
     let releases = platform.releases.all_in(&home);
     needs.digests.extend(releases.iter().filter_map(|release| release.spec.digest.parse().ok()));
-    let environments = tenant.status.iter().flat_map(|status| &status.environments);
-    for environment in environments {
-        for service in &services {
-            let deployment = platform.cluster.deployment(&environment.namespace, &service.name_any());
-            needs.digests.extend(deployment.iter().flat_map(|deployment| images(deployment)));
-        }
-    }
     needs
 }
 
@@ -207,10 +204,20 @@ async fn fresh(platform: &Platform, tenant: &str) -> Result<Needs, RetainError> 
         Err(_) => problem = Some(RetainError::Unreadable(release.name_any())),
     };
     pages(&releases, "", add).await.map_err(failed)?;
-    let deployments = Api::<Deployment>::all(client);
     let selector = format!("{}={tenant}", names::TENANT);
-    let add = |deployment: Deployment| needs.digests.extend(images(&deployment));
+    let deployments = Api::<Deployment>::all(client.clone());
+    let add = |live: Deployment| needs.digests.extend(images(live.spec.map(|spec| spec.template).as_ref()));
     pages(&deployments, &selector, add).await.map_err(failed)?;
+    let cron_jobs = Api::<CronJob>::all(client.clone());
+    let add = |live: CronJob| {
+        let job = live.spec.and_then(|spec| spec.job_template.spec);
+        needs.digests.extend(images(job.map(|job| job.template).as_ref()));
+    };
+    pages(&cron_jobs, &selector, add).await.map_err(failed)?;
+    // Of runs that are not at their end.
+    let jobs = Api::<Job>::all(client);
+    let add = |live: Job| needs.digests.extend(images(live.spec.map(|spec| spec.template).as_ref()));
+    pages(&jobs, &selector, add).await.map_err(failed)?;
     problem.map_or(Ok(needs), Err)
 }
 
@@ -245,9 +252,9 @@ fn add_service(needs: &mut Needs, tenant: &str, service: &IntegrationService) {
     }
 }
 
-/// Digests of the images that a Deployment names.
-fn images(deployment: &Deployment) -> impl Iterator<Item = Digest> {
-    let pods = deployment.spec.as_ref().and_then(|spec| spec.template.spec.as_ref());
+/// Digests of the images that pods made by `template` name.
+fn images(template: Option<&PodTemplateSpec>) -> impl Iterator<Item = Digest> {
+    let pods = template.and_then(|template| template.spec.as_ref());
     let containers =
         pods.into_iter().flat_map(|pods| pods.containers.iter().chain(pods.init_containers.iter().flatten()));
     containers.filter_map(|container| container.image.as_deref()?.rsplit_once('@')?.1.parse().ok())

@@ -27,7 +27,7 @@ impl Observed {
     /// Is no pod of another release left?
     pub fn is_alone(&self) -> bool {
         match self.phase {
-            Phase::Healthy | Phase::Stopped => true,
+            Phase::Healthy | Phase::Stopped | Phase::Scheduled { .. } => true,
             Phase::RollingOut | Phase::Down | Phase::Blocked { .. } | Phase::Failed { .. } => false,
         }
     }
@@ -38,6 +38,11 @@ impl Observed {
 pub enum Phase {
     /// On its way.
     RollingOut,
+    /// A batch of which no run has ended yet.
+    Scheduled {
+        /// When the next one is due.
+        next: Option<Timestamp>,
+    },
     /// All instances are of this release and ready, and no other is left.
     Healthy,
     /// It is as declared with no instance at all, which proves nothing: such a release is never promoted.

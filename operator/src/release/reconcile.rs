@@ -4,18 +4,23 @@
 use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
-use k8s_openapi::api::{apps::v1::Deployment, core::v1::Service, policy::v1::PodDisruptionBudget};
+use k8s_openapi::api::{
+    apps::v1::Deployment,
+    batch::v1::{CronJob, Job},
+    core::v1::Service,
+    policy::v1::PodDisruptionBudget,
+};
 use kube::ResourceExt;
 
 use super::{
     desired::{Children, Footprint, Target, desired, ending, route, running},
-    observe::{Observed, Phase, alone_since, current, observed, of_current, spare},
-    trouble::{SANDBOX_FAILED, Trouble, trouble, unsandboxed, without_sandbox},
+    observe::{self, Observed, Phase, alone_since, current, observed, of_current, spare},
+    runs,
+    trouble::{SANDBOX_FAILED, Trouble, failed_run, trouble, unsandboxed, without_sandbox},
 };
 use crate::{
     api::{HttpRoute, Release},
-    cluster::{ApplyError, Cluster, ObjectKey},
-    names::RELEASE,
+    cluster::{ApplyError, Cluster, ObjectKey, Workload},
 };
 
 /// How far a release is.
@@ -39,16 +44,26 @@ pub async fn roll_out(
     let namespace = target.namespace();
     let name = &target.release.spec.service;
     let live = live(cluster, target).await?;
-    let seen = seen(cluster, target, live.as_deref()).await?;
-    let mut running = beside(cluster, live.as_deref(), target.release).await?;
-    let since = live.as_deref().filter(|_| seen.is_alone()).and_then(alone_since);
+    let seen = seen(cluster, target, (live.as_ref(), now)).await?;
+    let mut running = beside(cluster, live.as_ref(), target.release).await?;
+    let since = live.as_ref().filter(|_| seen.is_alone()).and_then(settled_since);
     let again = ending(&running, since, now);
     if seen.is_alone() && again.is_none() {
         running = vec![Footprint::of(target.release)];
     }
     // No `..`: a new kind of child does not compile until it is applied here.
-    let Children { config_map, network_policies, service, route: routed, disruption_budget, deployment } =
-        desired(target, &running, live.as_deref().map_or(0, |live| spare(live, target.release)));
+    let Children {
+        config_map,
+        network_policies,
+        service,
+        route: routed,
+        disruption_budget,
+        deployment,
+        cron_job,
+    } = {
+        let spare = live.as_ref().and_then(Workload::deployment).map(|live| spare(live, target.release));
+        desired(target, &running, spare.unwrap_or_default())
+    };
     // What serves comes first: now that is this release.
     let own = Footprint::of(target.release);
     let alone = || std::iter::once(own).chain(running.iter().cloned()).collect::<Vec<_>>();
@@ -73,7 +88,14 @@ pub async fn roll_out(
         None => cluster.delete::<PodDisruptionBudget>(&namespace, name).await?,
     }
     // Last: it says what else may run, and forgets that only when nothing is left to narrow.
-    cluster.apply(deployment).await?;
+    if let Some(deployment) = deployment {
+        cluster.apply(deployment).await?;
+        cluster.delete::<CronJob>(&namespace, name).await?;
+    }
+    if let Some(cron_job) = cron_job {
+        cluster.apply(cron_job).await?;
+        cluster.delete::<Deployment>(&namespace, name).await?;
+    }
     Ok(RolledOut { seen, again, route })
 }
 
@@ -86,17 +108,46 @@ async fn expose(cluster: &Cluster, target: &Target<'_>, routed: Option<HttpRoute
     }
 }
 
+/// Since when nothing is replaced in `live`, of which all that it counts is of one release. A batch that was a Deployment
+/// before became one when its CronJob was made.
+fn settled_since(live: &Workload) -> Option<Timestamp> {
+    match live {
+        Workload::Deployment(deployment) => alone_since(deployment),
+        Workload::CronJob(_) => live.made(),
+    }
+}
+
 /// What became of the release. That pods are refused may be said of an older version's, so the current one is asked.
 async fn seen(
     cluster: &Cluster,
     target: &Target<'_>,
-    live: Option<&Deployment>,
+    (live, now): (Option<&Workload>, Timestamp),
 ) -> Result<Observed, ApplyError> {
+    let live = match live {
+        Some(Workload::CronJob(cron_job)) => {
+            return Ok(runs::observed(cron_job, &runs_of(cluster, target), target.release, now));
+        }
+        Some(Workload::Deployment(deployment)) => Some(deployment.as_ref()),
+        None => None,
+    };
     let seen = observed(live, target.release);
     let (Phase::Blocked { .. }, Some(live)) = (&seen.phase, live) else { return Ok(seen) };
     let sets = cluster.replica_sets(&target.namespace(), &target.selector()).await?;
     let Some(current) = current(live, &sets) else { return Ok(seen) };
     Ok(observed(Some(&of_current(live, current)), target.release))
+}
+
+fn runs_of(cluster: &Cluster, target: &Target<'_>) -> Vec<Arc<Job>> {
+    cluster.jobs(&target.namespace(), &target.release.spec.service)
+}
+
+/// Since when `release`, which is all that runs of its service in `namespace`, does so well without a break.
+pub fn well_since(cluster: &Cluster, namespace: &str, release: &Release) -> Option<Timestamp> {
+    let service = &release.spec.service;
+    match cluster.workload(namespace, service)? {
+        Workload::Deployment(deployment) => observe::well_since(&deployment),
+        Workload::CronJob(_) => runs::well_since(&cluster.jobs(namespace, service), release),
+    }
 }
 
 /// Why instances of `target`, which runs since then, are not ready, as pods of its own version tell: a few bounded requests.
@@ -106,11 +157,23 @@ pub async fn troubled(
     (since, now): (Option<Timestamp>, Timestamp),
 ) -> Result<Option<Trouble>, ApplyError> {
     let namespace = target.namespace();
-    let Some(live) = cluster.deployment(&namespace, &target.release.spec.service) else { return Ok(None) };
-    let sets = cluster.replica_sets(&namespace, &target.selector()).await?;
-    let labels = current(&live, &sets).and_then(|set| set.spec.as_ref()?.selector.match_labels.as_ref());
+    let labels = match cluster.workload(&namespace, &target.release.spec.service) {
+        None => None,
+        Some(Workload::Deployment(live)) => {
+            let sets = cluster.replica_sets(&namespace, &target.selector()).await?;
+            current(&live, &sets).and_then(|set| set.spec.as_ref()?.selector.match_labels.clone())
+        }
+        Some(Workload::CronJob(_)) => {
+            let jobs = runs_of(cluster, target);
+            if let Some(failed) = runs::failed(&jobs, target.release) {
+                let pods = cluster.pods(&namespace, &runs::pods_of(failed)).await?;
+                return Ok(Some(failed_run(failed, &pods)));
+            }
+            runs::active(&jobs, target.release).map(runs::pods_of)
+        }
+    };
     let Some(labels) = labels else { return Ok(None) };
-    let pods = cluster.pods(&namespace, labels).await?;
+    let pods = cluster.pods(&namespace, &labels).await?;
     if let Some(trouble) = trouble(&pods, since) {
         return Ok(Some(trouble));
     }
@@ -119,23 +182,29 @@ pub async fn troubled(
     Ok(unsandboxed(pod, &events))
 }
 
-/// The Deployment, not older than our own last write; read where a release gives way to another, since then it is
+/// What runs it, not older than our own last write; read where a release gives way to another, since then it is
 /// decided by what was last written, also by a request of which the answer was lost.
-async fn live(cluster: &Cluster, target: &Target<'_>) -> Result<Option<Arc<Deployment>>, ApplyError> {
-    let namespace = target.namespace();
-    let key = ObjectKey::named::<Deployment>(Some(&namespace), &target.release.spec.service);
-    let shown = cluster.deployment(&namespace, &key.name);
-    let gives_way = shown.as_deref().is_some_and(|live| before(live, target.release).is_some());
-    if gives_way || cluster.is_behind(&key, shown.as_deref()) {
-        return Ok(cluster.read(&key).await?.map(Arc::new));
+async fn live(cluster: &Cluster, target: &Target<'_>) -> Result<Option<Workload>, ApplyError> {
+    let (namespace, name) = (target.namespace(), &target.release.spec.service);
+    let shown = cluster.workload(&namespace, name);
+    let gives_way = shown.as_ref().is_some_and(|live| before(live, target.release).is_some());
+    let deployment = ObjectKey::named::<Deployment>(Some(&namespace), name);
+    let cron_job = ObjectKey::named::<CronJob>(Some(&namespace), name);
+    let is_behind = cluster.is_behind(&deployment, shown.as_ref().and_then(Workload::deployment))
+        || cluster.is_behind(&cron_job, shown.as_ref().and_then(Workload::cron_job));
+    if !gives_way && !is_behind {
+        return Ok(shown);
     }
-    Ok(shown)
+    let is_there = |key: &ObjectKey| cluster.has_written_key(key);
+    let deployment = if is_there(&deployment) { cluster.read(&deployment).await? } else { None };
+    let cron_job = if is_there(&cron_job) { cluster.read(&cron_job).await? } else { None };
+    Ok(Workload::newest(deployment.map(Arc::new), cron_job.map(Arc::new)))
 }
 
 /// What pods count on that may run in `live`, beside those of `release`.
 async fn beside(
     cluster: &Cluster,
-    live: Option<&Deployment>,
+    live: Option<&Workload>,
     release: &Release,
 ) -> Result<Vec<Footprint>, ApplyError> {
     let Some(live) = live else { return Ok(vec![Footprint::of(release)]) };
@@ -150,7 +219,7 @@ async fn beside(
 }
 
 /// Name of the release that `live` runs, where it is not `release`.
-fn before<'a>(live: &'a Deployment, release: &Release) -> Option<&'a str> {
-    let name = live.annotations().get(RELEASE)?;
+fn before<'a>(live: &'a Workload, release: &Release) -> Option<&'a str> {
+    let name = live.release()?;
     (*name != release.name_any()).then_some(name.as_str())
 }

@@ -9,6 +9,7 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 
 use super::{
+    batch,
     config::{ConfigFiles, PlannedConfig, config, files_digest},
     render_error::RenderError,
     template,
@@ -143,6 +144,7 @@ pub fn render(input: &Input) -> Result<Rendered, RenderError> {
         runtime_version: settings.runtime_version.clone(),
         cause: input.cause,
         type_: settings.type_,
+        schedule: settings.schedule.clone(),
         many: settings.instances == Some(Instances::Many),
         strategy: settings.rollout.strategy,
         replicas: i32::from(settings.scaling.min),
@@ -170,6 +172,7 @@ fn resolved(asked: &DescriptorSpec, profile: &RuntimeProfile) -> Result<Descript
     settings.image = None;
     settings.config = None;
     settings.coordination = None;
+    batch::check(&settings)?;
     let instances = settings.instances();
     settings.instances = Some(instances);
     if instances == Instances::One {
@@ -223,8 +226,8 @@ fn connects(settings: &DescriptorSpec, networks: &[Network]) -> Result<(), Rende
 /// By one of the service's own ports, of which none is one of the runtime's management.
 fn expose(settings: &DescriptorSpec) -> Result<Option<ReleaseExpose>, RenderError> {
     let Some(Expose { path, port }) = &settings.expose else { return Ok(None) };
-    if settings.type_ == WorkloadType::Worker {
-        let message = ": a worker serves nobody: remove it, or make the service an `api`";
+    if settings.type_ != WorkloadType::Api {
+        let message = ": only an `api` serves: remove it, or make the service one";
         return Err(RenderError::Expose(message.to_owned()));
     }
     let named = |one: &&Port| port.as_ref().is_none_or(|name| *name == one.name);

@@ -76,6 +76,14 @@ pub enum RenderError {
         /// The field and what to change.
         problem: String,
     },
+    /// Not what a batch has, or what only a batch has.
+    #[error("{field}: {problem}")]
+    Batch {
+        /// Which.
+        field: &'static str,
+        /// What to change.
+        problem: String,
+    },
     /// Nothing that can be reached from outside.
     #[error("expose{0}")]
     Expose(String),
@@ -131,6 +139,7 @@ impl RenderError {
             | Self::SecretReserved { .. }
             | Self::Network { .. }
             | Self::Use { .. }
+            | Self::Batch { .. }
             | Self::Expose(_)
             | Self::TemplateTooLarge { .. } => Reason::InvalidDescriptor,
         }

@@ -21,7 +21,7 @@ use k8s_openapi::{
 use super::{config::Config, render_error::RenderError};
 use crate::{
     amount::{instance_cpu_problem, memory_problem},
-    api::{self, DescriptorSpec, RuntimeProfile, runtime},
+    api::{self, DescriptorSpec, RuntimeProfile, WorkloadType, runtime},
     names::{MANAGED_BY, PULL_SECRET, SCRAPE, SCRAPE_PATH, SCRAPE_PORT},
     runtime::check::is_variable,
 };
@@ -50,7 +50,8 @@ pub(super) struct Parts<'a> {
 
 /// The template, or what is wrong with the settings.
 pub(super) fn template(parts: &Parts) -> Result<PodTemplateSpec, RenderError> {
-    let Parts { labels, settings: _, addresses: _, profile, image: _, config: _ } = parts;
+    let Parts { labels, settings, addresses: _, profile, image: _, config: _ } = parts;
+    let is_batch = settings.type_ == WorkloadType::Batch;
     let (volumes, mounts) = volumes(parts);
     let template = PodTemplateSpec {
         metadata: Some(ObjectMeta {
@@ -63,6 +64,8 @@ pub(super) fn template(parts: &Parts) -> Result<PodTemplateSpec, RenderError> {
             enable_service_links: Some(false),
             image_pull_secrets: Some(vec![LocalObjectReference { name: PULL_SECRET.to_owned() }]),
             security_context: Some(pod_security(profile)),
+            // A run that fails leaves its pod, and what that said; another one tries again.
+            restart_policy: is_batch.then(|| "Never".to_owned()),
             termination_grace_period_seconds: Some(i64::from(profile.drain.grace_seconds)),
             topology_spread_constraints: Some(vec![spread(labels)]),
             containers: vec![container(parts, mounts)?],
@@ -87,7 +90,11 @@ fn scraped(metrics: &runtime::Metrics) -> BTreeMap<String, String> {
 fn container(parts: &Parts, mounts: Vec<VolumeMount>) -> Result<Container, RenderError> {
     let Parts { labels: _, image, settings, addresses, profile, config: _ } = parts;
     let first_port = settings.ports.first().map(|port| port.port);
-    let ask = |question: &Option<runtime::Probe>| question.as_ref().and_then(|q| probe(q, first_port));
+    // A run answers nobody: how it ended tells how it is.
+    let is_asked = settings.type_ != WorkloadType::Batch;
+    let ask = |question: &Option<runtime::Probe>| {
+        question.as_ref().filter(|_| is_asked).and_then(|question| probe(question, first_port))
+    };
     Ok(Container {
         name: CONTAINER.to_owned(),
         image: Some((*image).to_owned()),

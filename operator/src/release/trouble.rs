@@ -4,8 +4,9 @@
 //! waits to be started again, and runs for a moment in between.
 
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::core::v1::{
-    ContainerState, ContainerStateTerminated, ContainerStatus, Event, Pod, PodStatus,
+use k8s_openapi::api::{
+    batch::v1::Job,
+    core::v1::{ContainerState, ContainerStateTerminated, ContainerStatus, Event, Pod, PodStatus},
 };
 use kube::ResourceExt;
 
@@ -40,8 +41,36 @@ pub enum Trouble {
 /// The worst of what `pods` tell, all of one version; nothing while they just start. How often a pod from before `since`
 /// was started again says nothing of what runs since then.
 pub fn trouble(pods: &[Pod], since: Option<Timestamp>) -> Option<Trouble> {
-    let living = pods.iter().filter(|pod| pod.metadata.deletion_timestamp.is_none());
+    let is_done =
+        |pod: &&Pod| pod.status.as_ref().is_some_and(|status| status.phase.as_deref() == Some("Succeeded"));
+    let living = pods.iter().filter(|pod| pod.metadata.deletion_timestamp.is_none() && !is_done(pod));
     living.filter_map(|pod| of_pod(pod, since)).min()
+}
+
+/// Why `run`, of which `pods` are the tries that are left, came to a bad end.
+pub fn failed_run(run: &Job, pods: &[Pod]) -> Trouble {
+    let conditions = run.status.iter().flat_map(|status| status.conditions.iter().flatten());
+    let failed = conditions.into_iter().find(|one| one.type_ == "Failed" && one.status == "True");
+    let reason = failed.and_then(|failed| failed.reason.as_deref()).unwrap_or_default();
+    let why = match (reason, last_end(pods)) {
+        ("DeadlineExceeded", _) => "it took longer than `schedule.timeout`".to_owned(),
+        (_, Some(how)) => format!("its last try {how}"),
+        (_, None) => quote(failed.and_then(|failed| failed.message.as_deref()).unwrap_or(reason)),
+    };
+    let (namespace, name) = (run.namespace().unwrap_or_default(), run.name_any());
+    Trouble::Loops(format!("the run {name} failed: {why}; kubectl -n {namespace} logs job/{name}"))
+}
+
+/// How the last of these that failed did.
+fn last_end(pods: &[Pod]) -> Option<String> {
+    let containers =
+        pods.iter().flat_map(|pod| pod.status.iter().flat_map(|s| s.container_statuses.iter().flatten()));
+    let ends = containers.filter_map(|container| {
+        let terminated = container.state.as_ref()?.terminated.as_ref()?;
+        (terminated.exit_code != 0).then_some((terminated.finished_at.clone(), container))
+    });
+    let (_, last) = ends.max_by_key(|(at, _)| at.clone())?;
+    ended(last, last.state.as_ref()?)
 }
 
 /// The first of `pods` that has a node, and for so long no place to run its containers in that this is no start any more.

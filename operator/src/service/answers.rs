@@ -3,17 +3,18 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use futures::StreamExt;
-use kube::ResourceExt;
+use futures::{StreamExt, stream};
+use kube::{ResourceExt, runtime::reflector::ObjectRef};
 
 use super::{
     Problem,
     attempt::tried_again,
     decision::{
-        Answer, KEPT, Situation, Standing, age, answer, ended, expiry, holds, is_answered, over, refused,
-        standing, surplus,
+        Answer, KEPT, Situation, Standing, age, answer, bound, ended, expiry, holds, is_answered, over,
+        refused, standing, surplus,
     },
     pass::Work,
+    promote::Target,
     written::Last,
 };
 use crate::{
@@ -103,6 +104,16 @@ impl Work<'_> {
             return Ok(());
         };
         self.say(decision, over(&known, "Git asks for something else")).await
+    }
+
+    /// A bypass whose image nobody had seen is of this one from now on.
+    pub(super) async fn bind(&mut self, environment: &str, asked: &Target) {
+        let found = (asked.resolved.build_id.as_str(), asked.digest.as_str());
+        for (name, status) in bound(&self.decisions, environment, found) {
+            if let Err(error) = self.say(&name, status).await {
+                self.errors.push(error);
+            }
+        }
     }
 
     /// Writes what a decision came to.
@@ -208,10 +219,27 @@ async fn prune(cluster: &Cluster, last: &Last, decisions: &[Arc<ReleaseDecision>
     Ok(())
 }
 
+/// What was decided of `service`, if it is not there any more.
+fn decided_of_gone(
+    platform: &Platform,
+    service: &ObjectRef<IntegrationService>,
+) -> Vec<ObjectRef<ReleaseDecision>> {
+    let home = service.namespace.as_deref().unwrap_or_default();
+    if platform.services.named_in(home, &service.name).is_some() {
+        return vec![];
+    }
+    let decisions = platform.decisions.all_in(home);
+    let of_it = decisions.iter().filter(|decision| decision.spec.service == service.name);
+    of_it.map(|decision| ObjectRef::from_obj(decision.as_ref())).collect()
+}
+
 /// Refuses what is decided of services that are not there, until `shutdown` resolves, and keeps no more of that than of a
 /// service.
 pub(super) async fn refuse_strays(platform: Platform, shutdown: impl Future<Output = ()> + Send) {
-    let mut changes = std::pin::pin!(platform.decisions.changes().take_until(shutdown));
+    let of_gone =
+        platform.services.changes().flat_map(|service| stream::iter(decided_of_gone(&platform, &service)));
+    let changes = stream::select(platform.decisions.changes(), of_gone);
+    let mut changes = std::pin::pin!(changes.take_until(shutdown));
     while let Some(changed) = changes.next().await {
         let home = changed.namespace.as_deref().unwrap_or_default();
         let is_home = tenant_of_home(home).is_some_and(|tenant| platform.cluster.takes(home, tenant));

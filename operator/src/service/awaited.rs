@@ -32,7 +32,8 @@ impl Work<'_> {
         let Some(resolved) = asked else { return vec![] };
         let uncoordinated = resolved.uncoordinated.iter();
         let told = uncoordinated.map(|told| Problem::new(Reason::Uncoordinated, told.clone())).collect();
-        let asked = Target { resolved, digest: ANY_IMAGE.to_owned() };
+        let known = promote::known_image(&resolved, &environment.name, &self.history);
+        let asked = Target { resolved, digest: known.unwrap_or_else(|| ANY_IMAGE.to_owned()) };
         self.also_awaited(environment, (&asked, networks), told).await
     }
 
@@ -53,7 +54,8 @@ impl Work<'_> {
         more.extend(self.rendered(environment, &alone, networks).err());
         let named = resolved.settings.secrets.iter().map(String::as_str);
         more.extend(self.secrets(environment, named, SECRET_NAMED).await.err().into_iter().flatten());
-        let new = New { commit: &resolved.commit, digest: None, without_git: false, was_let_in: false };
+        let digest = Some(asked.digest.as_str()).filter(|digest| *digest != ANY_IMAGE);
+        let new = New { commit: &resolved.commit, digest, without_git: false, was_let_in: false };
         more.extend(self.let_in(environment, new));
         more.retain(|problem| !told.contains(problem));
         told.extend(more);

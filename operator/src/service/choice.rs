@@ -284,8 +284,8 @@ impl Work<'_> {
         if self.neighbours().rivals(asker, path).is_empty() {
             return None;
         }
-        let live = self.platform.cluster.deployment(&environment.namespace, &self.service.name);
-        let since = live.and_then(|live| live.metadata.creation_timestamp.as_ref().map(|at| at.0));
+        let live = self.platform.cluster.workload(&environment.namespace, &self.service.name);
+        let since = live.and_then(|live| live.made());
         let own = Rival { service: self.service.name.clone(), since };
         let runs_with_it = current
             .and_then(|current| current.spec.expose.as_ref())

@@ -33,7 +33,8 @@ pub struct Standing {
     pub rollback: Option<Rollback>,
     /// What never runs again.
     pub rejections: Vec<Rejection>,
-    /// Build ids and digests that need not have been healthy in the environment before.
+    /// Images that need not have been healthy in the environment before: digests, and the build id of one that nobody
+    /// has seen yet.
     pub bypasses: Vec<String>,
     /// Commits that may run, each with the image that was looked at.
     pub approved: Vec<(String, String)>,
@@ -152,9 +153,7 @@ pub fn standing(decisions: &[Arc<ReleaseDecision>], environment: &str, now: Time
                 content: answer.content_revision,
                 digest: answer.digest,
             }),
-            DecisionAction::Bypass => {
-                standing.bypasses.extend(answer.build_id.into_iter().chain(answer.digest));
-            }
+            DecisionAction::Bypass => standing.bypasses.extend(answer.digest.or(answer.build_id)),
             DecisionAction::Approve => standing.approved.extend(answer.commit.zip(answer.digest)),
             DecisionAction::Pass => {
                 standing.passed.extend(decision.spec.gate.clone().zip(answer.digest));
@@ -163,6 +162,25 @@ pub fn standing(decisions: &[Arc<ReleaseDecision>], environment: &str, now: Time
         }
     }
     standing
+}
+
+/// Bypasses in `environment` of what `build_id` names, made before anybody saw its image, with what is to be told of them now
+/// that it is `digest`: another image of the same files is not let in by them.
+pub fn bound(
+    decisions: &[Arc<ReleaseDecision>],
+    environment: &str,
+    (build_id, digest): (&str, &str),
+) -> Vec<(String, ReleaseDecisionStatus)> {
+    let bound = |decision: &Arc<ReleaseDecision>| {
+        let status = decision.status.as_ref()?;
+        let is_unbound = decision.spec.action == DecisionAction::Bypass
+            && decision.spec.environment == environment
+            && status.digest.is_none()
+            && status.build_id.as_deref() == Some(build_id);
+        let digest = Some(digest.to_owned());
+        is_unbound.then(|| (decision.name_any(), ReleaseDecisionStatus { digest, ..status.clone() }))
+    };
+    decisions.iter().filter(|decision| holds(decision)).filter_map(bound).collect()
 }
 
 /// Decisions that held and do no more, with what is to be told of them: they expired, or a newer one took their place.

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 
 use super::{Problem, validate::ValidEnvironment};
 use crate::{
+    api::environment::Window,
     conditions::Reason,
     environment::{Moment, Windows},
 };
@@ -16,7 +17,7 @@ pub struct Entry {
     /// Somebody must have approved the commit.
     pub approval: bool,
     /// When something new may begin to run.
-    pub windows: Windows,
+    pub windows: Vec<Window>,
 }
 
 /// What is new.
@@ -43,26 +44,27 @@ pub struct Awaited {
 
 /// What keeps `new` of `service` from running in `environment`.
 pub fn awaited(service: &str, environment: &ValidEnvironment, new: New<'_>, now: Timestamp) -> Awaited {
-    let ValidEnvironment { name, entry, approved, .. } = environment;
+    let ValidEnvironment { name, namespace, entry, approved, .. } = environment;
     let New { commit, digest, without_git, was_let_in } = new;
     let mut awaited = Awaited::default();
     awaited.problems.extend(entry.frozen.then(|| frozen(name, commit)));
     let is_approved = approved.iter().any(|(one, image)| one == commit && Some(image.as_str()) == digest);
     if entry.approval && !without_git && !was_let_in && !is_approved {
+        let by = format!("waits for somebody with the verb `approve` in {namespace}");
         let message = match digest {
             Some(digest) => format!(
-                "commit {commit} with image {digest} waits for somebody who may approve it: kubectl imaas approve {service} {name} {commit}"
+                "commit {commit} with image {digest} {by}: kubectl imaas approve {service} {name} {commit}"
             ),
-            None => format!("commit {commit} waits for somebody who may approve it, once its image is known"),
+            None => format!("commit {commit} {by}, once its image is known"),
         };
         awaited.problems.push(Problem::new(Reason::ApprovalPending, message));
     }
-    let closed = match entry.windows.at(now) {
+    let closed = match Windows::valid(&entry.windows).0.at(now) {
         Moment::Open => return awaited,
         Moment::OpensAt(when) => {
             awaited.until = Some(when);
             format!(
-                "outside of the windows of {name}: commit {commit} runs from {when} on; what runs goes on"
+                "outside of the windows of {name}: commit {commit} runs from {when} on, or when the platform opens one; what runs goes on"
             )
         }
         Moment::Never => format!(
@@ -84,19 +86,17 @@ pub fn frozen(environment: &str, commit: &str) -> Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::environment::Window;
 
     fn new(commit: &str) -> New<'_> {
         New { commit, digest: Some("sha256:a"), without_git: false, was_let_in: false }
     }
 
     fn environment(entry: Entry) -> ValidEnvironment {
-        ValidEnvironment { name: "prod".to_owned(), entry, ..ValidEnvironment::default() }
+        ValidEnvironment { entry, ..crate::sample::environment("prod", None) }
     }
 
-    fn nightly() -> Windows {
-        let window = Window { schedule: "0 22 * * *".to_owned(), duration: "2h".to_owned(), time_zone: None };
-        Windows::valid(&[window]).0
+    fn nightly() -> Vec<Window> {
+        vec![Window { schedule: "0 22 * * *".to_owned(), duration: "2h".to_owned(), time_zone: None }]
     }
 
     fn reasons(environment: &ValidEnvironment, new: New<'_>, now: &str) -> Vec<Reason> {
@@ -122,11 +122,11 @@ mod tests {
                 ),
                 (
                     Reason::ApprovalPending,
-                    "commit c0ffee with image sha256:a waits for somebody who may approve it: kubectl imaas approve orders prod c0ffee"
+                    "commit c0ffee with image sha256:a waits for somebody with the verb `approve` in acme-prod: kubectl imaas approve orders prod c0ffee"
                 ),
                 (
                     Reason::WindowClosed,
-                    "outside of the windows of prod: commit c0ffee runs from 2026-01-06T22:00:00Z on; what runs goes on"
+                    "outside of the windows of prod: commit c0ffee runs from 2026-01-06T22:00:00Z on, or when the platform opens one; what runs goes on"
                 ),
             ]
         );

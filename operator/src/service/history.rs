@@ -223,6 +223,14 @@ mod tests {
     }
 
     #[test]
+    fn two_contents_whose_hashes_begin_alike_are_two() {
+        let mut history = history(&[("prod", "A", "a", true)]);
+        let [one, other] = ["0", "1"].map(|end| "4f2a".repeat(15) + &end.repeat(4));
+        history.0[0].content = Some(one.clone());
+        assert!(history.was_let_in("prod", &one) && !history.was_let_in("prod", &other));
+    }
+
+    #[test]
     fn what_runs_well_and_is_not_proven_counts_for_nothing_elsewhere() {
         let mut history = history(&[("dev", "A", "a", true), ("dev", "B", "b", true)]);
         history.0[1].unproven = Some("it waits for the gate load-test".to_owned());

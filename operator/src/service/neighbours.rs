@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     api::{Export, IntegrationService, Port, Release, Retirement, Use, WorkloadType},
-    names::{self, RELEASE, environment_namespace, home_namespace, tenant_of_home},
+    names::{self, environment_namespace, home_namespace, tenant_of_home},
     platform::Platform,
     release::{Footprint, written},
     runtime::profile,
@@ -46,7 +46,7 @@ impl Neighbours<'_> {
             return Face::Closed;
         }
         let ports = match self.current(tenant, &used.service, asker.environment) {
-            Some(release) if release.spec.type_ == WorkloadType::Worker => Some(vec![]),
+            Some(release) if release.spec.type_ != WorkloadType::Api => Some(vec![]),
             Some(release) => Some(release.spec.ports.clone()),
             None => self.declared(tenant, &used.service, asker.environment),
         };
@@ -148,12 +148,11 @@ impl Neighbours<'_> {
         self.platform.services.named_in(&home_namespace(tenant), service)
     }
 
-    /// What the Deployment was given last.
+    /// What was given last to what runs it.
     fn current(self, tenant: &str, service: &str, environment: &str) -> Option<Arc<Release>> {
         let namespace = environment_namespace(tenant, environment);
-        let live = self.platform.cluster.deployment(&namespace, service)?;
-        let release =
-            self.platform.releases.named_in(&home_namespace(tenant), live.annotations().get(RELEASE)?)?;
+        let live = self.platform.cluster.workload(&namespace, service)?;
+        let release = self.platform.releases.named_in(&home_namespace(tenant), live.release()?)?;
         let is_of_here = release.spec.service == service && release.spec.environment == environment;
         is_of_here.then_some(release)
     }
@@ -165,7 +164,7 @@ impl Neighbours<'_> {
         let Branch::Head { content: Ok(content), .. } = snapshot.branches.get(branch)? else { return None };
         let settings = resolve(content, environment).ok()?.settings;
         match settings.type_ {
-            WorkloadType::Worker => Some(vec![]),
+            WorkloadType::Worker | WorkloadType::Batch => Some(vec![]),
             WorkloadType::Api if !settings.ports.is_empty() => Some(settings.ports),
             WorkloadType::Api => {
                 let runtime = self.platform.runtimes.named(&service.runtime)?;
@@ -183,7 +182,7 @@ impl Around for Neighbours<'_> {
 
     fn running(&self, tenant: &str, service: &str, environment: &str) -> Vec<Footprint> {
         let namespace = environment_namespace(tenant, environment);
-        let live = self.platform.cluster.deployment(&namespace, service);
+        let live = self.platform.cluster.workload(&namespace, service);
         let several = live.map(|live| written(&live)).unwrap_or_default();
         if several.is_empty() {
             let current = self.current(tenant, service, environment);

@@ -1,5 +1,6 @@
 //! What is to be told of the release that runs, as its Deployment and its pods say. Pure.
 
+use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::Deployment;
 
 use super::{Problem, status::Observation};
@@ -40,6 +41,7 @@ fn problems(
     match (phase, trouble) {
         (Phase::Healthy | Phase::Stopped, _) => vec![],
         (Phase::Blocked { reason, message }, _) => vec![Problem::new(reason, message)],
+        (Phase::Scheduled { next }, _) => vec![scheduled(next)],
         (_, Some(Trouble::Blocked(reason, message))) if is_down => {
             vec![Problem::new(reason, message), down("")]
         }
@@ -55,6 +57,12 @@ fn problems(
         (Phase::Down, None) if is_down => vec![down("")],
         (Phase::Down | Phase::RollingOut, Some(Trouble::Unready(_)) | None) => vec![rolling()],
     }
+}
+
+/// What a batch waits for that did not run yet.
+fn scheduled(next: Option<Timestamp>) -> Problem {
+    let next = next.map(|next| format!(", which begins at {next}")).unwrap_or_default();
+    Problem::new(Reason::AwaitingRun, format!("it is healthy when its first run ends well{next}"))
 }
 
 #[cfg(test)]

@@ -27,7 +27,7 @@ use crate::{
         integration_service::EnvironmentState,
     },
     cluster::ApplyError,
-    names::{RECONCILE_REQUESTED, RELEASE, environment_namespace},
+    names::{RECONCILE_REQUESTED, environment_namespace},
     platform::Platform,
     policies::Policies,
 };
@@ -171,7 +171,7 @@ impl<'a> Work<'a> {
         let is_left = |name: &&String| {
             let namespace = environment_namespace(tenant, name);
             let is_known = gone.contains(name) || environments.iter().any(|known| known.name == **name);
-            !is_known && self.platform.cluster.deployment(&namespace, service).is_some()
+            !is_known && self.platform.cluster.workload(&namespace, service).is_some()
         };
         told.filter(is_left).cloned().collect()
     }
@@ -207,10 +207,9 @@ impl<'a> Work<'a> {
         self.before?.environments.iter().find(|state| state.name == environment.name)
     }
 
-    /// The release that the Deployment says it runs.
+    /// The release that is said to run by what runs it.
     pub(super) fn live(&self, environment: &ValidEnvironment) -> Option<String> {
-        let deployment = self.platform.cluster.deployment(&environment.namespace, &self.service.name)?;
-        deployment.annotations().get(RELEASE).cloned()
+        self.platform.cluster.workload(&environment.namespace, &self.service.name)?.release().cloned()
     }
 }
 

@@ -39,6 +39,8 @@ pub enum Wanted {
         commit: Option<String>,
         /// Build id of that commit, when it could be read.
         build_id: Option<String>,
+        /// The image that the commit asks for, where that is known.
+        asked: Option<String>,
         /// Everything that is awaited.
         waiting: Vec<Problem>,
         /// Commits under whose hashes the registry is asked for the image.
@@ -46,6 +48,13 @@ pub enum Wanted {
     },
     /// This.
     Target(Box<Target>),
+}
+
+impl Wanted {
+    /// No commit is known that asks for anything.
+    fn nothing(waiting: Vec<Problem>) -> Self {
+        Self::Nothing { commit: None, build_id: None, asked: None, waiting, tags: vec![] }
+    }
 }
 
 /// What was last healthy in environments from whose own branch another one is promoted. In memory: after a start, what
@@ -92,7 +101,7 @@ pub fn wanted(
 ) -> Wanted {
     if let Some(ending) = &environment.ending {
         let waiting = vec![ending.problem()];
-        return Wanted::Nothing { commit: None, build_id: None, waiting, tags: vec![] };
+        return Wanted::nothing(waiting);
     }
     let Some(branch) = snapshot.and_then(|snapshot| snapshot.branches.get(&environment.branch)) else {
         return Wanted::Unknown;
@@ -104,7 +113,7 @@ pub fn wanted(
                 environment.branch, service.url
             );
             let waiting = vec![Problem::new(Reason::BranchMissing, message)];
-            return Wanted::Nothing { commit: None, build_id: None, waiting, tags: vec![] };
+            return Wanted::nothing(waiting);
         }
         Branch::Head { commit, content } => (commit, content),
     };
@@ -118,6 +127,7 @@ pub fn wanted(
     let nothing = |build_id: Option<&str>, problem: Problem| Wanted::Nothing {
         commit: Some(commit.clone()),
         build_id: build_id.map(ToOwned::to_owned),
+        asked: None,
         waiting: vec![problem],
         tags: vec![],
     };
@@ -129,6 +139,7 @@ pub fn wanted(
         Ok(resolved) => resolved,
         Err(problem) => return nothing(Some(&content.build_id), problem),
     };
+    let known = known_image(&resolved, &environment.name, before.0);
     let digest = match (&environment.promotes_from, snapshot) {
         (Some(source), _) => {
             let let_in = snapshot.and_then(|seen| let_in(service, (environment, &resolved), seen, before.0));
@@ -141,11 +152,11 @@ pub fn wanted(
     match digest {
         Ok(digest) => Wanted::Target(Box::new(Target { resolved, digest })),
         Err(problem) => match nothing(Some(&content.build_id), problem) {
-            Wanted::Nothing { commit: head, build_id, waiting, tags: _ } => {
+            Wanted::Nothing { commit: head, build_id, waiting, asked: _, tags: _ } => {
                 let asked = snapshot.filter(|_| asks_registry(environment));
                 let tags = asked.map(|snapshot| snapshot.commits_of(&environment.branch, commit));
                 let tags = tags.into_iter().flatten().cloned().collect();
-                Wanted::Nothing { commit: head, build_id, waiting, tags }
+                Wanted::Nothing { commit: head, build_id, asked: known, waiting, tags }
             }
             other => other,
         },
@@ -165,6 +176,12 @@ pub fn asked(
     };
     let settled = shared_source(service, environment).and_then(|source| settled.of(source));
     resolve(settled.or(head)?, &environment.name).ok()
+}
+
+/// The image that is asked for, as Git or a release of the same build names it, whether or not it may run.
+pub fn known_image(resolved: &Resolved, environment: &str, history: &History) -> Option<String> {
+    let named = resolved.settings.image.as_ref().map(|image| image.digest.as_str());
+    named.or_else(|| history.digest_of(&resolved.build_id, environment)).map(ToOwned::to_owned)
 }
 
 /// Does it take images that were not healthy elsewhere?
@@ -313,9 +330,14 @@ fn promoted(
         if runs_none(service, source, snapshot) {
             return Err(not(format!("commit {} of {}", resolved.commit, environment.branch), None));
         }
+        let image = known_image(resolved, source, history);
+        let runs =
+            image.as_ref().and_then(|image| history.unproven_in(source, image)).filter(|past| past.runs);
         let message = format!(
-            "commit {} of {} was not healthy in {source} yet, which reads the same branch: wait until it is",
-            resolved.commit, environment.branch
+            "commit {} of {} does not count as healthy in {source} yet, which reads the same branch: {}",
+            resolved.commit,
+            environment.branch,
+            runs.and_then(|past| past.unproven.as_deref()).unwrap_or("wait until it does")
         );
         return Err(Problem::new(Reason::NotPromoted, message));
     }

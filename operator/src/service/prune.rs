@@ -12,8 +12,7 @@ use super::{
 };
 use crate::{
     api::Release,
-    cluster::{ApplyError, Cluster},
-    names::RELEASE,
+    cluster::{ApplyError, Cluster, Workload},
 };
 
 /// At most so many of a kind in one pass: what is removed wakes the next.
@@ -39,8 +38,8 @@ pub(super) async fn prune(
             .filter(|release: &&Release| release.spec.environment == environment.name)
             .filter(|release| !surplus.contains(&release.name_any().as_str()))
             .collect::<Vec<_>>();
-        let deployment = cluster.deployment(&environment.namespace, &service.name);
-        let live = deployment.as_ref().and_then(|deployment| deployment.annotations().get(RELEASE));
+        let workload = cluster.workload(&environment.namespace, &service.name);
+        let live = workload.as_ref().and_then(Workload::release);
         // What runs is of a release that is not known here: so is what it mounts.
         if live.is_some_and(|live| left.iter().all(|release| release.name_any() != *live)) {
             continue;

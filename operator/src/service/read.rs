@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     Problem,
-    resolve::{self, Content, DESCRIPTOR, DESCRIPTOR_BYTES, MISNAMED, Unbuilt},
+    resolve::{self, Content, DESCRIPTOR, DESCRIPTOR_BYTES, Unbuilt},
 };
 use crate::{
     api::ServiceDescriptor,
@@ -24,6 +24,16 @@ const CONFIG: DirectoryLimits = DirectoryLimits {
     skip_large: false,
     total_bytes: LARGEST_CONFIG,
     contents: true,
+};
+
+/// A service's directory, where only what the files are called is asked.
+const NAMES: DirectoryLimits = DirectoryLimits {
+    recursive: false,
+    files: 10_000,
+    file_bytes: u64::MAX,
+    skip_large: false,
+    total_bytes: u64::MAX,
+    contents: false,
 };
 
 /// Of a service's source, where it is looked for what is unsafe to run as many: a second of one processor at most.
@@ -103,8 +113,9 @@ pub async fn content(
 
 /// Told of a commit that has none where it is looked for.
 async fn no_descriptor(git: &Git, remote: &Remote, (path, commit): (&str, &CommitId)) -> Problem {
-    let misnamed = git.file(remote, commit, &joined(path, MISNAMED), DESCRIPTOR_BYTES).await;
-    resolve::no_descriptor(path, matches!(misnamed, Ok(Some(_)) | Err(GitError::TooLarge { .. })))
+    let names = git.directory(remote, commit, path, NAMES).await.map(|read| read.files.into_keys());
+    let misnamed = names.ok().and_then(|mut names| names.find(|name| resolve::is_misnamed(name)));
+    resolve::no_descriptor(path, misnamed.as_deref())
 }
 
 /// A file as it comes from a tenant may take a while: no other work waits for it.

@@ -96,7 +96,7 @@ pub async fn reconcile(service: Arc<IntegrationService>, ctx: Arc<Context>) -> R
     let mut last = ctx.written.of(&key, &service);
     let mut before = last.status.clone().or_else(|| service.status.clone());
     let valid = valid(&service, &ctx.platform, &ctx.poller);
-    if let Some(outcome) = departure(&service, &ctx, valid.is_ok()).await {
+    if let Some(outcome) = departure(&service, &ctx, (valid.is_ok(), &mut last)).await {
         ctx.poller.forget(&key);
         if let Err(error) = &outcome {
             let problem = Problem::new(error.reason(), error.to_string());
@@ -154,15 +154,34 @@ pub async fn reconcile(service: Arc<IntegrationService>, ctx: Arc<Context>) -> R
 async fn departure(
     service: &IntegrationService,
     ctx: &Context,
-    is_valid: bool,
+    (is_valid, last): (bool, &mut Last),
 ) -> Option<Result<(), RemoveError>> {
     let platform = &ctx.platform;
     if service.metadata.deletion_timestamp.is_some() {
+        let message = format!("the service {} is being deleted: apply it again", service.name_any());
+        refuse_before_the_end(service, ctx, (last, Problem::new(Reason::ServiceMissing, message))).await;
         return Some(finalize::end(ctx, service).await);
     }
     let is_due = is_valid && ending::is_due(service, &platform.settings.retirement, (platform.now)());
     let is_listed = tenant(service, platform).is_none_or(|tenant| tenant.lists(&service.name_any()));
-    if is_due && !is_listed { Some(finalize::retire(ctx, service).await) } else { None }
+    if !is_due || is_listed {
+        return None;
+    }
+    if let Some(ending) = ending::of_service(service, &platform.settings.retirement) {
+        refuse_before_the_end(service, ctx, (last, ending.problem())).await;
+    }
+    Some(finalize::retire(ctx, service).await)
+}
+
+/// Refuses what is decided of it meanwhile. One that cannot be answered does not hold it.
+async fn refuse_before_the_end(
+    service: &IntegrationService,
+    ctx: &Context,
+    (last, why): (&mut Last, Problem),
+) {
+    if let Err(error) = refuse_all(&ctx.platform, service, last, &why).await {
+        tracing::warn!(error = &error as &dyn std::error::Error, "decisions not answered");
+    }
 }
 
 /// How long until it ends; nothing where that is over and waits for something else.

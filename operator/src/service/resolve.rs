@@ -16,8 +16,6 @@ use crate::{
 
 /// Name of the descriptor in the service's directory.
 pub const DESCRIPTOR: &str = "imaas.yaml";
-/// What some call it, and nobody reads.
-pub const MISNAMED: &str = "imaas.yml";
 /// Largest descriptor, in bytes.
 pub const DESCRIPTOR_BYTES: u64 = 64 << 10;
 /// What makes no new build where the descriptor does not say.
@@ -133,12 +131,17 @@ pub fn resolve(content: &Content, environment: &str) -> Result<Resolved, Problem
     })
 }
 
-/// Told of a commit without a descriptor; `is_misnamed`: it has [`MISNAMED`] in its place.
-pub fn no_descriptor(path: &str, is_misnamed: bool) -> Problem {
-    let file = joined(path, DESCRIPTOR);
-    let message = if is_misnamed {
-        format!("the commit has {}, which nobody reads: rename it to {DESCRIPTOR}", joined(path, MISNAMED))
+/// Is this what some call the descriptor, and nobody reads, such as `imaas.yml` and `Imaas.yaml`?
+pub fn is_misnamed(file: &str) -> bool {
+    file != DESCRIPTOR && [DESCRIPTOR, "imaas.yml"].contains(&file.to_lowercase().as_str())
+}
+
+/// Told of a commit without a descriptor; `misnamed`: what it has in its place.
+pub fn no_descriptor(path: &str, misnamed: Option<&str>) -> Problem {
+    let message = if let Some(file) = misnamed {
+        format!("the commit has {}, which nobody reads: rename it to {DESCRIPTOR}", joined(path, file))
     } else {
+        let file = joined(path, DESCRIPTOR);
         format!("the commit has no {file}: add it; docs/descriptor.md of the operator has its fields")
     };
     Problem::new(Reason::DescriptorMissing, message)
@@ -318,7 +321,7 @@ environments:
         let text = ORDERS.replace("type: api", "typ: api");
         let below = descriptor("services/orders", text.as_bytes()).unwrap_err();
         assert!(below.message.starts_with("services/orders/imaas.yaml:3:1: "), "{}", below.message);
-        let missing = no_descriptor("services/orders", false);
+        let missing = no_descriptor("services/orders", None);
         assert_eq!(missing.reason, Reason::DescriptorMissing);
         assert!(missing.message.contains("services/orders/imaas.yaml"), "{}", missing.message);
     }

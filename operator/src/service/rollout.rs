@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     api::Release,
-    cluster::ApplyError,
+    cluster::{ApplyError, Workload},
     conditions::Reason,
     environment::run::checked,
     release::{self, Observed, Outside, Phase, RolledOut, Trouble, late_since},
@@ -112,7 +112,7 @@ impl Work<'_> {
         let is_asked = match &seen.phase {
             Phase::RollingOut => seen.updated > 0,
             Phase::Down | Phase::Failed { .. } => true,
-            Phase::Healthy | Phase::Stopped | Phase::Blocked { .. } => false,
+            Phase::Healthy | Phase::Stopped | Phase::Scheduled { .. } | Phase::Blocked { .. } => false,
         };
         if !is_asked {
             self.last.looks.remove(&environment.name);
@@ -155,8 +155,8 @@ impl Work<'_> {
             return;
         }
         let begun = self.begun(environment, &name);
-        let deployment = self.platform.cluster.deployment(&environment.namespace, &self.service.name);
-        let missed = deployment.as_deref().and_then(late_since);
+        let live = self.platform.cluster.workload(&environment.namespace, &self.service.name);
+        let missed = live.as_ref().and_then(Workload::deployment).and_then(late_since);
         let missed = missed.is_some_and(|missed| begun.is_none_or(|begun| missed > begun));
         let Some(why) = given_up(seen, trouble, missed) else { return };
         tracing::warn!(release = name, tenant = self.service.tenant, "given up");
@@ -198,13 +198,14 @@ impl Work<'_> {
         (seen, trouble): (Observed, Option<Trouble>),
     ) -> Observation {
         let name = release.name_any();
-        let deployment = self.platform.cluster.deployment(&environment.namespace, &self.service.name);
         if seen.phase == Phase::Healthy {
             let now = (self.platform.now)();
             let passed = environment.passes(&release.spec.digest);
-            let since = deployment.as_deref().and_then(release::well_since);
+            let since = release::well_since(&self.platform.cluster, &environment.namespace, release);
             let times = (since.unwrap_or(now), now);
-            let missing = environment.proof.missing(times, &passed, (&self.service.name, &environment.name));
+            let place =
+                (self.service.name.as_str(), environment.name.as_str(), environment.namespace.as_str());
+            let missing = environment.proof.missing(times, &passed, place);
             self.look_again(missing.as_ref().and_then(|missing| missing.until));
             let told = missing.as_ref().map(|missing| &missing.message);
             // Once proven, for ever.
@@ -221,6 +222,8 @@ impl Work<'_> {
         }
         // One that it went back to is said to be settled while it starts: it was not the last that was good.
         let last_good = self.state_before(environment).and_then(|state| state.last_good.as_ref());
-        observation((seen, trouble), last_good == Some(&name), deployment.as_deref())
+        let live = self.platform.cluster.workload(&environment.namespace, &self.service.name);
+        let deployment = live.as_ref().and_then(Workload::deployment);
+        observation((seen, trouble), last_good == Some(&name), deployment)
     }
 }

@@ -47,6 +47,9 @@ impl Work<'_> {
             let (target, observed) = (None, None);
             return Stage { environment, wanted, target, running, observed, problems, course, held };
         }
+        if let Wanted::Target(asked) = &wanted {
+            self.bind(&environment.name, asked).await;
+        }
         let networks = self.networks(environment);
         let Choice { target, release, config, mut problems } = match &wanted {
             Wanted::Target(asked) => self.made(environment, asked, (&networks, earlier)).await,

@@ -168,7 +168,7 @@ fn state(stage: &Stage, before: Option<&EnvironmentState>) -> EnvironmentState {
     };
     let (commit, build_id, candidate, mut waiting) = match wanted {
         Wanted::Unknown => (old.commit, old.build_id, old.candidate, lasting(old.waiting)),
-        Wanted::Nothing { commit, build_id, waiting, tags: _ } => {
+        Wanted::Nothing { commit, build_id, waiting, asked: _, tags: _ } => {
             let build_id = if commit.is_some() { build_id.clone() } else { old.build_id };
             (commit.clone().or(old.commit), build_id, None, waiting.iter().map(Problem::waiting).collect())
         }
@@ -179,7 +179,7 @@ fn state(stage: &Stage, before: Option<&EnvironmentState>) -> EnvironmentState {
     };
     let asked = match wanted {
         Wanted::Unknown | Wanted::Nothing { commit: None, .. } => old.asked,
-        Wanted::Nothing { .. } => None,
+        Wanted::Nothing { asked, .. } => asked.clone(),
         Wanted::Target(asked) => Some(asked.digest.clone()),
     };
     let tags = match wanted {
@@ -217,7 +217,7 @@ fn state(stage: &Stage, before: Option<&EnvironmentState>) -> EnvironmentState {
 
 /// Without what every pass sees anew.
 fn lasting(waiting: Vec<Waiting>) -> Vec<Waiting> {
-    const SEEN: [Reason; 22] = [
+    const SEEN: [Reason; 23] = [
         Reason::Held,
         Reason::RolledBack,
         Reason::Rejected,
@@ -234,6 +234,7 @@ fn lasting(waiting: Vec<Waiting>) -> Vec<Waiting> {
         Reason::Progressing,
         Reason::TenantNotReady,
         Reason::RollingOut,
+        Reason::AwaitingRun,
         Reason::Unhealthy,
         Reason::QuotaExceeded,
         Reason::ApplyFailed,
@@ -253,7 +254,7 @@ fn summary(environments: &[EnvironmentState]) -> String {
     words.join(" ")
 }
 
-/// `ok`, `rolling`, `waiting`, `held`, `failed`, `orphaned` or `retired`.
+/// `ok`, `rolling`, `scheduled`, `waiting`, `held`, `failed`, `orphaned` or `retired`.
 fn word(state: &EnvironmentState) -> &'static str {
     let awaits = |reason: Reason| state.waiting.iter().any(|waiting| waiting.reason == reason.as_str());
     if awaits(Reason::Retiring) {
@@ -266,6 +267,8 @@ fn word(state: &EnvironmentState) -> &'static str {
         "held"
     } else if state.current.is_none() || state.waiting.iter().any(|waiting| !moves(waiting)) {
         "waiting"
+    } else if awaits(Reason::AwaitingRun) {
+        "scheduled"
     } else if state.waiting.is_empty()
         && state.candidate.is_none()
         && (state.current == state.last_good || state.desired == 0)
@@ -278,7 +281,9 @@ fn word(state: &EnvironmentState) -> &'static str {
 
 /// It comes to its end by itself.
 pub(super) fn moves(waiting: &Waiting) -> bool {
-    [Reason::RollingOut, Reason::Progressing].iter().any(|reason| reason.as_str() == waiting.reason)
+    [Reason::RollingOut, Reason::AwaitingRun, Reason::Progressing]
+        .iter()
+        .any(|reason| reason.as_str() == waiting.reason)
 }
 
 /// Its branch does not exist and never did: the tenant is just not there yet.

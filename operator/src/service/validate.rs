@@ -12,7 +12,7 @@ use super::{
 use crate::{
     api::{Environment, IntegrationService, Tenant, tenant::TenantEnvironment},
     conditions::Reason,
-    environment::{Proof, Windows},
+    environment::Proof,
     git::{GitUrl, UrlPolicy},
     names,
     retirement::Periods,
@@ -60,7 +60,7 @@ pub struct ValidEnvironment {
     pub proof: Proof,
     /// What runs here ends: the service, its tenant, or the tenant's stay here. It takes nothing new.
     pub ending: Option<Ending>,
-    /// Build ids and digests that people let in, whatever they were in the environment before.
+    /// Digests, and build ids of images that nobody saw yet, that people let in, whatever they were in the environment before.
     pub bypasses: Vec<String>,
     /// Commits that people approved, each with its image.
     pub approved: Vec<(String, String)>,
@@ -188,7 +188,7 @@ fn environments(
             entry: Entry {
                 frozen: defined.spec.freeze,
                 approval: defined.spec.approval,
-                windows: Windows::valid(&defined.spec.windows).0,
+                windows: defined.spec.windows.clone(),
             },
             proof: Proof::valid(&defined.spec).0,
             ending: ending::gravest([ending.cloned(), ending::of_environment(stage)]),

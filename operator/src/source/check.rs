@@ -52,7 +52,7 @@ impl Checked {
     }
 
     /// Every problem: the first of each file before the second of any, so that one bad file hides no other in a list
-    /// that is cut, and what the commit changed before what was so already.
+    /// that is cut, and what the commit changed before what was so already. One that holds two tenants is told once.
     pub fn problems(&self) -> Vec<&FileProblem> {
         let broken = self.broken.iter().map(|(name, problems)| (name, problems.iter().collect::<Vec<_>>()));
         let strays = self.strays.iter().map(|(name, problems)| (name, problems.iter().collect::<Vec<_>>()));
@@ -63,7 +63,8 @@ impl Checked {
         });
         let mut ranked: Vec<_> = of_each.collect();
         ranked.sort();
-        ranked.into_iter().map(|(_, _, problem)| problem).collect()
+        let mut told = BTreeSet::new();
+        ranked.into_iter().map(|(_, _, problem)| problem).filter(|problem| told.insert(*problem)).collect()
     }
 }
 

@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use super::parse::{ENDING, FileProblem, Files, Misplaced, SourceFile, file_name};
+use super::parse::{ENDING, FileProblem, Files, Misplaced, SourceFile, file_name, misnamed};
 use crate::{
     api::Limits,
     git::names::joined,
@@ -66,7 +66,7 @@ pub(super) fn parse(files: &Files, before: &AllLimits, changed: &mut BTreeSet<St
         }
         all.files.insert(name.to_owned(), known.unwrap_or_else(|| Arc::new(read(name, source))));
     }
-    all.misplaced = Misplaced::of(files, "the limits", |name| all.files.contains_key(name));
+    all.misplaced = Misplaced::of(files, "the limits", |name| all.files.contains_key(name), |_| None);
     let gone = before.files.keys().filter(|name| !all.files.contains_key(*name));
     changed.extend(gone.cloned());
     changed.extend(all.misplaced.since(&before.misplaced));
@@ -78,8 +78,7 @@ fn read(name: &str, source: &SourceFile) -> ParsedLimits {
     let (mut problems, said) = match yaml::limits(&content) {
         Ok(limits) if limits.metadata.name == name => (Vec::new(), Some(Sound::whole(limits.spec))),
         Ok(limits) => {
-            let inside = limits.metadata.name;
-            let message = format!("{inside:?} is not the file's name: this file is {}", file_name(name));
+            let message = misnamed(&limits.metadata.name, name);
             (
                 vec![Composed::of(&content).problem("metadata.name".to_owned(), message)],
                 Some(Sound::whole(limits.spec)),

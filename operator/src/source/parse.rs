@@ -12,6 +12,7 @@ use super::limits::{self, AllLimits};
 use crate::{
     api::Tenant,
     git::Directory,
+    tenant::validate::name_problem,
     yaml::{
         self, Composed, MAX_BYTES, Problem,
         sound::{self, Sound},
@@ -88,8 +89,8 @@ pub struct ParsedFile {
     blob: String,
     /// The text, to find the place of what only shows later.
     pub content: Vec<u8>,
-    /// The tenant that it names, where that is not the one of its file name.
-    named: Option<String>,
+    /// The tenant that it names, where that is not the one of its file name, and what is wrong with that.
+    named: Option<(String, Problem)>,
     /// Everything that is wrong with its form.
     pub problems: Vec<Problem>,
     /// What it says, as far as that is well-formed; nothing where it cannot be read at all.
@@ -121,7 +122,8 @@ pub fn file_name(tenant: &str) -> String {
 
 /// Reads the files. One that `before` holds with the same content is not read again.
 ///
-/// A tenant file ends in `.yaml` and is named for its tenant. Files that are no YAML or JSON (a README, CODEOWNERS) are
+/// A tenant file ends in `.yaml` and is named for its tenant. One that is not holds the tenant that it names as well as the one
+/// that its name says, so that a mistyped name retires nobody. Files that are no YAML or JSON (a README, CODEOWNERS) are
 /// nobody's business.
 pub fn parse(files: &Files, before: &Parsed) -> Parsed {
     let mut parsed = Parsed::default();
@@ -135,12 +137,15 @@ pub fn parse(files: &Files, before: &Parsed) -> Parsed {
             parsed.tenants.insert(name.to_owned(), read);
         }
     }
-    parsed.misplaced = Misplaced::of(files, "the file", |name| parsed.tenants.contains_key(name));
+    let named = |file: &SourceFile| named(&sound::tenant(&file.content)?);
+    parsed.misplaced = Misplaced::of(files, "the file", |name| parsed.tenants.contains_key(name), named);
     for (name, read) in &parsed.tenants {
         // Renamed inside but not outside, or the other way round: neither tenant is gone.
-        if let Some(inside) = read.named.as_ref().filter(|inside| !parsed.tenants.contains_key(*inside)) {
-            let message = format!("names tenant {inside}, whose file must be {}", file_name(inside));
-            parsed.misplaced.instead.insert(inside.clone(), FileProblem::whole(&file_name(name), message));
+        if let Some((inside, problem)) =
+            read.named.as_ref().filter(|(inside, _)| !parsed.tenants.contains_key(inside))
+        {
+            let problem = FileProblem { file: file_name(name), problem: problem.clone() };
+            parsed.misplaced.instead.entry(inside.clone()).or_insert(problem);
         }
     }
     parsed.changed.extend(parsed.misplaced.since(&before.misplaced));
@@ -160,21 +165,37 @@ pub struct Misplaced {
 }
 
 impl Misplaced {
-    /// What looks like `what` of a tenant; `is_read` says whose is read.
-    pub(super) fn of(files: &Files, what: &str, is_read: impl Fn(&str) -> bool) -> Self {
+    /// What looks like `what` of a tenant; `is_read` says whose is read, and `named` which one a file names.
+    pub(super) fn of(
+        files: &Files,
+        what: &str,
+        is_read: impl Fn(&str) -> bool,
+        named: impl Fn(&SourceFile) -> Option<String>,
+    ) -> Self {
         let mut misplaced = Self::default();
-        let others = files.regular.keys().map(|file| (file, "this ending is not read"));
-        let others = others.chain(files.unreadable.iter().map(|(file, why)| (file, *why)));
-        for (file, why) in others.filter(|(file, _)| !files.is_read(file)) {
-            let Some(name) = &tenant_of(file) else { continue };
-            let wanted = file_name(name);
-            if is_read(name) {
-                let message =
-                    format!("{why}: {what} of tenant {name} is {wanted} beside it, so remove this one");
-                misplaced.beside.insert(name.to_owned(), FileProblem::whole(file, message));
+        let others =
+            files.regular.iter().map(|(file, source)| (file, "this ending is not read", Some(source)));
+        let others = others.chain(files.unreadable.iter().map(|(file, why)| (file, *why, None)));
+        for (file, why, source) in others.filter(|(file, ..)| !files.is_read(file)) {
+            let Some(of_file) = tenant_of(file) else { continue };
+            let name = source.and_then(&named).unwrap_or_else(|| of_file.clone());
+            let wanted = file_name(&name);
+            let message = if is_read(&name) {
+                format!("{why}: {what} of tenant {name} is {wanted} beside it, so remove this one")
             } else {
-                let message = format!("{why}: {what} of tenant {name} must be a regular file named {wanted}");
-                misplaced.instead.insert(name.to_owned(), FileProblem::whole(file, message));
+                format!("{why}: {what} of tenant {name} must be a regular file named {wanted}")
+            };
+            let problem = FileProblem::whole(file, message);
+            if is_read(&name) && is_read(&of_file) {
+                misplaced.beside.insert(name, problem);
+                continue;
+            }
+            // Whichever of the two it was, neither is gone.
+            if !is_read(&name) {
+                misplaced.instead.entry(name).or_insert_with(|| problem.clone());
+            }
+            if !is_read(&of_file) {
+                misplaced.instead.insert(of_file, problem);
             }
         }
         for file in &files.too_large {
@@ -205,18 +226,34 @@ pub fn tenant_of(file: &str) -> Option<String> {
     (!name.is_empty()).then(|| name.to_owned())
 }
 
+/// The tenant that a file names, as far as that is well-formed.
+fn named(said: &Sound<Tenant>) -> Option<String> {
+    let is_tenant = said.is_news("kind") && said.is_news(NAME);
+    is_tenant.then(|| said.value.name_any())
+}
+
+/// Told of a file that is named for `file` and names `inside`.
+pub(super) fn misnamed(inside: &str, file: &str) -> String {
+    let rename = format!("rename the file to {}", file_name(inside));
+    if name_problem(file).is_some() {
+        return format!("{inside:?} is not the file's name: {rename}");
+    }
+    format!("{inside:?} is not the file's name: write {file} here, or {rename}")
+}
+
 fn read(name: &str, source: &SourceFile) -> ParsedFile {
     let SourceFile { blob, content } = source.clone();
     let (mut problems, mut said) = match yaml::tenant(&content) {
         Ok(tenant) => (Vec::new(), Some(Sound::whole(tenant))),
         Err(problems) => (problems, sound::tenant(&content)),
     };
-    let of_name = said.as_ref().filter(|said| said.is_news(NAME)).map(|said| said.value.name_any());
-    let named = of_name.filter(|named| problems.is_empty() && named != name);
-    if let Some(named) = &named {
-        let message = format!("{named:?} is not the file's name: this file is {}", file_name(name));
-        problems.push(Composed::of(&content).problem(NAME.to_owned(), message));
-    }
+    let named = said.as_ref().and_then(named).filter(|named| named != name);
+    let named = named.map(|named| {
+        let problem = Composed::of(&content).problem(NAME.to_owned(), misnamed(&named, name));
+        (named, problem)
+    });
+    problems.extend(named.iter().map(|(_, problem)| problem.clone()));
+    problems.sort();
     if let Some(said) = said.as_mut().filter(|_| !problems.is_empty()) {
         said.value.metadata.name = Some(name.to_owned());
         said.set_aside(NAME);

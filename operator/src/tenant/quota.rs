@@ -2,7 +2,7 @@
 
 use super::validate::ValidSpace;
 use crate::{
-    amount::{cpu_problem, memory_problem},
+    amount::{cpu_problem, memory_problem, thousandths},
     api::{Limits, Quantity, Quota, Tenant, limits::RegistryLimits, quantity},
     environment::{
         Problem, ValidEnvironment, ValidQuota,
@@ -35,8 +35,10 @@ impl<'a> Quotas<'a> {
         let mut quota = resolved(own, &environment.quota.default, &field, &mut self.problems);
         for name in exceeded(&quota, &most) {
             let (asked, most_of_it) = (amount(&quota, name), amount(&most, name));
+            let meant = Some(&quota.cpu).filter(|_| name == "cpu").and_then(thousandths);
+            let meant = meant.map(|meant| format!("write {meant} if that is meant, ")).unwrap_or_default();
             let message = format!(
-                "{asked} is more than {most_of_it}, the most that {by}: ask for less, or ask the platform team"
+                "{asked} is more than {most_of_it}, the most that {by}: {meant}ask for less, or ask the platform team"
             );
             self.exceeding.push(Problem::new(format!("{field}.{name}"), message));
             match name {
@@ -178,6 +180,15 @@ mod tests {
                 format!("spec.environments.prod.quota.cpu: 9 is more than 8, {most}"),
                 format!("spec.environments.prod.quota.pods: 101 is more than 100, {most}"),
             ]
+        );
+    }
+
+    #[test]
+    fn thousandths_that_were_written_as_cores_are_told() {
+        let told = told(&acme("{environments: {prod: {quota: {cpu: 500}}}}"));
+        assert!(
+            told[0].contains("500 is more than 8, the most that Environment prod gives: write 500m if that"),
+            "{told:?}"
         );
     }
 

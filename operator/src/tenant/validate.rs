@@ -8,7 +8,10 @@ use kube::ResourceExt;
 
 use super::quota::Quotas;
 use crate::{
-    api::{IntegrationServiceSpec, Member, MemberKind, Role, ServiceEntry, Tenant},
+    api::{
+        IntegrationServiceSpec, Member, MemberKind, Role, ServiceEntry, Tenant,
+        tenant::{ACCOUNT_OF_NOWHERE, NO_ACCOUNT},
+    },
     environment::{Checked, Problem, Problems, ValidNetwork, ValidQuota},
     names::{environment_namespace, is_invisible, is_label},
 };
@@ -52,6 +55,8 @@ pub struct ValidSpace {
     pub namespace: String,
     /// Omitted environments are passed over.
     pub promotes_from: Option<String>,
+    /// Those, nearest first: nothing that they ask of an image is asked.
+    pub passes_over: Vec<String>,
     /// Within the environment's max.
     pub quota: ValidQuota,
     /// With the environment's role map applied.
@@ -128,6 +133,7 @@ pub(crate) fn examined(tenant: &Tenant, environments: &Checked) -> (ValidTenant,
             Some(Ok(environment)) => valid.environments.push(ValidSpace {
                 namespace,
                 promotes_from: link.promotes_from,
+                passes_over: link.passes_over,
                 quota: quotas.in_environment(environment),
                 members: members(tenant, |role| environments.role(&link.environment, role)),
                 networks: environment.networks.iter().filter(|network| network.default).cloned().collect(),
@@ -182,7 +188,8 @@ fn is_in(tenant: &Tenant, environments: &Checked, name: &str) -> bool {
     }
 }
 
-fn name_problem(name: &str) -> Option<Problem> {
+/// Why no tenant can have this name.
+pub(crate) fn name_problem(name: &str) -> Option<Problem> {
     // As the rule of the kind's schema has it.
     const RESERVED: [&str; 5] = ["default", "kube", "imaas", "openshift", "platform"];
     const PREFIXES: [&str; 3] = ["kube-", "imaas-", "openshift-"];
@@ -269,7 +276,7 @@ fn member_problem(member: &Member, field: &str) -> Option<Problem> {
         let message = format!("{namespace:?} is the cluster's own: its accounts are system identities");
         Some(Problem::new(format!("{field}.namespace"), message))
     } else if is_account != namespace.is_some() {
-        let message = "goes with kind ServiceAccount, and only with it";
+        let message = if is_account { ACCOUNT_OF_NOWHERE } else { NO_ACCOUNT };
         Some(Problem::new(format!("{field}.namespace"), message))
     } else if is_account && !is_plain {
         // The API server would refuse the whole binding, with everybody else in it.

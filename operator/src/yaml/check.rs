@@ -202,7 +202,7 @@ impl Checker<'_> {
         let inner = join(path, key);
         let without_indices = without_indices(&inner);
         if self.form.fields_to_come.contains(&without_indices.as_str()) {
-            return "not supported yet".to_owned();
+            return "not supported yet: leave it out".to_owned();
         }
         if let Some((_, told)) =
             self.form.fields_elsewhere.iter().find(|(field, _)| *field == without_indices)

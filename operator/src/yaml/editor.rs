@@ -279,7 +279,7 @@ spec:
             ("as: STOCK_URL, ", ""),
             ("min: 0", "mim: 0"),
             ("min: 0", "min: -1"),
-            ("type: worker", "type: batch"),
+            ("type: worker", "type: cron"),
             ("env: {A: null}", "env: {A: 1}"),
         ];
         agree(DESCRIPTOR_FILE, &descriptor_schema(), |text| descriptor(text).is_ok(), &changes);

@@ -7,7 +7,7 @@ use std::{borrow::Cow, collections::HashMap};
 use granit_parser::{Event, Marker, Parser, ScalarStyle, Span, StrInput};
 use serde_json::{Map, Number, Value};
 
-use super::{MAX_BYTES, Problem};
+use super::{MAX_BYTES, Problem, words::of_parser};
 use crate::names::is_invisible;
 
 /// The deepest nesting; the deepest valid file has eight.
@@ -238,7 +238,7 @@ impl<'a> Composer<'a> {
     fn next(&mut self) -> Result<(Event<'a>, Span), Problem> {
         match self.parser.next_event() {
             Some(Ok(event)) => Ok(event),
-            Some(Err(error)) => Err(Place::of(*error.marker()).problem(error.info())),
+            Some(Err(error)) => Err(Place::of(*error.marker()).problem(of_parser(&error.info()))),
             None => Ok((Event::StreamEnd, Span::empty(Marker::new(0, 1, 0)))),
         }
     }

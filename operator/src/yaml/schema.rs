@@ -162,6 +162,7 @@ const AMOUNTS: &[(&str, Judge)] =
 
 /// Of a descriptor.
 const SETTINGS_ELSEWHERE: &[(&str, &str)] = &[
+    ("scaling.max", "not supported yet: as many run as `scaling: {min: …}` says, so leave this out"),
     ("replicas", "is written as `scaling: {min: …}`"),
     ("runtime", "stands in the tenant file, at the service; here only its version does, as `runtimeVersion`"),
     ("name", "stands in the tenant file, at the service: remove it here"),
@@ -170,8 +171,6 @@ const SETTINGS_ELSEWHERE: &[(&str, &str)] = &[
 ];
 
 const SETTINGS_TO_COME: &[&str] = &[
-    "schedule",
-    "scaling.max",
     "scaling.cpu",
     "scaling.memory",
     "scaling.triggers",
@@ -180,8 +179,7 @@ const SETTINGS_TO_COME: &[&str] = &[
     "rollout.analysis",
 ];
 
-const VALUES_TO_COME: &[(&str, &str)] =
-    &[("type", "batch"), ("rollout.strategy", "canary"), ("rollout.strategy", "blueGreen")];
+const VALUES_TO_COME: &[(&str, &str)] = &[("rollout.strategy", "canary"), ("rollout.strategy", "blueGreen")];
 
 /// The schema of `T` by the steps with which kube makes a CRD's.
 fn structural<T: JsonSchema>() -> Value {

@@ -162,7 +162,9 @@ fn every_mistake_in_a_tenant_file_is_told_with_its_place() {
         (
             "kind: Group",
             "kind: ServiceAccount",
-            vec!["7:7: spec.members[0]: `namespace` goes with kind ServiceAccount, and only with it"],
+            vec![
+                "7:7: spec.members[0]: a ServiceAccount is in a namespace: write `namespace: …` beside its name",
+            ],
         ),
         (
             "acme-leads",
@@ -273,8 +275,7 @@ fn every_mistake_in_a_tenant_file_is_told_with_its_place() {
 #[test]
 fn every_mistake_in_a_descriptor_is_told_with_its_place() {
     for (good, bad, expected) in [
-        ("type: worker", "type: batch", vec!["3:7: type: \"batch\" is not supported yet"]),
-        ("type: worker", "type: daemon", vec!["3:7: type: \"daemon\" is not one of api, worker"]),
+        ("type: worker", "type: daemon", vec!["3:7: type: \"daemon\" is not one of api, worker, batch"]),
         (
             "\"4.4\"",
             "4.4",
@@ -287,9 +288,16 @@ fn every_mistake_in_a_descriptor_is_told_with_its_place() {
         (
             "{min: 2}",
             "{min: 2, max: 6, cpu: 70}",
-            vec!["7:19: scaling.max: not supported yet", "7:27: scaling.cpu: not supported yet"],
+            vec![
+                "7:19: scaling.max: not supported yet: as many run as `scaling: {min: …}` says, so leave this out",
+                "7:27: scaling.cpu: not supported yet: leave it out",
+            ],
         ),
-        ("env: {LOG_LEVEL: info}", "schedule: \"@daily\"", vec!["8:1: schedule: not supported yet"]),
+        (
+            "env: {LOG_LEVEL: info}",
+            "schedule: \"@daily\"",
+            vec!["8:1: schedule: not supported yet: leave it out"],
+        ),
         (
             "env: {LOG_LEVEL: info}",
             "expose: {path: orders, host: acme.example.com}",

@@ -49,7 +49,10 @@ pub(super) fn mismatch(schema: &Value, node: &Node, path: &str) -> String {
             None if value.is_null() => {
                 format!("expected fields, found {found}: write some below it, or `{{}}`")
             }
-            None => format!("expected fields, found {found}"),
+            None => {
+                let way = needed(schema).map(|fields| format!(": write `{fields}`")).unwrap_or_default();
+                format!("expected fields, found {found}{way}")
+            }
         },
         (Some("object"), _) => format!("expected fields, found {found}"),
         (Some("array"), Content::Mapping(_)) => {
@@ -58,13 +61,35 @@ pub(super) fn mismatch(schema: &Value, node: &Node, path: &str) -> String {
         (Some("array"), Content::Scalar(Value::String(text))) if schema["items"]["type"] == "string" => {
             format!("expected a list, found {found}: write `{}: [{text}]`", last(path))
         }
-        (Some("array"), _) => format!("expected a list, found {found}"),
+        (Some("array"), _) => {
+            let way = needed(&schema["items"]).map(|fields| format!(": write `{}: [{fields}]`", last(path)));
+            format!("expected a list, found {found}{}", way.unwrap_or_default())
+        }
         (Some("integer"), _) => format!("expected a whole number, found {found}"),
         (Some("boolean"), _) => format!("expected true or false, found {found}"),
         (_, Content::Scalar(Value::Number(_) | Value::Bool(_))) => {
             format!("expected text, found {found}: write it in quotes, as \"{found}\"")
         }
         _ => format!("expected text, found {found}"),
+    }
+}
+
+/// The fields that an object must have, as they are written.
+fn needed(schema: &Value) -> Option<String> {
+    let needed = schema["required"].as_array()?.iter().filter_map(Value::as_str);
+    let needed: Vec<_> = needed.map(|name| format!("{name}: …")).collect();
+    Some(format!("{{{}}}", needed.join(", ")))
+}
+
+/// What the parser says, with the way out where it is known.
+pub(super) fn of_parser(told: &str) -> String {
+    const RESERVED: [char; 3] = ['@', '`', '%'];
+    let found = told.strip_prefix("unexpected character: `").and_then(|rest| rest.chars().next());
+    match found.filter(|found| RESERVED.contains(found)) {
+        Some(found) => {
+            format!("text that begins with {found} must stand in quotes: write it as \"{found}…\"")
+        }
+        None => told.to_owned(),
     }
 }
 
@@ -167,6 +192,28 @@ mod tests {
             (
                 "spec:\n  services: [{name: a, runtme: camel, repository: {url: 'https://h/x'}}]\n",
                 &["5:24: spec.services[0].runtme: unknown field, did you mean \"runtime\"?"],
+            ),
+            (
+                "spec:\n  services: [{name: a, runtime: camel, repository: {url: 'https://h/x'}, exportTo: [beta]}]\n",
+                &[
+                    "5:85: spec.services[0].exportTo[0]: expected fields, found \"beta\": write `{service: …, tenant: …}`",
+                ],
+            ),
+            (
+                "spec:\n  members: acme-leads\n",
+                &[
+                    "5:12: spec.members: expected a list, found \"acme-leads\": write `members: [{kind: …, name: …, role: …}]`",
+                ],
+            ),
+            (
+                "spec:\n  members: [{kind: User, name: @jo, role: owner}]\n",
+                &["5:32: text that begins with @ must stand in quotes: write it as \"@…\""],
+            ),
+            (
+                "spec:\n  members: [{kind: User, name: jo, namespace: build, role: owner}]\n",
+                &[
+                    "5:13: spec.members[0]: only a ServiceAccount is in a namespace: leave `namespace` out, or write `kind: ServiceAccount`",
+                ],
             ),
             ("spec:\n  contact: *x\n", &["5:12: aliases (`*name`) are not accepted: write the value out"]),
         ] {

@@ -149,8 +149,8 @@ async fn deployments(cluster: &Cluster) {
     api.patch_scale("orders", &PatchParams::default(), &scale).await.unwrap();
     until("Deployment scaled", || !cluster.is_applied(&wanted)).await;
     until("Deployment with four", || {
-        let live = cluster.deployment(NAMESPACE, "orders");
-        live.and_then(|live| live.spec.as_ref()?.replicas) == Some(4)
+        let live = cluster.workload(NAMESPACE, "orders");
+        live.and_then(|live| live.deployment()?.spec.as_ref()?.replicas) == Some(4)
     })
     .await;
     assert_eq!(cluster.apply(wanted).await.unwrap(), Applied::Unchanged);

@@ -63,19 +63,19 @@ async fn everything_that_a_commit_waits_for_is_told_at_once() {
     until("the image is there", async || (reasons(&scene.board().await, "dev") == all[1..]).then_some(()))
         .await;
 
-    for arguments in [
-        &["mv", "imaas.yaml", "imaas.yml"][..],
-        &["commit", "-qm", "other"],
-        &["push", "-q", "origin", "dev"],
-    ] {
-        scene.in_clone(arguments);
+    for (from, to) in [("imaas.yaml", "imaas.yml"), ("imaas.yml", "Imaas.yaml")] {
+        for arguments in
+            [&["mv", from, to][..], &["commit", "-qm", "other"], &["push", "-q", "origin", "dev"]]
+        {
+            scene.in_clone(arguments);
+        }
+        let told = format!("the commit has {to}, which nobody reads: rename it to imaas.yaml");
+        until("it is told what to rename", async || {
+            let waiting = scene.state("dev").await?.waiting;
+            waiting.iter().any(|one| one.reason == "DescriptorMissing" && one.message == told).then_some(())
+        })
+        .await;
     }
-    until("it is told what to rename", async || {
-        let waiting = scene.state("dev").await?.waiting;
-        let told = "the commit has imaas.yml, which nobody reads: rename it to imaas.yaml";
-        waiting.iter().any(|one| one.reason == "DescriptorMissing" && one.message == told).then_some(())
-    })
-    .await;
 
     operator.stop().await;
     scene.end().await;

@@ -111,10 +111,7 @@ fn waits(state: &EnvironmentState, reason: &str) -> bool {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_fails_goes_back_and_stays_until_it_is_tried_again() {
-    let scene = Scene::start().await;
-    let operator = scene.operator().await;
-    scene.onboard(true).await;
-    scene.onboard(false).await;
+    let (scene, operator) = Scene::onboarded().await;
 
     // The first has nothing to go back to.
     until("the first fails and stays", async || {
@@ -173,10 +170,7 @@ async fn what_fails_goes_back_and_stays_until_it_is_tried_again() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lost_board_blames_nothing_that_ran_well_last() {
-    let scene = Scene::start().await;
-    let operator = scene.operator().await;
-    scene.onboard(true).await;
-    scene.onboard(false).await;
+    let (scene, operator) = Scene::onboarded().await;
     // The one that runs is not the newest that ran well.
     let good = scene.settled("dev", IMAGE_OF_A).await;
     for image in [IMAGE_OF_B, IMAGE_OF_A] {
@@ -216,10 +210,7 @@ async fn a_lost_board_blames_nothing_that_ran_well_last() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_people_decide_holds_until_it_is_over() {
-    let scene = Scene::start().await;
-    let operator = scene.operator().await;
-    scene.onboard(true).await;
-    scene.onboard(false).await;
+    let (scene, operator) = Scene::onboarded().await;
     let first = scene.settled("dev", IMAGE_OF_A).await;
 
     // A hold, which expires.
@@ -285,10 +276,7 @@ async fn what_people_decide_holds_until_it_is_over() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_never_healthy_before_passes_by_a_bypass_only() {
-    let scene = Scene::start().await;
-    let operator = scene.operator().await;
-    scene.onboard(true).await;
-    scene.onboard(false).await;
+    let (scene, operator) = Scene::onboarded().await;
     scene.settled("dev", IMAGE_OF_A).await;
     scene.settled("test", IMAGE_OF_A).await;
 
@@ -299,7 +287,8 @@ async fn what_was_never_healthy_before_passes_by_a_bypass_only() {
     scene.two_looks().await;
     assert_eq!(scene.image("test").await.as_deref(), Some(IMAGE_OF_A));
     let bypass = scene.decide("test", DecisionAction::Bypass, json!({})).await;
-    scene.answer(&bypass, DecisionState::InForce).await;
+    let told = scene.answer(&bypass, DecisionState::InForce).await;
+    assert_eq!(told, format!("image {IMAGE_OF_B} runs in test without having been healthy in dev"));
     scene.settled("test", IMAGE_OF_B).await;
 
     let by_tag = descriptor("", "").replace("image: {digest: \"\"}\n", "");
@@ -307,12 +296,23 @@ async fn what_was_never_healthy_before_passes_by_a_bypass_only() {
     until("it waits", async || (reasons(&scene.board().await, "test") == ["NotPromoted"]).then_some(()))
         .await;
     // What the registry of this test has under a commit's hash is that hash itself: no image.
-    scene.decide("test", DecisionAction::Bypass, json!({})).await;
+    let early = scene.decide("test", DecisionAction::Bypass, json!({})).await;
     until("the registry is asked for it", async || {
         let told = scene.state("test").await?;
         (!waits(&told, "NotPromoted")).then_some(())
     })
     .await;
+    // The first that comes of these files is the one that is let in, and no other.
+    scene.push("test", &[("imaas.yaml", &descriptor(IMAGE_OF_B, ""))]);
+    until("it is of that image", async || {
+        let digest = scene.decisions().get(&early).await.unwrap().status?.digest;
+        (digest.as_deref() == Some(IMAGE_OF_B)).then_some(())
+    })
+    .await;
+    scene.settled("test", IMAGE_OF_B).await;
+    scene.push("test", &[("imaas.yaml", &descriptor(&format!("sha256:{}", "c".repeat(64)), ""))]);
+    until("it waits", async || (reasons(&scene.board().await, "test") == ["NotPromoted"]).then_some(()))
+        .await;
 
     // Where images come from the registry anyway, and for a service that is not there.
     let refused = scene.decide("dev", DecisionAction::Bypass, json!({})).await;
@@ -332,9 +332,25 @@ async fn what_was_never_healthy_before_passes_by_a_bypass_only() {
     scene.set("tenant", "acme", "\"suspend\": true").await;
     scene.refuses_for("Suspended").await;
     scene.set("tenant", "acme", "\"suspend\": false").await;
+    let url = scene.services().get("orders").await.unwrap().spec.repository.url;
     let elsewhere = "\"repository\": {\"url\": \"https://10.0.0.1/orders.git\"}";
     scene.set("isvc/orders", "-nacme-home", elsewhere).await;
     scene.refuses_for("HostRefused").await;
+
+    // It went before anybody could answer: what is not ready yet is waited for.
+    let nowhere = r#"{"status": {"environments": []}}"#;
+    scene.kubectl(&["patch", "tenant", "acme", "--subresource=status", "--type=merge", "-p", nowhere]).await;
+    scene.set("isvc/orders", "-nacme-home", &format!("\"repository\": {{\"url\": \"{url}\"}}")).await;
+    until("the tenant is not ready", async || {
+        let conditions = scene.board().await.conditions;
+        conditions.iter().any(|one| one.reason == "TenantNotReady").then_some(())
+    })
+    .await;
+    let hold = scene.decide("dev", DecisionAction::Hold, json!({})).await;
+    let unheld = r#"{"metadata": {"finalizers": null}}"#;
+    scene.kubectl(&["patch", "isvc/orders", "-nacme-home", "--type=merge", "-p", unheld]).await;
+    scene.kubectl(&["delete", "isvc/orders", "-nacme-home"]).await;
+    assert_eq!(scene.answer(&hold, DecisionState::Refused).await, "there is no service orders in acme-home");
 
     operator.stop().await;
     scene.end().await;

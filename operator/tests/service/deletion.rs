@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use imaas_operator::api::{DecisionAction, DecisionState};
 use kube::ResourceExt;
 use serde_json::json;
 
@@ -109,6 +110,11 @@ async fn what_runs_of_a_service_outlives_it_unless_its_deletion_is_confirmed() {
     })
     .await;
     assert_eq!(scene.versions().await, before);
+    let hold = scene.decide("dev", DecisionAction::Hold, json!({})).await;
+    assert_eq!(
+        scene.answer(&hold, DecisionState::Refused).await,
+        "the service orders is being deleted: apply it again; then make it again"
+    );
     suspended(&scene, false).await;
     until("it is gone", async || scene.services().get_opt("orders").await.unwrap().is_none().then_some(()))
         .await;

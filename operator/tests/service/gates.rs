@@ -27,10 +27,7 @@ impl Scene {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_new_waits_for_all_that_is_asked_and_is_let_in_by_each() {
-    let scene = Scene::start().await;
-    let operator = scene.operator().await;
-    scene.onboard(true).await;
-    scene.onboard(false).await;
+    let (scene, operator) = Scene::onboarded().await;
     scene.settled("dev", IMAGE_OF_A).await;
     scene.settled("test", IMAGE_OF_A).await;
 
@@ -45,11 +42,10 @@ async fn what_is_new_waits_for_all_that_is_asked_and_is_let_in_by_each() {
     scene.test_waits(&["NotPromoted", "ApprovalPending", "WindowClosed"]).await;
     let told = scene.told_in_test("NotPromoted").await;
     assert!(told.contains("after its bake time; it waits for the gate load-test"), "{told}");
+    assert!(told.contains("by somebody with the verb `pass` in acme-dev: kubectl imaas pass"), "{told}");
     let told = scene.told_in_test("ApprovalPending").await;
-    assert!(told.ends_with("once its image is known"), "{told}");
-    // Nobody approves what may yet become anything.
-    let early = scene.decide("test", DecisionAction::Approve, json!({ "target": commit })).await;
-    assert!(scene.answer(&early, DecisionState::Refused).await.contains("is not known yet"));
+    assert!(told.contains(&format!("with image {IMAGE_OF_B}")), "it is known before it may run: {told}");
+    assert!(told.contains("waits for somebody with the verb `approve` in acme-test"), "{told}");
 
     // Without the bake time, the gate alone.
     scene.set(ENVIRONMENTS, "dev", r#""bakeTime": null"#).await;
@@ -66,6 +62,14 @@ async fn what_is_new_waits_for_all_that_is_asked_and_is_let_in_by_each() {
     let told = scene.told_in_test("ApprovalPending").await;
     assert!(told.contains(&format!("with image {IMAGE_OF_B}")), "{told}");
     assert!(told.contains(&format!("kubectl imaas approve orders test {commit}")), "{told}");
+
+    // What cannot be rendered, too, is told with its image.
+    scene.push("test", &[("imaas.yaml", &descriptor(IMAGE_OF_B, "secrets: [imaas-own]\n"))]);
+    scene.test_waits(&["InvalidDescriptor", "SecretMissing", "ApprovalPending", "WindowClosed"]).await;
+    let told = scene.told_in_test("ApprovalPending").await;
+    assert!(told.contains(&format!("with image {IMAGE_OF_B}")), "{told}");
+    let commit = scene.push("test", &[("imaas.yaml", &descriptor(IMAGE_OF_B, ""))]);
+    scene.test_waits(&["ApprovalPending", "WindowClosed"]).await;
 
     let other = json!({ "target": "4f2a".repeat(10) });
     let other = scene.decide("test", DecisionAction::Approve, other).await;

@@ -22,6 +22,7 @@ use crate::scene::{IMAGE_OF_A, IMAGE_OF_B, Scene, descriptor, until};
 
 /// Of each story, at least: the release or the decision, the Deployment, the board, an event.
 const WRITES: i64 = 4;
+const ENVIRONMENTS: &str = "environments.imaas.dev";
 
 /// Lets so many writes pass, and then nothing at all.
 #[derive(Clone)]
@@ -111,10 +112,7 @@ impl Scene {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn wherever_it_dies_a_failed_release_gives_way_once() {
-    let scene = Scene::start().await;
-    let operator = scene.operator().await;
-    scene.onboard(true).await;
-    scene.onboard(false).await;
+    let (scene, operator) = Scene::onboarded().await;
     let good = scene.settled("dev", IMAGE_OF_A).await;
     operator.stop().await;
     for writes in 1..=WRITES {
@@ -157,10 +155,7 @@ async fn wherever_it_dies_a_failed_release_gives_way_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn wherever_it_dies_a_decision_is_taken_once() {
-    let scene = Scene::start().await;
-    let operator = scene.operator().await;
-    scene.onboard(true).await;
-    scene.onboard(false).await;
+    let (scene, operator) = Scene::onboarded().await;
     let first = scene.settled("dev", IMAGE_OF_A).await;
     scene.push("dev", &[("imaas.yaml", &descriptor(IMAGE_OF_B, ""))]);
     let second = scene.settled("dev", IMAGE_OF_B).await;
@@ -182,6 +177,45 @@ async fn wherever_it_dies_a_decision_is_taken_once() {
         scene.settled_on("dev", &second).await;
         let state = scene.state("dev").await.unwrap();
         assert!(state.held.is_empty(), "after {writes} writes: {state:?}");
+        operator.stop().await;
+    }
+    scene.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn wherever_it_dies_a_gate_and_an_approval_let_in_once() {
+    let (scene, operator) = Scene::onboarded().await;
+    scene.settled("dev", IMAGE_OF_A).await;
+    scene.settled("test", IMAGE_OF_A).await;
+    scene.set(ENVIRONMENTS, "dev", r#""gates": ["load-test"]"#).await;
+    scene.set(ENVIRONMENTS, "test", r#""approval": true"#).await;
+    operator.stop().await;
+    let mut image = IMAGE_OF_A;
+    for writes in 1..=WRITES {
+        image = if image == IMAGE_OF_A { IMAGE_OF_B } else { IMAGE_OF_A };
+        let own = format!("environments: {{test: {{env: {{TRY: \"{writes}\"}}}}}}\n");
+        let text = descriptor(image, &own);
+        scene.push("dev", &[("imaas.yaml", &text)]);
+        let commit = scene.push("test", &[("imaas.yaml", &text)]);
+        let is_asked =
+            async || scene.state("test").await.is_some_and(|state| state.asked.as_deref() == Some(image));
+        let operator = scene.operator().await;
+        scene.settled("dev", image).await;
+        until("it is asked for", async || is_asked().await.then_some(())).await;
+        operator.stop().await;
+
+        let pass = scene.decide("dev", DecisionAction::Pass, json!({ "gate": "load-test" })).await;
+        let approval = scene.decide("test", DecisionAction::Approve, json!({ "target": commit })).await;
+        let runs = async || scene.image("test").await.is_some_and(|live| live == image);
+        let operator = scene.dies(writes, runs).await;
+        scene.answer(&pass, DecisionState::InForce).await;
+        scene.answer(&approval, DecisionState::InForce).await;
+        scene.settled("test", image).await;
+        assert_eq!(
+            scene.history("test").await.0.len(),
+            usize::try_from(writes).unwrap() + 1,
+            "one release each"
+        );
         operator.stop().await;
     }
     scene.end().await;

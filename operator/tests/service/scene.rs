@@ -146,6 +146,15 @@ impl Scene {
         scene
     }
 
+    /// With `orders`, and an operator.
+    pub async fn onboarded() -> (Self, Operator) {
+        let scene = Self::start().await;
+        let operator = scene.operator().await;
+        scene.onboard(true).await;
+        scene.onboard(false).await;
+        (scene, operator)
+    }
+
     async fn install(&self) {
         let kinds = Api::<CustomResourceDefinition>::all(self.client.clone());
         for kind in api::crds() {

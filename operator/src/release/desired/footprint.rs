@@ -4,12 +4,11 @@
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::apps::v1::Deployment;
-use kube::ResourceExt;
 use serde::{Deserialize, Serialize};
 
 use crate::{
     api::{Port, Release, ReleaseExpose, ReleaseUse, WorkloadType},
+    cluster::Workload,
     names::{RUNNING, SCRAPE_PORT},
 };
 
@@ -48,6 +47,11 @@ pub struct Footprint {
 }
 
 impl Footprint {
+    /// Does a drain of a node leave enough of its instances? A run is none that somebody counts on.
+    pub(super) fn is_kept_up(&self) -> bool {
+        self.many && self.type_ != WorkloadType::Batch
+    }
+
     /// Of `release`.
     pub fn of(release: &Release) -> Self {
         let spec = &release.spec;
@@ -83,7 +87,7 @@ fn management(release: &Release) -> Vec<u16> {
 /// Of all releases of which pods may run in `live` now or soon, in the order in which they came. `before`: the release
 /// that `live` was last given, where that is not `release`. It is written with the Deployment, in the request that
 /// replaces the pods: no crash leaves pods of which nothing is known.
-pub fn running(live: &Deployment, before: Option<&Release>, release: &Release) -> Vec<Footprint> {
+pub fn running(live: &Workload, before: Option<&Release>, release: &Release) -> Vec<Footprint> {
     let own = Footprint::of(release);
     let mut running = Vec::new();
     for footprint in written(live).into_iter().chain(before.map(Footprint::of)).chain([own.clone()]) {
@@ -110,19 +114,21 @@ pub fn ending(running: &[Footprint], since: Option<Timestamp>, now: Timestamp) -
 }
 
 /// What `live` says of all releases of which its pods may be; nothing while they are of one, or where that cannot be read.
-pub fn written(live: &Deployment) -> Vec<Footprint> {
+pub fn written(live: &Workload) -> Vec<Footprint> {
     let text = live.annotations().get(RUNNING);
     text.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default()
 }
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
+    use std::{collections::BTreeMap, sync::Arc};
+
+    use k8s_openapi::api::apps::v1::Deployment;
+    use kube::ResourceExt;
 
     use super::*;
     use crate::{
         api::environment::Network,
-        names::RELEASE,
         release::desired::{Children, Outside, Reach, Target, desired},
         sample,
     };
@@ -154,18 +160,22 @@ mod tests {
         desired(&target, running, 0)
     }
 
-    /// The Deployment after `releases`, none of which came to be all that runs.
-    fn after(releases: &[&Release]) -> Deployment {
-        let mut live = Deployment::default();
+    /// What runs after `releases`, none of which came to be all that runs.
+    fn after(releases: &[&Release]) -> Workload {
+        let mut live = workload(Deployment::default());
         for release in releases {
-            let before = releases.iter().find(|r| Some(&r.name_any()) == live.annotations().get(RELEASE));
+            let before = releases.iter().find(|r| Some(&r.name_any()) == live.release());
             let running = running(&live, before.copied(), release);
-            live = children(release, &running).deployment;
+            live = workload(children(release, &running).deployment.unwrap());
         }
         live
     }
 
-    fn ports(live: &Deployment, before: Option<&Release>, release: &Release) -> Vec<u16> {
+    fn workload(deployment: Deployment) -> Workload {
+        Workload::Deployment(Arc::new(deployment))
+    }
+
+    fn ports(live: &Workload, before: Option<&Release>, release: &Release) -> Vec<u16> {
         running(live, before, release).iter().flat_map(|one| &one.ports).map(|port| port.port).collect()
     }
 
@@ -193,7 +203,7 @@ mod tests {
         let alone = children(&worker, &[Footprint::of(&worker)]);
         assert_eq!(opened(&alone), (vec![], vec!["10.30.0.0/16".to_owned()]));
         assert!(alone.service.is_none() && alone.disruption_budget.is_none());
-        assert_eq!(alone.deployment.annotations().get(RUNNING), None);
+        assert_eq!(alone.deployment.unwrap().annotations().get(RUNNING), None);
     }
 
     #[test]
@@ -218,7 +228,7 @@ mod tests {
         let running = running(&after(&[&a]), Some(&a), &b);
         assert_eq!(running, [Footprint::of(&b)]);
         let strip = |mut children: Children| {
-            children.deployment.metadata.annotations = None;
+            children.deployment.iter_mut().for_each(|one| one.metadata.annotations = None);
             children
         };
         assert_eq!(strip(children(&b, &running)), strip(children(&a, &[Footprint::of(&a)])));
@@ -238,20 +248,21 @@ mod tests {
         let single = release("a", "type: worker, many: false");
         let many = release("b", "type: worker, many: true");
         let strategy = |running: &[Footprint]| {
-            children(&many, running).deployment.spec.unwrap().strategy.unwrap().type_.unwrap()
+            let deployment = children(&many, running).deployment.unwrap();
+            deployment.spec.unwrap().strategy.unwrap().type_.unwrap()
         };
         assert_eq!(strategy(&[Footprint::of(&single), Footprint::of(&many)]), "Recreate");
         assert_eq!(strategy(&[Footprint::of(&many)]), "RollingUpdate");
-        let spec =
-            children(&single, &[Footprint::of(&many), Footprint::of(&single)]).deployment.spec.unwrap();
+        let both = children(&single, &[Footprint::of(&many), Footprint::of(&single)]);
+        let spec = both.deployment.unwrap().spec.unwrap();
         assert_eq!(spec.strategy.unwrap().type_.as_deref(), Some("Recreate"), "nor the other way round");
     }
 
     #[test]
     fn what_cannot_be_read_counts_for_nothing() {
-        let mut live = after(&[&port("a", 1)]);
+        let mut live = Deployment::default();
         live.metadata.annotations = Some(BTreeMap::from([(RUNNING.to_owned(), "[{".to_owned())]));
-        assert_eq!(ports(&live, None, &port("b", 2)), [2]);
+        assert_eq!(ports(&workload(live), None, &port("b", 2)), [2]);
     }
 
     #[test]

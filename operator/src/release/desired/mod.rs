@@ -2,6 +2,7 @@
 //! what is around them may change with an operator upgrade without restarting one. Until the release is all that runs,
 //! what is around its pods is there for those of earlier releases too.
 
+mod cron_job;
 mod expose;
 mod footprint;
 mod network;
@@ -17,6 +18,7 @@ use std::collections::BTreeMap;
 use k8s_openapi::{
     api::{
         apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment},
+        batch::v1::CronJob,
         core::v1::{ConfigMap, PodTemplateSpec, Service},
         networking::v1::NetworkPolicy,
         policy::v1::{PodDisruptionBudget, PodDisruptionBudgetSpec},
@@ -96,25 +98,29 @@ pub struct Children {
     pub route: Option<HttpRoute>,
     /// Of a service that may have many instances only: with one, it would block every drain of a node, or none.
     pub disruption_budget: Option<PodDisruptionBudget>,
-    /// The pods.
-    pub deployment: Deployment,
+    /// The pods of an api or a worker.
+    pub deployment: Option<Deployment>,
+    /// The pods of a batch.
+    pub cron_job: Option<CronJob>,
 }
 
 /// The objects for `target`, while pods with the footprints `running` may run, its own among them. `spare`: so many
 /// instances need not be there meanwhile (see [`super::spare`]).
 pub fn desired(target: &Target, running: &[Footprint], spare: i32) -> Children {
+    let schedule = target.release.spec.schedule.as_ref();
     Children {
         config_map: target.config.cloned(),
         network_policies: vec![network::policy(target, running)],
         service: service::service(target, running),
         route: route(target, running),
-        disruption_budget: running.iter().any(|one| one.many).then(|| disruption_budget(target)),
-        deployment: deployment(target, running, spare),
+        disruption_budget: running.iter().any(Footprint::is_kept_up).then(|| disruption_budget(target)),
+        deployment: schedule.is_none().then(|| deployment(target, running, spare)),
+        cron_job: schedule.map(|schedule| cron_job::cron_job(target, running, schedule)),
     }
 }
 
-fn deployment(target: &Target, running: &[Footprint], spare: i32) -> Deployment {
-    let spec = &target.release.spec;
+/// Of what makes the pods.
+fn metadata(target: &Target, running: &[Footprint]) -> ObjectMeta {
     let mut metadata = target.metadata();
     // Not on the template: a new release of the same content then restarts nothing.
     let annotations = metadata.annotations.get_or_insert_default();
@@ -122,11 +128,16 @@ fn deployment(target: &Target, running: &[Footprint], spare: i32) -> Deployment 
     if running.len() > 1 {
         annotations.insert(RUNNING.to_owned(), serde_json::to_string(running).unwrap_or_default());
     }
+    metadata
+}
+
+fn deployment(target: &Target, running: &[Footprint], spare: i32) -> Deployment {
+    let spec = &target.release.spec;
     // A single instance that runs meets no other, of whatever release.
     let is_single = running.iter().any(|one| !one.many);
     let strategy = strategy(if is_single { Strategy::Recreate } else { spec.strategy }, spare);
     Deployment {
-        metadata,
+        metadata: metadata(target, running),
         spec: Some(DeploymentSpec {
             replicas: Some(spec.replicas),
             selector: label_selector(target.selector()),

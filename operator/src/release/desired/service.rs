@@ -12,7 +12,7 @@ use crate::api::WorkloadType;
 
 /// With every port of every api among `running`, oldest first; `None` when there is none.
 pub(super) fn service(target: &Target, running: &[Footprint]) -> Option<Service> {
-    if running.iter().all(|footprint| footprint.type_ == WorkloadType::Worker) {
+    if running.iter().all(|footprint| footprint.type_ != WorkloadType::Api) {
         return None;
     }
     Some(Service {

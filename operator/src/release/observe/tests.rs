@@ -175,3 +175,19 @@ fn ready_counts_the_new_ones_only() {
         assert_eq!(observed(Some(&deployment(counts, "[]")), &release()).ready, ready, "{counts:?}");
     }
 }
+
+#[test]
+fn what_is_not_ready_for_a_moment_begins_its_bake_time_anew() {
+    let since = |conditions: &str| {
+        let conditions = format!(
+            "[{{type: Progressing, status: 'True', lastUpdateTime: '2026-01-01T10:00:00Z'}}, {conditions}]"
+        );
+        well_since(&deployment([2, 2, 2, 2], &conditions)).map(|since| since.to_string())
+    };
+    let available = |status: &str, since: &str| {
+        format!("{{type: Available, status: '{status}', lastTransitionTime: '2026-01-01T{since}Z'}}")
+    };
+    assert_eq!(since(&available("True", "10:00:00")).as_deref(), Some("2026-01-01T10:00:00Z"));
+    assert_eq!(since(&available("False", "10:20:00")), None);
+    assert_eq!(since(&available("True", "10:21:00")).as_deref(), Some("2026-01-01T10:21:00Z"));
+}

@@ -318,7 +318,7 @@ impl Case<'_> {
         Ok(said(DecisionState::InForce, message, status))
     }
 
-    /// An image, or what the branch is built of now.
+    /// An image: the one that the branch asks for, where no other is named.
     fn let_in(&self) -> Result<(String, ReleaseDecisionStatus), Problem> {
         let Situation { history, service, .. } = self.situation;
         if let Some(target) = self.target() {
@@ -336,9 +336,17 @@ impl Case<'_> {
             let message = format!("the branch {branch} could not be read yet: see what {name} waits for");
             return Err(Problem::new(Reason::Progressing, message));
         };
-        let what = format!("what commit {commit} is built of");
-        let status =
-            ReleaseDecisionStatus { build_id: Some(build_id), commit: Some(commit), ..Default::default() };
+        let digest = self.state.asked.clone();
+        let what = match &digest {
+            Some(digest) => format!("image {digest}"),
+            None => format!("the first image that is found for what commit {commit} is built of"),
+        };
+        let status = ReleaseDecisionStatus {
+            build_id: Some(build_id),
+            commit: Some(commit),
+            digest,
+            ..Default::default()
+        };
         Ok((what, status))
     }
 }

@@ -234,16 +234,29 @@ fn a_retry_whose_answer_was_lost_is_answered_as_the_first_time() {
 }
 
 #[test]
-fn a_bypass_lets_in_an_image_or_what_the_branch_is_built_of() {
+fn a_bypass_is_of_one_image_of_the_first_that_comes_where_none_is_known_yet() {
     let mut world = World::new();
     world.answer("one", 1, "action: bypass, reason: x");
-    world.answer(
-        "two",
-        2,
-        "action: bypass, reason: x, target: orders-prod-2, expiresAt: '2026-01-01T13:00:00Z'",
-    );
+    let told = &world.decisions[0].status.as_ref().unwrap().message;
+    assert!(told.starts_with("the first image that is found for what commit c4 is built of"), "{told}");
+    let expires = "expiresAt: '2026-01-01T13:00:00Z'";
+    world.answer("two", 2, &format!("action: bypass, reason: x, target: orders-prod-2, {expires}"));
     assert_eq!(world.standing().bypasses, ["b4", "sha256:2"]);
     assert_eq!(standing(&world.decisions, "prod", at("2026-01-01T13:00:00Z")).bypasses, ["b4"]);
+
+    let bound = |world: &World, environment, found| bound(&world.decisions, environment, found);
+    assert_eq!(bound(&world, "prod", ("b3", "sha256:9")), []);
+    assert_eq!(bound(&world, "dev", ("b4", "sha256:9")), []);
+    let [(name, status)] = &bound(&world, "prod", ("b4", "sha256:4"))[..] else { panic!("not bound") };
+    assert_eq!(name, "one");
+    Arc::make_mut(&mut world.decisions[0]).status = Some(status.clone());
+    assert_eq!(world.standing().bypasses, ["sha256:4", "sha256:2"]);
+    assert_eq!(bound(&world, "prod", ("b4", "sha256:5")), [], "once");
+
+    world.board.environments[0].asked = Some("sha256:5".to_owned());
+    let (_, told) = world.told("action: bypass, reason: x");
+    assert_eq!(told, "image sha256:5 runs in prod without having been healthy in dev");
+    assert_eq!(world.standing().bypasses, ["sha256:4", "sha256:5", "sha256:2"]);
 }
 
 #[test]

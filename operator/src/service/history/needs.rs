@@ -225,6 +225,7 @@ mod tests {
     fn the_board_before_and_what_runs_are_needed() {
         let wanted = || Wanted::Nothing {
             commit: None,
+            asked: None,
             build_id: Some("B".to_owned()),
             waiting: vec![],
             tags: vec![],

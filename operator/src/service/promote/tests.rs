@@ -263,6 +263,30 @@ fn a_hotfix_on_prod_waits_and_says_the_way_out() {
 }
 
 #[test]
+fn what_people_let_in_is_one_image_and_not_the_next_of_the_same_files() {
+    let seen = snapshot([("prod", head('9', "H", ""))], &[('9', Tag::Found(IMAGE_OF_A.to_owned()))]);
+    let prod = |bypass: &str, history: &History| {
+        let mut service = three();
+        service.environments[2].bypasses = vec![bypass.to_owned()];
+        let prod = &service.environments[2];
+        match wanted(&service, prod, Some(&seen), (history, &Settled::default())) {
+            Wanted::Target(target) => Ok(target.digest),
+            Wanted::Nothing { asked, waiting, .. } => Err((asked, waiting[0].reason)),
+            Wanted::Unknown => panic!("the snapshot has it"),
+        }
+    };
+    let image = |digest: &str| digest.to_owned();
+    for bypass in [IMAGE_OF_A, "H"] {
+        assert_eq!(prod(bypass, &History::default()), Ok(image(IMAGE_OF_A)), "{bypass}");
+    }
+    let later = History(vec![made(1, "dev", "H", IMAGE_OF_B, true)]);
+    let waits = Err((Some(image(IMAGE_OF_B)), Reason::NotPromoted));
+    assert_eq!(prod(IMAGE_OF_A, &later), waits, "and it is told which is asked for");
+    assert_eq!(prod(IMAGE_OF_B, &later), Ok(image(IMAGE_OF_B)));
+    assert_eq!(prod("G", &History::default()), Err((None, Reason::NotPromoted)));
+}
+
+#[test]
 fn healthy_in_dev_is_not_healthy_in_test() {
     let seen = snapshot(
         [("dev", head('1', "A", "")), ("test", head('1', "A", "")), ("prod", head('1', "A", ""))],
@@ -338,6 +362,23 @@ fn on_a_shared_branch_prod_follows_what_was_last_healthy_however_fast_the_head_m
 }
 
 #[test]
+fn on_a_shared_branch_it_is_told_what_the_environment_before_waits_for() {
+    let service = orders([("dev", "main", None), ("prod", "main", Some("dev")), ("dr", "dr", Some("prod"))]);
+    let seen = snapshot([("main", head('1', "A", ""))], &[]);
+    let mut history = History(vec![made(1, "dev", "A", IMAGE_OF_A, true)]);
+    history.0[0].unproven = Some("it waits for the gate load-test".to_owned());
+    let told = |history: &History| {
+        let before = (history, &Settled::default());
+        one(&service, &service.environments[1], &seen, before).unwrap_err().message
+    };
+    let begins = format!("commit {} of main does not count as healthy in dev yet", commit('1'));
+    let wanted = |why: &str| format!("{begins}, which reads the same branch: {why}");
+    assert_eq!(told(&history), wanted("wait until it does"));
+    history.runs("orders-dev-1");
+    assert_eq!(told(&history), wanted("it waits for the gate load-test"));
+}
+
+#[test]
 fn new_settings_alone_wait_for_their_turn_on_a_shared_branch() {
     let service = orders([("dev", "main", None), ("prod", "main", Some("dev")), ("dr", "dr", Some("prod"))]);
     let seen = snapshot([("main", head('2', "A", "env: {MODE: new}\n"))], &[]);
@@ -372,7 +413,13 @@ fn what_cannot_be_read_asks_for_nothing_and_says_why() {
     let dev = wanted(&service, &service.environments[0], Some(&seen), (&history, &Settled::default()));
     assert_eq!(
         dev,
-        Wanted::Nothing { commit: Some(commit('2')), build_id: None, waiting: vec![broken], tags: vec![] }
+        Wanted::Nothing {
+            commit: Some(commit('2')),
+            build_id: None,
+            asked: None,
+            waiting: vec![broken],
+            tags: vec![]
+        }
     );
     let unread = wanted(&service, &service.environments[1], Some(&seen), (&history, &Settled::default()));
     assert_eq!(unread, Wanted::Unknown, "a branch that was not read is not a branch that is missing");

@@ -31,6 +31,7 @@ fn nothing(commit: Option<char>, reason: Reason) -> Wanted {
     Wanted::Nothing {
         commit,
         build_id: None,
+        asked: None,
         waiting: vec![Problem::new(reason, "as it says")],
         tags: vec![],
     }
@@ -122,7 +123,7 @@ fn says(name: &str, reason: Reason, message: &str) -> Stage {
     let waiting = vec![Problem::new(reason, message)];
     stage(
         name,
-        Wanted::Nothing { commit: Some("2".repeat(40)), build_id: None, waiting, tags: vec![] },
+        Wanted::Nothing { commit: Some("2".repeat(40)), build_id: None, asked: None, waiting, tags: vec![] },
         None,
         None,
     )
@@ -298,8 +299,13 @@ fn ending(stage: RetirementStage) -> Ending {
 fn ended(name: &str, release: &str, how: RetirementStage) -> Stage {
     let at_rest = Observation { well: true, ..Observation::default() };
     let observed = if how == RetirementStage::Retiring { at_rest } else { seen(None) };
-    let wanted =
-        Wanted::Nothing { commit: None, build_id: None, waiting: vec![ending(how).problem()], tags: vec![] };
+    let wanted = Wanted::Nothing {
+        commit: None,
+        build_id: None,
+        asked: None,
+        waiting: vec![ending(how).problem()],
+        tags: vec![],
+    };
     let mut stage = stage(name, wanted, Some(release), Some(observed));
     stage.environment.ending = Some(ending(how));
     stage

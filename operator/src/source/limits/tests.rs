@@ -105,7 +105,7 @@ fn wrong_limits_are_told_with_their_place_and_the_tenant_keeps_what_it_has() {
         ),
         (
             limits(RAISED).replace("name: acme", "name: beta"),
-            "in/limits/acme.yaml:3:18: metadata.name: \"beta\" is not the file's name: this file is acme.yaml",
+            "in/limits/acme.yaml:3:18: metadata.name: \"beta\" is not the file's name: write acme here, or rename the file to beta.yaml",
         ),
         (
             limits(RAISED).replace("TenantLimits", "Tenant"),

@@ -154,7 +154,7 @@ fn every_problem_names_its_field_and_the_way_out() {
         ),
         (
             "{members: [{kind: ServiceAccount, name: ci, role: developer}]}".to_owned(),
-            "spec.members[0].namespace: goes with kind ServiceAccount, and only with it",
+            "spec.members[0].namespace: a ServiceAccount is in a namespace: write `namespace: …` beside its name",
         ),
         (
             "{members: [{kind: ServiceAccount, name: 'a b', namespace: ci, role: viewer}]}".to_owned(),

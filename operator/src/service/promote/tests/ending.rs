@@ -17,6 +17,6 @@ fn what_ends_asks_for_nothing_and_says_why_and_the_others_go_on() {
     let wanted =
         |at: usize| wanted(&service, &service.environments[at], Some(&seen), (&history, &Settled::default()));
     let waiting = vec![Problem::new(Reason::Orphaned, "it serves on")];
-    assert_eq!(wanted(0), Wanted::Nothing { commit: None, build_id: None, waiting, tags: vec![] });
+    assert_eq!(wanted(0), Wanted::nothing(waiting));
     assert!(matches!(wanted(1), Wanted::Target(_)), "{:?}", wanted(1));
 }

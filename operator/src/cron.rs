@@ -1,0 +1,100 @@
+//! The times that a schedule in cron's form names, on the clock of a time zone. Pure.
+//!
+//! A schedule is of the clock on the wall, so each of its times comes once, whatever the clock does: one that falls into an
+//! hour that is left out comes an hour later, and one in an hour that comes twice at the first.
+
+use cronexpr::Crontab;
+use jiff::{Timestamp, civil, tz::TimeZone};
+
+/// Which times.
+#[derive(Clone, Debug)]
+pub struct Cron {
+    /// Of the clock on the wall, read as if it were UTC.
+    times: Crontab,
+    zone: TimeZone,
+}
+
+/// What to write instead.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CronError {
+    /// Not five fields of cron's.
+    #[error(
+        "{0:?} is no schedule: write minute, hour, day of the month, month and day of the week, such as 0 22 * * MON-FRI"
+    )]
+    Form(String),
+    /// Such as the 30th of February.
+    #[error(
+        "{0:?} is no schedule that ever comes: write minute, hour, day of the month, month and day of the week, such as 0 22 * * MON-FRI"
+    )]
+    Never(String),
+    /// Not one that is known.
+    #[error("{0:?} is no time zone: write a name such as Europe/Zurich, or leave it out for UTC")]
+    TimeZone(String),
+}
+
+impl Cron {
+    /// `schedule`: minute, hour, day of the month, month, day of the week. `zone`: without it, UTC.
+    pub fn parse(schedule: &str, zone: Option<&str>) -> Result<Self, CronError> {
+        if schedule.split_whitespace().count() != 5 {
+            return Err(CronError::Form(schedule.to_owned()));
+        }
+        let times = cronexpr::parse_crontab(&format!("{schedule} UTC"))
+            .map_err(|_| CronError::Form(schedule.to_owned()))?;
+        times.find_next(Timestamp::UNIX_EPOCH).map_err(|_| CronError::Never(schedule.to_owned()))?;
+        let zone = zone.unwrap_or("UTC");
+        let zone = TimeZone::get(zone).map_err(|_| CronError::TimeZone(zone.to_owned()))?;
+        Ok(Self { times, zone })
+    }
+
+    /// The first of its times after `now`.
+    pub fn next_after(&self, now: Timestamp) -> Option<Timestamp> {
+        let mut clock = self.clock(now);
+        loop {
+            let (next, time) = self.after(clock)?;
+            if time > now {
+                return Some(time);
+            }
+            clock = next;
+        }
+    }
+
+    /// What the clock on the wall shows.
+    pub fn clock(&self, at: Timestamp) -> civil::DateTime {
+        self.zone.to_datetime(at)
+    }
+
+    /// The next time that the clock on the wall shows after `clock` and the schedule names, and when that is.
+    pub fn after(&self, clock: civil::DateTime) -> Option<(civil::DateTime, Timestamp)> {
+        let read_as_utc = clock.to_zoned(TimeZone::UTC).ok()?.timestamp();
+        let next = self.times.find_next(read_as_utc).ok()?.datetime();
+        // A time that is left out comes as much later as the clock jumps; one that comes twice is the first.
+        Some((next, next.to_zoned(self.zone.clone()).ok()?.timestamp()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn next(schedule: &str, zone: &str, now: &str) -> String {
+        let next = Cron::parse(schedule, Some(zone)).unwrap().next_after(now.parse().unwrap());
+        next.unwrap().to_string()
+    }
+
+    #[test]
+    fn each_time_of_the_clock_comes_once() {
+        assert_eq!(next("0 3 * * *", "UTC", "2026-05-01T03:00:00Z"), "2026-05-02T03:00:00Z");
+        assert_eq!(next("0 3 * * *", "Europe/Zurich", "2026-05-01T00:59:59Z"), "2026-05-01T01:00:00Z");
+        // In the spring half past two is left out, in autumn it comes twice.
+        assert_eq!(next("30 2 * * *", "Europe/Zurich", "2026-03-28T12:00:00Z"), "2026-03-29T01:30:00Z");
+        assert_eq!(next("30 2 * * *", "Europe/Zurich", "2026-10-25T00:30:00Z"), "2026-10-26T01:30:00Z");
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_with_what_to_write() {
+        let told = |schedule, zone| Cron::parse(schedule, zone).unwrap_err().to_string();
+        assert!(told("@daily", None).contains("such as 0 22 * * MON-FRI"));
+        assert!(told("0 0 30 2 *", None).contains("no schedule that ever comes"));
+        assert!(told("0 0 * * *", Some("Mars")).contains("\"Mars\" is no time zone"));
+    }
+}

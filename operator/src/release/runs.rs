@@ -1,0 +1,232 @@
+//! What became of a release of a batch, as its runs tell: the Jobs that its CronJob made. Pure.
+//!
+//! It is healthy when its last run ended well; before the first has ended, nothing is known of it. What was healthy once
+//! and has no run of its own left to tell, after a while with another release, is so still.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use jiff::Timestamp;
+use k8s_openapi::api::batch::v1::{CronJob, Job};
+use kube::ResourceExt;
+
+use super::observe::{Observed, Phase};
+use crate::{
+    api::{Release, Schedule},
+    conditions::{FAILED, HEALTHY, is_true},
+    cron::Cron,
+    names::RELEASE,
+};
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct End {
+    at: Timestamp,
+    is_well: bool,
+}
+
+/// Reads `jobs`, all of the service in its environment, as far as they are about `release`.
+pub fn observed(cron_job: &CronJob, jobs: &[Arc<Job>], release: &Release, now: Timestamp) -> Observed {
+    let desired = release.spec.replicas;
+    let name = release.name_any();
+    let active = |job: &&Arc<Job>| end(job).is_none();
+    let others = jobs.iter().filter(|job| !is_of(job, &name)).filter(active).count();
+    let own = jobs.iter().filter(|job| is_of(job, &name)).filter(active).count();
+    let updated = i32::try_from(own).unwrap_or(i32::MAX);
+    let is_applied = cron_job.annotations().get(RELEASE) == Some(&name);
+    let phase = match last_end(jobs, release) {
+        _ if !is_applied || others > 0 => Phase::RollingOut,
+        _ if desired == 0 && own > 0 => Phase::RollingOut,
+        _ if desired == 0 => Phase::Stopped,
+        Some(End { is_well: true, .. }) => Phase::Healthy,
+        Some(End { is_well: false, .. }) => Phase::Failed { message: "its last run failed".to_owned() },
+        None if ran_well(release) => Phase::Healthy,
+        None if own > 0 => Phase::RollingOut,
+        None => Phase::Scheduled { next: release.spec.schedule.as_ref().and_then(|one| next(one, now)) },
+    };
+    let ready = i32::from(phase == Phase::Healthy);
+    Observed { ready, desired, updated, phase }
+}
+
+/// Since when all runs of `release` that are known ended well, of a batch whose last did.
+pub fn well_since(jobs: &[Arc<Job>], release: &Release) -> Option<Timestamp> {
+    let ends = ends(jobs, release);
+    let failed = ends.iter().filter(|end| !end.is_well).map(|end| end.at).max();
+    ends.iter()
+        .filter(|end| end.is_well && failed.is_none_or(|failed| failed < end.at))
+        .map(|end| end.at)
+        .min()
+}
+
+/// The run of `release` that failed, where that was its last.
+pub fn failed<'a>(jobs: &'a [Arc<Job>], release: &Release) -> Option<&'a Job> {
+    let last = last_end(jobs, release).filter(|end| !end.is_well)?;
+    jobs.iter().find(|job| is_of(job, &release.name_any()) && end(job) == Some(last)).map(AsRef::as_ref)
+}
+
+/// A run of `release` that is under way.
+pub fn active<'a>(jobs: &'a [Arc<Job>], release: &Release) -> Option<&'a Job> {
+    let mut own = jobs.iter().filter(|job| is_of(job, &release.name_any()));
+    own.find(|job| end(job).is_none()).map(AsRef::as_ref)
+}
+
+/// The labels of its pods.
+pub fn pods_of(job: &Job) -> BTreeMap<String, String> {
+    BTreeMap::from([("batch.kubernetes.io/job-name".to_owned(), job.name_any())])
+}
+
+/// The next time that `schedule` names.
+pub fn next(schedule: &Schedule, now: Timestamp) -> Option<Timestamp> {
+    Cron::parse(&schedule.cron, schedule.time_zone.as_deref()).ok()?.next_after(now)
+}
+
+fn is_of(job: &Job, release: &str) -> bool {
+    job.annotations().get(RELEASE).is_some_and(|name| name == release)
+}
+
+fn ran_well(release: &Release) -> bool {
+    release.status.as_ref().is_some_and(|status| is_true(&status.conditions, HEALTHY))
+}
+
+fn last_end(jobs: &[Arc<Job>], release: &Release) -> Option<End> {
+    ends(jobs, release).into_iter().max_by_key(|end| end.at)
+}
+
+/// Without failures that are over: those before another release ran, and those before it was tried again.
+fn ends(jobs: &[Arc<Job>], release: &Release) -> Vec<End> {
+    let name = release.name_any();
+    let other = jobs.iter().filter(|job| !is_of(job, &name)).filter_map(|job| begin(job)).max();
+    let conditions = release.status.iter().flat_map(|status| &status.conditions);
+    let again = conditions.into_iter().find(|one| one.type_ == FAILED && one.status == "False");
+    let over = other.max(again.map(|again| again.last_transition_time.0));
+    let own = jobs.iter().filter(|job| is_of(job, &name)).filter_map(|job| end(job));
+    own.filter(|end| end.is_well || over.is_none_or(|over| over < end.at)).collect()
+}
+
+fn begin(job: &Job) -> Option<Timestamp> {
+    job.metadata.creation_timestamp.as_ref().map(|at| at.0)
+}
+
+/// Nothing while it runs.
+fn end(job: &Job) -> Option<End> {
+    let conditions = job.status.iter().flat_map(|status| status.conditions.iter().flatten());
+    conditions.into_iter().filter(|condition| condition.status == "True").find_map(|condition| {
+        let is_well = match condition.type_.as_str() {
+            "Complete" => true,
+            "Failed" => false,
+            _ => return None,
+        };
+        Some(End { at: condition.last_transition_time.as_ref()?.0, is_well })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::sample;
+
+    const NOW: &str = "2026-05-01T12:00:00Z";
+
+    fn release(status: &Value) -> Release {
+        let mut release = sample::release(
+            "orders-dev-a",
+            "type: batch, many: false, replicas: 1, schedule: {cron: 0 3 * * *}",
+        );
+        release.status = serde_json::from_value(status.clone()).unwrap();
+        release
+    }
+
+    fn condition(type_: &str, status: &str, at: &str) -> Value {
+        json!({ "type": type_, "status": status, "lastTransitionTime": at, "reason": "R", "message": "" })
+    }
+
+    fn healthy() -> Value {
+        json!({ "conditions": [condition("Healthy", "True", "2026-04-01T00:00:00Z")] })
+    }
+
+    /// `begun` and `ended`: hours of the first of May.
+    fn job(release: &str, begun: u8, end: Option<(&str, u8)>) -> Arc<Job> {
+        let hour = |hour: u8| format!("2026-05-01T{hour:02}:00:00Z");
+        let conditions: Vec<_> = end.iter().map(|(type_, at)| condition(type_, "True", &hour(*at))).collect();
+        let annotations = json!({ RELEASE: format!("orders-dev-{release}") });
+        let job = json!({
+            "metadata": { "name": format!("orders-{release}-{begun}"), "annotations": annotations,
+                "creationTimestamp": hour(begun) },
+            "status": { "conditions": conditions },
+        });
+        Arc::new(serde_json::from_value(job).unwrap())
+    }
+
+    fn phase(jobs: &[Arc<Job>], release: &Release) -> Phase {
+        let mut live = CronJob::default();
+        live.annotations_mut().insert(RELEASE.to_owned(), release.name_any());
+        observed(&live, jobs, release, NOW.parse().unwrap()).phase
+    }
+
+    fn failed_phase() -> Phase {
+        Phase::Failed { message: "its last run failed".to_owned() }
+    }
+
+    #[test]
+    fn a_release_is_as_its_last_run_ended() {
+        let new = release(&Value::Null);
+        let next = Some("2026-05-02T03:00:00Z".parse().unwrap());
+        assert_eq!(phase(&[], &new), Phase::Scheduled { next });
+        assert_eq!(phase(&[job("a", 1, None)], &new), Phase::RollingOut);
+        let well = job("a", 1, Some(("Complete", 2)));
+        assert_eq!(phase(std::slice::from_ref(&well), &new), Phase::Healthy);
+        assert_eq!(
+            phase(&[well.clone(), job("a", 3, None)], &new),
+            Phase::Healthy,
+            "while the next one runs"
+        );
+        let bad = job("a", 3, Some(("Failed", 4)));
+        assert_eq!(phase(&[well.clone(), bad.clone()], &new), failed_phase());
+        assert_eq!(phase(&[bad, well, job("a", 5, Some(("Complete", 6)))], &new), Phase::Healthy);
+    }
+
+    #[test]
+    fn runs_of_others_tell_nothing_of_it_but_are_waited_for() {
+        let new = release(&Value::Null);
+        let other = job("b", 1, Some(("Failed", 2)));
+        assert!(matches!(phase(std::slice::from_ref(&other), &new), Phase::Scheduled { .. }));
+        assert_eq!(phase(&[other, job("b", 3, None)], &new), Phase::RollingOut, "it runs on to its end");
+    }
+
+    #[test]
+    fn what_failed_before_it_was_left_or_tried_again_is_over() {
+        let bad = job("a", 1, Some(("Failed", 2)));
+        let between = [bad.clone(), job("b", 3, Some(("Complete", 4)))];
+        assert!(matches!(phase(&between, &release(&Value::Null)), Phase::Scheduled { .. }));
+        assert_eq!(phase(&between, &release(&healthy())), Phase::Healthy, "it was once");
+        let again = json!({ "conditions": [condition("Failed", "False", "2026-05-01T05:00:00Z")] });
+        assert!(matches!(phase(std::slice::from_ref(&bad), &release(&again)), Phase::Scheduled { .. }));
+        assert_eq!(phase(&[bad, job("a", 6, Some(("Failed", 7)))], &release(&again)), failed_phase());
+    }
+
+    #[test]
+    fn it_is_well_since_the_first_run_after_the_last_that_failed() {
+        let at = |hour: u8| format!("2026-05-01T{hour:02}:00:00Z").parse::<Timestamp>().unwrap();
+        let jobs = [
+            job("a", 1, Some(("Complete", 2))),
+            job("a", 3, Some(("Failed", 4))),
+            job("a", 5, Some(("Complete", 6))),
+            job("a", 7, Some(("Complete", 8))),
+        ];
+        let release = release(&Value::Null);
+        assert_eq!(well_since(&jobs, &release), Some(at(6)));
+        assert_eq!(well_since(&jobs[..1], &release), Some(at(2)));
+        assert_eq!(well_since(&jobs[..2], &release), None);
+        assert_eq!(failed(&jobs[..2], &release).unwrap().name_any(), "orders-a-3");
+        assert!(failed(&jobs, &release).is_none());
+    }
+
+    #[test]
+    fn a_schedule_that_rests_lets_what_runs_end() {
+        let mut resting = release(&Value::Null);
+        resting.spec.replicas = 0;
+        assert_eq!(phase(&[job("a", 1, None)], &resting), Phase::RollingOut);
+        assert_eq!(phase(&[job("a", 1, Some(("Complete", 2)))], &resting), Phase::Stopped);
+    }
+}
