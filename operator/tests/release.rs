@@ -493,7 +493,7 @@ fn what_cannot_be_rendered_says_what_to_change() {
         ("camel", "resources: {cpu: 0}", "resources.cpu: \"0\" is no amount above zero"),
         ("camel", "resources: {memory: lots}", "resources.memory: \"lots\""),
         ("wso2-mi", "runtimeVersion: latest", "runtimeVersion: \"latest\" is not a version"),
-        ("camel", "{type: worker, expose: {path: /a}}", "expose: a worker serves nobody"),
+        ("camel", "{type: worker, expose: {path: /a}}", "expose: only an `api` serves"),
         (
             "wso2-mi",
             "expose: {path: /a, port: internal}",

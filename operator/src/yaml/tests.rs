@@ -296,7 +296,7 @@ fn every_mistake_in_a_descriptor_is_told_with_its_place() {
         (
             "env: {LOG_LEVEL: info}",
             "schedule: \"@daily\"",
-            vec!["8:1: schedule: not supported yet: leave it out"],
+            vec![r#"8:11: schedule: expected fields, found "@daily": write `schedule: {cron: "@daily"}`"#],
         ),
         (
             "env: {LOG_LEVEL: info}",
