@@ -7,7 +7,7 @@ use lab::kubectl::Kubectl;
 use serde_json::{Value, json};
 
 /// Every kind that the operator writes into a namespace.
-pub const CHILDREN: &str = "secrets,configmaps,services,deployments.apps,poddisruptionbudgets.policy,\
+pub const CHILDREN: &str = "secrets,configmaps,services,deployments.apps,cronjobs.batch,poddisruptionbudgets.policy,\
      networkpolicies.networking.k8s.io,resourcequotas,limitranges,rolebindings.rbac.authorization.k8s.io,\
      integrationservices.imaas.dev,releases.imaas.dev";
 /// Its own kinds; it writes the status of all and the rest of most.

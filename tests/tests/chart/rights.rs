@@ -49,6 +49,8 @@ pub async fn are_narrow(kubectl: &Kubectl, broken: &mut Broken) -> Result<()> {
         ["bind", "clusterroles.rbac.authorization.k8s.io"],
         ["create", "pods"],
         ["create", "deployments.apps"],
+        ["create", "cronjobs.batch"],
+        ["create", "jobs.batch"],
         ["adopt", "tenants.imaas.dev"],
         ["patch", "validatingadmissionpolicies.admissionregistration.k8s.io"],
         ["deletecollection", "clusterroles.rbac.authorization.k8s.io"],

@@ -42,6 +42,7 @@ const VIEWER: &[Rule] = &[
     ),
     ("", &["pods/log"], &["get"]),
     ("apps", &["deployments", "replicasets"], READ),
+    ("batch", &["cronjobs", "jobs"], READ),
     ("discovery.k8s.io", &["endpointslices"], READ),
     ("events.k8s.io", &["events"], READ),
     ("policy", &["poddisruptionbudgets"], READ),
