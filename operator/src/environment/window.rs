@@ -1,16 +1,17 @@
 //! When something new may begin to run: `windows` of an Environment → is one open, and when does the next open? Pure.
 //!
-//! A schedule is of the clock on the wall, so each of its openings comes once, whatever the clock does: one that falls into
-//! an hour that is left out comes an hour later, and one in an hour that comes twice at the first. How long it lasts is time
-//! that passes.
+//! When one opens is of the clock on the wall; how long it lasts is time that passes.
 
 use std::time::Duration;
 
-use cronexpr::Crontab;
-use jiff::{SignedDuration, Timestamp, civil, tz::TimeZone};
+use jiff::{SignedDuration, Timestamp};
 
 use super::Problem;
-use crate::{api::environment::Window, span::span};
+use crate::{
+    api::environment::Window,
+    cron::{Cron, CronError},
+    span::span,
+};
 
 /// Shortest that one is open.
 const SHORTEST: Duration = Duration::from_mins(1);
@@ -30,10 +31,8 @@ pub struct Windows {
 /// One that can be looked at.
 #[derive(Debug)]
 struct ValidWindow {
-    /// Of the clock on the wall, read as if it were UTC.
-    openings: Crontab,
+    openings: Cron,
     duration: Duration,
-    zone: TimeZone,
 }
 
 /// What windows say of a moment.
@@ -81,30 +80,17 @@ impl Windows {
 impl ValidWindow {
     fn new(wire: &Window) -> Result<Self, (&'static str, String)> {
         let Window { schedule, duration, time_zone } = wire;
-        let no_schedule = |why: &str| {
-            let message = format!(
-                "{schedule:?} is no schedule{why}: write minute, hour, day of the month, month and day of the week, such as 0 22 * * MON-FRI"
-            );
-            ("schedule", message)
-        };
-        if schedule.split_whitespace().count() != 5 {
-            return Err(no_schedule(""));
-        }
-        let openings = cronexpr::parse_crontab(&format!("{schedule} UTC")).map_err(|_| no_schedule(""))?;
-        openings.find_next(Timestamp::UNIX_EPOCH).map_err(|_| no_schedule(" that ever comes"))?;
+        let openings = Cron::parse(schedule, time_zone.as_deref()).map_err(|error| {
+            let field = match error {
+                CronError::Form(_) | CronError::Never(_) => "schedule",
+                CronError::TimeZone(_) => "timeZone",
+            };
+            (field, error.to_string())
+        })?;
         let duration = span(duration, SHORTEST..=LONGEST).ok_or_else(|| {
             ("duration", format!("{duration:?} is no duration of 1m to 168h: write it like 4h or 1h30m"))
         })?;
-        let zone = time_zone.as_deref().unwrap_or("UTC");
-        let zone = TimeZone::get(zone).map_err(|_| {
-            (
-                "timeZone",
-                format!(
-                    "{zone:?} is no time zone: write a name such as Europe/Zurich, or leave it out for UTC"
-                ),
-            )
-        })?;
-        Ok(Self { openings, duration, zone })
+        Ok(Self { openings, duration })
     }
 
     fn at(&self, now: Timestamp) -> Moment {
@@ -112,9 +98,9 @@ impl ValidWindow {
         else {
             return Moment::Never;
         };
-        let mut clock = self.zone.to_datetime(from);
+        let mut clock = self.openings.clock(from);
         loop {
-            let Some((next, opening)) = self.opening_after(clock) else { return Moment::Never };
+            let Some((next, opening)) = self.openings.after(clock) else { return Moment::Never };
             if opening > now {
                 return Moment::OpensAt(opening);
             }
@@ -123,14 +109,6 @@ impl ValidWindow {
             }
             clock = next;
         }
-    }
-
-    /// The next time that the clock on the wall shows after `clock` and the schedule names, and when that is.
-    fn opening_after(&self, clock: civil::DateTime) -> Option<(civil::DateTime, Timestamp)> {
-        let read_as_utc = clock.to_zoned(TimeZone::UTC).ok()?.timestamp();
-        let next = self.openings.find_next(read_as_utc).ok()?.datetime();
-        // A time that is left out comes as much later as the clock jumps; one that comes twice is the first.
-        Some((next, next.to_zoned(self.zone.clone()).ok()?.timestamp()))
     }
 }
 

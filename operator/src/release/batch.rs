@@ -2,12 +2,11 @@
 
 use std::time::Duration;
 
-use jiff::SignedDuration;
-
 use super::render_error::RenderError;
 use crate::{
     api::{Concurrency, DescriptorSpec, Instances, Schedule, WorkloadType},
-    cron::Cron,
+    cron::{Cron, CronError},
+    span::span,
 };
 
 /// Bounds of `timeout`.
@@ -59,7 +58,7 @@ pub(super) fn check(settings: &DescriptorSpec) -> Result<(), RenderError> {
 
 fn cron(schedule: &Schedule) -> Result<(), RenderError> {
     let problem = match Cron::parse(&schedule.cron, schedule.time_zone.as_deref()) {
-        Err(error @ crate::cron::CronError::TimeZone(_)) => ("schedule.timeZone", error.to_string()),
+        Err(error @ CronError::TimeZone(_)) => ("schedule.timeZone", error.to_string()),
         Err(error) => ("schedule.cron", error.to_string()),
         Ok(_) => match unknown(&schedule.cron) {
             None => return Ok(()),
@@ -86,9 +85,8 @@ fn unknown(cron: &str) -> Option<&str> {
 
 /// Longest that a run may take, in whole seconds.
 pub(super) fn timeout(schedule: &Schedule) -> Option<i64> {
-    let span: SignedDuration = schedule.timeout.as_deref()?.parse().ok()?;
-    let span = Duration::try_from(span).ok().filter(|span| (SHORTEST..=LONGEST).contains(span))?;
-    i64::try_from(span.as_secs()).ok()
+    let longest = span(schedule.timeout.as_deref()?, SHORTEST..=LONGEST)?;
+    i64::try_from(longest.as_secs()).ok()
 }
 
 #[cfg(test)]
