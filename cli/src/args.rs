@@ -304,7 +304,8 @@ pub struct TenantNew {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   kubectl imaas service new orders --runtime camel --port 8080
-  kubectl imaas service new invoices --runtime container --type worker services/invoices")]
+  kubectl imaas service new invoices --runtime container --type worker services/invoices
+  kubectl imaas service new billing --type batch")]
 pub struct ServiceNew {
     /// Name of the service, as in the tenant file.
     pub name: String,
@@ -314,7 +315,7 @@ pub struct ServiceNew {
     /// Name of an IntegrationRuntime: `container`, `camel`, `wso2-mi`, or one of the platform's own.
     #[arg(long, default_value = "container")]
     pub runtime: String,
-    /// `api` serves requests, `worker` consumes.
+    /// `api` serves requests, `worker` consumes, `batch` runs by its schedule.
     #[arg(long = "type", value_enum, default_value_t = WorkloadType::Api)]
     pub type_: WorkloadType,
     /// The port that it listens on. Without it, 8080 for runtime `container`, the runtime's own for others.
@@ -335,6 +336,8 @@ pub enum WorkloadType {
     Api,
     /// Consumes.
     Worker,
+    /// Runs by its schedule.
+    Batch,
 }
 
 /// Options of `schema`.

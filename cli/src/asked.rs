@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use imaas_operator::api::{DescriptorSpec, Instances, WorkloadType};
+use imaas_operator::api::{DescriptorSpec, WorkloadType};
 
 /// Settings, and what was set aside of them.
 pub struct Asked {
@@ -29,9 +29,9 @@ impl Asked {
     /// What `type` decides about is not asked.
     pub fn without_type(&mut self) {
         let settings = &mut self.settings;
-        let of_type = if settings.type_ == WorkloadType::Api { Instances::Many } else { Instances::One };
-        settings.instances.get_or_insert(of_type);
+        settings.instances = Some(settings.instances());
         settings.type_ = WorkloadType::Worker;
+        settings.schedule = None;
         settings.expose = None;
     }
 
@@ -57,6 +57,8 @@ impl Asked {
         let plain = DescriptorSpec::default();
         match field.split(['.', '[']).next().unwrap_or_default() {
             "ports" => self.without_type(),
+            "schedule" if settings.type_ == WorkloadType::Batch => self.without_type(),
+            "schedule" => settings.schedule = None,
             "resources" if field == "resources.cpu" => settings.resources.cpu = plain.resources.cpu,
             "resources" => settings.resources.memory = plain.resources.memory,
             "scaling" => settings.scaling = plain.scaling,

@@ -450,6 +450,9 @@ fn a_service_repository_is_checked_as_its_runtime_would_run_it() {
         told.starts_with("1 service descriptor") && told.ends_with("no problems\n"),
         "nothing is left out: {told}"
     );
+    repository.run(&["service", "new", "billing", "--type", "batch", "services/billing"]).expect_status(0);
+    let told = repository.run(&validate).expect_status(0).stdout;
+    assert!(told.starts_with("2 service descriptors"), "{told}");
     let file = "services/orders/imaas.yaml";
     repository
         .write(file, &(repository.read(file) + "config: conf\nenvironments:\n  prd: {scaling: {min: 2}}\n"));

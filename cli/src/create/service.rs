@@ -29,7 +29,7 @@ pub fn run(options: &ServiceNew) -> Result<Outcome> {
     let file = tidy(&options.directory.join(DESCRIPTOR));
     let is_api = options.type_ == WorkloadType::Api;
     let default = Some(PORT).filter(|_| is_api && options.runtime == RUNTIME);
-    let text = text::descriptor(is_api, options.port.or(default), options.schema.as_deref());
+    let text = text::descriptor(options.type_, options.port.or(default), options.schema.as_deref());
     let platform = around::sound_platform(&options.around, None)?;
     let question = Question {
         text: text.as_bytes(),

@@ -5,6 +5,11 @@ use std::fmt::Write;
 use imaas_operator::api::{API_VERSION, Member, ServiceEntry, Tenant};
 use kube::ResourceExt;
 
+use crate::args::WorkloadType;
+
+/// What a batch has beside what all have.
+const SCHEDULE: &str = "schedule: {cron: \"0 3 * * *\", timeZone: UTC}   # minute hour day month weekday\n";
+
 /// The line by which editors find a schema.
 fn schema_line(schema: Option<&str>) -> String {
     schema.map(|place| format!("# yaml-language-server: $schema={place}\n")).unwrap_or_default()
@@ -91,16 +96,22 @@ pub fn service(entry: &ServiceEntry) -> String {
 }
 
 /// An `imaas.yaml`.
-pub fn descriptor(is_api: bool, port: Option<u16>, schema: Option<&str>) -> String {
-    let type_ = if is_api { "api" } else { "worker" };
+pub fn descriptor(type_: WorkloadType, port: Option<u16>, schema: Option<&str>) -> String {
+    let (word, own, differs) = match type_ {
+        WorkloadType::Api => ("api", "", "scaling: {min: 2}"),
+        WorkloadType::Worker => ("worker", "", "resources: {memory: 512Mi}"),
+        WorkloadType::Batch => ("batch", SCHEDULE, "schedule: {timeZone: Europe/Zurich}"),
+    };
     let mut out = schema_line(schema)
         + &format!(
-            "apiVersion: {API_VERSION}\nkind: ServiceDescriptor\ntype: {type_:26}# api serves requests | worker consumes\n"
+            "apiVersion: {API_VERSION}\nkind: ServiceDescriptor\ntype: {word:26}# api serves requests | worker consumes | batch runs by its schedule\n{own}"
         );
     if let Some(port) = port {
         let _ = writeln!(out, "ports: [{{name: http, port: {port}}}]");
     }
-    out + "resources: {cpu: 100m, memory: 256Mi}\n# environments:                 # what differs\n#   prod: {scaling: {min: 2}}\n"
+    out + &format!(
+        "resources: {{cpu: 100m, memory: 256Mi}}\n# environments:                 # what differs\n#   prod: {{{differs}}}\n"
+    )
 }
 
 /// Plain where every YAML parser reads it as this text, else in quotes.
@@ -129,6 +140,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::{
+        descriptor::{Question, found},
+        platform::Platform,
+    };
 
     proptest! {
         /// Whatever is asked for: what is written is what was meant, or is refused when it is read back.
@@ -141,6 +156,23 @@ mod tests {
             let meant = Tenant::new("acme", spec);
             if let Ok(read) = yaml::tenant(tenant(&meant, None).as_bytes()) {
                 prop_assert_eq!(read.spec, meant.spec);
+            }
+        }
+    }
+
+    #[test]
+    fn a_descriptor_is_valid_and_so_is_what_its_comments_show() {
+        let platform = Platform::default();
+        for type_ in [WorkloadType::Api, WorkloadType::Worker, WorkloadType::Batch] {
+            let text = descriptor(type_, (type_ == WorkloadType::Api).then_some(8080), None);
+            let uncommented = text.replace("\n# ", "\n");
+            assert!(uncommented.contains("\nenvironments: "), "{uncommented}");
+            for text in [text, uncommented] {
+                let config = |name: &str| Err(format!("config: {name:?} was not asked for"));
+                let text = text.as_bytes();
+                let question =
+                    Question { text, platform: &platform, runtime: Some("container"), config: &config };
+                assert_eq!(found(&question).problems, [], "{type_:?}");
             }
         }
     }

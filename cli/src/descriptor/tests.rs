@@ -75,7 +75,7 @@ fn what_only_shows_when_it_is_rendered_is_told_at_its_line() {
             "type: worker\nexpose: {path: /a}\nenvironments:\n  prod: {type: api, ports: [{name: x, port: 8000}], expose: null}\n",
             PLATFORM,
             None,
-            "4:9: expose: a worker serves nobody: remove it, or make the service an `api` (in dev)",
+            "4:9: expose: only an `api` serves: remove it, or make the service one (in dev)",
         ),
         (
             "type: worker\nenv: {A-B: x}\n",
@@ -149,6 +149,14 @@ fn what_is_not_well_formed_is_told_once_and_all_else_is_judged() {
         (
             "type: worker\nruntimeVersion: 3\nresources: {memory: 64}\n",
             &["runtimeVersion", "resources.memory"],
+        ),
+        (
+            "type: batch\nschedule: {cron: '@daily'}\nconnects: [erb]\n",
+            &["schedule.cron", "connects[0]", "connects[0]"],
+        ),
+        (
+            "type: worker\nschedule: {cron: 0 3 * * *}\nconnects: [erb]\n",
+            &["schedule", "connects[0]", "connects[0]"],
         ),
         ("type: worker\ninstnces: many\nscaling: {min: 2}\n", &["instnces", "scaling.min"]),
         (
