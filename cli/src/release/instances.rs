@@ -1,12 +1,14 @@
 //! Every instance of a service that there is: where it runs, of which image, since when, and whether it answers. Pure but for
 //! [`run`].
 
+use std::collections::BTreeMap;
+
 use anyhow::Result;
 use imaas_operator::{
     api::IntegrationService,
     names::{RELEASE, SERVICE, TENANT, tenant_of_home},
 };
-use k8s_openapi::api::{apps::v1::ReplicaSet, core::v1::Pod};
+use k8s_openapi::api::{apps::v1::ReplicaSet, batch::v1::Job, core::v1::Pod};
 use kube::ResourceExt;
 
 use super::{args, board, home::Home};
@@ -34,9 +36,10 @@ pub fn run(options: &args::Instances) -> Result<Outcome> {
         for environment in environments(&service, options.environment.as_deref())? {
             let tenant = tenant_of_home(&home.namespace).unwrap_or_default();
             let labels = format!("{TENANT}={tenant},{SERVICE}={}", options.service);
-            let replica_sets: Vec<ReplicaSet> = home.all_in(&environment, &labels).await?;
+            let mut releases = releases(&home.all_in::<ReplicaSet>(&environment, &labels).await?);
+            releases.extend(self::releases(&home.all_in::<Job>(&environment, &labels).await?));
             for pod in home.all_in::<Pod>(&environment, &labels).await? {
-                let release = release(&pod, &replica_sets);
+                let release = release(&pod, &releases);
                 instances.push(Instance { environment: environment.clone(), pod, release });
             }
         }
@@ -55,12 +58,15 @@ fn environments(service: &IntegrationService, only: Option<&str>) -> Result<Vec<
     })
 }
 
-/// What `pod` is of, as its `ReplicaSet` says: Kubernetes gives each the annotations of the Deployment at its time.
-fn release(pod: &Pod, replica_sets: &[ReplicaSet]) -> Option<String> {
-    let is_owner = |set: &&ReplicaSet| {
-        pod.owner_references().iter().any(|owner| Some(&owner.uid) == set.metadata.uid.as_ref())
-    };
-    replica_sets.iter().find(is_owner)?.annotations().get(RELEASE).cloned()
+/// By the uids of what makes pods: Kubernetes gives a `ReplicaSet` the annotations of the Deployment at its time, and a Job
+/// those that the `CronJob` said then.
+fn releases<K: ResourceExt>(owners: &[K]) -> BTreeMap<String, String> {
+    owners.iter().filter_map(|owner| owner.uid().zip(owner.annotations().get(RELEASE).cloned())).collect()
+}
+
+/// What `pod` is of, as its owner says.
+fn release(pod: &Pod, releases: &BTreeMap<String, String>) -> Option<String> {
+    pod.owner_references().iter().find_map(|owner| releases.get(&owner.uid).cloned())
 }
 
 /// A table, in the order of the environments.
@@ -88,6 +94,7 @@ fn row(Instance { environment, pod, release }: &Instance) -> [String; 8] {
     let healthy = match (pod.metadata.deletion_timestamp.is_some(), is_ready) {
         (true, _) => "ends".to_owned(),
         (false, true) => "yes".to_owned(),
+        (false, false) if phase == "Succeeded" => "done".to_owned(),
         (false, false) => format!("no ({})", phase.to_lowercase()),
     };
     let since = status.and_then(|status| status.start_time.as_ref()).map(|time| time.0.to_string());
@@ -108,6 +115,7 @@ fn row(Instance { environment, pod, release }: &Instance) -> [String; 8] {
 
 #[cfg(test)]
 mod tests {
+    use serde::de::DeserializeOwned;
     use serde_json::json;
 
     use super::*;
@@ -127,7 +135,7 @@ mod tests {
         pod.unwrap()
     }
 
-    fn replica_set(name: &str, release: &str) -> ReplicaSet {
+    fn owner<K: DeserializeOwned>(name: &str, release: &str) -> K {
         let metadata =
             json!({ "name": name, "uid": format!("uid-of-{name}"), "annotations": { RELEASE: release } });
         serde_json::from_value(json!({ "metadata": metadata })).unwrap()
@@ -137,13 +145,20 @@ mod tests {
     fn each_instance_is_told_with_where_it_is_and_which_release_it_is() {
         let ready = "{phase: Running, startTime: '2026-01-01T10:00:00Z', conditions: [{type: Ready, status: 'True'}]}";
         let crashed = "{phase: Running, containerStatuses: [{name: orders, image: i, imageID: '', ready: false, restartCount: 3}]}";
-        // Of one image, with other settings; and one that nobody knows any more.
-        let sets = [replica_set("old", "orders-prod-a"), replica_set("new", "orders-prod-b")];
-        let mut pods =
-            [pod("orders-1", "old", ready), pod("orders-2", "new", crashed), pod("orders-3", "gone", ready)];
+        let done = "{phase: Succeeded, conditions: [{type: Ready, status: 'False'}]}";
+        // Of one image, with other settings; one that nobody knows any more; and a run from before it was an api.
+        let mut known =
+            releases::<ReplicaSet>(&[owner("old", "orders-prod-a"), owner("new", "orders-prod-b")]);
+        known.extend(releases::<Job>(&[owner("run", "orders-prod-0")]));
+        let mut pods = [
+            pod("orders-1", "old", ready),
+            pod("orders-2", "new", crashed),
+            pod("orders-3", "gone", ready),
+            pod("orders-4", "run", done),
+        ];
         pods[1].metadata.labels = None;
         let instances = pods.map(|pod| {
-            let release = release(&pod, &sets);
+            let release = release(&pod, &known);
             Instance { environment: "prod".to_owned(), pod, release }
         });
         assert_eq!(
@@ -152,6 +167,7 @@ mod tests {
 prod  orders-1  orders-prod-a  node-1  a     yes           2026-01-01T10:00:00Z  0
 prod  orders-2  orders-prod-b  node-1  -     no (running)  -                     3
 prod  orders-3  5b3c5b3c5b3c   node-1  a     yes           2026-01-01T10:00:00Z  0
+prod  orders-4  orders-prod-0  node-1  a     done          -                     0
 "
         );
         assert_eq!(told(&[]), "no instance runs\n");
