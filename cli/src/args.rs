@@ -88,6 +88,8 @@ Examples:
     Retry(release::Retry),
     /// Lets in what was never healthy in the environment before.
     Bypass(release::Bypass),
+    /// Runs a batch now, whatever its schedule says.
+    Run(release::Run),
     /// Lets a commit run where the environment asks for approval.
     Approve(release::Approve),
     /// Says for a check outside of the cluster that a release passed it.

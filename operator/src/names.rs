@@ -118,6 +118,11 @@ pub fn release(service: &str, environment: &str, hash: &str) -> String {
     format!("{service}-{environment}-{hash}")
 }
 
+/// `<service>-run-<hash>`, for the run of a batch that this decision (its uid) begins.
+pub fn run(service: &str, decision: &str) -> String {
+    format!("{service}-run-{}", content_hash(&decision))
+}
+
 /// What stands before the tenant in names of an external registry's repositories: `prefix` with a slash, or nothing.
 ///
 /// ```

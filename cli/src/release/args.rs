@@ -166,6 +166,22 @@ pub struct Retry {
     pub release: Option<String>,
 }
 
+/// Options of `run`.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "Examples:
+  kubectl imaas run billing dev
+  kubectl imaas run billing prod --reason 'invoices of May again'
+It runs the release that runs there, and counts as a run by its schedule does. Until it ends, no other begins, unless
+`schedule.concurrency` is `allow`.")]
+pub struct Run {
+    /// Which.
+    #[command(flatten)]
+    pub about: About,
+    /// Why.
+    #[arg(long)]
+    pub reason: Option<String>,
+}
+
 /// Options of `resume`.
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "Examples:
@@ -244,6 +260,12 @@ impl From<Rollback> for Decision {
 impl From<Retry> for Decision {
     fn from(Retry { about, reason, release: target }: Retry) -> Self {
         Self { action: DecisionAction::Retry, about, reason, target, gate: None, lasts: None }
+    }
+}
+
+impl From<Run> for Decision {
+    fn from(Run { about, reason }: Run) -> Self {
+        Self { action: DecisionAction::Run, about, reason, target: None, gate: None, lasts: None }
     }
 }
 

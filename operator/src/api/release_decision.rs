@@ -31,11 +31,11 @@ use serde::{Deserialize, Serialize};
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("self == oldSelf").message("a ReleaseDecision is never changed: make another one"))]
-#[x_kube(validation = Rule::new("!has(self.target) || !(self.action in ['hold', 'resume'])").message("target: hold and resume are about all releases: remove it"))]
+#[x_kube(validation = Rule::new("!has(self.target) || !(self.action in ['hold', 'resume', 'run'])").message("target: hold and resume are about all releases, and run about the one that runs: remove it"))]
 #[x_kube(validation = Rule::new("self.action != 'approve' || has(self.target) && self.target.matches('^[0-9a-f]{40}$')").message("target: name the commit that you approve, 40 hexadecimal digits"))]
 #[x_kube(validation = Rule::new("has(self.gate) == (self.action == 'pass')").message("gate: a pass says which gate it is of, and nothing else does"))]
 #[x_kube(validation = Rule::new("!has(self.expiresAt) || self.action in ['hold', 'bypass']").message("expiresAt: only a hold and a bypass come to an end: remove it"))]
-#[x_kube(validation = Rule::new("has(self.reason) || self.action in ['resume', 'retry', 'approve', 'pass']").message("reason: say why, for those who find it later"))]
+#[x_kube(validation = Rule::new("has(self.reason) || self.action in ['resume', 'retry', 'run', 'approve', 'pass']").message("reason: say why, for those who find it later"))]
 pub struct ReleaseDecisionSpec {
     /// Name of the IntegrationService in the same namespace.
     #[schemars(length(min = 1, max = 40), regex(pattern = r"^[a-z]([-a-z0-9]*[a-z0-9])?$"))]
@@ -92,11 +92,13 @@ pub enum DecisionAction {
     Retry,
     /// What was never healthy in the environment before may run all the same.
     Bypass,
+    /// A batch runs now, whatever its schedule says.
+    Run,
 }
 
 impl DecisionAction {
     /// Every action there is.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Approve,
         Self::Pass,
         Self::Reject,
@@ -105,6 +107,7 @@ impl DecisionAction {
         Self::Rollback,
         Self::Retry,
         Self::Bypass,
+        Self::Run,
     ];
 
     /// As it is written, which is also the verb.
@@ -118,6 +121,7 @@ impl DecisionAction {
             Self::Rollback => "rollback",
             Self::Retry => "retry",
             Self::Bypass => "bypass",
+            Self::Run => "run",
         }
     }
 }

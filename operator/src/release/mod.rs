@@ -7,7 +7,7 @@ pub mod observe;
 pub mod reconcile;
 pub mod render;
 mod render_error;
-mod runs;
+pub mod runs;
 mod template;
 mod trouble;
 mod uses;

@@ -93,7 +93,7 @@ pub async fn roll_out(
         cluster.delete::<CronJob>(&namespace, name).await?;
     }
     if let Some(cron_job) = cron_job {
-        cluster.apply(cron_job).await?;
+        cluster.apply(runs::beside(cron_job, &runs_of(cluster, target))).await?;
         cluster.delete::<Deployment>(&namespace, name).await?;
     }
     Ok(RolledOut { seen, again, route })

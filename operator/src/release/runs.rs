@@ -6,8 +6,11 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use jiff::Timestamp;
-use k8s_openapi::api::batch::v1::{CronJob, Job};
-use kube::ResourceExt;
+use k8s_openapi::{
+    api::batch::v1::{CronJob, CronJobSpec, Job, JobTemplateSpec},
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+};
+use kube::{Resource, ResourceExt};
 
 use super::observe::{Observed, Phase};
 use crate::{
@@ -16,6 +19,10 @@ use crate::{
     cron::Cron,
     names::RELEASE,
 };
+
+/// Annotation of a run that no schedule began, with [`ON_DEMAND`], as kubectl writes it.
+const INSTANTIATE: &str = "cronjob.kubernetes.io/instantiate";
+const ON_DEMAND: &str = "manual";
 
 /// How a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +52,45 @@ pub fn observed(cron_job: &CronJob, jobs: &[Arc<Job>], release: &Release, now: T
     };
     let ready = i32::from(phase == Phase::Healthy);
     Observed { ready, desired, updated, phase }
+}
+
+/// The run `name` of what `cron_job` runs, now: as `kubectl create job --from` makes one.
+pub fn on_demand(cron_job: &CronJob, name: &str) -> Job {
+    let JobTemplateSpec { metadata, spec } =
+        cron_job.spec.as_ref().map(|spec| spec.job_template.clone()).unwrap_or_default();
+    let ObjectMeta { labels, annotations, .. } = metadata.unwrap_or_default();
+    let annotations =
+        annotations.into_iter().flatten().chain([(INSTANTIATE.to_owned(), ON_DEMAND.to_owned())]);
+    let metadata = ObjectMeta {
+        name: Some(name.to_owned()),
+        namespace: cron_job.namespace(),
+        labels,
+        annotations: Some(annotations.collect()),
+        owner_references: cron_job.controller_owner_ref(&()).map(|owner| vec![owner]),
+        ..ObjectMeta::default()
+    };
+    Job { metadata, spec, status: None }
+}
+
+/// `cron_job`, which begins nothing while a run on demand goes on that is to be alone: its controller counts its own only.
+pub fn beside(mut cron_job: CronJob, jobs: &[Arc<Job>]) -> CronJob {
+    let is_on_demand = |job: &Job| job.annotations().get(INSTANTIATE).is_some_and(|how| how == ON_DEMAND);
+    if let Some(spec) = cron_job.spec.as_mut().filter(|spec| !lets_several(spec))
+        && under_way(jobs).any(is_on_demand)
+    {
+        spec.suspend = Some(true);
+    }
+    cron_job
+}
+
+/// Those of `jobs` that are not at their end.
+pub fn under_way(jobs: &[Arc<Job>]) -> impl Iterator<Item = &Job> {
+    jobs.iter().map(AsRef::as_ref).filter(|job| end(job).is_none())
+}
+
+/// May a run begin while another goes on?
+pub fn lets_several(spec: &CronJobSpec) -> bool {
+    spec.concurrency_policy.as_deref() == Some("Allow")
 }
 
 /// Since when all runs of `release` that are known ended well, of a batch whose last did.
@@ -228,5 +274,43 @@ mod tests {
         resting.spec.replicas = 0;
         assert_eq!(phase(&[job("a", 1, None)], &resting), Phase::RollingOut);
         assert_eq!(phase(&[job("a", 1, Some(("Complete", 2)))], &resting), Phase::Stopped);
+    }
+
+    #[test]
+    fn a_run_on_demand_is_of_the_same_release_and_keeps_the_schedule_waiting_unless_several_may_run() {
+        let cron_job = |policy: &str| -> CronJob {
+            let template = json!({
+                "metadata": { "labels": { "a": "b" }, "annotations": { RELEASE: "orders-dev-a" } },
+                "spec": { "backoffLimit": 2, "template": {} },
+            });
+            let metadata = json!({ "name": "orders", "namespace": "acme-dev", "uid": "u" });
+            let spec = json!({
+                "schedule": "0 3 * * *", "concurrencyPolicy": policy, "suspend": false, "jobTemplate": template,
+            });
+            serde_json::from_value(json!({ "metadata": metadata, "spec": spec })).unwrap()
+        };
+        let run = on_demand(&cron_job("Forbid"), "orders-run-1");
+        let owner = json!([{
+            "apiVersion": "batch/v1", "kind": "CronJob", "name": "orders", "uid": "u", "controller": true,
+        }]);
+        let annotations = json!({ RELEASE: "orders-dev-a", "cronjob.kubernetes.io/instantiate": "manual" });
+        let wanted = json!({
+            "apiVersion": "batch/v1", "kind": "Job", "spec": { "backoffLimit": 2, "template": {} },
+            "metadata": { "name": "orders-run-1", "namespace": "acme-dev", "labels": { "a": "b" },
+                "annotations": annotations, "ownerReferences": owner },
+        });
+        assert_eq!(serde_json::to_value(&run).unwrap(), wanted);
+
+        let rests = |policy: &str, jobs: &[Arc<Job>]| {
+            beside(cron_job(policy), jobs).spec.unwrap().suspend == Some(true)
+        };
+        let ended = job("a", 1, Some(("Complete", 2)));
+        let mut over = run.clone();
+        over.status.clone_from(&ended.status);
+        let (own, run, over) = (job("a", 3, None), Arc::new(run), Arc::new(over));
+        assert!(!rests("Forbid", &[own.clone(), over]), "it counts those that it began");
+        assert!(rests("Forbid", &[own.clone(), run.clone()]));
+        assert!(rests("Replace", std::slice::from_ref(&run)));
+        assert!(!rests("Allow", &[own, run]));
     }
 }

@@ -4,7 +4,8 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use futures::{StreamExt, stream};
-use kube::{ResourceExt, runtime::reflector::ObjectRef};
+use k8s_openapi::api::batch::v1::{CronJob, Job};
+use kube::{ResourceExt, api::ObjectMeta, runtime::reflector::ObjectRef};
 
 use super::{
     Problem,
@@ -21,12 +22,13 @@ use crate::{
     api::{
         DecisionAction, IntegrationService, Release, ReleaseDecision, ReleaseDecisionStatus, ReleaseStatus,
     },
-    cluster::{ApplyError, Cluster},
+    cluster::{ApplyError, Cluster, ObjectKey},
     conditions::Reason,
     metrics,
-    names::tenant_of_home,
+    names::{self, RELEASE, environment_namespace, tenant_of_home},
     platform::Platform,
     policies::Missing,
+    release::runs::on_demand,
 };
 
 /// Removed in one pass: what is removed wakes the next.
@@ -74,7 +76,25 @@ impl Work<'_> {
         let now = (self.platform.now)();
         let standing = standing(&self.decisions, &decision.spec.environment, now);
         let Self { service, before: board, history, .. } = self;
-        answer(decision, Situation { service, board: *board, history, standing: &standing, now })
+        let namespace = environment_namespace(&service.tenant, &decision.spec.environment);
+        let workload = self.platform.cluster.workload(&namespace, &service.name);
+        let (board, workload, jobs) = (*board, workload.as_ref(), &self.runs_begun_in(&namespace));
+        answer(decision, Situation { service, board, history, standing: &standing, workload, jobs, now })
+    }
+
+    /// The runs there, with those that people began and the watch does not show yet.
+    fn runs_begun_in(&self, namespace: &str) -> Vec<Arc<Job>> {
+        let (cluster, service) = (&self.platform.cluster, &self.service.name);
+        let mut jobs = cluster.jobs(namespace, service);
+        let decided = self.decisions.iter().filter(|one| one.spec.action == DecisionAction::Run);
+        for run in decided.map(|one| names::run(service, &one.uid().unwrap_or_default())) {
+            let is_shown = jobs.iter().any(|job| job.name_any() == run);
+            if !is_shown && cluster.has_written::<Job>(Some(namespace), &run) {
+                let metadata = ObjectMeta { name: Some(run), ..ObjectMeta::default() };
+                jobs.push(Arc::new(Job { metadata, ..Job::default() }));
+            }
+        }
+        jobs
     }
 
     /// Does what follows from a decision, then answers it.
@@ -95,7 +115,32 @@ impl Work<'_> {
                 self.say(&one.name_any(), over(&one, &format!("resumed by {name}"))).await?;
             }
         }
+        if let Some(run) = &answer.begins
+            && !self.begin_run(&decision.spec.environment, (run, answer.status.release.as_ref())).await?
+        {
+            return Ok(());
+        }
         self.say(&name, answer.status).await
+    }
+
+    /// Begins this run of that release, unless it did before; false where another release runs by now.
+    async fn begin_run(
+        &self,
+        environment: &str,
+        (run, release): (&str, Option<&String>),
+    ) -> Result<bool, ApplyError> {
+        let (cluster, service) = (&self.platform.cluster, self.service);
+        let namespace = environment_namespace(&service.tenant, environment);
+        if cluster.has::<Job>(&namespace, run).await? {
+            return Ok(true);
+        }
+        let key = ObjectKey::named::<CronJob>(Some(&namespace), &service.name);
+        let live = cluster.read::<CronJob>(&key).await?;
+        let Some(live) = live.filter(|live| live.annotations().get(RELEASE) == release) else {
+            return Ok(false);
+        };
+        cluster.apply(on_demand(&live, run)).await?;
+        Ok(true)
     }
 
     /// Git asks for something else than what the rollback went back from.

@@ -158,7 +158,7 @@ pub fn standing(decisions: &[Arc<ReleaseDecision>], environment: &str, now: Time
             DecisionAction::Pass => {
                 standing.passed.extend(decision.spec.gate.clone().zip(answer.digest));
             }
-            DecisionAction::Resume | DecisionAction::Retry => {}
+            DecisionAction::Resume | DecisionAction::Retry | DecisionAction::Run => {}
         }
     }
     standing
@@ -192,7 +192,8 @@ pub fn ended(decisions: &[Arc<ReleaseDecision>], now: Timestamp) -> Vec<(String,
             DecisionAction::Reject
             | DecisionAction::Bypass
             | DecisionAction::Resume
-            | DecisionAction::Retry => return None,
+            | DecisionAction::Retry
+            | DecisionAction::Run => return None,
         };
         let is_newer = |new: &&Arc<ReleaseDecision>| {
             holds(new)

@@ -1,6 +1,7 @@
 //! A service that runs by a schedule. The API server's own controllers make a run's pod and end the run; that it is time,
 //! and how the pod ended, is said by the test, since there is no kubelet and nobody waits for New Year.
 
+use imaas_operator::api::{DecisionAction, DecisionState};
 use k8s_openapi::api::{
     batch::v1::{CronJob, Job},
     core::v1::{Pod, Service},
@@ -48,6 +49,23 @@ impl Scene {
         .await;
         let status = Patch::Merge(json!({ "status": { "phase": phase } }));
         pods.patch_status(&pod, &PatchParams::default(), &status).await.unwrap();
+    }
+
+    /// Decides that it runs now; the decision's name.
+    async fn run(&self, environment: &str) -> String {
+        self.decide(environment, DecisionAction::Run, json!({})).await
+    }
+
+    /// Names of its runs.
+    async fn runs(&self, environment: &str) -> Vec<String> {
+        let jobs = Api::<Job>::namespaced(self.client.clone(), &format!("acme-{environment}"));
+        jobs.list(&ListParams::default()).await.unwrap().iter().map(ResourceExt::name_any).collect()
+    }
+
+    /// The schedule begins nothing.
+    async fn rests(&self, environment: &str) -> bool {
+        let cron_jobs = Api::<CronJob>::namespaced(self.client.clone(), &format!("acme-{environment}"));
+        cron_jobs.get("orders").await.unwrap().spec.unwrap().suspend == Some(true)
     }
 
     async fn waits_for_a_run(&self, environment: &str) {
@@ -107,10 +125,29 @@ async fn a_batch_is_as_well_as_its_runs_end_and_one_whose_first_fails_goes_back(
     assert!(told.message.contains("second"), "which run it was: {told:?}");
     scene.two_looks().await;
     assert_eq!(scene.runs_by_schedule("dev", IMAGE_OF_A).await, uid, "and it stays");
-    let jobs = Api::<Job>::namespaced(scene.client.clone(), "acme-dev");
-    let jobs: Vec<_> =
-        jobs.list(&ListParams::default()).await.unwrap().iter().map(|j| j.name_any()).collect();
-    assert_eq!(jobs, ["first", "second"], "the operator begins no run of its own");
+    assert_eq!(scene.runs("dev").await, ["first", "second"], "the operator begins no run of its own");
+
+    // Somebody runs it in test, where it did not run yet: once and alone, and it counts as any other run.
+    let mut answers = Vec::new();
+    let both = [scene.run("test").await, scene.run("test").await];
+    for decision in &both {
+        answers.push(scene.answered(decision).await);
+    }
+    answers.sort_unstable_by_key(|(state, _)| *state == Some(DecisionState::Refused));
+    let [(Some(DecisionState::Done), begun), (Some(DecisionState::Refused), refused)] = &answers[..] else {
+        panic!("{answers:?}")
+    };
+    let run = begun.split_once(' ').unwrap().0;
+    assert!(refused.starts_with(&format!("{run} is not at its end yet")), "{refused}");
+    until("the schedule waits for it", async || scene.rests("test").await.then_some(())).await;
+    scene.run_ends("test", run, "Succeeded").await;
+    until("test is healthy", async || {
+        let state = scene.state("test").await?;
+        (state.last_good.is_some() && state.current == state.last_good).then_some(())
+    })
+    .await;
+    until("the schedule goes on", async || (!scene.rests("test").await).then_some(())).await;
+    assert_eq!(scene.runs("test").await, [run]);
 
     operator.stop().await;
     scene.end().await;

@@ -39,6 +39,15 @@ impl Scene {
         self.decisions().create(&PostParams::default(), &decision).await.unwrap().name_any()
     }
 
+    /// What the operator said to it, whatever that is.
+    pub async fn answered(&self, decision: &str) -> (Option<DecisionState>, String) {
+        until(&format!("{decision} is answered"), async || {
+            let status = self.decisions().get(decision).await.unwrap().status?;
+            status.state.is_some().then_some((status.state, status.message))
+        })
+        .await
+    }
+
     /// What the operator said to it.
     pub async fn answer(&self, decision: &str, state: DecisionState) -> String {
         until(&format!("{decision} is {state:?}"), async || {

@@ -187,6 +187,7 @@ fn bad_decisions() -> Vec<Bad> {
         // Else it would be another tenant's namespace: `acme` and `eu-dev` are `acme-eu` and `dev`.
         (json!({ "environment": "eu-dev" }), "spec.environment"),
         (json!({ "target": "orders-dev-0" }), "target: hold and resume are about all releases"),
+        (json!({ "action": "run", "target": "orders-dev-0" }), "and run about the one that runs: remove it"),
         (json!({ "action": "reject", "target": "latest!" }), "spec.target"),
         (json!({ "expiresAt": "tomorrow" }), "spec.expiresAt"),
         (json!({ "action": "reject", "expiresAt": "2026-01-01T00:00:00Z" }), "expiresAt: only a hold"),

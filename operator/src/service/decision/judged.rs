@@ -1,6 +1,9 @@
 //! The answer to a decision that has none yet. Pure.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
+use k8s_openapi::api::batch::v1::Job;
 use kube::ResourceExt;
 
 use super::{HOLDING, Standing, is_over};
@@ -9,7 +12,10 @@ use crate::{
         DecisionAction, DecisionState, IntegrationServiceStatus, ReleaseDecision, ReleaseDecisionStatus,
         integration_service::EnvironmentState,
     },
+    cluster::Workload,
     conditions::Reason,
+    names,
+    release::runs::{lets_several, under_way},
     service::{
         Problem,
         history::{History, Past},
@@ -28,6 +34,10 @@ pub struct Situation<'a> {
     pub history: &'a History,
     /// What holds in the decision's environment.
     pub standing: &'a Standing,
+    /// What runs the service there.
+    pub workload: Option<&'a Workload>,
+    /// Its runs there, of a batch.
+    pub jobs: &'a [Arc<Job>],
     /// Now.
     pub now: Timestamp,
 }
@@ -41,6 +51,8 @@ pub struct Answer {
     pub tried_again: Option<String>,
     /// What held in its environment, a hold or a rollback, holds no more.
     pub resumes: bool,
+    /// A run begins, with this name.
+    pub begins: Option<String>,
 }
 
 /// `status` with its state and message.
@@ -88,7 +100,8 @@ fn judged(decision: &ReleaseDecision, situation: Situation<'_>) -> Result<Answer
         | DecisionAction::Hold
         | DecisionAction::Resume
         | DecisionAction::Rollback
-        | DecisionAction::Retry => 0,
+        | DecisionAction::Retry
+        | DecisionAction::Run => 0,
     };
     if holding >= HOLDING {
         let message = format!(
@@ -110,6 +123,7 @@ fn judged(decision: &ReleaseDecision, situation: Situation<'_>) -> Result<Answer
         DecisionAction::Rollback => case.rollback(),
         DecisionAction::Retry => case.retry(),
         DecisionAction::Bypass => case.bypass(),
+        DecisionAction::Run => case.run(),
     }
 }
 
@@ -306,6 +320,32 @@ impl Case<'_> {
         let status = ReleaseDecisionStatus { release: Some(past.name.clone()), ..Default::default() };
         let done = said(DecisionState::Done, format!("{} is tried again", past.name), status);
         Ok(Answer { tried_again: Some(past.name.clone()), ..done })
+    }
+
+    fn run(&self) -> Result<Answer, Problem> {
+        let Situation { service, workload, jobs, .. } = self.situation;
+        let ValidEnvironment { name: environment, namespace, .. } = self.environment;
+        let workload = workload.ok_or_else(|| {
+            let message = format!("nothing of {} runs in {environment} yet", service.name);
+            Problem::new(Reason::ReleaseMissing, message)
+        })?;
+        let cron_job = workload.cron_job().ok_or_else(|| {
+            let message = format!("{} is no batch in {environment}: it runs all the time", service.name);
+            Problem::new(Reason::Invalid, message)
+        })?;
+        let run = names::run(&service.name, &self.decision.uid().unwrap_or_default());
+        let is_alone = !cron_job.spec.as_ref().is_some_and(lets_several);
+        // Its own is there where its answer was lost.
+        if let Some(other) = under_way(jobs).find(|job| job.name_any() != run).filter(|_| is_alone) {
+            let message = format!(
+                "{} is not at its end yet: wait for it, or let several run by `schedule: {{concurrency: allow}}`",
+                other.name_any()
+            );
+            return Err(Problem::new(Reason::Progressing, message));
+        }
+        let message = format!("{run} begins: kubectl -n {namespace} logs -f job/{run}");
+        let status = ReleaseDecisionStatus { release: workload.release().cloned(), ..Default::default() };
+        Ok(Answer { begins: Some(run), ..said(DecisionState::Done, message, status) })
     }
 
     fn bypass(&self) -> Result<Answer, Problem> {

@@ -1,12 +1,16 @@
 //! What each decision comes to, and what holds then.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::{
+    api::batch::v1::{CronJob, Job},
+    apimachinery::pkg::apis::meta::v1::Time,
+};
 use serde_json::json;
 
 use super::*;
 use crate::{
     api::{IntegrationServiceStatus, Release, integration_service::EnvironmentState},
-    sample,
+    cluster::Workload,
+    names, sample,
     service::{history::History, validate::ValidService},
 };
 
@@ -47,7 +51,7 @@ fn decision(name: &str, second: u8, spec: &str) -> Arc<ReleaseDecision> {
         "
         apiVersion: imaas.dev/v1alpha1
         kind: ReleaseDecision
-        metadata: {{name: {name}, namespace: acme-home, creationTimestamp: '2026-01-01T10:00:{second:02}Z'}}
+        metadata: {{name: {name}, uid: uid-of-{name}, namespace: acme-home, creationTimestamp: '2026-01-01T10:00:{second:02}Z'}}
         spec: {{service: orders, environment: prod, author: nora, {spec}}}
         "
     );
@@ -59,6 +63,8 @@ struct World {
     history: History,
     board: IntegrationServiceStatus,
     decisions: Vec<Arc<ReleaseDecision>>,
+    workload: Option<Workload>,
+    jobs: Vec<Arc<Job>>,
 }
 
 impl World {
@@ -80,7 +86,8 @@ impl World {
             ..EnvironmentState::default()
         };
         let board = IntegrationServiceStatus { environments: vec![prod], ..Default::default() };
-        Self { history: History::of(&releases), board, decisions: vec![] }
+        let history = History::of(&releases);
+        Self { history, board, decisions: vec![], workload: None, jobs: vec![] }
     }
 
     fn standing(&self) -> Standing {
@@ -96,6 +103,8 @@ impl World {
             board: Some(&self.board),
             history: &self.history,
             standing: &standing,
+            workload: self.workload.as_ref(),
+            jobs: &self.jobs,
             now: at(NOW),
         };
         let answer = answer(&decision, situation);
@@ -141,7 +150,8 @@ fn a_decision_that_cannot_be_taken_says_why() {
         nowhere.spec.environment = environment.to_owned();
         let (service, standing) = (service(), world.standing());
         let (board, history) = (Some(&world.board), &world.history);
-        let situation = Situation { service: &service, board, history, standing: &standing, now: at(NOW) };
+        let (service, standing, workload, jobs) = (&service, &standing, None, &[][..]);
+        let situation = Situation { service, board, history, standing, workload, jobs, now: at(NOW) };
         let answer = answer(&nowhere, situation);
         assert_eq!(answer.status.state, Some(DecisionState::Refused));
         assert!(answer.status.message.contains(words), "{answer:?}");
@@ -231,6 +241,48 @@ fn a_retry_whose_answer_was_lost_is_answered_as_the_first_time() {
     assert_eq!(world.answer("one", 1, "action: retry"), first);
     let other = world.answer("two", 2, "action: retry");
     assert_eq!(other.status.state, Some(DecisionState::Refused), "it has not failed since: {other:?}");
+}
+
+#[test]
+fn a_batch_runs_on_demand_once_a_decision_and_beside_nothing_unless_it_may() {
+    let mut world = World::new();
+    let (state, message) = world.told("action: run");
+    assert_eq!((state, message.as_str()), (DecisionState::Refused, "nothing of orders runs in prod yet"));
+    world.workload = Some(Workload::Deployment(Arc::default()));
+    let (state, message) = world.told("action: run");
+    assert_eq!((state, message.contains("is no batch in prod")), (DecisionState::Refused, true), "{message}");
+
+    let cron_job = |policy: &str| {
+        let annotations = json!({ names::RELEASE: "orders-prod-3" });
+        let spec = json!({ "schedule": "", "jobTemplate": {}, "concurrencyPolicy": policy });
+        let cron_job: CronJob =
+            serde_json::from_value(json!({ "metadata": { "annotations": annotations }, "spec": spec }))
+                .unwrap();
+        Some(Workload::CronJob(Arc::new(cron_job)))
+    };
+    let job = |name: &str| -> Arc<Job> {
+        Arc::new(serde_json::from_value(json!({ "metadata": { "name": name } })).unwrap())
+    };
+    world.workload = cron_job("Forbid");
+    let first = world.answer("one", 1, "action: run");
+    let run = first.begins.clone().unwrap();
+    assert_eq!(first.status.state, Some(DecisionState::Done));
+    assert_eq!(first.status.release.as_deref(), Some("orders-prod-3"), "what runs, not what Git asks for");
+    assert_eq!(first.status.message, format!("{run} begins: kubectl -n acme-prod logs -f job/{run}"));
+    world.jobs = vec![job(&run)];
+    assert_eq!(world.answer("one", 1, "action: run"), first, "its answer was lost");
+    let second = world.answer("two", 2, "action: run");
+    assert_eq!((second.status.state, second.begins), (Some(DecisionState::Refused), None));
+    assert!(
+        second.status.message.starts_with(&format!("{run} is not at its end yet")),
+        "{}",
+        second.status.message
+    );
+    world.workload = cron_job("Replace");
+    assert_eq!(world.answer("two", 2, "action: run").begins, None);
+    world.workload = cron_job("Allow");
+    let second = world.answer("two", 2, "action: run").begins.unwrap();
+    assert_ne!(second, run);
 }
 
 #[test]

@@ -14,7 +14,8 @@ use serde_json::{Value, json};
 use super::{Person, named};
 use crate::{Broken, ask, rights, root};
 
-const ACTIONS: [&str; 8] = ["approve", "pass", "reject", "hold", "resume", "rollback", "retry", "bypass"];
+const ACTIONS: [&str; 9] =
+    ["approve", "pass", "reject", "hold", "resume", "rollback", "retry", "bypass", "run"];
 
 /// By `author`, about an environment.
 fn decision(author: &str, action: &str, (namespace, environment): (&str, &str)) -> Value {
