@@ -1,5 +1,5 @@
 //! The chart and the kinds on a real API server: what is installed, what is refused, what the operator may do.
-//! All promises share one control plane, and every one that is broken is told.
+//! All promises share one control plane, and every one that is broken is told. What is written of the values needs none.
 
 mod installation;
 mod kinds;
@@ -9,6 +9,7 @@ mod own;
 mod retirement;
 mod rights;
 mod secrets;
+mod values;
 
 use std::path::{Path, PathBuf};
 
