@@ -99,6 +99,7 @@ impl RegistryClient {
         check(&endpoint)?;
         let mut builder = Client::builder()
             .redirect(Policy::none())
+            .no_proxy()
             .connect_timeout(CONNECT_DEADLINE)
             .timeout(REQUEST_DEADLINE)
             .https_only(!endpoint.development);
