@@ -265,6 +265,20 @@ mod tests {
     }
 
     #[test]
+    fn a_tenant_that_leaves_out_every_environment_is_a_problem_where_these_are_known() {
+        let spec = "  environments: {dev: {omit: true}}\n";
+        let told_of = |platform: &str| told(spec, platform);
+        let told = told_of(PLATFORM);
+        assert!(
+            told.len() == 1
+                && told[0]
+                    .starts_with("tenants/acme.yaml:5:17: spec.environments: every environment is left out"),
+            "{told:?}"
+        );
+        assert_eq!(told_of("{}"), [""; 0]);
+    }
+
+    #[test]
     fn a_file_in_one_line_is_not_repeated_for_each_of_its_problems() {
         let services: Vec<_> = (0..300)
             .map(|i| format!("{{name: s{i}, repository: {{url: 'https://h.example/a'}}, runtime: mule}}"))

@@ -47,7 +47,9 @@ async fn install(lab: &Lab) {
     let repository = json!({ "url": "https://git.example.com/acme/orders.git" });
     let service =
         object("IntegrationService", "orders", &json!({ "repository": repository, "runtime": "container" }));
-    let items = json!([service, release("orders-prod-old", "info"), release("orders-prod-new", "debug")]);
+    let tenant = json!({ "apiVersion": "imaas.dev/v1alpha1", "kind": "Tenant", "metadata": { "name": "acme" }, "spec": {} });
+    let items =
+        json!([tenant, service, release("orders-prod-old", "info"), release("orders-prod-new", "debug")]);
     kubectl.apply(&list(items)).await.unwrap();
     let waiting = json!([{ "reason": "NotPromoted", "message": "was not healthy in test yet" }]);
     let prod = json!({
@@ -108,6 +110,8 @@ async fn a_decision_is_made_in_ones_own_name_and_its_answer_is_told() {
             "no release \"orders-prod-none\"",
         ),
         (&["why", "orders", "test", "--tenant", "acme"], "it is in prod"),
+        (&["why", "orders", "prod", "--tenant", "nope"], "there is no Tenant \"nope\", only acme"),
+        (&["history", "orders", "-n", "nope-prod"], "there is no Tenant \"nope\", only acme"),
     ] {
         let told = run(&lab, arguments).await.expect_status(2).stderr;
         assert!(told.contains(words), "{told}");

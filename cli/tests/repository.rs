@@ -116,6 +116,12 @@ fn a_runtime_that_the_chart_does_not_bring_is_told_and_may_be_the_platforms() {
     let warning = "warning: service orders: runtime \"camle\" is none of camel, container, wso2-mi";
     assert!(told.contains(warning), "{told}");
     assert!(!with("beta", "camel").contains("warning"));
+    let service = |directory: &str, runtime: &str| {
+        let new = ["service", "new", "orders", "--runtime", runtime, directory];
+        repository.run(&new).expect_status(0).stdout
+    };
+    assert!(service("a", "camle").contains(warning));
+    assert!(!service("b", "camel").contains("warning"));
 }
 
 #[test]
@@ -190,7 +196,7 @@ fn a_wrong_wish_is_refused_before_anything_is_written() {
             "ports",
         ),
     ] {
-        let refused = repository.run(arguments).expect_status(1);
+        let refused = repository.run(arguments).expect_status(2);
         assert!(
             refused.stderr.contains("not written: ") && refused.stderr.contains(told),
             "{arguments:?}: {}",

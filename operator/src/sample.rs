@@ -44,6 +44,7 @@ pub fn service(environments: Vec<ValidEnvironment>) -> ValidService {
         name: "orders".to_owned(),
         url: GitUrl::parse("https://git.example.com/acme/orders.git", &UrlPolicy::default()).unwrap(),
         credentials: None,
+        image: "registry.example.com/acme/orders".to_owned(),
         path: String::new(),
         runtime: "camel".to_owned(),
         environments,

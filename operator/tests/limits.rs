@@ -1,9 +1,19 @@
-#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "a test: says what it waits for")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    dead_code,
+    reason = "a test: says what it waits for; parts of a shared scene"
+)]
 #![expect(clippy::disallowed_types, clippy::disallowed_methods, reason = "IO: a test on a real API server")]
 //! Limits come from Git with the tenant whose they are, on a real Git host and a real API server.
 
+#[path = "tenant_cluster/scene.rs"]
+mod chart;
+
 use std::{future::pending, sync::Arc, time::Duration};
 
+use chart::until;
 use futures::StreamExt;
 use imaas_operator::{
     api,
@@ -89,20 +99,6 @@ async fn start(lab: &Lab, mirrors: &std::path::Path) {
     let git = Arc::new(Git::new(mirrors, urls.clone(), Limits::default()).unwrap());
     let sources = Arc::new(Sources::new(platform, git, urls));
     tokio::spawn(source::run(sources, futures::stream::pending().boxed(), pending()));
-}
-
-async fn until(lab: &Lab, what: &[&str], is: impl Fn(&Value) -> bool) -> Value {
-    let mut last = Value::Null;
-    for _ in 0..600 {
-        if let Ok(object) = lab.kubectl().get(what).await {
-            if is(&object) {
-                return object;
-            }
-            last = object;
-        }
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-    panic!("{what:?} did not come so: {last:#}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

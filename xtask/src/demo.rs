@@ -86,7 +86,9 @@ impl Demo {
         } else {
             println!("IMaaS: from one commit to a running service, on a real Kubernetes on this machine.");
         }
-        Teller::chapter("Setting up (the first time builds Kubernetes and its tools: about 15 minutes)");
+        Teller::chapter(
+            "Setting up (the first time builds Kubernetes and its tools: 15 to 25 minutes on 2 cores)",
+        );
         let progress = progress(teller.begun);
         let begun = Instant::now();
         let options = StandOptions {
@@ -194,5 +196,41 @@ async fn stay(stand: &Stand, progress: &Progress) -> Result<()> {
     tokio::select! {
         failed = invite => failed,
         ended = signal::ctrl_c() => ended.context("wait for Ctrl-C"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use imaas_operator::{api::DescriptorSpec, yaml};
+
+    use super::ENVIRONMENTS;
+
+    /// The operator and two token services, as the chart asks for them.
+    const PLATFORM: i128 = 100 + 2 * 20;
+    /// The smallest machine.
+    const NODE: i128 = 2000;
+
+    /// Thousandths of a core of a sample service in all environments.
+    fn requests(sample: &str) -> i128 {
+        let services = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/services");
+        let text = std::fs::read(services.join(sample).join("imaas.yaml")).unwrap();
+        let descriptor = yaml::descriptor(&text).unwrap();
+        let in_each = ENVIRONMENTS.map(|environment| {
+            let settings = yaml::settings(&descriptor, environment).unwrap();
+            settings.resources.cpu.millis().unwrap() * i128::from(settings.scaling.min)
+        });
+        in_each.iter().sum()
+    }
+
+    #[test]
+    fn beside_the_story_and_the_invited_tenant_a_new_service_has_room_to_change() {
+        let told = requests("orders") + requests("inventory");
+        let invited = requests("inventory");
+        let new = DescriptorSpec::default().resources.cpu.millis().unwrap();
+        // One in each environment, and while one of them changes, the next version beside it.
+        let asked = PLATFORM + told + invited + new * 4;
+        assert!(asked <= NODE, "{asked}m");
     }
 }

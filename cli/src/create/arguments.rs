@@ -4,6 +4,8 @@ use std::{collections::BTreeMap, str::FromStr};
 
 use imaas_operator::api::{self, IntegrationServiceSpec, MemberKind, Repository, Role, ServiceEntry};
 
+use crate::platform::Platform;
+
 /// The runtime of a service that names none: any image.
 pub const RUNTIME: &str = "container";
 
@@ -56,7 +58,11 @@ impl FromStr for Service {
         let form = "write it like orders=https://git.example.com/acme/orders.git,runtime=camel";
         let (name, rest) = text.split_once('=').ok_or(form)?;
         let mut parts = rest.split(',');
-        let url = parts.next().filter(|url| url.contains("://")).ok_or(form)?.to_owned();
+        let url = parts.next().unwrap_or_default();
+        if let Some((host, path)) = over_ssh(url) {
+            return Err(format!("{url:?} is for SSH, which is not supported: write https://{host}/{path}"));
+        }
+        let url = Some(url).filter(|url| url.contains("://")).ok_or(form)?.to_owned();
         let mut spec = IntegrationServiceSpec {
             repository: Repository { url, credentials: None },
             path: None,
@@ -81,6 +87,30 @@ impl FromStr for Service {
         }
         Ok(Self(ServiceEntry { name: name.to_owned(), spec }))
     }
+}
+
+/// Host and path of `git@git.example.com:acme/orders.git` or `ssh://git@git.example.com/acme/orders.git`.
+fn over_ssh(url: &str) -> Option<(&str, &str)> {
+    let (place, ends) = match url.strip_prefix("ssh://") {
+        Some(place) => (place, '/'),
+        None => (Some(url).filter(|url| !url.contains("://"))?, ':'),
+    };
+    let (host, path) = place.split_once(ends)?;
+    let host = host.split_once('@').map_or(host, |(_, host)| host);
+    Some((host.split_once(':').map_or(host, |(host, _)| host), path))
+}
+
+/// A runtime that the chart does not bring, where the platform's own are not known.
+pub fn unusual_runtime(entry: &ServiceEntry, platform: &Platform) -> Option<String> {
+    let ServiceEntry { name, spec } = entry;
+    let is_unusual = !platform.knows_runtimes() && !RUNTIMES.contains(&spec.runtime.as_str());
+    is_unusual.then(|| {
+        format!(
+            "service {name}: runtime {:?} is none of {}, which every platform has: correct it, unless yours defines it",
+            spec.runtime,
+            RUNTIMES.join(", ")
+        )
+    })
 }
 
 #[cfg(test)]
@@ -135,6 +165,11 @@ mod tests {
         for (bad, word) in [
             ("orders", "write it like"),
             ("orders=camel", "write it like"),
+            ("orders=git@git.example.com:acme/orders.git", "write https://git.example.com/acme/orders.git"),
+            (
+                "orders=ssh://git@git.example.com:22/acme/orders.git",
+                "write https://git.example.com/acme/orders.git",
+            ),
             ("a=https://x/y,run=z", "\"run\" is not"),
         ] {
             assert!(bad.parse::<Service>().unwrap_err().contains(word), "{bad}");

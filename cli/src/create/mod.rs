@@ -12,9 +12,17 @@ use std::{
     path::Path,
 };
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, ensure};
 
-use crate::subject::shown;
+use crate::{check::Told, subject::shown};
+
+/// What was asked for is no valid file: that is wrong usage.
+fn not_written(problems: &[Told]) -> Result<()> {
+    let told: Vec<_> =
+        problems.iter().map(|problem| format!("not written: {}", problem.sentence())).collect();
+    ensure!(told.is_empty(), "{}", told.join("\n"));
+    Ok(())
+}
 
 /// IO: writes a file that is not there yet, and the directories on its path.
 fn write_new(path: &Path, text: &str) -> Result<()> {

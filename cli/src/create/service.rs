@@ -9,7 +9,10 @@ use imaas_operator::{
     yaml::{self, Problem},
 };
 
-use super::{arguments::RUNTIME, text, write_new};
+use super::{
+    arguments::{RUNTIME, unusual_runtime},
+    not_written, text, write_new,
+};
 use crate::{
     Outcome,
     args::{ServiceNew, WorkloadType},
@@ -41,15 +44,11 @@ pub fn run(options: &ServiceNew) -> Result<Outcome> {
     let entry = entry(options, clone.as_ref());
     let problems: Vec<_> =
         name_problems(&entry).into_iter().chain(descriptor::found(&question).problems).collect();
-    if !problems.is_empty() {
-        for problem in &problems {
-            let told = Told::new("not written".to_owned(), problem, &Lines::default());
-            output::complain(&format!("{}: {}", told.file, told.sentence()));
-        }
-        return Ok(Outcome::Problems);
-    }
+    let told = |problem: &Problem| Told::new(shown(&file), problem, &Lines::default());
+    not_written(&problems.iter().map(told).collect::<Vec<_>>())?;
     write_new(&file, &text)?;
-    output::print(&next(&entry, &shown(&file)))?;
+    let warning = unusual_runtime(&entry, &platform);
+    output::print(&next(&entry, (&shown(&file), warning.as_deref())))?;
     Ok(Outcome::Fine)
 }
 
@@ -82,10 +81,11 @@ fn name_problems(entry: &ServiceEntry) -> Vec<Problem> {
     of_name.map(|problem| Problem { path: "name".to_owned(), ..problem }).collect()
 }
 
-fn next(entry: &ServiceEntry, file: &str) -> String {
+fn next(entry: &ServiceEntry, (file, warning): (&str, Option<&str>)) -> String {
+    let warning = warning.map(|warning| format!("warning: {warning}\n")).unwrap_or_default();
     format!(
         "wrote {file}
-
+{warning}
 Next:
   kubectl imaas validate {file} --runtime {runtime}
   commit it, and push a branch for each environment, such as dev, test and prod

@@ -14,7 +14,7 @@ use imaas_operator::{
 };
 use kube::ResourceExt;
 
-use super::{arguments::RUNTIMES, text, write_new};
+use super::{arguments::unusual_runtime, not_written, text, write_new};
 use crate::{
     Outcome,
     args::TenantNew,
@@ -39,13 +39,7 @@ pub fn run(options: &TenantNew) -> Result<Outcome> {
     let schema = options.schema.clone().or_else(|| repository.as_ref().map(|_| format!("../{SCHEMA}")));
     let text = text::tenant(&tenant, schema.as_deref().filter(|_| !is_piped || options.schema.is_some()));
     let examined = examined(options, &text, &platform);
-    let problems = examined.told(|_| "not written".to_owned());
-    if !problems.is_empty() {
-        for problem in &problems {
-            output::complain(&format!("{}: {}", problem.file, problem.sentence()));
-        }
-        return Ok(Outcome::Problems);
-    }
+    not_written(&examined.told(str::to_owned))?;
     let read = yaml::tenant(text.as_bytes()).ok().context("a valid file was not read")?;
     ensure!(read.spec == tenant.spec, "a value cannot be written as YAML: use fewer special characters");
     if is_piped {
@@ -128,7 +122,7 @@ fn next(tenant: &Tenant, written: &[String], platform: &Platform, examined: &Exa
     for note in platform.notes() {
         let _ = writeln!(out, "not checked: {note}");
     }
-    for warning in unusual_runtimes(&spec.services, platform) {
+    for warning in spec.services.iter().filter_map(|entry| unusual_runtime(entry, platform)) {
         let _ = writeln!(out, "warning: {warning}");
     }
     out += "\nNext:\n";
@@ -176,20 +170,6 @@ fn branches(platform: &Platform) -> String {
     let branch = |one: &Environment| one.spec.branch.clone().unwrap_or_else(|| one.name_any());
     let branches: Vec<_> = platform.environments.iter().map(branch).collect();
     if branches.is_empty() { String::new() } else { format!(": {}", branches.join(", ")) }
-}
-
-/// Runtimes that the chart does not bring, where the platform's own are not known.
-fn unusual_runtimes(services: &[ServiceEntry], platform: &Platform) -> Vec<String> {
-    let is_unusual =
-        |entry: &&ServiceEntry| !platform.knows_runtimes() && !RUNTIMES.contains(&&*entry.spec.runtime);
-    let told = |ServiceEntry { name, spec }: &ServiceEntry| {
-        format!(
-            "service {name}: runtime {:?} is none of {}, which every platform has: correct it, unless yours defines it",
-            spec.runtime,
-            RUNTIMES.join(", ")
-        )
-    };
-    services.iter().filter(is_unusual).map(told).collect()
 }
 
 fn credentials(services: &[ServiceEntry]) -> Vec<&str> {

@@ -23,6 +23,13 @@ pub fn state<'a>(
     }
 }
 
+/// What serves while `current` is rolled out, where something older still does.
+pub fn serves(state: &EnvironmentState) -> Option<&str> {
+    let EnvironmentState { current, last_good, older, .. } = state;
+    let good = last_good.as_deref().filter(|_| last_good != current);
+    (*older > 0).then(|| good.unwrap_or("an older release"))
+}
+
 /// Why nothing goes on in `state`, or in any environment for nothing, beside what is awaited there itself.
 pub fn stopped(board: &IntegrationServiceStatus, state: Option<&EnvironmentState>) -> Option<Waiting> {
     let told = |type_, status| board.conditions.iter().find(|c| c.type_ == type_ && c.status == status);

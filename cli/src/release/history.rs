@@ -11,7 +11,7 @@ use imaas_operator::{
 use jiff::Timestamp;
 use kube::ResourceExt;
 
-use super::{args, home::Home};
+use super::{args, board, home::Home};
 use crate::{
     Outcome, cluster,
     output::{self, plain},
@@ -46,8 +46,10 @@ fn of_release(release: &Release, board: &IntegrationServiceStatus) -> Line {
     let state = board.environments.iter().find(|one| one.name == spec.environment).unwrap_or(&empty);
     let conditions = release.status.as_ref().map_or(&[][..], |status| &status.conditions);
     let is = |told: &Option<String>| told.as_ref() == Some(&name);
+    let serves = board::serves(state);
     let words = [
-        (is(&state.current), "current"),
+        (serves == Some(name.as_str()), "serves"),
+        (is(&state.current), if serves.is_some() { "rolling out" } else { "current" }),
         (is(&state.candidate), "candidate"),
         (is(&state.last_good), "last good"),
         (is_true(conditions, HEALTHY), "healthy"),
@@ -144,5 +146,31 @@ mod tests {
             "2026-01-01T10:00:00Z  prod  orders-prod-abc  Promotion 4f2a4f2a4f2a  candidate, failed"
         );
         assert_eq!(told(vec![]), "nothing was released yet\n");
+    }
+
+    #[test]
+    fn what_serves_is_told_apart_from_what_is_rolled_out() {
+        let became = |name: &str, older| {
+            let release = serde_json::json!({
+                "apiVersion": "imaas.dev/v1alpha1", "kind": "Release", "metadata": { "name": name },
+                "spec": { "service": "orders", "environment": "dev", "commit": "c", "buildId": "b", "image": "i",
+                    "digest": "d", "runtime": "camel", "cause": "Commit", "type": "api", "many": true,
+                    "strategy": "rolling", "replicas": 1, "template": {} },
+            });
+            let dev = EnvironmentState {
+                name: "dev".to_owned(),
+                candidate: Some("orders-dev-b".to_owned()),
+                current: Some("orders-dev-b".to_owned()),
+                last_good: Some("orders-dev-a".to_owned()),
+                older,
+                ..EnvironmentState::default()
+            };
+            let board = IntegrationServiceStatus { environments: vec![dev], ..Default::default() };
+            let (_, [_, _, _, became]) = of_release(&serde_json::from_value(release).unwrap(), &board);
+            became
+        };
+        assert_eq!(became("orders-dev-a", 1), "serves, last good");
+        assert_eq!(became("orders-dev-b", 1), "rolling out, candidate");
+        assert_eq!(became("orders-dev-b", 0), "current, candidate");
     }
 }

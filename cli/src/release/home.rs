@@ -9,8 +9,9 @@ use std::{fmt::Debug, time::Duration};
 
 use anyhow::{Context, Result, bail};
 use imaas_operator::{
-    api::{IntegrationService, Release, ReleaseDecision},
+    api::{IntegrationService, Release, ReleaseDecision, Tenant},
     names::{environment_namespace, home_namespace, tenant_of_home},
+    tenant::validate::unknown,
 };
 use jiff::Timestamp;
 use k8s_openapi::{NamespaceResourceScope, api::authentication::v1::SelfSubjectReview};
@@ -39,7 +40,7 @@ pub struct Home {
 }
 
 impl Home {
-    /// As the options say, else as the kubeconfig context does.
+    /// As the options say, else as the kubeconfig context does. Of a tenant that is not to be seen nothing is known here.
     pub async fn open(options: &args::Home) -> Result<Self> {
         let (client, default) = cluster::connect_to(options.context.as_deref()).await?;
         let namespace = options.namespace.as_ref().unwrap_or(&default);
@@ -49,6 +50,15 @@ impl Home {
                 format!("{namespace} is no namespace of a tenant: say --tenant NAME, or -n NAME-home")
             })?,
         };
+        let (name, tenants) =
+            (tenant_of_home(&namespace).unwrap_or_default(), Api::<Tenant>::all(client.clone()));
+        if let Ok(None) = tenants.get_opt(name).await {
+            let Ok(seen) = tenants.list(&ListParams::default()).await else {
+                bail!("there is no Tenant {name:?}")
+            };
+            let names: Vec<_> = seen.iter().map(ResourceExt::name_any).collect();
+            bail!(unknown("Tenant", name, names.iter().map(String::as_str)));
+        }
         Ok(Self { client, namespace })
     }
 

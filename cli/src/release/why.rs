@@ -57,19 +57,26 @@ fn lines(
 ) -> String {
     let EnvironmentState { name, branch, commit, candidate, current, last_good, .. } = state;
     let none = || "nothing".to_owned();
+    let runs = current.clone().unwrap_or_else(none);
     let ready = format!("{} of {} instances are ready", state.ready, state.desired);
-    let mut lines = vec![
-        format!("{service} in {name}, branch {branch}"),
-        format!("  runs       {} ({ready})", current.clone().unwrap_or_else(none)),
-    ];
+    let mut lines = vec![format!("{service} in {name}, branch {branch}")];
+    let serves = board::serves(state);
+    match serves {
+        Some(older) => lines.extend([
+            format!("  serves     {older} (ready instances: {})", state.older),
+            format!("  rolls out  {runs} ({ready})"),
+        ]),
+        None => lines.push(format!("  runs       {runs} ({ready})")),
+    }
     let mut line = |title: &str, text: Option<String>| {
         lines.extend(text.map(|text| format!("  {title:<10} {}", plain(&text))));
     };
-    // First all of what runs, then all of what waits.
+    // First all of `current`, then all of what waits.
     line("of image", state.digest.clone());
     line("reached at", state.exposed.clone());
     line("counts", release.and_then(unproven));
-    line("last good", last_good.clone().filter(|good| Some(good) != current.as_ref()));
+    let is_told = |good: &String| Some(good) == current.as_ref() || Some(good.as_str()) == serves;
+    line("last good", last_good.clone().filter(|good| !is_told(good)));
     line("head", commit.clone());
     line("asks for", candidate.clone());
     line("attempt", state.attempt.map(|attempt| attempt.to_string()));
@@ -154,6 +161,36 @@ mod tests {
   told host  pending (Held) of 4f2a; the host refused it
 "
         );
+    }
+
+    #[test]
+    fn what_serves_is_told_apart_from_what_is_rolled_out() {
+        let told = |last_good: Option<&str>, older| {
+            let state = EnvironmentState {
+                name: "dev".to_owned(),
+                branch: "dev".to_owned(),
+                current: Some("orders-dev-b".to_owned()),
+                last_good: last_good.map(ToOwned::to_owned),
+                older,
+                desired: 1,
+                ..EnvironmentState::default()
+            };
+            let text = lines("orders", (&state, None), &[]);
+            text.lines().skip(1).take(3).collect::<Vec<_>>().join("\n")
+        };
+        let waits = "  because    it is as Git asks for; nothing is awaited";
+        let rolls_out = "  rolls out  orders-dev-b (0 of 1 instances are ready)";
+        assert_eq!(
+            told(Some("orders-dev-a"), 1),
+            format!("  serves     orders-dev-a (ready instances: 1)\n{rolls_out}\n{waits}")
+        );
+        assert_eq!(
+            told(Some("orders-dev-b"), 2),
+            format!("  serves     an older release (ready instances: 2)\n{rolls_out}\n{waits}")
+        );
+        let runs = "  runs       orders-dev-b (0 of 1 instances are ready)";
+        assert_eq!(told(Some("orders-dev-a"), 0), format!("{runs}\n  last good  orders-dev-a\n{waits}"));
+        assert_eq!(told(None, 0), format!("{runs}\n{waits}"));
     }
 
     fn condition(type_: &str, status: &str, reason: &str, message: &str) -> serde_json::Value {

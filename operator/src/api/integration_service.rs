@@ -128,12 +128,15 @@ pub struct EnvironmentState {
     /// Image digest of `current`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,
-    /// Instances that are ready, of whatever version.
+    /// Instances of `current` that are ready.
     #[serde(default)]
     pub ready: i32,
-    /// Instances that should be.
+    /// Instances of `current` that should be.
     #[serde(default)]
     pub desired: i32,
+    /// Instances of what ran before that are ready: they serve until those of `current` do.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub older: i32,
     /// Where `current` is reached from outside: host and path. That the gateway answers there is so while nothing is awaited.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exposed: Option<String>,
@@ -143,6 +146,11 @@ pub struct EnvironmentState {
     /// The commit status that the repository's host was told last; missing where the platform has none told.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reported: Option<Reported>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+fn is_zero(count: &i32) -> bool {
+    *count == 0
 }
 
 /// A commit status, as it was sent to the host of the service's repository.

@@ -10,19 +10,25 @@ pub enum GitError {
     #[error(transparent)]
     Invalid(#[from] UrlError),
     /// 404. Many hosts also answer this when the credentials do not reach the repository.
-    #[error("{0}: the server knows no such repository; check the URL, and that the credentials may read it")]
+    #[error(
+        "{0}: the server knows no such repository; check the URL, and that `credentials` names a Secret whose login may read it"
+    )]
     NotFound(GitUrl),
     /// 401 or 403.
-    #[error("{0}: the server refuses the credentials; renew them, or name a Secret in `credentials`")]
+    #[error(
+        "{0}: the server wants another login; name a Secret that holds one in `credentials`, or renew what it holds"
+    )]
     AuthenticationFailed(GitUrl),
     /// The name leads to an address inside the cluster or a private network.
     #[error("{0}: the host leads to a private address; the platform team can allow the host by name")]
     HostRefused(GitUrl),
     /// The TLS certificate is not trusted, or for another host.
-    #[error("{0}: the server's certificate is not trusted; put its authority into the Secret's key `ca.crt`")]
+    #[error(
+        "{0}: the server's certificate is not trusted; put its authority under `ca.crt` into the Secret that `credentials` names"
+    )]
     HostVerificationFailed(GitUrl),
     /// `ca.crt` cannot be used.
-    #[error("{0}: `ca.crt` holds no certificate that can be read")]
+    #[error("{0}: `ca.crt` of the Secret that `credentials` names holds no certificate that can be read")]
     CaInvalid(GitUrl),
     /// A redirect, which is never followed: the credentials would go along.
     #[error("{0}: the server redirects elsewhere, which is not followed; use the URL that it redirects to")]

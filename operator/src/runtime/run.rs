@@ -37,7 +37,10 @@ async fn reconcile(runtime: Arc<IntegrationRuntime>, platform: Platform) -> Resu
 fn wellness(runtime: &IntegrationRuntime) -> Wellness {
     let problems = check::problems(&runtime.spec);
     match problems.len() {
-        0 => Wellness::Ready(format!("{} profiles", runtime.spec.profiles.len())),
+        0 => Wellness::Ready(match runtime.spec.profiles.len() {
+            1 => "1 profile".to_owned(),
+            several => format!("{several} profiles"),
+        }),
         count => {
             let mut told: Vec<String> = problems.into_iter().take(TOLD).collect();
             if count > TOLD {
@@ -70,6 +73,7 @@ mod tests {
         let mut runtime = runtime("*");
         let first = status(&runtime, "2026-01-01T00:00:00Z");
         assert!(is_true(&first.conditions, READY));
+        assert_eq!(first.conditions[0].message, "1 profile");
         runtime.status = Some(first.clone());
         assert_eq!(status(&runtime, "2026-01-02T00:00:00Z"), first);
     }

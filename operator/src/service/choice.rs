@@ -226,7 +226,6 @@ impl Work<'_> {
             Problem::new(Reason::RuntimeMissing, message)
         })?;
         let called = self.called(environment, asked)?;
-        let repository = format!("{}/{}", self.platform.settings.registry_host, service.repository());
         let input = release::Input {
             tenant: &service.tenant,
             service: &service.name,
@@ -235,7 +234,7 @@ impl Work<'_> {
             runtime: &runtime,
             networks,
             called: &called,
-            image_repository: &repository,
+            image_repository: &service.image,
             digest: &asked.digest,
             config: asked.resolved.config.as_ref(),
             commit: &asked.resolved.commit,

@@ -28,32 +28,38 @@ pub fn told(
     (remote, secret): (&Remote, Option<&String>),
     failure: Failure,
 ) -> Failure {
-    match failure.problem.reason {
-        Reason::AuthenticationFailed => {}
-        // The Secret holds the authority too.
-        Reason::HostVerificationFailed => return Failure { refused: secret.cloned(), ..failure },
-        _ => return failure,
-    }
     let (url, home) = (&service.url, service.home());
-    let (reason, message) = match &service.credentials {
-        None => (
-            Reason::AuthenticationFailed,
+    let unnamed = "name it in `repository.credentials` of the service in the tenant file";
+    let (reason, message) = match (failure.problem.reason, &service.credentials) {
+        // The Secret holds the authority too.
+        (reason @ Reason::HostVerificationFailed, None) => (
+            reason,
             format!(
-                "{url}: the server wants a login: make a Secret in {home} and name it in `repository.credentials` of the service in the tenant file"
+                "{url}: the server's certificate is not trusted: make a Secret in {home} with its authority under `ca.crt`, and {unnamed}"
             ),
         ),
-        Some(name) if remote.credentials.is_none() => (
+        (reason @ Reason::HostVerificationFailed, Some(name)) => (
+            reason,
+            format!(
+                "{url}: the server's certificate is not trusted: put its authority under `ca.crt` into Secret {name} of {home}"
+            ),
+        ),
+        (reason @ Reason::AuthenticationFailed, None) => {
+            (reason, format!("{url}: the server wants a login: make a Secret in {home}, and {unnamed}"))
+        }
+        (Reason::AuthenticationFailed, Some(name)) if remote.credentials.is_none() => (
             Reason::CredentialsMissing,
             format!(
                 "{url}: the server wants a login, and the Secret {name} of {home} has none: add the keys `username` and `password` to it"
             ),
         ),
-        Some(name) => (
-            Reason::AuthenticationFailed,
+        (reason @ Reason::AuthenticationFailed, Some(name)) => (
+            reason,
             format!("{url}: the server refuses the login in Secret {name} of {home}: renew it there"),
         ),
+        _ => return failure,
     };
-    let refused = secret.filter(|_| reason == Reason::AuthenticationFailed).cloned();
+    let refused = secret.filter(|_| reason != Reason::CredentialsMissing).cloned();
     Failure { problem: Problem::new(reason, message), refused, ..failure }
 }
 
@@ -91,14 +97,23 @@ mod tests {
         assert_eq!(lacks.refused, None, "nothing was tried");
 
         let authority = told_after(Reason::HostVerificationFailed, Some("orders-git"), login());
-        assert_eq!(
-            (authority.problem.message.as_str(), authority.refused.as_deref()),
-            ("refused", Some("7"))
+        let named = format!(
+            "{url}: the server's certificate is not trusted: put its authority under `ca.crt` into Secret orders-git of acme-home"
         );
+        assert_eq!(authority.problem, Problem::new(Reason::HostVerificationFailed, named));
+        assert_eq!(authority.refused.as_deref(), Some("7"));
         assert_eq!(told_after(Reason::Unreachable, Some("orders-git"), login()).refused, None);
 
-        let none = told_of(None, None).problem.message;
-        assert!(none.contains("`repository.credentials` of the service in the tenant file"), "{none}");
+        for (reason, what) in [
+            (Reason::AuthenticationFailed, "make a Secret in acme-home"),
+            (Reason::HostVerificationFailed, "make a Secret in acme-home with its authority under `ca.crt`"),
+        ] {
+            let none = told_after(reason, None, None);
+            let way =
+                format!("{what}, and name it in `repository.credentials` of the service in the tenant file");
+            assert_eq!((none.problem.reason, none.refused), (reason, None));
+            assert!(none.problem.message.ends_with(&way), "{}", none.problem.message);
+        }
     }
 
     #[test]

@@ -19,7 +19,8 @@ pub(super) fn observation(
     let well = matches!(phase, Phase::Healthy | Phase::Stopped);
     let problems = problems(phase, trouble, (ready, desired, was_good));
     let all = deployment.and_then(|deployment| deployment.status.as_ref()?.ready_replicas);
-    Observation { ready: all.unwrap_or(ready), desired, well, exposed: None, problems }
+    let older = all.map_or(0, |all| (all - ready).max(0));
+    Observation { ready, desired, older, well, exposed: None, problems }
 }
 
 /// What is to be told of a release, the cause first.
@@ -67,6 +68,8 @@ fn scheduled(next: Option<Timestamp>) -> Problem {
 
 #[cfg(test)]
 mod tests {
+    use k8s_openapi::api::apps::v1::DeploymentStatus;
+
     use super::*;
 
     fn told(phase: Phase, trouble: Option<Trouble>, was_good: bool) -> Vec<(Reason, String)> {
@@ -76,6 +79,20 @@ mod tests {
 
     fn one(reason: Reason, message: &str) -> Vec<(Reason, String)> {
         vec![(reason, message.to_owned())]
+    }
+
+    #[test]
+    fn what_ran_before_is_counted_apart_while_it_serves() {
+        let counted = |ready: i32, all: i32| {
+            let status = DeploymentStatus { ready_replicas: Some(all), ..DeploymentStatus::default() };
+            let deployment = Deployment { status: Some(status), ..Deployment::default() };
+            let seen = Observed { ready, desired: 2, updated: 1, phase: Phase::RollingOut };
+            let told = observation((seen, None), false, Some(&deployment));
+            (told.ready, told.older)
+        };
+        assert_eq!(counted(0, 2), (0, 2));
+        assert_eq!(counted(1, 2), (1, 1));
+        assert_eq!(counted(2, 2), (2, 0));
     }
 
     #[test]

@@ -242,7 +242,7 @@ fn built(
         };
         let message = format!(
             "image {}:{} is not in the registry yet{earlier}: let CI push it under the commit's hash, or commit its digest",
-            service.repository(),
+            service.image,
             resolved.commit
         );
         Problem::new(Reason::ImageMissing, message)
@@ -265,7 +265,7 @@ fn named(
         Some(Tag::Missing) | None => {
             let message = format!(
                 "image {}@{digest} is not in the registry yet: let CI push it, or correct `image.digest`",
-                service.repository()
+                service.image
             );
             Err(Problem::new(Reason::ImageMissing, message))
         }
@@ -324,7 +324,7 @@ fn promoted(
         };
         Problem::new(Reason::NotPromoted, message)
     };
-    let image = |digest: &str| format!("the image {}@{digest}", service.repository());
+    let image = |digest: &str| format!("the image {}@{digest}", service.image);
     let is_shared = shared_source(service, environment).is_some();
     if is_shared && settled.of(source).is_none_or(|settled| settled.commit != resolved.commit) {
         if runs_none(service, source, snapshot) {

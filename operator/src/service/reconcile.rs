@@ -218,6 +218,7 @@ fn valid(
         environments: &environments,
         periods: &platform.settings.retirement,
         urls: &poller.origins().urls,
+        registry: &platform.settings.registry_host,
     };
     let valid = validate(service, around)?;
     owned(platform, &namespace, &valid.tenant)?;

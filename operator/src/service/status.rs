@@ -24,10 +24,12 @@ const SHORT_HASH: usize = 12;
 /// What was seen of the release that runs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Observation {
-    /// Instances that are ready.
+    /// Instances of it that are ready.
     pub ready: i32,
-    /// Instances that should be.
+    /// Instances of it that should be.
     pub desired: i32,
+    /// Ready instances of what ran before.
+    pub older: i32,
     /// All instances of this release are ready, and no other is left.
     pub well: bool,
     /// Where it is reached from outside: host and path.
@@ -209,6 +211,7 @@ fn state(stage: &Stage, before: Option<&EnvironmentState>) -> EnvironmentState {
         digest: running.as_ref().map(|running| running.digest.clone()),
         ready: observed.as_ref().map_or(old.ready, |observed| observed.ready),
         desired: observed.as_ref().map_or(old.desired, |observed| observed.desired),
+        older: observed.as_ref().map_or(old.older, |observed| observed.older),
         exposed: observed.as_ref().map_or(old.exposed, |observed| observed.exposed.clone()),
         waiting,
         reported: old.reported,

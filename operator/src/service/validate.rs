@@ -29,6 +29,8 @@ pub struct ValidService {
     pub url: GitUrl,
     /// Name of a Secret in the home namespace.
     pub credentials: Option<String>,
+    /// What its images are called, without tag: `<registry>/<tenant>/<service>`.
+    pub image: String,
     /// Directory in the repository; empty is the root.
     pub path: String,
     /// Name of an `IntegrationRuntime`.
@@ -89,11 +91,6 @@ impl ValidService {
         service.environments.retain(|environment| environment.ending.is_none());
         service
     }
-
-    /// The image's name within the registry: `<tenant>/<service>`.
-    pub fn repository(&self) -> String {
-        format!("{}/{}", self.tenant, self.name)
-    }
 }
 
 /// What is needed besides the service.
@@ -107,6 +104,8 @@ pub struct Surroundings<'a> {
     pub periods: &'a Periods,
     /// Which repositories may be read.
     pub urls: &'a UrlPolicy,
+    /// The registry's host, as in images.
+    pub registry: &'a str,
 }
 
 /// Checks `service`. A missing runtime is no problem here: it stops new releases and not what runs.
@@ -146,6 +145,7 @@ pub fn validate(service: &IntegrationService, around: Surroundings<'_>) -> Resul
         name: service.name_any(),
         url,
         credentials: service.spec.repository.credentials.clone(),
+        image: format!("{}/{tenant_name}/{}", around.registry, service.name_any()),
         path: service.spec.path.clone().unwrap_or_default(),
         runtime: service.spec.runtime.clone(),
         environments,
@@ -277,6 +277,7 @@ spec:
                 environments: &environments,
                 periods: &Periods::default(),
                 urls: &urls,
+                registry: "registry.example.com",
             },
         )
     }

@@ -36,8 +36,9 @@ pub struct ValidTenant {
     pub environments: Vec<ValidSpace>,
     /// Environments it is in that cannot be used now. What stands there stays as it is.
     pub held: Vec<Held>,
-    /// Where it names an Environment that there is none of. A file from Git is refused for it; a Tenant is not, since
-    /// the platform may have deleted the Environment, and the rest of the tenant must not wait for that.
+    /// Where it names an Environment that there is none of, or leaves out all that there are. A file from Git is refused for
+    /// it; a Tenant is not, since the platform may have deleted the Environment, and the rest of the tenant must not wait for
+    /// that.
     pub unknown: Vec<Problem>,
     /// Where it asks for more than the platform gives. It gets what there is, and the rest does not wait for that: the
     /// platform may have lowered an Environment's max. A file from Git is refused for it.
@@ -148,6 +149,7 @@ pub(crate) fn examined(tenant: &Tenant, environments: &Checked) -> (ValidTenant,
         }
     }
     valid.held.extend(gone(tenant, environments));
+    valid.unknown.extend(nowhere(&valid, environments));
     quotas.in_all(&valid.environments);
     quotas.in_registry();
     problems.append(&mut quotas.problems);
@@ -236,6 +238,19 @@ fn gone(tenant: &Tenant, environments: &Checked) -> impl Iterator<Item = Held> {
         environment: name.clone(),
         namespace: environment_namespace(&tenant.name_any(), name),
         promotes_from: known.iter().find(|one| one.name == *name).and_then(|one| one.promotes_from.clone()),
+    })
+}
+
+/// That nothing of the tenant could ever run.
+fn nowhere(valid: &ValidTenant, environments: &Checked) -> Option<Problem> {
+    let defaults: Vec<_> = environments.names().filter(|name| environments.is_default(name)).collect();
+    let is_somewhere = !valid.environments.is_empty() || !valid.held.is_empty();
+    (!is_somewhere && !defaults.is_empty()).then(|| {
+        let message = format!(
+            "every environment is left out, so nothing can run: take `omit: true` away from one of {}, or remove the file if the tenant is to go",
+            defaults.join(", ")
+        );
+        Problem::new("spec.environments", message)
     })
 }
 

@@ -13,7 +13,7 @@ use super::{
     node::{Content, Entry, Node},
     paths::{is_within, join, without_indices},
     schema::Form,
-    words::{mismatch, nearest, quoted, shape, sheltered},
+    words::{mismatch, nearest, quoted, shape, sheltered, unspaced},
 };
 use crate::api::Quantity;
 
@@ -211,6 +211,10 @@ impl Checker<'_> {
         }
         let known: Vec<_> = schema["properties"].as_object().into_iter().flat_map(|all| all.keys()).collect();
         let known: Vec<_> = known.into_iter().map(String::as_str).collect();
+        if let Some(field) = unspaced(key).filter(|field| known.contains(field)) {
+            self.found.meant.push(join(path, field));
+            return format!("a space is missing after the colon: write `{field}: …`");
+        }
         if let Some(near) = nearest(key, &known) {
             self.found.meant.extend(node.entry(near).is_none().then(|| join(path, near)));
             return format!("unknown field, did you mean {near:?}?");

@@ -11,6 +11,7 @@ mod node;
 mod paths;
 mod platform;
 mod schema;
+mod slip;
 pub mod sound;
 #[cfg(test)]
 mod tests;

@@ -7,7 +7,7 @@ use std::{borrow::Cow, collections::HashMap};
 use granit_parser::{Event, Marker, Parser, ScalarStyle, Span, StrInput};
 use serde_json::{Map, Number, Value};
 
-use super::{MAX_BYTES, Problem, words::of_parser};
+use super::{MAX_BYTES, Problem, slip::slip, words::of_parser};
 use crate::names::is_invisible;
 
 /// The deepest nesting; the deepest valid file has eight.
@@ -26,7 +26,7 @@ impl Place {
         Self { line: number(marker.line()), column: number(marker.col() + 1) }
     }
 
-    fn problem(self, message: impl Into<String>) -> Problem {
+    pub fn problem(self, message: impl Into<String>) -> Problem {
         Problem { line: self.line, column: self.column, path: String::new(), message: message.into() }
     }
 }
@@ -142,13 +142,13 @@ pub(super) fn compose(text: &[u8]) -> Result<(Node, Vec<Problem>), Problem> {
             }
         }
     };
-    alone(text).map_err(|problem| indented_by_tab(text, problem.line).unwrap_or(problem))
+    alone(text).map_err(|problem| slip(text, &problem).unwrap_or(problem))
 }
 
 /// All documents of `text`, of whatever content, and what is wrong with their YAML. `Err` where reading stopped.
 pub(super) fn documents(text: &[u8]) -> Result<(Vec<Node>, Vec<Problem>), Problem> {
     let text = readable(text, MAX_DEFINITIONS)?;
-    composed(text, false).map_err(|problem| indented_by_tab(text, problem.line).unwrap_or(problem))
+    composed(text, false).map_err(|problem| slip(text, &problem).unwrap_or(problem))
 }
 
 fn composed(text: &str, is_alone: bool) -> Result<(Vec<Node>, Vec<Problem>), Problem> {
@@ -179,18 +179,6 @@ fn composed(text: &str, is_alone: bool) -> Result<(Vec<Node>, Vec<Problem>), Pro
             _ => return Err(Place::of(span.start).problem("not understood as YAML")),
         }
     }
-}
-
-/// Told in place of a problem at `line`, which follows from a tab there or in a line beside it.
-fn indented_by_tab(text: &str, line: u32) -> Option<Problem> {
-    let lines = text.lines().zip(1..).skip_while(|(_, number)| number + 1 < line);
-    let of_line = |(content, number): (&str, u32)| {
-        let indentation = &content[..content.len() - content.trim_start_matches([' ', '\t']).len()];
-        let column = u32::try_from(indentation.find('\t')?).ok()? + 1;
-        Some(Place { line: number, column })
-    };
-    let at = lines.take_while(|(_, number)| *number <= line + 1).find_map(of_line)?;
-    Some(at.problem("a tab indents this line, which YAML does not take: use spaces"))
 }
 
 /// The bytes as text that an editor shows in full.

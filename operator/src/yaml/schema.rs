@@ -70,6 +70,10 @@ fn collect_patterns(schema: &Value, patterns: &mut HashMap<String, Regex>) {
     }
 }
 
+const OWNER: &str = "is written as `members: [{kind: User, name: …, role: owner}]`";
+const BRANCH: &str =
+    "stands at the service, by environment: write it as `branches: {prod: main}` beside `repository`";
+
 /// Of a tenant file.
 const ELSEWHERE: &[(&str, &str)] = &[
     (
@@ -80,6 +84,10 @@ const ELSEWHERE: &[(&str, &str)] = &[
         "spec.quota",
         "is asked for by environment: write it as spec.environments.<name>.quota; a total is the platform team's, in limits/<tenant>.yaml",
     ),
+    ("spec.owner", OWNER),
+    ("spec.owners", OWNER),
+    ("spec.services[].branch", BRANCH),
+    ("spec.services[].repository.branch", BRANCH),
 ];
 
 /// A tenant file: the Tenant's spec without what the platform writes, and of `metadata` the name only.

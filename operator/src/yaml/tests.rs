@@ -395,7 +395,7 @@ fn what_a_description_never_needs_of_yaml_is_refused_with_its_place() {
         ("", vec!["1:1: the file is empty"]),
         ("# nothing\n", vec!["1:1: the file is empty"]),
         ("- a\n", vec!["1:1: expected fields such as `apiVersion: imaas.dev/v1alpha1`"]),
-        ("kind: \"Tenant\n", vec!["2:1: "]),
+        ("kind: \"Tenant\n", vec!["1:7: the quote that begins here is not closed"]),
         ("%YAML 1.1\n---\nkind: Tenant\n", vec!["1:1: "]),
         ("kind:\n\tTenant\n", vec!["2:"]),
         ("a: b\n c: d\n", vec!["2:"]),

@@ -39,6 +39,11 @@ pub(super) fn mismatch(schema: &Value, node: &Node, path: &str) -> String {
         let allowed: Vec<_> = allowed.iter().filter_map(Value::as_str).collect();
         return format!("expected one of {}, found {found}", allowed.join(", "));
     }
+    if let Content::Scalar(Value::String(text)) = &node.content
+        && let Some(key) = unspaced(text).filter(|key| schema["properties"].get(key).is_some())
+    {
+        return format!("a space is missing after the colon: write `{key}: …`");
+    }
     match (schema["type"].as_str(), &node.content) {
         (Some("object"), Content::Scalar(value)) => match only_field(schema, value) {
             Some(field) => {
@@ -54,6 +59,15 @@ pub(super) fn mismatch(schema: &Value, node: &Node, path: &str) -> String {
                 format!("expected fields, found {found}{way}")
             }
         },
+        (Some("object"), Content::Sequence(items)) if schema["additionalProperties"].is_object() => {
+            let names = items.iter().filter_map(|item| match &item.content {
+                Content::Scalar(Value::String(name)) => Some(format!("{name}: {{…}}")),
+                Content::Scalar(_) | Content::Sequence(_) | Content::Mapping(_) => None,
+            });
+            let names: Vec<_> = names.collect();
+            let names = if names.is_empty() { "NAME: {…}".to_owned() } else { names.join(", ") };
+            format!("expected fields, found {found}: write `{}: {{{names}}}`", last(path))
+        }
         (Some("object"), _) => format!("expected fields, found {found}"),
         (Some("array"), Content::Mapping(_)) => {
             format!("expected a list, found {found}: begin each entry with `- `")
@@ -81,9 +95,23 @@ fn needed(schema: &Value) -> Option<String> {
     Some(format!("{{{}}}", needed.join(", ")))
 }
 
+/// Told of a quote where it begins.
+pub(super) const UNCLOSED: &str =
+    "the quote that begins here is not closed: write it again at the end of the text";
+
+/// The key of `text` where only the space after its colon is missing, as in `name:orders`.
+pub(super) fn unspaced(text: &str) -> Option<&str> {
+    let (key, value) = text.split_once(':')?;
+    let is_word = !key.is_empty() && key.chars().all(|c| c.is_ascii_alphanumeric());
+    (is_word && !value.is_empty() && !value.starts_with([' ', '/'])).then_some(key)
+}
+
 /// What the parser says, with the way out where it is known.
 pub(super) fn of_parser(told: &str) -> String {
     const RESERVED: [char; 3] = ['@', '`', '%'];
+    if told == "unclosed quote" {
+        return UNCLOSED.to_owned();
+    }
     let found = told.strip_prefix("unexpected character: `").and_then(|rest| rest.chars().next());
     match found.filter(|found| RESERVED.contains(found)) {
         Some(found) => {
@@ -158,7 +186,10 @@ pub(super) fn shape(pattern: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Problem, descriptor, tenant};
+    use super::{
+        super::{Problem, descriptor, tenant},
+        UNCLOSED,
+    };
 
     fn told(problems: &[Problem]) -> Vec<String> {
         problems.iter().map(ToString::to_string).collect()
@@ -215,9 +246,91 @@ mod tests {
                     "5:13: spec.members[0]: only a ServiceAccount is in a namespace: leave `namespace` out, or write `kind: ServiceAccount`",
                 ],
             ),
+            (
+                "spec:\n  environments: [dev, prod]\n",
+                &[
+                    "5:17: spec.environments: expected fields, found a list: write `environments: {dev: {…}, prod: {…}}`",
+                ],
+            ),
+            (
+                "spec:\n  environments: [{name: dev}]\n",
+                &[
+                    "5:17: spec.environments: expected fields, found a list: write `environments: {NAME: {…}}`",
+                ],
+            ),
+            (
+                "spec:\n  owner: jo\n",
+                &["5:3: spec.owner: is written as `members: [{kind: User, name: …, role: owner}]`"],
+            ),
+            (
+                "spec:\n  services: [{name: a, runtime: camel, repository: {url: 'https://h/x', branch: main}}]\n",
+                &[
+                    "5:73: spec.services[0].repository.branch: stands at the service, by environment: write it as `branches: {prod: main}` beside `repository`",
+                ],
+            ),
+            (
+                "spec:\n  members: [{kind: User, name:jo, role: owner}]\n",
+                &["5:26: spec.members[0].name:jo: a space is missing after the colon: write `name: …`"],
+            ),
+            (
+                "spec:\n  services:\n    - name:orders\n",
+                &["6:7: spec.services[0]: a space is missing after the colon: write `name: …`"],
+            ),
             ("spec:\n  contact: *x\n", &["5:12: aliases (`*name`) are not accepted: write the value out"]),
         ] {
             assert_eq!(told(&tenant(format!("{head}{text}").as_bytes()).unwrap_err()), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_slip_of_the_hand_is_told_where_it_was_made() {
+        let head = "apiVersion: imaas.dev/v1alpha1\nkind: Tenant\nmetadata: {name: acme}\nspec:\n";
+        let space = |key: &str| format!("a space is missing after the colon: write `{key}: …`");
+        let columns = |at: u32, line: u32, other: u32| {
+            format!(
+                "this line begins at column {at}, and line {line} at column {other}: begin both at the same, or this one further right if it belongs to that"
+            )
+        };
+        for (text, place, message) in [
+            ("  services:\n    - name:orders\n      runtime: camel\n", "6:11", space("name")),
+            ("  members:\n    - kind: Group\n      name:leads\n      role: owner\n", "7:11", space("name")),
+            ("  contact:a\n  members: []\n", "5:10", space("contact")),
+            ("  contact\n  members: []\n", "5:10", "a colon is missing: write `contact: …`".to_owned()),
+            ("  members: []\n  contact\n", "6:10", "a colon is missing: write `contact: …`".to_owned()),
+            ("  contact: \"a\n  members: []\n", "5:12", UNCLOSED.to_owned()),
+            ("  contact: 'it\n  members: []\n", "5:12", UNCLOSED.to_owned()),
+            ("  contact: \"a\n", "5:12", UNCLOSED.to_owned()),
+            ("  contact: \"a", "5:12", UNCLOSED.to_owned()),
+            (
+                "  services:\n    - repository: {url: \"https://h/x}\n      runtime: \"camel\"\n",
+                "6:25",
+                UNCLOSED.to_owned(),
+            ),
+            (
+                "  contact: 'it's me'\n",
+                "5:16",
+                "the text ended at the quote before this: write all of it in one pair of quotes, as \"it's me\""
+                    .to_owned(),
+            ),
+            (
+                "  contact: x: y\n",
+                "5:12",
+                "text that holds a `: ` must stand in quotes: write `contact: \"x: y\"`".to_owned(),
+            ),
+            ("  contact: a\n   members: []\n", "6:4", columns(4, 5, 3)),
+            ("   contact: a\n  members: []\n", "6:3", columns(3, 5, 4)),
+            ("  services:\n    - name: orders\n       runtime: camel\n", "7:8", columns(8, 6, 7)),
+            ("  services:\n    - name: orders\n     runtime: camel\n", "7:6", columns(6, 6, 7)),
+            (
+                "  services:\n    - name: a\n      repository:\n        url: b\n     runtime: c\n",
+                "9:6",
+                columns(6, 7, 7),
+            ),
+            ("  members:\n    - kind: Group\n     - kind: Group\n", "7:6", columns(6, 6, 5)),
+            ("  members:\n    - kind: Group\n   - kind: Group\n", "7:4", columns(4, 6, 5)),
+        ] {
+            let told = told(&tenant(format!("{head}{text}").as_bytes()).unwrap_err());
+            assert_eq!(told, [format!("{place}: {message}")], "{text}");
         }
     }
 

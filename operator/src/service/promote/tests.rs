@@ -146,7 +146,10 @@ fn what_runs_no_instance_is_told_to_be_given_one() {
         one(service, &service.environments[1], seen, (&history, &Settled::default())).unwrap_err().message
     };
     let help = "was not healthy in dev yet, where `scaling.min` is 0: what has no instance proves nothing, raise it there";
-    assert_eq!(not(&three(), &seen), format!("the image acme/orders@{IMAGE_OF_A} {help}"));
+    assert_eq!(
+        not(&three(), &seen),
+        format!("the image registry.example.com/acme/orders@{IMAGE_OF_A} {help}")
+    );
     let shared =
         orders([("dev", "main", None), ("test", "main", Some("dev")), ("prod", "prod", Some("test"))]);
     let seen = snapshot([("main", head('1', "A", asleep))], &[]);
@@ -171,7 +174,7 @@ fn a_missing_image_is_named_with_its_tag() {
     let seen = snapshot([("dev", head('1', "A", ""))], &[('1', Tag::Missing)]);
     let dev = &three().environments[0];
     let problem = one(&three(), dev, &seen, (&History::default(), &Settled::default())).unwrap_err();
-    let image = format!("image acme/orders:{} is not in the registry yet", commit('1'));
+    let image = format!("image registry.example.com/acme/orders:{} is not in the registry yet", commit('1'));
     assert!(problem.message.starts_with(&image), "{}", problem.message);
     let refused = Problem::new(Reason::RegistryRefused, "the registry refuses the account");
     let unknown = snapshot([("dev", head('1', "A", ""))], &[('1', Tag::Unknown(refused.clone()))]);
@@ -191,7 +194,8 @@ fn a_digest_that_the_registry_does_not_have_is_no_image() {
         seen.tags = answer.map(|answer| (IMAGE_OF_B.to_owned(), answer)).into_iter().collect();
         let problem = decision(&seen, &before).unwrap_err();
         assert_eq!(problem.reason, Reason::ImageMissing);
-        let image = format!("image acme/orders@{IMAGE_OF_B} is not in the registry yet: ");
+        let image =
+            format!("image registry.example.com/acme/orders@{IMAGE_OF_B} is not in the registry yet: ");
         assert!(problem.message.starts_with(&image), "{}", problem.message);
     }
     let unreachable = Problem::new(Reason::RegistryUnreachable, "no answer");
@@ -446,8 +450,9 @@ fn an_image_of_the_same_files_under_an_earlier_head_is_found() {
     let [one_, two, three_] = ['1', '2', '3'].map(commit);
     assert_eq!(untagged(&service, &seen), BTreeMap::from([("A".to_owned(), vec![&one_, &two, &three_])]));
     let problem = one(&service, dev, &seen, before).unwrap_err();
-    let told =
-        format!("image acme/orders:{three_} is not in the registry yet, nor under {one_}, {two}, built");
+    let told = format!(
+        "image registry.example.com/acme/orders:{three_} is not in the registry yet, nor under {one_}, {two}, built"
+    );
     assert!(problem.message.starts_with(&told), "{problem:?}");
 
     // What was awaited is told, and known to the next run of the operator.

@@ -43,6 +43,7 @@ fn seen(problem: Option<Reason>) -> Observation {
     Observation {
         ready,
         desired: 2,
+        older: 0,
         well: problem.is_none(),
         exposed: None,
         problems: problems.into_iter().collect(),
@@ -370,7 +371,7 @@ fn a_service_that_cannot_be_acted_on_keeps_its_board() {
 
 #[test]
 fn what_has_no_instance_is_as_asked_and_never_the_last_good_one() {
-    let none = || Observation { ready: 0, desired: 0, well: true, exposed: None, problems: vec![] };
+    let none = || Observation { well: true, ..Observation::default() };
     let before = passed(None, vec![well("dev", "orders-dev-1")]);
     let after = passed(Some(&before), vec![stage("dev", asked('2'), Some("orders-dev-2"), Some(none()))]);
     let dev = &after.environments[0];

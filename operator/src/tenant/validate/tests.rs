@@ -105,6 +105,32 @@ fn an_environment_that_is_gone_is_told_and_held_and_the_rest_goes_on() {
 }
 
 #[test]
+fn a_tenant_that_leaves_out_every_environment_is_told_that_nothing_can_run() {
+    let all = "dev: {omit: true}, test: {omit: true}, prod: {omit: true}";
+    let told = |environments: &str| {
+        let valid = acme(&format!("{{environments: {{{environments}}}}}")).unwrap();
+        valid.unknown.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        told(all),
+        [
+            "spec.environments: every environment is left out, so nothing can run: take `omit: true` away from one of dev, prod, test, or remove the file if the tenant is to go"
+        ]
+    );
+    for fine in [
+        "dev: {omit: true}, prod: {omit: true}",
+        &format!("{all}, lab: {{}}"),
+        &format!("{all}, broken: {{}}"),
+    ] {
+        assert_eq!(told(fine), [""; 0], "{fine}");
+    }
+    let spec: TenantSpec = serde_saphyr::from_str("{environments: {lab: {omit: true}}}").unwrap();
+    let lab = Environment::new("lab", EnvironmentSpec::default());
+    let valid = validate(&Tenant::new("acme", spec), &check(&[lab])).unwrap();
+    assert_eq!(valid.unknown, [], "no tenant is in it unless it says so");
+}
+
+#[test]
 fn every_problem_names_its_field_and_the_way_out() {
     let repository = "repository: {url: https://git.example.com/a}, runtime: camel";
     for (spec, wanted) in [
