@@ -113,7 +113,7 @@ impl Scene {
             reach: &reach,
             outside: &self.outside,
         };
-        let RolledOut { seen, again, route } = roll_out(&self.cluster, &target, now).await.unwrap();
+        let RolledOut { seen, again, route } = Box::pin(roll_out(&self.cluster, &target, now)).await.unwrap();
         route.unwrap();
         (seen.phase, again.is_some())
     }

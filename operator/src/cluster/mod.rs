@@ -60,7 +60,7 @@ struct Inner {
     listeners: Mutex<Vec<mpsc::UnboundedSender<Touch>>>,
     deployments: Store<Deployment>,
     cron_jobs: Store<CronJob>,
-    /// Made by CronJobs of ours, and by us.
+    /// Made by `CronJob`s of ours, and by us.
     jobs: Store<Job>,
     /// See `routes`.
     routes: Store<HttpRoute>,

@@ -1,6 +1,6 @@
 #![expect(clippy::disallowed_types, reason = "IO: opens the watches")]
 //! The watches of what the operator wrote: one a kind, of objects with its label only. They keep a version and a mark of
-//! each and nothing else, but for Deployments, CronJobs and their Jobs, of which status is read. Secrets are never watched.
+//! each and nothing else, but for Deployments, `CronJob`s and their Jobs, of which status is read. Secrets are never watched.
 
 use std::{
     fmt,

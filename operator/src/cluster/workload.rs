@@ -1,4 +1,4 @@
-//! What runs a service in one environment: a Deployment, or of a batch a CronJob. Pure.
+//! What runs a service in one environment: a Deployment, or of a batch a `CronJob`. Pure.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -32,7 +32,7 @@ impl Workload {
         }
     }
 
-    /// The CronJob, if it is one.
+    /// The `CronJob`, if it is one.
     pub fn cron_job(&self) -> Option<&CronJob> {
         match self {
             Self::Deployment(_) => None,

@@ -109,7 +109,7 @@ async fn expose(cluster: &Cluster, target: &Target<'_>, routed: Option<HttpRoute
 }
 
 /// Since when nothing is replaced in `live`, of which all that it counts is of one release. A batch that was a Deployment
-/// before became one when its CronJob was made.
+/// before became one when its `CronJob` was made.
 fn settled_since(live: &Workload) -> Option<Timestamp> {
     match live {
         Workload::Deployment(deployment) => alone_since(deployment),

@@ -1,4 +1,4 @@
-//! What became of a release of a batch, as its runs tell: the Jobs that its CronJob made. Pure.
+//! What became of a release of a batch, as its runs tell: the Jobs that its `CronJob` made. Pure.
 //!
 //! It is healthy when its last run ended well; before the first has ended, nothing is known of it. What was healthy once
 //! and has no run of its own left to tell, after a while with another release, is so still.

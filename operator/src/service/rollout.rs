@@ -40,7 +40,7 @@ impl Work<'_> {
         let now = (self.platform.now)();
         let before = self.current(environment).map(|current| current.name_any());
         let RolledOut { seen, again, route } =
-            release::roll_out(cluster, target, now).await.map_err(|error| self.failed(error))?;
+            Box::pin(release::roll_out(cluster, target, now)).await.map_err(|error| self.failed(error))?;
         self.again = self.again.into_iter().chain(again).min();
         let name = target.release.name_any();
         if before.is_some_and(|before| before != name) {

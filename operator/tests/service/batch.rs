@@ -19,7 +19,7 @@ fn batch(image: &str) -> String {
 }
 
 impl Scene {
-    /// Image of what the CronJob runs, without the repository, and its UID; nothing when there is none.
+    /// Image of what the `CronJob` runs, without the repository, and its UID; nothing when there is none.
     async fn scheduled(&self, environment: &str) -> Option<(String, String)> {
         let cron_jobs = Api::<CronJob>::namespaced(self.client.clone(), &format!("acme-{environment}"));
         let cron_job = cron_jobs.get_opt("orders").await.unwrap()?;
@@ -33,7 +33,7 @@ impl Scene {
         until(&format!("{environment} runs {image} by a schedule"), runs).await.1
     }
 
-    /// As the CronJob's controller does when it is time.
+    /// As the `CronJob`'s controller does when it is time.
     async fn is_time(&self, environment: &str, run: &str) {
         let namespace = format!("acme-{environment}");
         self.kubectl(&["create", "job", run, "--from=cronjob/orders", "-n", &namespace]).await;

@@ -21,7 +21,7 @@ use crate::{
 /// time it is due again.
 const LATEST_START: i64 = 3600;
 
-/// The CronJob of `target`, whose release has this schedule. What runs when the release changes runs on to its end, with
+/// The `CronJob` of `target`, whose release has this schedule. What runs when the release changes runs on to its end, with
 /// what it was begun with.
 pub(super) fn cron_job(target: &Target, running: &[Footprint], schedule: &Schedule) -> CronJob {
     let Schedule { cron, time_zone, concurrency, retries, timeout: _, history } = schedule;
