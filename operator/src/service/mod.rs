@@ -18,6 +18,7 @@ mod choice;
 pub mod commit_status;
 pub mod course;
 pub mod decision;
+mod delivery;
 pub mod ending;
 pub mod entry;
 pub mod exposure;

@@ -160,8 +160,10 @@ impl Work<'_> {
         let missed = missed.is_some_and(|missed| begun.is_none_or(|begun| missed > begun));
         let Some(why) = given_up(seen, trouble, missed) else { return };
         tracing::warn!(release = name, tenant = self.service.tenant, "given up");
-        if let Err(error) = self.tell_release(release, failed(release, &why, (self.platform.now)())).await {
-            self.errors.push(error);
+        let (now, past) = ((self.platform.now)(), self.history.named(&name).cloned().unwrap_or_default());
+        match self.tell_release(release, failed(release, &why, now)).await {
+            Ok(()) => self.count_failed(release, &past, now),
+            Err(error) => self.errors.push(error),
         }
     }
 
@@ -208,14 +210,16 @@ impl Work<'_> {
             let missing = environment.proof.missing(times, &passed, place);
             self.look_again(missing.as_ref().and_then(|missing| missing.until));
             let told = missing.as_ref().map(|missing| &missing.message);
+            self.count_restored(&environment.name, now);
             // Once proven, for ever.
-            let is_told = self.history.named(&name).is_some_and(|past| {
-                let says_it = past.unproven.is_none() || past.unproven.as_ref() == told;
-                past.healthy && past.failed.is_none() && says_it
-            });
-            if !is_told {
+            let past = self.history.named(&name).cloned().unwrap_or_default();
+            let says_it = past.unproven.is_none() || past.unproven.as_ref() == told;
+            if !(past.healthy && past.failed.is_none() && says_it) {
                 match self.tell_release(release, healthy(release, missing.as_ref(), now)).await {
-                    Ok(()) => tracing::info!(release = %name, tenant = self.service.tenant, "healthy"),
+                    Ok(()) => {
+                        tracing::info!(release = %name, tenant = self.service.tenant, "healthy");
+                        self.count_healthy(release, &past, now);
+                    }
                     Err(error) => self.errors.push(error),
                 }
             }

@@ -140,8 +140,15 @@ async fn what_fails_goes_back_and_stays_until_it_is_tried_again() {
     until("the second runs", async || scene.image("dev").await.filter(|live| live == IMAGE_OF_B)).await;
     let state = scene.gives_way("dev", (IMAGE_OF_B, IMAGE_OF_A)).await;
     let bad = state.candidate.clone().unwrap();
-    let counted = r#"imaas_rollbacks_total{environment="dev",reason="Failed",tenant="acme"}"#;
-    assert!(metrics::text().contains(counted), "{}", metrics::text());
+    for counted in [
+        r#"imaas_rollbacks_total{environment="dev",reason="Failed",tenant="acme"}"#,
+        r#"imaas_deployments_total{environment="dev",outcome="failed",tenant="acme"}"#,
+        r#"imaas_deployments_total{environment="dev",outcome="healthy",tenant="acme"}"#,
+        r#"imaas_lead_time_seconds_count{environment="dev",tenant="acme"}"#,
+        r#"imaas_restore_time_seconds_count{environment="dev",tenant="acme"}"#,
+    ] {
+        assert!(metrics::text().contains(counted), "{counted}: {}", metrics::text());
+    }
     assert_eq!((state.current.as_ref(), state.last_good.as_ref()), (Some(&good), Some(&good)), "{state:?}");
     let told = state.waiting.iter().find(|waiting| waiting.reason == "Failed").unwrap();
     let (why, way_out) = ("crashes: exit code 1, again and again", "kubectl imaas retry orders dev");
