@@ -65,27 +65,34 @@ mod tests {
     use super::*;
     use crate::sample;
 
-    fn at(second: i64) -> Option<Timestamp> {
-        Some(Timestamp::from_second(second).unwrap())
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
     }
 
     #[test]
     fn what_is_deployed_began_with_its_first_release_or_with_its_commit() {
-        let made =
-            |build: &str, second| Past { build_id: build.to_owned(), made: at(second), ..Past::default() };
+        let made = |build: &str, second| Past {
+            build_id: build.to_owned(),
+            made: Some(at(second)),
+            ..Past::default()
+        };
         let release = sample::release("orders-prod-abc", "");
         let build = &release.spec.build_id;
         let history = History(vec![made("other", 1), made(build, 5), made(build, 9)]);
-        assert_eq!(begun(&release, None, &history), at(5), "in dev, long before it was merged");
+        assert_eq!(begun(&release, None, &history), Some(at(5)), "in dev, long before it was merged");
         assert_eq!(begun(&release, None, &History::default()), None, "nothing is known of it");
         let head = |commit: &str, second| {
-            let content = sample::content(commit, at(second));
+            let content = sample::content(commit, Some(at(second)));
             let head = Branch::Head { commit: commit.to_owned(), content: Ok(content.into()) };
             Snapshot { branches: [("prod".to_owned(), head)].into(), ..Snapshot::default() }
         };
         let own = head(&release.spec.commit, 3);
-        assert_eq!(begun(&release, Some(&own), &history), at(3), "before CI had built it");
-        assert_eq!(begun(&release, Some(&head(&release.spec.commit, 7)), &history), at(5), "a merge of it");
-        assert_eq!(begun(&release, Some(&head("another", 3)), &history), at(5));
+        assert_eq!(begun(&release, Some(&own), &history), Some(at(3)), "before CI had built it");
+        assert_eq!(
+            begun(&release, Some(&head(&release.spec.commit, 7)), &history),
+            Some(at(5)),
+            "a merge of it"
+        );
+        assert_eq!(begun(&release, Some(&head("another", 3)), &history), Some(at(5)));
     }
 }
