@@ -77,7 +77,8 @@ fn name_problems(entry: &ServiceEntry) -> Vec<Problem> {
     let spec = TenantSpec { services: vec![entry.clone()], ..TenantSpec::default() };
     let text = text::tenant(&Tenant::new("tenant", spec), None);
     let problems = yaml::tenant(text.as_bytes()).err().unwrap_or_default();
-    let of_name = problems.into_iter().filter(|problem| problem.path == NAME);
+    // What no file may hold has no path.
+    let of_name = problems.into_iter().filter(|problem| problem.path == NAME || problem.path.is_empty());
     of_name.map(|problem| Problem { path: "name".to_owned(), ..problem }).collect()
 }
 
