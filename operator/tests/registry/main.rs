@@ -3,6 +3,7 @@
 
 mod collect;
 mod events;
+mod formats;
 mod quota;
 mod removal;
 mod rotation;
