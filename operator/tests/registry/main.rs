@@ -8,6 +8,7 @@ mod quota;
 mod removal;
 mod rotation;
 mod scene;
+mod signatures;
 mod sweep;
 mod usage;
 
