@@ -52,6 +52,7 @@ fn snapshot<const N: usize>(branches: [(&str, Branch); N], tags: &[(char, Tag)])
         branches: branches.map(|(name, branch)| (name.to_owned(), branch)).into(),
         builds: BTreeMap::new(),
         tags: tags.iter().map(|(letter, tag)| (commit(*letter), tag.clone())).collect(),
+        signed: BTreeMap::new(),
         secrets: BTreeMap::new(),
         failure: None,
     }
