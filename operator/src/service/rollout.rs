@@ -226,8 +226,25 @@ impl Work<'_> {
         }
         // One that it went back to is said to be settled while it starts: it was not the last that was good.
         let last_good = self.state_before(environment).and_then(|state| state.last_good.as_ref());
+        let was_good = last_good == Some(&name);
+        if was_good && matches!(seen.phase, Phase::Down | Phase::Failed { .. }) {
+            self.stops_baking(environment, release).await;
+        }
         let live = self.platform.cluster.workload(&environment.namespace, &self.service.name);
         let deployment = live.as_ref().and_then(Workload::deployment);
-        observation((seen, trouble), last_good == Some(&name), deployment)
+        observation((seen, trouble), was_good, deployment)
+    }
+
+    /// Tells on a release that does not run well any more that it does not count elsewhere as soon as was said.
+    async fn stops_baking(&mut self, environment: &ValidEnvironment, release: &Release) {
+        let Some(broken) = environment.proof.broken() else { return };
+        let told = self.history.named(&release.name_any()).and_then(|past| past.unproven.as_ref());
+        if told.is_none_or(|told| *told == broken.message) {
+            return;
+        }
+        let status = healthy(release, Some(&broken), (self.platform.now)());
+        if let Err(error) = self.tell_release(release, status).await {
+            self.errors.push(error);
+        }
     }
 }

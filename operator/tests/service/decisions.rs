@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use kube::{
     Api, ResourceExt,
-    api::{ListParams, Patch, PatchParams, PostParams},
+    api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
 };
 use serde_json::{Value, json};
 
@@ -261,6 +261,12 @@ async fn what_people_decide_holds_until_it_is_over() {
 
     // A rollback to what ran before, until Git asks for something else.
     let back = scene.decide("dev", DecisionAction::Rollback, json!({})).await;
+    scene.answer(&back, DecisionState::InForce).await;
+    let told = async || scene.state("dev").await.filter(|state| state.current.as_ref() == Some(&first));
+    until("it goes back", told).await;
+    let again = scene.decide("dev", DecisionAction::Rollback, json!({})).await;
+    let told = scene.answer(&again, DecisionState::Refused).await;
+    assert!(told.starts_with(&format!("{first} is already on its way, by nora's {back}")), "{told}");
     scene.settled_on("dev", &first).await;
     scene.push("dev", &[("config/app.properties", "greeting=hi")]);
     let third = until("the third runs", async || {
@@ -276,7 +282,14 @@ async fn what_people_decide_holds_until_it_is_over() {
     scene.answer(&reject, DecisionState::InForce).await;
     scene.settled_on("dev", &second).await;
     operator.stop().await;
+    // Within a second, and answered in one pass: as they were made, whatever their names.
+    scene.decide("dev", DecisionAction::Resume, json!({})).await;
+    let hold = scene.decide("dev", DecisionAction::Hold, json!({})).await;
     let operator = scene.operator().await;
+    scene.answer(&hold, DecisionState::InForce).await;
+    let resume = scene.decide("dev", DecisionAction::Resume, json!({})).await;
+    let told = scene.answer(&hold, DecisionState::Done).await;
+    assert_eq!(told, format!("over: resumed by {resume}"), "the first resume took nothing of it");
     scene.push("dev", &[("imaas.yaml", &descriptor(IMAGE_OF_A, ""))]);
     scene.settled("dev", IMAGE_OF_A).await;
     scene.push("dev", &[("imaas.yaml", &descriptor(IMAGE_OF_B, ""))]);
@@ -285,6 +298,8 @@ async fn what_people_decide_holds_until_it_is_over() {
     assert_eq!(state.candidate.as_ref(), Some(&third), "{state:?}");
     scene.two_looks().await;
     assert_eq!(scene.image("dev").await.as_deref(), Some(IMAGE_OF_A));
+    scene.decisions().delete(&reject, &DeleteParams::default()).await.unwrap();
+    scene.settled_on("dev", &third).await;
 
     operator.stop().await;
     scene.end().await;
