@@ -85,6 +85,8 @@ fn lines(
         let until = until.as_ref().map(|until| format!(" until {until}")).unwrap_or_default();
         line(action.as_str(), Some(format!("by {by}{until}{reason}: {decision}")));
     }
+    let frozen = "by the platform: nothing new runs in any service until it lets go";
+    line("frozen", state.frozen.then(|| frozen.to_owned()));
     for Waiting { reason, message } in because {
         line("because", Some(format!("{reason}: {message}")));
     }
@@ -139,6 +141,7 @@ mod tests {
             ready: 2,
             desired: 2,
             held: vec![held],
+            frozen: true,
             waiting: vec![waiting("Held"), waiting("NotPromoted")],
             reported: Some(Reported {
                 commit: "4f2a".to_owned(),
@@ -156,6 +159,7 @@ mod tests {
   head       5b3c
   asks for   orders-prod-b
   hold       by nora until 2026-01-01T12:00:00Z (stocktaking): orders-prod-hold-x
+  frozen     by the platform: nothing new runs in any service until it lets go
   because    Held: as it says
   because    NotPromoted: as it says
   told host  pending (Held) of 4f2a; the host refused it
