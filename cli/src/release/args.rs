@@ -25,7 +25,7 @@ impl Home {
         let Self { tenant, namespace, context } = self;
         let options = [("--tenant", tenant), ("-n", namespace), ("--context", context)];
         let given = options.into_iter().filter_map(|(option, value)| Some((option, value.as_ref()?)));
-        given.map(|(option, value)| format!(" {option} {value}")).collect()
+        given.flat_map(|(option, value)| [" ", option, " ", value]).collect()
     }
 }
 

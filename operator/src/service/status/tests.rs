@@ -427,8 +427,8 @@ fn a_hint_is_told_and_stops_nothing() {
 
 #[test]
 fn a_frozen_environment_is_told_before_anything_waits() {
-    let mut stage = well("prod", "orders-prod-1");
-    stage.environment.entry.frozen = true;
-    let state = super::state(&stage, None);
+    let mut prod = well("prod", "orders-prod-1");
+    prod.environment.entry.frozen = true;
+    let state = super::state(&prod, None);
     assert!(state.frozen && state.waiting.is_empty() && word(&state) == "ok", "{state:?}");
 }
