@@ -111,7 +111,7 @@ impl Work<'_> {
     ) -> Result<Option<Trouble>, ApplyError> {
         let is_asked = match &seen.phase {
             Phase::RollingOut => seen.updated > 0,
-            Phase::Down | Phase::Failed { .. } => true,
+            Phase::FirstRun | Phase::Down | Phase::Failed { .. } => true,
             Phase::Healthy | Phase::Stopped | Phase::Scheduled { .. } | Phase::Blocked { .. } => false,
         };
         if !is_asked {
