@@ -69,6 +69,7 @@ Examples:
     /// Makes namespaces a tenant's own again that lost whose they are, as after a restore.
     Adopt(Adopt),
     /// Says why a service is as it is in an environment: everything that is awaited, and who holds it.
+    #[command(visible_alias = "status")]
     Why(release::Why),
     /// Lists every instance of a service: where it runs, of which version, since when, and whether it is healthy.
     Instances(release::Instances),

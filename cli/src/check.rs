@@ -85,13 +85,10 @@ impl Told {
         if self.field.is_empty() { self.message.clone() } else { format!("{}: {}", self.field, self.message) }
     }
 
-    /// `file:line:column`, as far as there is one.
+    /// `file:line:column`, as far as there is one, on one line whatever the file is called.
     pub fn place(&self) -> String {
-        if self.line == 0 {
-            self.file.clone()
-        } else {
-            format!("{}:{}:{}", self.file, self.line, self.column)
-        }
+        let file = plain(&self.file);
+        if self.line == 0 { file } else { format!("{file}:{}:{}", self.line, self.column) }
     }
 }
 

@@ -49,9 +49,9 @@ fn files(directory: &Path, only: Option<&String>) -> Result<Files> {
         }
         let kind = entry.file_type()?;
         if let Some(problem) = names::entry_problem(entry.file_name().as_encoded_bytes()) {
-            files.unreadable.push((name, problem));
+            files.unreadable.push((names::printable(&name), problem));
         } else if kind.is_symlink() {
-            files.unreadable.push((name, "is a symbolic link"));
+            files.unreadable.push((names::printable(&name), "is a symbolic link"));
         } else if kind.is_file() {
             // What is no tenant file and looks like none counts by its name only.
             let content = if tenant_of(&name).is_some() {
@@ -133,9 +133,9 @@ fn walk(directory: &Path, prefix: &str, read: &mut Directory) -> io::Result<()> 
         let name = format!("{prefix}{}", entry.file_name().to_string_lossy());
         let kind = entry.file_type()?;
         if let Some(problem) = names::entry_problem(entry.file_name().as_encoded_bytes()) {
-            read.ignored.push((name, problem));
+            read.ignored.push((names::printable(&name), problem));
         } else if kind.is_symlink() {
-            read.ignored.push((name, "is a symbolic link"));
+            read.ignored.push((names::printable(&name), "is a symbolic link"));
         } else if kind.is_dir() {
             walk(&entry.path(), &format!("{name}/"), read)?;
         } else if kind.is_file() && read.files.len() <= CONFIG_FILES {

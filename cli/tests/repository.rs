@@ -180,6 +180,7 @@ fn a_wrong_wish_is_refused_before_anything_is_written() {
             "not written: there is no IntegrationRuntime \"mule\"",
         ),
         (&["service", "new", "Dunning_x"], "not written: name: \"Dunning_x\" is not a name"),
+        (&["service", "new", "o\u{1b}]0;x\u{7}"], "not written: "),
         (&["service", "new", "orders-canary"], "not written: name: must not end in -canary"),
         (
             &[
@@ -509,4 +510,30 @@ fn schemas_are_those_that_are_published() {
         let printed = support::run(Path::new("."), &["schema", kind]).expect_status(0).stdout;
         assert_eq!(printed, std::fs::read_to_string(root().join(file)).unwrap());
     }
+}
+
+#[test]
+fn what_a_file_is_called_hides_nothing_of_a_plan_and_steers_no_terminal() {
+    let repository = central();
+    repository.write("tenants/acme.yaml", &tenant("acme").replace("acme-leads", "evil"));
+    repository.write("tenants/0`: held**\n\n## Nothing changes\n\n<!--.yaml", "x");
+    repository.write("tenants/x\u{1b}[31m\n::stop-commands::x.yaml", "x");
+    let hidden = |text: &str| {
+        text.contains(['\u{1b}', '\u{200b}'])
+            || text.lines().any(|line| line.starts_with(['#', '<', ':']) && !line.starts_with("### Tenants"))
+    };
+    for arguments in [
+        &["plan", "--against", "main", "--output", "markdown"][..],
+        &["plan", "--against", "main"],
+        &["validate"],
+        &["validate", "--output", "github"],
+    ] {
+        let told = repository.run(arguments).expect_status(1).stdout;
+        let told = told.replace("::error file=", "");
+        assert!(!hidden(&told) && told.contains("Nothing changes"), "{arguments:?}: {told}");
+    }
+    repository.commit("polluted");
+    repository.git(&["switch", "--quiet", "--create", "next"]);
+    let told = repository.run(&["plan", "--against", "change"]).expect_status(1).stdout;
+    assert!(!told.contains("retires"), "a file that is no tenant's is none on either side: {told}");
 }

@@ -96,7 +96,7 @@ fn run(pipeline: &Pipeline, service: &Path, branch: &str, home: &Path) -> Told {
 
 #[test]
 fn each_sample_passes_and_only_a_commit_on_dev_is_pushed_with_the_login() {
-    for service in ["orders", "inventory", "payments"] {
+    for service in ["orders", "inventory", "payments", "settlement"] {
         for pipeline in pipelines() {
             let (home, host) = (tempfile::tempdir().unwrap(), pipeline.host);
             let (_kept, directory) = copy(service);

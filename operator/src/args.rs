@@ -12,7 +12,7 @@ use crate::{
     release::LARGEST_CONFIG,
     service::commit_status::host::Named,
     span::span,
-    telemetry::LogFormat,
+    telemetry::{LogFormat, filter},
 };
 
 /// Integration Mashup as a Service: a multi-tenant GitOps operator for integration services.
@@ -22,8 +22,8 @@ pub struct Cli {
     /// How a log line looks.
     #[arg(long, global = true, env = "IMAAS_LOG_FORMAT", value_enum, default_value_t = LogFormat::Json)]
     pub log_format: LogFormat,
-    /// What is logged: `info`, or `imaas_operator=debug,kube=warn`.
-    #[arg(long, global = true, env = "IMAAS_LOG", default_value = "info")]
+    /// What is logged: `off`, `error`, `warn`, `info`, `debug` or `trace`, or by module: `info,kube=warn`.
+    #[arg(long, global = true, env = "IMAAS_LOG", default_value = "info", value_parser = filter)]
     pub log: String,
     /// What to do.
     #[command(subcommand)]
@@ -270,6 +270,15 @@ mod tests {
     fn a_git_host_may_have_a_port() {
         assert_eq!(git_host("git.example.com:8443").as_deref(), Ok("git.example.com:8443"));
         assert!(git_host("https://git.example.com").is_err_and(|message| message.contains("8443")));
+    }
+
+    #[test]
+    fn a_typo_in_the_log_level_is_told_before_anything_starts() {
+        let error =
+            Cli::try_parse_from(["imaas-operator", "--log=inof", "registry-window", "open"]).unwrap_err();
+        assert_eq!(error.exit_code(), 2);
+        let told = error.to_string();
+        assert!(told.contains("--log") && told.contains("\"inof\" names no level"), "{told}");
     }
 
     #[test]

@@ -96,6 +96,8 @@ reasons! {
     InvalidConfig,
     /// The registry does not have the image yet.
     ImageMissing,
+    /// Nobody whose word counts in the environment signed the image.
+    Unsigned,
     /// No connection to the registry.
     RegistryUnreachable,
     /// The registry refused the operator.

@@ -30,6 +30,9 @@ pub enum CronError {
     /// Not one that is known.
     #[error("{0:?} is no time zone: write a name such as Europe/Zurich, or leave it out for UTC")]
     TimeZone(String),
+    /// It is known under another spelling only: Kubernetes tells large letters from small ones.
+    #[error("{0:?} is no time zone: write {1}")]
+    Spelling(String, String),
 }
 
 impl Cron {
@@ -42,8 +45,7 @@ impl Cron {
             .map_err(|_| CronError::Form(schedule.to_owned()))?;
         times.find_next(Timestamp::UNIX_EPOCH).map_err(|_| CronError::Never(schedule.to_owned()))?;
         let zone = zone.unwrap_or("UTC");
-        let zone = TimeZone::get(zone).map_err(|_| CronError::TimeZone(zone.to_owned()))?;
-        Ok(Self { times, zone })
+        Ok(Self { times, zone: time_zone(zone)? })
     }
 
     /// The first of its times after `now`.
@@ -72,6 +74,17 @@ impl Cron {
     }
 }
 
+/// The zone of this name, spelt as Go's `time.LoadLocation` knows it, which Kubernetes asks.
+fn time_zone(name: &str) -> Result<TimeZone, CronError> {
+    let unknown = || CronError::TimeZone(name.to_owned());
+    let zone = TimeZone::get(name).map_err(|_| unknown())?;
+    match zone.iana_name() {
+        Some(known) if known == name && !zone.is_unknown() => Ok(zone),
+        Some(known) if known != name => Err(CronError::Spelling(name.to_owned(), known.to_owned())),
+        Some(_) | None => Err(unknown()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -95,6 +108,15 @@ mod tests {
         let told = |schedule, zone| Cron::parse(schedule, zone).unwrap_err().to_string();
         assert!(told("@daily", None).contains("such as 0 22 * * MON-FRI"));
         assert!(told("0 0 30 2 *", None).contains("no schedule that ever comes"));
-        assert!(told("0 0 * * *", Some("Mars")).contains("\"Mars\" is no time zone"));
+        for unknown in ["Mars", "Etc/Unknown", ""] {
+            assert!(told("0 0 * * *", Some(unknown)).contains("is no time zone: write a name such as"));
+        }
+        for (written, known) in
+            [("europe/zurich", "Europe/Zurich"), ("utc", "UTC"), ("America/new_york", "America/New_York")]
+        {
+            let told = told("0 0 * * *", Some(written));
+            assert_eq!(told, format!("{written:?} is no time zone: write {known}"));
+            assert!(Cron::parse("0 0 * * *", Some(known)).is_ok());
+        }
     }
 }

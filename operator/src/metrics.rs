@@ -78,6 +78,24 @@ pub static ROLLBACKS: LazyLock<IntCounterVec> = LazyLock::new(|| {
     counter("imaas_rollbacks_total", "Times that an environment went back to another release", &labels)
 });
 
+/// `imaas_deployments_total{tenant,environment,outcome}`: deployments that Git asked for, by how they ended: `healthy` the
+/// first time that all instances were ready, or `failed` each time that one was given up.
+pub static DEPLOYMENTS: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    let labels = ["tenant", "environment", "outcome"];
+    counter("imaas_deployments_total", "Deployments that Git asked for, by outcome", &labels)
+});
+
+/// `imaas_lead_time_seconds{tenant,environment}`: from what was committed until it was healthy in the environment.
+pub static LEAD_TIME: LazyLock<HistogramVec> = LazyLock::new(|| {
+    days("imaas_lead_time_seconds", "From a commit until it was healthy in the environment, in seconds")
+});
+
+/// `imaas_restore_time_seconds{tenant,environment}`: from a deployment that failed until the environment was well again, by
+/// going back or by a mend.
+pub static RESTORE_TIME: LazyLock<HistogramVec> = LazyLock::new(|| {
+    days("imaas_restore_time_seconds", "From a failed deployment until all was well again, in seconds")
+});
+
 /// `imaas_commit_statuses_total{host,outcome}`: statuses that hosts were told, by what the host is: `accepted`, `refused` or
 /// `again`.
 pub static COMMIT_STATUSES: LazyLock<IntCounterVec> = LazyLock::new(|| {
@@ -93,6 +111,12 @@ pub fn counted<T>(operation: &'static str, outcome: Result<T, GitError>) -> Resu
 
 fn counter(name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
     registered(IntCounterVec::new(Opts::new(name, help), labels))
+}
+
+/// By tenant and environment, of what takes from half a minute to a month.
+fn days(name: &str, help: &str) -> HistogramVec {
+    let buckets = vec![30.0, 60.0, 300.0, 900.0, 3600.0, 14_400.0, 86_400.0, 604_800.0, 2_592_000.0];
+    registered(HistogramVec::new(HistogramOpts::new(name, help).buckets(buckets), &["tenant", "environment"]))
 }
 
 fn gauge(name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
@@ -140,6 +164,9 @@ mod tests {
         HOOK_REQUESTS.with_label_values(&["registry", "204"]).inc();
         DECISIONS.with_label_values(&["acme", "hold", "InForce"]).inc();
         ROLLBACKS.with_label_values(&["acme", "prod", "Failed"]).inc();
+        DEPLOYMENTS.with_label_values(&["acme", "prod", "healthy"]).inc();
+        LEAD_TIME.with_label_values(&["acme", "prod"]).observe(61.0);
+        RESTORE_TIME.with_label_values(&["acme", "prod"]).observe(20.0);
         COMMIT_STATUSES.with_label_values(&["gitea", "accepted"]).inc();
         let text = text();
         for name in [
@@ -153,6 +180,9 @@ mod tests {
             "imaas_hook_requests_total{code=\"204\",hook=\"registry\"} 1",
             "imaas_decisions_total{action=\"hold\",outcome=\"InForce\",tenant=\"acme\"} 1",
             "imaas_rollbacks_total{environment=\"prod\",reason=\"Failed\",tenant=\"acme\"} 1",
+            "imaas_deployments_total{environment=\"prod\",outcome=\"healthy\",tenant=\"acme\"} 1",
+            "imaas_lead_time_seconds_bucket{environment=\"prod\",tenant=\"acme\",le=\"300\"} 1",
+            "imaas_restore_time_seconds_count{environment=\"prod\",tenant=\"acme\"} 1",
             "imaas_registry_bytes{tenant=\"acme\"} 1",
             "imaas_registry_quota_bytes{tenant=\"acme\"} 2",
         ] {

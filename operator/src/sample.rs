@@ -1,11 +1,17 @@
 //! What tests of several files begin with: the service `orders` of `acme`, and its releases.
 
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::{
     api::Release,
     git::{GitUrl, UrlPolicy},
-    service::validate::{ValidEnvironment, ValidService},
+    service::{
+        resolve::Content,
+        validate::{ValidEnvironment, ValidService},
+    },
 };
 
 /// A release in dev. `more`: fields of its spec, in the place of the usual ones or besides, as in `environment: prod, replicas: 1`.
@@ -24,6 +30,23 @@ pub fn release(name: &str, more: &str) -> Release {
         "apiVersion": crate::api::API_VERSION, "kind": "Release", "metadata": metadata, "spec": spec,
     });
     serde_json::from_value(release).unwrap()
+}
+
+/// What a commit of `orders` holds that says nothing, in no environment.
+pub fn content(commit: &str, committed: Option<Timestamp>) -> Content {
+    let text = format!("apiVersion: {}\nkind: ServiceDescriptor\n", crate::api::API_VERSION);
+    Content {
+        file: "imaas.yaml".to_owned(),
+        others: vec![],
+        places: BTreeMap::new(),
+        commit: commit.to_owned(),
+        committed,
+        build_id: "b".to_owned(),
+        environments: BTreeSet::new(),
+        descriptor: crate::yaml::descriptor(text.as_bytes()).unwrap(),
+        configs: BTreeMap::new(),
+        stateful: None,
+    }
 }
 
 /// One of `orders`, with a branch of its name.

@@ -16,8 +16,10 @@ use crate::Stand;
 pub enum Sample {
     /// Camel on a JVM.
     Orders,
-    /// A static Go program.
+    /// A static Go program that serves.
     Inventory,
+    /// A static Go program that runs by a schedule and ends.
+    Settlement,
 }
 
 impl Sample {
@@ -26,6 +28,7 @@ impl Sample {
         match self {
             Self::Orders => "orders",
             Self::Inventory => "inventory",
+            Self::Settlement => "settlement",
         }
     }
 
@@ -42,7 +45,7 @@ impl Sample {
                 "orders.version",
                 format!("orders.version = {version}"),
             ),
-            Self::Inventory => ("VERSION", "", version.to_owned()),
+            Self::Inventory | Self::Settlement => ("VERSION", "", version.to_owned()),
         }
     }
 
@@ -50,6 +53,7 @@ impl Sample {
         match self {
             Self::Orders => camel::image(source, progress),
             Self::Inventory => image::go_image(source, self.name(), &[8080]),
+            Self::Settlement => image::go_image(source, self.name(), &[]),
         }
     }
 }

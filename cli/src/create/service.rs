@@ -48,7 +48,7 @@ pub fn run(options: &ServiceNew) -> Result<Outcome> {
     not_written(&problems.iter().map(told).collect::<Vec<_>>())?;
     write_new(&file, &text)?;
     let warning = unusual_runtime(&entry, &platform);
-    output::print(&next(&entry, (&shown(&file), warning.as_deref())))?;
+    output::print(&next(&entry, options.type_, (&shown(&file), warning.as_deref())))?;
     Ok(Outcome::Fine)
 }
 
@@ -77,12 +77,17 @@ fn name_problems(entry: &ServiceEntry) -> Vec<Problem> {
     let spec = TenantSpec { services: vec![entry.clone()], ..TenantSpec::default() };
     let text = text::tenant(&Tenant::new("tenant", spec), None);
     let problems = yaml::tenant(text.as_bytes()).err().unwrap_or_default();
-    let of_name = problems.into_iter().filter(|problem| problem.path == NAME);
+    // What no file may hold has no path.
+    let of_name = problems.into_iter().filter(|problem| problem.path == NAME || problem.path.is_empty());
     of_name.map(|problem| Problem { path: "name".to_owned(), ..problem }).collect()
 }
 
-fn next(entry: &ServiceEntry, (file, warning): (&str, Option<&str>)) -> String {
+fn next(entry: &ServiceEntry, type_: WorkloadType, (file, warning): (&str, Option<&str>)) -> String {
     let warning = warning.map(|warning| format!("warning: {warning}\n")).unwrap_or_default();
+    let begins = match type_ {
+        WorkloadType::Api | WorkloadType::Worker => "comes up in dev",
+        WorkloadType::Batch => "runs in dev at the next time of its schedule",
+    };
     format!(
         "wrote {file}
 {warning}
@@ -92,10 +97,30 @@ Next:
   add this to the tenant's file, below `services:` (with `credentials: SECRET` beside the URL of a private repository):
 
 {entry}
-Then CI pushes the image as <registry>/<tenant>/{name}:<commit hash>, and the service comes up in dev.
+Then CI pushes the image as <registry>/<tenant>/{name}:<commit hash>, and the service {begins}.
 ",
         runtime = entry.spec.runtime,
         name = entry.name,
         entry = text::service(entry),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_is_told_to_wait_for_its_time() {
+        let entry: ServiceEntry = serde_saphyr::from_str(
+            "{name: bills, repository: {url: 'https://git.example.com/acme/bills'}, runtime: container}",
+        )
+        .unwrap();
+        let told = |type_| next(&entry, type_, ("imaas.yaml", None));
+        assert!(told(WorkloadType::Api).ends_with("and the service comes up in dev.\n"));
+        let batch = told(WorkloadType::Batch);
+        assert!(
+            batch.ends_with("and the service runs in dev at the next time of its schedule.\n"),
+            "{batch}"
+        );
+    }
 }

@@ -8,6 +8,7 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 use imaas_operator::{
     api::{Environment, ServiceEntry, Tenant, TenantSpec, tenant::EnvironmentOverride},
+    environment,
     names::{PUSH_SECRET, home_namespace},
     source::parse::{ENDING, Files, SourceFile, file_name},
     yaml,
@@ -165,10 +166,14 @@ fn next(tenant: &Tenant, written: &[String], platform: &Platform, examined: &Exa
     out
 }
 
-/// The branches that the platform reads, where that is known.
+/// The branches that the platform reads, in promotion order, where that is known.
 fn branches(platform: &Platform) -> String {
     let branch = |one: &Environment| one.spec.branch.clone().unwrap_or_else(|| one.name_any());
-    let branches: Vec<_> = platform.environments.iter().map(branch).collect();
+    let order = environment::check(&platform.environments).chain(|_| true);
+    let ordered = order
+        .iter()
+        .filter_map(|link| platform.environments.iter().find(|one| one.name_any() == link.environment));
+    let branches: Vec<_> = ordered.map(branch).collect();
     if branches.is_empty() { String::new() } else { format!(": {}", branches.join(", ")) }
 }
 
@@ -178,4 +183,23 @@ fn credentials(services: &[ServiceEntry]) -> Vec<&str> {
     names.sort_unstable();
     names.dedup();
     names
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn branches_stand_in_the_order_of_promotion() {
+        let environment =
+            |name: &str, spec: &str| Environment::new(name, serde_saphyr::from_str(spec).unwrap());
+        let environments = vec![
+            environment("dev", "{}"),
+            environment("prod", "{promotesFrom: test, branch: main}"),
+            environment("test", "{promotesFrom: dev}"),
+        ];
+        let platform = Platform::of(environments, vec![], "the cluster");
+        assert_eq!(branches(&platform), ": dev, test, main");
+        assert_eq!(branches(&Platform::default()), "");
+    }
 }

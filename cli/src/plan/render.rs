@@ -5,7 +5,7 @@ use std::fmt::Write;
 use super::difference::{Action, Change, Field, Plan, Summary, TenantPlan};
 use crate::{
     check::Told,
-    output::{Meaning, Style, count},
+    output::{Meaning, Style, count, plain},
 };
 
 impl Action {
@@ -43,7 +43,8 @@ impl Action {
 pub fn text(plan: &Plan, style: Style) -> String {
     let mut out = format!("{}\n", style.paint(Meaning::Heading, &heading(plan)));
     for tenant in &plan.tenants {
-        let title = format!("{} tenant {}: {}", tenant.action.sign(), tenant.name, tenant.action.word());
+        let title =
+            format!("{} tenant {}: {}", tenant.action.sign(), plain(&tenant.name), tenant.action.word());
         // Writing to a String cannot fail.
         let _ = writeln!(out, "\n{}", style.paint(tenant.action.meaning(), &title));
         for (action, line) in lines(tenant) {
@@ -76,7 +77,7 @@ pub fn markdown(plan: &Plan) -> String {
         let _ = writeln!(out, "\n> [!WARNING]\n> {}", inline(warning));
     }
     for tenant in &plan.tenants {
-        let name = tenant.name.replace('`', "'");
+        let name = plain(&tenant.name).replace('`', "'");
         let _ = writeln!(out, "\n**{} tenant `{name}`: {}**\n", tenant.action.sign(), tenant.action.word());
         for sentence in &tenant.told {
             let _ = writeln!(out, "{}\n", inline(sentence));

@@ -58,8 +58,7 @@ pub fn already(since: &str) -> String {
 }
 
 /// It was marked, and its file is back.
-pub const BACK: &str =
-    "Its file is back, so it is an orphan no more: it stays as it is, and nothing is made anew.";
+pub const BACK: &str = "Its file is back, so it is an orphan no more: it stays with all that it has, nothing is made anew, and what was scaled to zero starts again.";
 
 /// Of services and environments that a tenant file names again before they were removed.
 pub const RETURNS: &str = "What comes back was to go and is still there: it stays with all that it has, nothing is made anew, and what was scaled to zero starts again.";

@@ -46,7 +46,9 @@ pub fn skipped(was: &ValidTenant, now: &ValidTenant, environments: &[Environment
 /// What is asked of an image before it runs there.
 fn to_enter(spec: &EnvironmentSpec) -> Vec<String> {
     let approval = spec.approval.then(|| "approval".to_owned());
-    approval.into_iter().chain((!spec.windows.is_empty()).then(|| "windows".to_owned())).collect()
+    let windows = (!spec.windows.is_empty()).then(|| "windows".to_owned());
+    let signatures = spec.signatures.as_ref().map(|_| "signatures".to_owned());
+    [approval, windows, signatures].into_iter().flatten().collect()
 }
 
 /// What is asked of an image that runs there before another environment takes it.

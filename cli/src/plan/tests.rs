@@ -138,10 +138,14 @@ fn programs_see_the_same() {
     insta::assert_snapshot!(serde_json::to_string_pretty(&everything()).unwrap());
 }
 
+/// Of a pair whose private half is nobody's.
+const KEY: &str = r"-----BEGIN PUBLIC KEY-----\nMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEkxONfdjI3FZPUIk3t0z3/EJ+81Np\nwbTP0EbLI3dyygT2mVlHwLcvfiyFy2K8hmy0Ae6CkkFNlTyxjzxAp/o/Ww==\n-----END PUBLIC KEY-----";
+
 /// `test` asks for all that can be asked for.
 fn gated() -> Platform {
     let gates = "promotesFrom: dev, approval: true, windows: [{schedule: 0 22 * * MON, duration: 4h}], bakeTime: 30m, gates: [load-test],";
-    let asking = PLATFORM.replace("promotesFrom: dev,", gates);
+    let asking =
+        PLATFORM.replace("promotesFrom: dev,", &format!("{gates} signatures: {{keys: [\"{KEY}\"]}},"));
     let mut platform = Platform::default();
     let asking = asking.replace("promotesFrom: test,", "promotesFrom: test, approval: true,");
     platform.add("platform.yaml".to_owned(), asking.as_bytes());
@@ -156,7 +160,7 @@ fn what_an_omitted_environment_would_have_asked_is_told_when_that_is_new() {
     });
     let warned = |before: &[_], after: &[_]| planned_beside(&gated(), before, after).warnings;
     let omitted = without("test: {omit: true}");
-    let lost = "acme: images for prod come from dev and skip test (approval, windows, bakeTime 30m, gate load-test): nobody asks that of them any more. What is asked still: approval in prod.";
+    let lost = "acme: images for prod come from dev and skip test (approval, windows, signatures, bakeTime 30m, gate load-test): nobody asks that of them any more. What is asked still: approval in prod.";
     assert_eq!(warned(&whole, &omitted), [lost]);
     assert_eq!(warned(&[], &omitted), [lost], "of a new tenant too");
     assert_eq!(warned(&omitted, &omitted), [""; 0], "it is so already");

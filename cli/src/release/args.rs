@@ -19,6 +19,16 @@ pub struct Home {
     pub context: Option<String>,
 }
 
+impl Home {
+    /// The same, as another command takes it, after a space.
+    pub fn options(&self) -> String {
+        let Self { tenant, namespace, context } = self;
+        let options = [("--tenant", tenant), ("-n", namespace), ("--context", context)];
+        let given = options.into_iter().filter_map(|(option, value)| Some((option, value.as_ref()?)));
+        given.flat_map(|(option, value)| [" ", option, " ", value]).collect()
+    }
+}
+
 /// What every decision says.
 #[derive(Clone, Debug, Args)]
 pub struct About {

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use kube::{ResourceExt, api::ObjectMeta};
 
 use super::{
-    args::Decision,
+    args::{self, Decision},
     board,
     home::{Home, now},
 };
@@ -20,7 +20,7 @@ use crate::{
 /// IO: makes the decision and tells what the operator says.
 pub fn run(decision: &Decision) -> Result<Outcome> {
     let (told, outcome) = match cluster::block_on(made(decision)) {
-        Ok((made, home)) => told(&made, &home),
+        Ok((made, home)) => told(&made, (&home, &decision.about.home)),
         Err(error) => match output::refusal(&error) {
             Some(why) => (format!("refused: {}\n", plain(why)), Outcome::Problems),
             None => return Err(error),
@@ -73,13 +73,18 @@ fn object(decision: &Decision, author: &str, now: Timestamp) -> ReleaseDecision 
     ReleaseDecision { metadata, spec, status: None }
 }
 
-fn told(made: &ReleaseDecision, home: &str) -> (String, Outcome) {
+/// `home`: its namespace, and the options by which it was found.
+fn told(made: &ReleaseDecision, (home, options): (&str, &args::Home)) -> (String, Outcome) {
     let (name, spec) = (made.name_any(), &made.spec);
     let status = made.status.clone().unwrap_or_default();
     let message = plain(&status.message);
     match status.state {
+        Some(DecisionState::Done) if spec.action.holds() => {
+            (format!("it holds no more, {message}\n  {name} in {home}\n"), Outcome::Problems)
+        }
         Some(DecisionState::InForce | DecisionState::Done) => {
-            let see = format!("see how it goes: kubectl imaas why {} {}", spec.service, spec.environment);
+            let (service, environment, options) = (&spec.service, &spec.environment, options.options());
+            let see = format!("see how it goes: kubectl imaas why {service} {environment}{options}");
             (format!("{message}\n  {name} in {home}; {see}\n"), Outcome::Fine)
         }
         Some(DecisionState::Refused) => (format!("refused: {message}\n"), Outcome::Problems),
@@ -149,10 +154,15 @@ mod tests {
                 ReleaseDecisionStatus { state, message: "as it is".to_owned(), ..Default::default() };
             let mut made = ReleaseDecision { status: Some(status), ..hold() };
             made.metadata.name = Some("orders-prod-hold-x".to_owned());
-            told(&made, "acme-home")
+            let options = Home { tenant: Some("acme".to_owned()), ..Home::default() };
+            told(&made, ("acme-home", &options))
         };
         let (text, outcome) = answered(Some(DecisionState::InForce));
         assert!(text.starts_with("as it is\n") && outcome == Outcome::Fine, "{text}");
+        assert!(text.ends_with("kubectl imaas why orders prod --tenant acme\n"), "{text}");
+        let (text, outcome) = answered(Some(DecisionState::Done));
+        let over = "it holds no more, as it is\n  orders-prod-hold-x in acme-home\n";
+        assert_eq!((text.as_str(), outcome), (over, Outcome::Problems), "it never took effect");
         assert_eq!(
             answered(Some(DecisionState::Refused)),
             ("refused: as it is\n".to_owned(), Outcome::Problems)

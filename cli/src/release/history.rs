@@ -1,5 +1,7 @@
 //! Releases and decisions of a service, in the order in which they were made. Pure but for [`run`].
 
+use std::sync::Arc;
+
 use anyhow::Result;
 use imaas_operator::{
     api::{
@@ -7,11 +9,18 @@ use imaas_operator::{
         integration_service::EnvironmentState,
     },
     conditions::{FAILED, HEALTHY, is_true},
+    service::{
+        decision::{Standing, order, standing},
+        history::History,
+    },
 };
 use jiff::Timestamp;
 use kube::ResourceExt;
 
-use super::{args, board, home::Home};
+use super::{
+    args, board,
+    home::{Home, now},
+};
 use crate::{
     Outcome, cluster,
     output::{self, plain},
@@ -31,22 +40,26 @@ pub fn run(options: &args::History) -> Result<Outcome> {
         service == options.service && options.environment.as_deref().is_none_or(|one| one == environment)
     };
     let releases = releases.iter().filter(|one| is_of(&one.spec.service, &one.spec.environment));
-    let decisions = decisions.iter().filter(|one| is_of(&one.spec.service, &one.spec.environment));
-    let lines = releases.map(|one| of_release(one, &board)).chain(decisions.map(of_decision)).collect();
+    let decisions = decisions.into_iter().filter(|one| is_of(&one.spec.service, &one.spec.environment));
+    let decisions: Vec<_> = decisions.map(Arc::new).collect();
+    let holds = |environment: &str| standing(&decisions, environment, now());
+    let releases = releases.map(|one| of_release(one, &board, &holds(&one.spec.environment)));
+    let lines = releases.chain(decisions.iter().map(|one| of_decision(one))).collect();
     output::print(&told(lines))?;
     Ok(Outcome::Fine)
 }
 
-/// When, where, what, by whom or what, and what became of it.
-type Line = (Option<Timestamp>, [String; 4]);
+/// When, also within that second, where, what, by whom or what, and what became of it.
+type Line = (Option<Timestamp>, Option<i64>, [String; 4]);
 
-fn of_release(release: &Release, board: &IntegrationServiceStatus) -> Line {
+fn of_release(release: &Release, board: &IntegrationServiceStatus, holds: &Standing) -> Line {
     let (name, spec) = (release.name_any(), &release.spec);
     let empty = EnvironmentState::default();
     let state = board.environments.iter().find(|one| one.name == spec.environment).unwrap_or(&empty);
     let conditions = release.status.as_ref().map_or(&[][..], |status| &status.conditions);
     let is = |told: &Option<String>| told.as_ref() == Some(&name);
     let serves = board::serves(state);
+    let is_rejected = History::of([release]).named(&name).is_some_and(|past| holds.rejects(past).is_some());
     let words = [
         (serves == Some(name.as_str()), "serves"),
         (is(&state.current), if serves.is_some() { "rolling out" } else { "current" }),
@@ -54,12 +67,14 @@ fn of_release(release: &Release, board: &IntegrationServiceStatus) -> Line {
         (is(&state.last_good), "last good"),
         (is_true(conditions, HEALTHY), "healthy"),
         (is_true(conditions, FAILED), "failed"),
+        (is_rejected, "rejected"),
     ];
     let words: Vec<_> = words.iter().filter(|(is, _)| *is).map(|(_, word)| *word).collect();
+    let became = if words.is_empty() { "superseded".to_owned() } else { words.join(", ") };
     let commit: String = spec.commit.chars().take(SHORT).collect();
     let by = format!("{:?} {commit}", spec.cause);
     let made = release.metadata.creation_timestamp.as_ref().map(|time| time.0);
-    (made, [spec.environment.clone(), name, by, words.join(", ")])
+    (made, None, [spec.environment.clone(), name, by, became])
 }
 
 fn of_decision(decision: &ReleaseDecision) -> Line {
@@ -77,6 +92,7 @@ fn of_decision(decision: &ReleaseDecision) -> Line {
     let by = format!("{}{reason}", plain(&spec.author));
     (
         made,
+        order(decision),
         [
             spec.environment.clone(),
             what.trim_end().to_owned(),
@@ -95,13 +111,15 @@ fn told(mut lines: Vec<Line>) -> String {
     let when = |made: Option<Timestamp>| made.map(|made| made.to_string()).unwrap_or_default();
     let rows: Vec<_> = lines
         .into_iter()
-        .map(|(made, [environment, what, by, became])| [when(made), environment, what, by, became])
+        .map(|(made, _, [environment, what, by, became])| [when(made), environment, what, by, became])
         .collect();
     output::table(["WHEN", "ENV", "WHAT", "BY", "BECAME"], &rows)
 }
 
 #[cfg(test)]
 mod tests {
+    use imaas_operator::service::decision::Rejection;
+
     use super::*;
 
     #[test]
@@ -134,7 +152,9 @@ mod tests {
             ..Default::default()
         };
         let board = IntegrationServiceStatus { environments: vec![current], ..Default::default() };
-        let table = told(vec![of_release(&release, &board), of_decision(&decision)]);
+        let rejected = Rejection { release: Some("orders-prod-abc".to_owned()), ..Rejection::default() };
+        let holds = Standing { rejections: vec![rejected], ..Standing::default() };
+        let table = told(vec![of_release(&release, &board, &holds), of_decision(&decision)]);
         let lines: Vec<_> = table.lines().collect();
         assert_eq!(lines[0], "WHEN                  ENV   WHAT             BY                      BECAME");
         assert_eq!(
@@ -143,7 +163,7 @@ mod tests {
         );
         assert_eq!(
             lines[2],
-            "2026-01-01T10:00:00Z  prod  orders-prod-abc  Promotion 4f2a4f2a4f2a  candidate, failed"
+            "2026-01-01T10:00:00Z  prod  orders-prod-abc  Promotion 4f2a4f2a4f2a  candidate, failed, rejected"
         );
         assert_eq!(told(vec![]), "nothing was released yet\n");
     }
@@ -166,11 +186,13 @@ mod tests {
                 ..EnvironmentState::default()
             };
             let board = IntegrationServiceStatus { environments: vec![dev], ..Default::default() };
-            let (_, [_, _, _, became]) = of_release(&serde_json::from_value(release).unwrap(), &board);
+            let release = serde_json::from_value(release).unwrap();
+            let (_, _, [_, _, _, became]) = of_release(&release, &board, &Standing::default());
             became
         };
         assert_eq!(became("orders-dev-a", 1), "serves, last good");
         assert_eq!(became("orders-dev-b", 1), "rolling out, candidate");
         assert_eq!(became("orders-dev-b", 0), "current, candidate");
+        assert_eq!(became("orders-dev-0", 0), "superseded");
     }
 }

@@ -76,7 +76,8 @@ impl Home {
         }
         let all: Vec<IntegrationService> = self.all().await?;
         let names: Vec<_> = all.iter().map(ResourceExt::name_any).collect();
-        bail!("there is no service {name:?} in {}: it has {}", self.namespace, names.join(", "))
+        let has = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+        bail!("there is no service {name:?} in {}: it has {has}", self.namespace)
     }
 
     /// The release of this name.

@@ -1,5 +1,7 @@
 //! Why a service is as it is in one environment: its board, in sentences. Pure but for [`run`].
 
+use std::sync::Arc;
+
 use anyhow::Result;
 use imaas_operator::{
     api::{
@@ -7,18 +9,30 @@ use imaas_operator::{
         integration_service::{EnvironmentState, Held, Waiting},
     },
     conditions::PROVEN,
+    names::{SERVICE, TENANT, tenant_of_home},
 };
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use k8s_openapi::{api::batch::v1::Job, apimachinery::pkg::apis::meta::v1::Condition};
 
-use super::{args, board, home::Home};
+use super::{
+    args, batch, board,
+    home::{self, Home},
+};
 use crate::{
     Outcome, cluster,
     output::{self, plain},
 };
 
+/// What runs, as far as the board does not say it.
+#[derive(Default)]
+struct Running {
+    release: Option<Release>,
+    /// Of a batch.
+    runs: Option<Vec<batch::Line>>,
+}
+
 /// IO: reads and tells; a problem where anything is awaited.
 pub fn run(options: &args::Why) -> Result<Outcome> {
-    let (board, release) = cluster::block_on(async {
+    let (board, running) = cluster::block_on(async {
         let home = Home::open(&options.home).await?;
         let board = home.service(&options.service).await?.status.unwrap_or_default();
         let state = board.environments.iter().find(|one| one.name == options.environment);
@@ -26,17 +40,32 @@ pub fn run(options: &args::Why) -> Result<Outcome> {
             Some(current) => home.found::<Release>(current).await?,
             None => None,
         };
-        Ok((board, release))
+        let runs = match &release {
+            Some(release) => runs(&home, options, release).await,
+            None => None,
+        };
+        Ok((board, Running { release, runs }))
     })?;
-    let (text, outcome) = told(options, &board, release.as_ref())?;
+    let (text, outcome) = told(options, &board, &running)?;
     output::print(&text)?;
     Ok(outcome)
+}
+
+/// IO: of a batch, what its runs tell. Who may not see them reads the rest.
+async fn runs(home: &Home, options: &args::Why, release: &Release) -> Option<Vec<batch::Line>> {
+    let schedule = release.spec.schedule.as_ref()?;
+    let tenant = tenant_of_home(&home.namespace).unwrap_or_default();
+    let labels = format!("{TENANT}={tenant},{SERVICE}={}", options.service);
+    let jobs = home.all_in::<Job>(&options.environment, &labels).await;
+    let jobs = jobs.map(|jobs| jobs.into_iter().map(Arc::new).collect::<Vec<_>>());
+    let jobs = jobs.as_deref().map_err(|error| format!("{error:#}"));
+    Some(batch::lines(release, schedule, (jobs, home::now())))
 }
 
 fn told(
     options: &args::Why,
     board: &IntegrationServiceStatus,
-    release: Option<&Release>,
+    running: &Running,
 ) -> Result<(String, Outcome)> {
     let args::Why { service, environment, .. } = options;
     if let ([], Some(Waiting { reason, message })) = (&board.environments[..], board::stopped(board, None)) {
@@ -47,18 +76,17 @@ fn told(
     let state = board::state((service, board), environment)?;
     let because: Vec<_> = board::stopped(board, Some(state)).iter().chain(&state.waiting).cloned().collect();
     let outcome = if because.is_empty() { Outcome::Fine } else { Outcome::Problems };
-    Ok((lines(service, (state, release), &because), outcome))
+    Ok((lines(service, (state, running), &because), outcome))
 }
 
-fn lines(
-    service: &str,
-    (state, release): (&EnvironmentState, Option<&Release>),
-    because: &[Waiting],
-) -> String {
+fn lines(service: &str, (state, running): (&EnvironmentState, &Running), because: &[Waiting]) -> String {
     let EnvironmentState { name, branch, commit, candidate, current, last_good, .. } = state;
     let none = || "nothing".to_owned();
     let runs = current.clone().unwrap_or_else(none);
-    let ready = format!("{} of {} instances are ready", state.ready, state.desired);
+    let ready = match running.runs {
+        Some(_) => "by its schedule".to_owned(),
+        None => format!("{} of {} instances are ready", state.ready, state.desired),
+    };
     let mut lines = vec![format!("{service} in {name}, branch {branch}")];
     let serves = board::serves(state);
     match serves {
@@ -74,7 +102,10 @@ fn lines(
     // First all of `current`, then all of what waits.
     line("of image", state.digest.clone());
     line("reached at", state.exposed.clone());
-    line("counts", release.and_then(unproven));
+    for (title, text) in running.runs.iter().flatten() {
+        line(title, Some(text.clone()));
+    }
+    line("counts", running.release.as_ref().and_then(unproven));
     let is_told = |good: &String| Some(good) == current.as_ref() || Some(good.as_str()) == serves;
     line("last good", last_good.clone().filter(|good| !is_told(good)));
     line("head", commit.clone());
@@ -85,6 +116,8 @@ fn lines(
         let until = until.as_ref().map(|until| format!(" until {until}")).unwrap_or_default();
         line(action.as_str(), Some(format!("by {by}{until}{reason}: {decision}")));
     }
+    let frozen = "by the platform: nothing new runs in any service until it lets go";
+    line("frozen", state.frozen.then(|| frozen.to_owned()));
     for Waiting { reason, message } in because {
         line("because", Some(format!("{reason}: {message}")));
     }
@@ -139,6 +172,7 @@ mod tests {
             ready: 2,
             desired: 2,
             held: vec![held],
+            frozen: true,
             waiting: vec![waiting("Held"), waiting("NotPromoted")],
             reported: Some(Reported {
                 commit: "4f2a".to_owned(),
@@ -149,13 +183,14 @@ mod tests {
             ..EnvironmentState::default()
         };
         assert_eq!(
-            lines("orders", (&state, None), &state.waiting),
+            lines("orders", (&state, &Running::default()), &state.waiting),
             "orders in prod, branch main
   runs       orders-prod-a (2 of 2 instances are ready)
   of image   sha256:a
   head       5b3c
   asks for   orders-prod-b
   hold       by nora until 2026-01-01T12:00:00Z (stocktaking): orders-prod-hold-x
+  frozen     by the platform: nothing new runs in any service until it lets go
   because    Held: as it says
   because    NotPromoted: as it says
   told host  pending (Held) of 4f2a; the host refused it
@@ -175,7 +210,7 @@ mod tests {
                 desired: 1,
                 ..EnvironmentState::default()
             };
-            let text = lines("orders", (&state, None), &[]);
+            let text = lines("orders", (&state, &Running::default()), &[]);
             text.lines().skip(1).take(3).collect::<Vec<_>>().join("\n")
         };
         let waits = "  because    it is as Git asks for; nothing is awaited";
@@ -205,7 +240,7 @@ mod tests {
             environment: "prod".to_owned(),
             home: args::Home::default(),
         };
-        told(&options, &serde_json::from_value(board).unwrap(), None).unwrap()
+        told(&options, &serde_json::from_value(board).unwrap(), &Running::default()).unwrap()
     }
 
     #[test]
@@ -230,21 +265,34 @@ mod tests {
 
     #[test]
     fn what_runs_and_does_not_yet_count_elsewhere_is_told_until_it_does() {
-        let release = |status: &str| -> Release {
+        let running = |status: &str| {
             let conditions = [condition("Proven", status, "Baking", "until 10:30")];
             let spec = json!({ "service": "orders", "environment": "prod", "commit": "4f2a", "buildId": "b",
                 "image": "i", "digest": "d", "runtime": "camel", "cause": "Promotion", "type": "api", "many": true,
                 "strategy": "rolling", "replicas": 2, "template": {} });
             let object = json!({ "apiVersion": "imaas.dev/v1alpha1", "kind": "Release", "metadata": { "name": "x" },
                 "spec": spec, "status": { "conditions": conditions } });
-            serde_json::from_value(object).unwrap()
+            Running { release: Some(serde_json::from_value(object).unwrap()), runs: None }
         };
         let state = EnvironmentState::default();
-        let text = lines("orders", (&state, Some(&release("False"))), &[]);
+        let text = lines("orders", (&state, &running("False")), &[]);
         assert!(
             text.contains("  counts     not yet for other environments (Baking: until 10:30)\n"),
             "{text}"
         );
-        assert!(!lines("orders", (&state, Some(&release("True"))), &[]).contains("counts"));
+        assert!(!lines("orders", (&state, &running("True")), &[]).contains("counts"));
+    }
+
+    #[test]
+    fn of_a_batch_its_runs_are_told_and_no_instances() {
+        let state = EnvironmentState {
+            current: Some("bills-dev-a".to_owned()),
+            desired: 1,
+            ..EnvironmentState::default()
+        };
+        let running = Running { release: None, runs: Some(vec![("last run", "bills-1 failed".to_owned())]) };
+        let text = lines("bills", (&state, &running), &[]);
+        let wanted = "  runs       bills-dev-a (by its schedule)\n  last run   bills-1 failed\n";
+        assert!(text.contains(wanted) && !text.contains("instances"), "{text}");
     }
 }

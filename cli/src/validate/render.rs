@@ -65,7 +65,7 @@ pub fn github(report: &Report, path: impl Fn(&str) -> String) -> String {
     let mut out = String::new();
     let problems = report.problems.iter().map(|problem| ("error", problem));
     for (command, told) in problems.chain(report.warnings.iter().map(|warning| ("warning", warning))) {
-        let mut place = format!("file={}", property(&path(&told.file)));
+        let mut place = format!("file={}", property(&plain(&path(&told.file))));
         if told.line > 0 {
             let _ = write!(place, ",line={},col={}", told.line, told.column);
         }

@@ -68,6 +68,9 @@ pub struct EnvironmentSpec {
     )]
     #[x_kube(merge_strategy = kube::core::ListMerge::Set)]
     pub gates: Vec<String>,
+    /// An image comes here only if one of these keys signed it, by `cosign sign --key`. What runs goes on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signatures: Option<Signatures>,
     /// What a tenant gets, and the most that it may ask for.
     #[serde(default)]
     pub quota: EnvironmentQuota,
@@ -116,6 +119,15 @@ pub struct Window {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64))]
     pub time_zone: Option<String>,
+}
+
+/// Who signs images.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Signatures {
+    /// Public keys, ECDSA P-256 in PEM, as `cosign public-key` prints them; any of them will do, so that one can be replaced.
+    #[schemars(length(min = 1, max = 8), inner(length(max = 1000)))]
+    pub keys: Vec<String>,
 }
 
 /// A Gateway of the Gateway API (`gateway.networking.k8s.io`).

@@ -124,6 +124,14 @@ impl DecisionAction {
             Self::Run => "run",
         }
     }
+
+    /// Once taken it holds until it is over; any other is done at once.
+    pub const fn holds(self) -> bool {
+        match self {
+            Self::Approve | Self::Pass | Self::Reject | Self::Hold | Self::Rollback | Self::Bypass => true,
+            Self::Resume | Self::Retry | Self::Run => false,
+        }
+    }
 }
 
 /// The operator's answer, with what it is about as it was when it was taken.
@@ -139,6 +147,9 @@ pub struct ReleaseDecisionStatus {
     /// What follows from it, or why it was refused or is over.
     #[serde(default)]
     pub message: String,
+    /// The resourceVersion with which it was made, which is higher the later that was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub order: Option<i64>,
     /// The release that it is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub release: Option<String>,

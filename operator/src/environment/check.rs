@@ -14,6 +14,7 @@ use super::{
     entrance,
     network::{self, ValidNetwork},
     proof::Proof,
+    signers::signers,
     window::Windows,
 };
 use crate::{
@@ -194,6 +195,7 @@ fn valid(environment: &Environment, problems: &mut Vec<Problem>) -> ValidEnviron
     }
     problems.extend(Windows::valid(&spec.windows).1);
     problems.extend(Proof::valid(spec).1);
+    problems.extend(signers(spec).1);
     let mut networks: Vec<ValidNetwork> = Vec::with_capacity(spec.networks.len());
     for (index, wire) in spec.networks.iter().enumerate() {
         let field = format!("spec.networks[{index}]");
@@ -384,6 +386,10 @@ mod tests {
             (
                 "{bakeTime: \"30\"}",
                 "spec.bakeTime: \"30\" is no duration of 1s to 168h: write it like 30m or 1h30m",
+            ),
+            (
+                "{signatures: {keys: [cosign.pub]}}",
+                "spec.signatures.keys[0]: is not one ECDSA P-256 public key in PEM: write what `cosign public-key --key` prints",
             ),
             (
                 "{roles: {viewer: owner}}",

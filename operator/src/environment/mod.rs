@@ -1,7 +1,7 @@
 //! Environments: checked one by one and together, and the order in which images move through them.
 //!
 //! Pure: [`check`] (wire → valid), [`chain`] (promotion order), [`network`] (address blocks), [`egress`] (the way to
-//! them), `entrance` (the way in), [`window`] (when something new may run), [`proof`] (what counts as healthy). IO: [`run`] (status).
+//! them), `entrance` (the way in), [`window`] (when something new may run), [`proof`] (what counts as healthy), `signers` (whose images). IO: [`run`] (status).
 
 pub mod chain;
 pub mod check;
@@ -10,6 +10,7 @@ mod entrance;
 pub mod network;
 pub mod proof;
 pub mod run;
+mod signers;
 pub mod window;
 
 pub use chain::Link;
@@ -17,4 +18,5 @@ pub use check::{Bounds, Checked, Problem, Problems, ValidEnvironment, ValidQuota
 pub use network::{Block, Cidr, ValidNetwork};
 pub use proof::Proof;
 pub use run::run;
+pub use signers::signers;
 pub use window::{Moment, Windows};

@@ -43,6 +43,12 @@ impl Proof {
         (Self { bake_time: parsed.unwrap_or(Duration::MAX), gates }, problem)
     }
 
+    /// What is missing of what ran well and does not now; nothing where it need not for long.
+    pub fn broken(&self) -> Option<Unproven> {
+        let message = "it does not run well now: its bake time begins anew when it does".to_owned();
+        (!self.bake_time.is_zero()).then_some(Unproven { reason: Reason::Unhealthy, message, until: None })
+    }
+
     /// What is missing `now` of what is well `since` then, and which these gates let pass. `place`: service,
     /// environment and its namespace.
     pub fn missing(
@@ -104,6 +110,13 @@ mod tests {
         let gate = missing(90, &["load-test"]).unwrap();
         assert_eq!((gate.reason, gate.until), (Reason::GatePending, None));
         assert_eq!(missing(90, &["load-test", "audit"]), None);
+    }
+
+    #[test]
+    fn what_runs_well_no_more_is_told_so_where_it_has_a_bake_time() {
+        let told = |proof: Proof| proof.broken().map(|broken| (broken.reason, broken.until));
+        assert_eq!(told(proof(Some("30m"), &[]).0), Some((Reason::Unhealthy, None)));
+        assert_eq!(told(proof(None, &["audit"]).0), None, "the gate is still what it waits for");
     }
 
     #[test]

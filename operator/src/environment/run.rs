@@ -48,6 +48,27 @@ async fn reconcile(environment: Arc<Environment>, platform: Platform) -> Result<
 fn wellness(environment: &Environment, checked: &Checked) -> Wellness {
     match checked.named(&environment.name_any()) {
         Some(Err(problems)) => Wellness::Stalled(Reason::Invalid, problems.to_string()),
+        Some(Ok(_)) | None if environment.spec.freeze => {
+            Wellness::Ready("frozen: nothing new runs in it until spec.freeze is taken away".to_owned())
+        }
         Some(Ok(_)) | None => Wellness::Ready("usable".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::EnvironmentSpec;
+
+    #[test]
+    fn a_frozen_environment_says_so() {
+        let told = |freeze| {
+            let spec = EnvironmentSpec { freeze, ..EnvironmentSpec::default() };
+            let environment = Arc::new(Environment::new("prod", spec));
+            wellness(&environment, &check(std::slice::from_ref(&environment)))
+        };
+        assert_eq!(told(false), Wellness::Ready("usable".to_owned()));
+        let Wellness::Ready(message) = told(true) else { panic!("it is usable") };
+        assert!(message.starts_with("frozen: nothing new runs"), "{message}");
     }
 }

@@ -83,7 +83,7 @@ impl ValidWindow {
         let openings = Cron::parse(schedule, time_zone.as_deref()).map_err(|error| {
             let field = match error {
                 CronError::Form(_) | CronError::Never(_) => "schedule",
-                CronError::TimeZone(_) => "timeZone",
+                CronError::TimeZone(_) | CronError::Spelling(..) => "timeZone",
             };
             (field, error.to_string())
         })?;

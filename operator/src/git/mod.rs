@@ -32,6 +32,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
@@ -180,6 +181,11 @@ impl Git {
             mirror.has(&commit)
         });
         task.await.unwrap_or(false)
+    }
+
+    /// When the commit was made, as its committer's clock said; nothing where that is no time at all.
+    pub async fn committed(&self, remote: &Remote, commit: &CommitId) -> Result<Option<Timestamp>, GitError> {
+        self.read(remote, commit, "", |reader| Ok(reader.committed())).await
     }
 
     /// One file by its exact path, `None` when there is none; at most `cap` bytes. A symbolic link, submodule or directory

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use git2::{ObjectType, Odb, Oid, Repository, Tree};
+use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
 use super::commit::CommitId;
@@ -95,6 +96,7 @@ pub struct Reader<'repo> {
     repository: &'repo Repository,
     odb: Odb<'repo>,
     root: Oid,
+    committed: i64,
     /// Blobs from this size on are not here.
     filtered_from: Option<u64>,
 }
@@ -113,8 +115,14 @@ impl<'repo> Reader<'repo> {
             Some((size, ObjectType::Commit)) if size <= MAX_COMMIT_BYTES => {}
             Some(_) => return Err(TreeError::Corrupt(format!("{commit} is not a commit"))),
         }
-        let root = repository.find_commit(id)?.tree_id();
-        Ok(Self { repository, odb, root, filtered_from })
+        let found = repository.find_commit(id)?;
+        let (root, committed) = (found.tree_id(), found.time().seconds());
+        Ok(Self { repository, odb, root, committed, filtered_from })
+    }
+
+    /// When it was committed, as its committer's clock said; nothing where that is no time at all.
+    pub fn committed(&self) -> Option<Timestamp> {
+        Timestamp::from_second(self.committed).ok()
     }
 
     /// One regular file by its path, `None` when there is none.

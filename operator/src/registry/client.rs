@@ -143,13 +143,17 @@ impl RegistryClient {
         service: &str,
         reference: &str,
     ) -> Result<Option<Digest>, RegistryError> {
-        let repository = Repository::of(tenant, &format!("{}{tenant}/{service}", self.prefix))?;
+        let repository = self.repository(tenant, service)?;
         let path = format!("/v2/{}/manifests/{reference}", repository.name);
         let response = self.ask(&repository.question(Method::HEAD, &path)).await?;
         match response.status() {
             StatusCode::NOT_FOUND => Ok(None),
             _ => self.content_digest(response.headers()).map(Some),
         }
+    }
+
+    pub(super) fn repository(&self, tenant: &str, service: &str) -> Result<Repository, RegistryError> {
+        Repository::of(tenant, &format!("{}{tenant}/{service}", self.prefix))
     }
 
     /// What the registry answers: a success, or 404.
@@ -306,21 +310,28 @@ async fn send(request: RequestBuilder, who: String) -> Result<Response, Registry
     request.send().await.map_err(|source| RegistryError::Unreachable { who, source: source.without_url() })
 }
 
-/// At most `max` bytes of an answer.
-pub(super) async fn capped(
+/// An answer of at most `max` bytes.
+pub(super) async fn capped(response: Response, max: usize, who: String) -> Result<Vec<u8>, RegistryError> {
+    let body = body(response, max, &who).await?;
+    body.ok_or_else(|| RegistryError::Answer { who, problem: format!("more than {max} bytes") })
+}
+
+/// An answer; nothing where it has more than `max` bytes.
+pub(super) async fn body(
     mut response: Response,
     max: usize,
-    who: String,
-) -> Result<Vec<u8>, RegistryError> {
+    who: &str,
+) -> Result<Option<Vec<u8>>, RegistryError> {
     let mut body = Vec::new();
     loop {
         match response.chunk().await {
             Ok(Some(chunk)) if body.len() + chunk.len() <= max => body.extend_from_slice(&chunk),
-            Ok(Some(_)) => {
-                return Err(RegistryError::Answer { who, problem: format!("more than {max} bytes") });
+            Ok(Some(_)) => return Ok(None),
+            Ok(None) => return Ok(Some(body)),
+            Err(source) => {
+                let who = who.to_owned();
+                return Err(RegistryError::Unreachable { who, source: source.without_url() });
             }
-            Ok(None) => return Ok(body),
-            Err(source) => return Err(RegistryError::Unreachable { who, source: source.without_url() }),
         }
     }
 }

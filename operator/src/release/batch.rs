@@ -58,7 +58,9 @@ pub(super) fn check(settings: &DescriptorSpec) -> Result<(), RenderError> {
 
 fn cron(schedule: &Schedule) -> Result<(), RenderError> {
     let problem = match Cron::parse(&schedule.cron, schedule.time_zone.as_deref()) {
-        Err(error @ CronError::TimeZone(_)) => ("schedule.timeZone", error.to_string()),
+        Err(error @ (CronError::TimeZone(_) | CronError::Spelling(..))) => {
+            ("schedule.timeZone", error.to_string())
+        }
         Err(error) => ("schedule.cron", error.to_string()),
         Ok(_) => match unknown(&schedule.cron) {
             None => return Ok(()),

@@ -27,7 +27,7 @@ impl Observed {
     /// Is no pod of another release left?
     pub fn is_alone(&self) -> bool {
         match self.phase {
-            Phase::Healthy | Phase::Stopped | Phase::Scheduled { .. } => true,
+            Phase::Healthy | Phase::Stopped | Phase::Scheduled { .. } | Phase::FirstRun => true,
             Phase::RollingOut | Phase::Down | Phase::Blocked { .. } | Phase::Failed { .. } => false,
         }
     }
@@ -43,6 +43,8 @@ pub enum Phase {
         /// When the next one is due.
         next: Option<Timestamp>,
     },
+    /// The first run of a batch goes on: how it ends is not known, also when some of its tries failed.
+    FirstRun,
     /// All instances are of this release and ready, and no other is left.
     Healthy,
     /// It is as declared with no instance at all, which proves nothing: such a release is never promoted.

@@ -26,9 +26,11 @@ const ON_DEMAND: &str = "manual";
 
 /// How a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct End {
-    at: Timestamp,
-    is_well: bool,
+pub struct End {
+    /// When.
+    pub at: Timestamp,
+    /// With exit code 0.
+    pub is_well: bool,
 }
 
 /// Reads `jobs`, all of the service in its environment, as far as they are about `release`.
@@ -47,7 +49,7 @@ pub fn observed(cron_job: &CronJob, jobs: &[Arc<Job>], release: &Release, now: T
         Some(End { is_well: true, .. }) => Phase::Healthy,
         Some(End { is_well: false, .. }) => Phase::Failed { message: "its last run failed".to_owned() },
         None if ran_well(release) => Phase::Healthy,
-        None if own > 0 => Phase::RollingOut,
+        None if own > 0 => Phase::FirstRun,
         None => Phase::Scheduled { next: release.spec.schedule.as_ref().and_then(|one| next(one, now)) },
     };
     let ready = i32::from(phase == Phase::Healthy);
@@ -107,6 +109,13 @@ pub fn well_since(jobs: &[Arc<Job>], release: &Release) -> Option<Timestamp> {
 pub fn failed<'a>(jobs: &'a [Arc<Job>], release: &Release) -> Option<&'a Job> {
     let last = last_end(jobs, release).filter(|end| !end.is_well)?;
     jobs.iter().find(|job| is_of(job, &release.name_any()) && end(job) == Some(last)).map(AsRef::as_ref)
+}
+
+/// The run of `release` that ended last, however long ago, and how.
+pub fn last<'a>(jobs: &'a [Arc<Job>], release: &Release) -> Option<(&'a Job, End)> {
+    let name = release.name_any();
+    let ended = jobs.iter().filter(|job| is_of(job, &name)).filter_map(|job| Some((job.as_ref(), end(job)?)));
+    ended.max_by_key(|(_, end)| end.at)
 }
 
 /// A run of `release` that is under way.
@@ -219,7 +228,7 @@ mod tests {
         let new = release(&Value::Null);
         let next = Some("2026-05-02T03:00:00Z".parse().unwrap());
         assert_eq!(phase(&[], &new), Phase::Scheduled { next });
-        assert_eq!(phase(&[job("a", 1, None)], &new), Phase::RollingOut);
+        assert_eq!(phase(&[job("a", 1, None)], &new), Phase::FirstRun);
         let well = job("a", 1, Some(("Complete", 2)));
         assert_eq!(phase(std::slice::from_ref(&well), &new), Phase::Healthy);
         assert_eq!(

@@ -188,7 +188,10 @@ fn ended(container: &ContainerStatus, state: &ContainerState) -> Option<String> 
 
 fn fails(pod: &Pod, how: &str) -> Trouble {
     let (namespace, name) = (pod.namespace().unwrap_or_default(), pod.name_any());
-    Trouble::Fails(format!("instance {name} {how}; kubectl -n {namespace} logs {name} --previous"))
+    // What is not started again in its pod has no container before.
+    let is_once = pod.spec.as_ref().is_some_and(|spec| spec.restart_policy.as_deref() == Some("Never"));
+    let previous = if is_once { "" } else { " --previous" };
+    Trouble::Fails(format!("instance {name} {how}; kubectl -n {namespace} logs {name}{previous}"))
 }
 
 fn unready(pod: &Pod, state: &ContainerState) -> Option<Trouble> {
@@ -262,6 +265,14 @@ mod tests {
         ] {
             assert_eq!(told(&states), Some(Trouble::Fails(crashes.to_owned())), "{states}");
         }
+    }
+
+    #[test]
+    fn the_log_of_a_try_of_a_run_is_that_of_its_only_container() {
+        let mut tried = pod("orders-a", &container("state: {terminated: {exitCode: 3, reason: Error}}"));
+        tried.spec = serde_saphyr::from_str("{containers: [], restartPolicy: Never}").unwrap();
+        let crashes = "instance orders-a crashes: exit code 3; kubectl -n acme-dev logs orders-a";
+        assert_eq!(trouble(&[tried], None), Some(Trouble::Fails(crashes.to_owned())));
     }
 
     #[test]

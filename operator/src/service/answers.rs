@@ -11,8 +11,8 @@ use super::{
     Problem,
     attempt::tried_again,
     decision::{
-        Answer, KEPT, Situation, Standing, age, answer, bound, ended, expiry, holds, is_answered, over,
-        refused, standing, surplus,
+        Answer, KEPT, Situation, Standing, age, answer, bound, ended, expiry, holds, is_answered, order,
+        over, refused, standing, surplus,
     },
     pass::Work,
     promote::Target,
@@ -228,6 +228,7 @@ async fn say(
     decision: &mut Arc<ReleaseDecision>,
     status: ReleaseDecisionStatus,
 ) -> Result<(), ApplyError> {
+    let status = ReleaseDecisionStatus { order: order(decision), ..status };
     if decision.status.as_ref() == Some(&status) {
         return Ok(());
     }

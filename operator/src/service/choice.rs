@@ -14,6 +14,7 @@ use super::{
     pass::Work,
     promote::Target,
     secrets::{Versions, is_older, revision, versioned},
+    signed,
     status::Stage,
     uses::{self, Asker, is_open},
     validate::ValidEnvironment,
@@ -124,9 +125,22 @@ impl Work<'_> {
     /// What the environment asks of anything new and `new` does not have yet.
     pub(super) fn let_in(&mut self, environment: &ValidEnvironment, new: New<'_>) -> Vec<Problem> {
         let now = (self.platform.now)();
-        let entry::Awaited { problems, until } = entry::awaited(&self.service.name, environment, new, now);
+        let entry::Awaited { mut problems, until } =
+            entry::awaited(&self.service.name, environment, new, now);
         self.look_again(until);
+        problems.extend(new.digest.and_then(|digest| self.unsigned(environment, digest)));
         problems
+    }
+
+    /// What the image lacks, where it is to be signed. From then on the registry is asked for it.
+    fn unsigned(&mut self, environment: &ValidEnvironment, digest: &str) -> Option<Problem> {
+        let current = self.current(environment);
+        let runs = current.as_ref().map(|current| current.spec.digest.as_str());
+        let seal = signed::asked(environment, digest, runs)?;
+        let said = self.snapshot.as_deref().and_then(|snapshot| snapshot.signed.get(&seal));
+        let problem = signed::awaited(self.service, environment, (&seal, said));
+        self.seals.insert(seal);
+        problem
     }
 
     /// The release with its Secrets as the last look saw them; with those of what runs, where it saw none.

@@ -170,16 +170,21 @@ impl<'a> Place<'a> {
         };
         if let Some(rejection) = self.standing.rejects(wish) {
             let why = why(rejection.reason.as_ref());
-            let message = format!("{} was rejected by {}{why}; {now}; push a fix", wish.name, rejection.by);
+            let message = format!(
+                "{} was rejected by {}{why} for ever; {now}; {}",
+                wish.name,
+                rejection.by,
+                rejection.way_out()
+            );
             return Some(Problem::new(Reason::Rejected, message));
         }
         let failed = wish.failed.as_ref()?;
         let retry = if runs == Some(wish.name.as_str()) {
-            format!("see why: kubectl imaas why {service} {environment}")
+            String::new()
         } else {
-            format!("or: kubectl imaas retry {service} {environment}")
+            format!(", or: kubectl imaas retry {service} {environment}")
         };
-        let message = format!("{} failed ({failed}); {now}; push a fix, {retry}", wish.name);
+        let message = format!("{} failed ({failed}); {now}; push a fix{retry}", wish.name);
         Some(Problem::new(Reason::Failed, message))
     }
 }

@@ -1,7 +1,7 @@
 //! What people decided of a service, and what of it holds in an environment. Pure.
 //!
-//! A decision is answered once. What holds is read from the answers, never from their order: at most one hold and one
-//! rollback hold in an environment, the newest. So a crash between two answers leads to the same end.
+//! A decision is answered once, in the order in which they were made. What holds is read from the answers: at most one hold
+//! and one rollback hold in an environment, the newest. So a crash between two answers leads to the same end.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -72,6 +72,16 @@ pub struct Rejection {
     pub digest: Option<String>,
 }
 
+impl Rejection {
+    /// What runs in the place of what never runs again.
+    pub fn way_out(&self) -> &'static str {
+        match self.digest {
+            Some(_) => "push a commit with another image",
+            None => "push a commit that changes its image, its descriptor or its configuration",
+        }
+    }
+}
+
 impl Standing {
     /// What rejects `past`.
     pub fn rejects(&self, past: &Past) -> Option<&Rejection> {
@@ -100,9 +110,17 @@ fn held(decision: &ReleaseDecision) -> Held {
     }
 }
 
-/// In which order they were made, as far as that is known.
-pub fn age(decision: &ReleaseDecision) -> (Option<Timestamp>, String) {
-    (decision.metadata.creation_timestamp.as_ref().map(|time| time.0), decision.name_any())
+/// In which order they were made: times are whole seconds, and [`order`] tells two of one second apart.
+pub fn age(decision: &ReleaseDecision) -> (Option<Timestamp>, Option<i64>, String) {
+    let made = decision.metadata.creation_timestamp.as_ref().map(|time| time.0);
+    (made, order(decision), decision.name_any())
+}
+
+/// The resourceVersion with which it was made; the answer keeps it, since it moves it. Of one kind a later one is the higher
+/// number: promised from Kubernetes 1.35 on (KEP-5504), and so with etcd ever since.
+pub fn order(decision: &ReleaseDecision) -> Option<i64> {
+    let kept = decision.status.as_ref().and_then(|status| status.order);
+    kept.or_else(|| decision.resource_version()?.parse().ok())
 }
 
 fn state(decision: &ReleaseDecision) -> Option<DecisionState> {

@@ -7,6 +7,7 @@ use crate::{
     api::environment::Window,
     conditions::Reason,
     environment::{Moment, Windows},
+    registry::signature::PublicKey,
 };
 
 /// What an Environment asks of what is new.
@@ -18,6 +19,8 @@ pub struct Entry {
     pub approval: bool,
     /// When something new may begin to run.
     pub windows: Vec<Window>,
+    /// One of these must have signed an image that is new; without it, nobody need.
+    pub signers: Option<Vec<PublicKey>>,
 }
 
 /// What is new.
@@ -109,7 +112,7 @@ mod tests {
 
     #[test]
     fn everything_that_is_awaited_is_told_at_once_with_the_way_out() {
-        let all = environment(Entry { frozen: true, approval: true, windows: nightly() });
+        let all = environment(Entry { frozen: true, approval: true, windows: nightly(), signers: None });
         let awaited = awaited("orders", &all, new("c0ffee"), NOON.parse().unwrap());
         assert_eq!(awaited.until, Some("2026-01-06T22:00:00Z".parse().unwrap()));
         let told: Vec<_> = awaited.problems.iter().map(|one| (one.reason, one.message.as_str())).collect();

@@ -110,6 +110,11 @@ impl History {
         self.newest(|past| past.build_id == build_id).map(|past| past.digest.as_str())
     }
 
+    /// When the first release of this build was made, anywhere.
+    pub fn first_made(&self, build_id: &str) -> Option<Timestamp> {
+        self.0.iter().filter(|past| past.build_id == build_id).filter_map(|past| past.made).min()
+    }
+
     /// Was a release ever made of this image?
     pub fn has_digest(&self, digest: &str) -> bool {
         self.0.iter().any(|past| past.digest == digest)

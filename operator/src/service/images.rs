@@ -1,14 +1,16 @@
-//! IO: asks the registry for images, by the hashes of commits or by the digests that descriptors name.
+//! IO: asks the registry for images, by the hashes of commits or by the digests that descriptors name, and whether they are signed.
+
+use std::collections::BTreeSet;
 
 use super::{
     Problem,
     history::History,
     poll::Origins,
     promote::{named_digests, untagged},
-    snapshot::{Snapshot, Tag},
+    snapshot::{Signed, Snapshot, Tag},
     validate::ValidService,
 };
-use crate::{git::CommitId, platform::Platform};
+use crate::{git::CommitId, platform::Platform, registry::signature::Seal};
 
 /// Asks for the images that only the registry can name, and forgets those that nobody asks for any more.
 pub(super) async fn look_at_images(
@@ -17,7 +19,7 @@ pub(super) async fn look_at_images(
     seen: &mut Snapshot,
 ) {
     let mut digests = named_digests(service, seen);
-    let Snapshot { branches, builds, tags, secrets: _, failure: _ } = seen;
+    let Snapshot { branches, builds, tags, signed: _, secrets: _, failure: _ } = seen;
     let is_head = |commit: &String| branches.values().any(|branch| branch.commit() == Some(commit));
     let is_asked = |reference: &String| {
         is_head(reference)
@@ -55,6 +57,22 @@ pub(super) async fn look_at_images(
     seen.tags.extend(answers);
 }
 
+/// Asks whether images are as `seals` say. A yes is kept for as long as it is asked for; a key that changes asks anew.
+pub(super) async fn look_at_signatures(
+    origins: &Origins,
+    (service, seals): (&ValidService, BTreeSet<Seal>),
+    seen: &mut Snapshot,
+) {
+    let mut before = std::mem::take(&mut seen.signed);
+    for seal in seals {
+        let said = match before.remove(&seal) {
+            Some(Signed::Yes) => Signed::Yes,
+            Some(Signed::No(_) | Signed::Unknown(_)) | None => signed(origins, service, &seal).await,
+        };
+        seen.signed.insert(seal, said);
+    }
+}
+
 /// May `reference`, which the registry says it has now, be what an environment waits for? A digest that a descriptor names, or
 /// the hash of a commit: CI is often faster than the interval, so that commit need not be known yet.
 pub(super) fn may_be_awaited(service: &ValidService, seen: &Snapshot, reference: &str) -> bool {
@@ -68,6 +86,14 @@ async fn tag(origins: &Origins, service: &ValidService, commit: &str) -> Tag {
         Ok(Some(digest)) => Tag::Found(digest.to_string()),
         Ok(None) => Tag::Missing,
         Err(error) => Tag::Unknown(Problem::new(error.reason(), error.to_string())),
+    }
+}
+
+async fn signed(origins: &Origins, service: &ValidService, seal: &Seal) -> Signed {
+    match origins.registry.signed((&service.tenant, &service.name), seal).await {
+        Ok(Ok(())) => Signed::Yes,
+        Ok(Err(flaw)) => Signed::No(flaw),
+        Err(error) => Signed::Unknown(Problem::new(error.reason(), error.to_string())),
     }
 }
 

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use super::{
     Problem,
     brought::Place,
-    images::look_at_images,
+    images::{look_at_images, look_at_signatures},
     login::told,
     poll::Origins,
     read::{Failure, content, contents, from_git},
@@ -19,19 +19,21 @@ use crate::{
     git::{CommitId, Depth, Git, GitError, Remote, names::joined},
     metrics,
     platform::Platform,
+    registry::signature::Seal,
     release::Contents,
 };
 
 /// What there is now; what could not be read is as it was in `old`.
 pub(super) async fn look(
     (platform, origins): (&Platform, &Origins),
-    service: &ValidService,
+    (service, seals): (&ValidService, BTreeSet<Seal>),
     old: Option<&Snapshot>,
 ) -> (Snapshot, Option<Failure>) {
     let mut seen = old.cloned().unwrap_or_default();
     let failure = look_at_branches((platform, origins), service, &mut seen).await.err();
     seen.add_heads();
     look_at_images((platform, origins), service, &mut seen).await;
+    look_at_signatures(origins, (service, seals), &mut seen).await;
     look_at_secrets(platform, service, &mut seen).await;
     (seen, failure)
 }

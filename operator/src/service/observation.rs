@@ -1,6 +1,5 @@
 //! What is to be told of the release that runs, as its Deployment and its pods say. Pure.
 
-use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::Deployment;
 
 use super::{Problem, status::Observation};
@@ -42,7 +41,13 @@ fn problems(
     match (phase, trouble) {
         (Phase::Healthy | Phase::Stopped, _) => vec![],
         (Phase::Blocked { reason, message }, _) => vec![Problem::new(reason, message)],
-        (Phase::Scheduled { next }, _) => vec![scheduled(next)],
+        (Phase::Scheduled { next }, _) => vec![awaited(next.map(|next| format!(", which begins at {next}")))],
+        (Phase::FirstRun, Some(Trouble::Loops(why) | Trouble::Fails(why))) => {
+            vec![awaited(Some(format!(", which goes on: {why}")))]
+        }
+        (Phase::FirstRun, Some(Trouble::Unready(_)) | None) => {
+            vec![awaited(Some(", which goes on".to_owned()))]
+        }
         (_, Some(Trouble::Blocked(reason, message))) if is_down => {
             vec![Problem::new(reason, message), down("")]
         }
@@ -60,10 +65,10 @@ fn problems(
     }
 }
 
-/// What a batch waits for that did not run yet.
-fn scheduled(next: Option<Timestamp>) -> Problem {
-    let next = next.map(|next| format!(", which begins at {next}")).unwrap_or_default();
-    Problem::new(Reason::AwaitingRun, format!("it is healthy when its first run ends well{next}"))
+/// What a batch waits for of which no run has ended. `run`: what is known of the first.
+fn awaited(run: Option<String>) -> Problem {
+    let run = run.unwrap_or_default();
+    Problem::new(Reason::AwaitingRun, format!("it is healthy when its first run ends well{run}"))
 }
 
 #[cfg(test)]
@@ -108,6 +113,25 @@ mod tests {
         let starts = one(Reason::RollingOut, "0 of 1 new instances are ready");
         assert_eq!(told(Phase::Down, None, false), starts, "it went back to it a moment ago");
         assert_eq!(told(Phase::Down, crashes(), false), one(Reason::Unhealthy, "instance a crashes"));
+    }
+
+    #[test]
+    fn the_first_run_of_a_batch_is_awaited_until_its_last_try_ends() {
+        let goes_on = "it is healthy when its first run ends well, which goes on";
+        assert_eq!(told(Phase::FirstRun, None, false), one(Reason::AwaitingRun, goes_on));
+        let crashes = Trouble::Fails("instance a crashes".to_owned());
+        let why = format!("{goes_on}: instance a crashes");
+        assert_eq!(told(Phase::FirstRun, Some(crashes), false), one(Reason::AwaitingRun, &why));
+        let full = Trouble::Blocked(Reason::Unschedulable, "no node".to_owned());
+        assert_eq!(told(Phase::FirstRun, Some(full), false), one(Reason::Unschedulable, "no node"));
+        let scheduled = |next: Option<&str>| {
+            let next = next.map(|next| next.parse().unwrap());
+            told(Phase::Scheduled { next }, None, false)
+        };
+        let ends = "it is healthy when its first run ends well";
+        assert_eq!(scheduled(None), one(Reason::AwaitingRun, ends));
+        let begins = format!("{ends}, which begins at 2026-05-01T03:00:00Z");
+        assert_eq!(scheduled(Some("2026-05-01T03:00:00Z")), one(Reason::AwaitingRun, &begins));
     }
 
     #[test]

@@ -1,7 +1,11 @@
 //! IO: one pass over one service's environments, each after those that it promotes from: what is decided, made, chosen
 //! and forgotten.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use jiff::Timestamp;
 use kube::ResourceExt;
@@ -31,6 +35,7 @@ use crate::{
     names::{RECONCILE_REQUESTED, environment_namespace},
     platform::Platform,
     policies::Policies,
+    registry::signature::Seal,
 };
 
 /// One pass under way.
@@ -54,6 +59,8 @@ pub(super) struct Work<'a> {
     pub snapshot: Option<Arc<Snapshot>>,
     pub history: History,
     pub errors: Vec<ApplyError>,
+    /// What images that are new somewhere are to be.
+    pub seals: BTreeSet<Seal>,
     /// No watch will tell when it is there.
     pub awaits_unwatched: bool,
     /// No watch will tell when it is time.
@@ -95,6 +102,7 @@ impl<'a> Work<'a> {
             snapshot: None,
             history,
             errors,
+            seals: BTreeSet::new(),
             awaits_unwatched: false,
             again: None,
             rivals: Vec::new(),
@@ -124,6 +132,7 @@ impl<'a> Work<'a> {
             let stage = Box::pin(self.stage(environment, &standing, (&stages, snapshot.as_deref()))).await;
             stages.push(stage);
         }
+        self.poller.ask_for_signatures(&self.key, std::mem::take(&mut self.seals));
         self.forget_the_old(&stages, &standing).await;
         let running =
             stages.iter().filter_map(|stage| stage.running.as_ref().map(|running| &running.release));

@@ -20,7 +20,7 @@ use super::{
     read::Failure,
     remote::rests,
     schedule::{first_pause, pause},
-    snapshot::Snapshot,
+    snapshot::{Signed, Snapshot},
     turns,
     validate::ValidService,
 };
@@ -29,7 +29,7 @@ use crate::{
     conditions::{Reason, TOLD_AFTER},
     git::{Git, UrlPolicy},
     platform::Platform,
-    registry::client::RegistryClient,
+    registry::{client::RegistryClient, signature::Seal},
     release::Contents,
 };
 
@@ -79,6 +79,8 @@ struct Entry {
     snapshot: Option<Arc<Snapshot>>,
     /// What the next look is to bring.
     wanted: BTreeSet<Place>,
+    /// What images that wait are to be: asked for in each look.
+    seals: BTreeSet<Seal>,
     /// Tags and digests that came since the last look began. It may have asked for them a moment too early.
     come: Vec<String>,
     failures: u32,
@@ -89,7 +91,11 @@ struct Entry {
 impl Entry {
     fn may_await_what_came(&self) -> bool {
         let Some(seen) = self.snapshot.as_deref() else { return false };
-        self.come.iter().any(|reference| may_be_awaited(&self.service, seen, reference))
+        let is_open = |seal: &&Seal| seen.signed.get(seal) != Some(&Signed::Yes);
+        let signatures: Vec<_> = self.seals.iter().filter(is_open).map(Seal::tag).collect();
+        self.come
+            .iter()
+            .any(|reference| signatures.contains(reference) || may_be_awaited(&self.service, seen, reference))
     }
 }
 
@@ -132,6 +138,7 @@ impl Poller {
                 requested: requested.cloned(),
                 snapshot: Some(Arc::new(Snapshot::of_board(board))),
                 wanted: BTreeSet::new(),
+                seals: BTreeSet::new(),
                 come: Vec::new(),
                 failures: 0,
                 refused: None,
@@ -184,6 +191,17 @@ impl Poller {
         None
     }
 
+    /// From now on each look asks whether images are as these say, the first at once.
+    pub fn ask_for_signatures(&self, key: &Key, seals: BTreeSet<Seal>) {
+        let mut entries = self.entries();
+        let Some(entry) = entries.get_mut(key) else { return };
+        let is_new = seals.difference(&entry.seals).next().is_some();
+        entry.seals = seals;
+        if is_new {
+            self.ask(key, Duration::ZERO);
+        }
+    }
+
     /// What was last seen; nothing before the first look.
     pub fn snapshot(&self, key: &Key) -> Option<Arc<Snapshot>> {
         self.entries().get(key).and_then(|entry| entry.snapshot.clone())
@@ -211,12 +229,13 @@ impl Poller {
 
     /// One look. Returns the time until the next, or nothing when there is none.
     async fn poll(&self, key: &Key) -> Option<Duration> {
-        let (service, old, wanted, refused) = {
+        let (service, old, (wanted, seals), refused) = {
             let mut entries = self.entries();
             let entry = entries.get_mut(key)?;
             entry.come.clear();
             let wanted = std::mem::take(&mut entry.wanted);
-            (entry.service.clone(), entry.snapshot.clone(), wanted, entry.refused.clone())
+            let asked = (wanted, entry.seals.clone());
+            (entry.service.clone(), entry.snapshot.clone(), asked, entry.refused.clone())
         };
         if self.0.platform.services.named_in(&service.home(), &service.name).is_none() {
             self.forget(key);
@@ -229,7 +248,7 @@ impl Poller {
             self.bring(key, &service, (place, old.as_deref())).await;
         }
         let Inner { platform, origins, .. } = &*self.0;
-        let (seen, failure) = look((platform, origins), &service, old.as_deref()).await;
+        let (seen, failure) = look((platform, origins), (&service, seals), old.as_deref()).await;
         if let Some(failure) = &failure {
             let told = failure.problem.message.as_str();
             tracing::warn!(service = %key, reason = failure.problem.reason.as_str(), told, "repository not read");

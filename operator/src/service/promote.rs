@@ -86,7 +86,10 @@ impl Settled {
 }
 
 /// The environment that `environment` promotes from, where both read one branch.
-fn shared_source<'a>(service: &ValidService, environment: &'a ValidEnvironment) -> Option<&'a str> {
+pub(super) fn shared_source<'a>(
+    service: &ValidService,
+    environment: &'a ValidEnvironment,
+) -> Option<&'a str> {
     let source = environment.promotes_from.as_deref()?;
     let reads_the_same = |e: &ValidEnvironment| e.name == source && e.branch == environment.branch;
     service.environments.iter().any(reads_the_same).then_some(source)
@@ -298,7 +301,7 @@ fn promoted(
         let unproven = digest.and_then(|digest| history.unproven_in(source, digest));
         let running = unproven.filter(|past| past.runs).and_then(|past| past.unproven.as_deref());
         let message = if let Some(missing) = running {
-            format!("{what} runs well in {source}, but {missing}")
+            format!("{what} runs in {source}, but {missing}")
         } else if unproven.is_some() {
             format!(
                 "{what} ran well in {source}, and runs there no more before it counted: merge what {source} runs into {}; to let it in as it is: kubectl imaas bypass {} {}",

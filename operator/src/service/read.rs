@@ -105,10 +105,22 @@ pub async fn content(
         let environment = path.strip_prefix("environments.").and_then(|rest| rest.split('.').next());
         environment.is_none_or(|environment| environments.contains(environment))
     });
-    let commit = commit.to_string();
-    let content =
-        Content { file, others, places, commit, build_id, environments, descriptor, configs, stateful };
-    Ok(Ok(content))
+    let committed = match of_commit(Reason::InvalidDescriptor, git.committed(remote, commit).await)? {
+        Ok(committed) => committed,
+        Err(problem) => return Ok(Err(problem)),
+    };
+    Ok(Ok(Content {
+        file,
+        others,
+        places,
+        commit: commit.to_string(),
+        committed,
+        build_id,
+        environments,
+        descriptor,
+        configs,
+        stateful,
+    }))
 }
 
 /// Told of a commit that has none where it is looked for.

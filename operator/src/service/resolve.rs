@@ -4,6 +4,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use jiff::Timestamp;
+
 use super::Problem;
 use crate::{
     api::{DescriptorSpec, ServiceDescriptor},
@@ -38,6 +40,8 @@ pub struct Content {
     pub places: BTreeMap<String, (u32, u32)>,
     /// 40 hexadecimal digits.
     pub commit: String,
+    /// When that was committed, as its committer's clock said.
+    pub committed: Option<Timestamp>,
     /// Hash of everything that makes the image.
     pub build_id: String,
     /// For which it was read: the service's environments that have this branch.
@@ -255,6 +259,7 @@ environments:
             others: vec!["prd".to_owned(), "test".to_owned()],
             places: yaml::places(text.as_bytes()),
             commit: "4f2a".repeat(10),
+            committed: None,
             build_id: "b1".to_owned(),
             environments: ["dev", "prod"].map(ToOwned::to_owned).into(),
             descriptor,

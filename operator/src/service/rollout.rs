@@ -138,7 +138,7 @@ impl Work<'_> {
     ) -> Result<Option<Trouble>, ApplyError> {
         let is_asked = match &seen.phase {
             Phase::RollingOut => seen.updated > 0,
-            Phase::Down | Phase::Failed { .. } => true,
+            Phase::FirstRun | Phase::Down | Phase::Failed { .. } => true,
             Phase::Healthy | Phase::Stopped | Phase::Scheduled { .. } | Phase::Blocked { .. } => false,
         };
         if !is_asked {
@@ -191,8 +191,10 @@ impl Work<'_> {
             None => why,
         };
         tracing::warn!(release = name, tenant = self.service.tenant, "given up");
-        if let Err(error) = self.tell_release(release, failed(release, &why, (self.platform.now)())).await {
-            self.errors.push(error);
+        let (now, past) = ((self.platform.now)(), self.history.named(&name).cloned().unwrap_or_default());
+        match self.tell_release(release, failed(release, &why, now)).await {
+            Ok(()) => self.count_failed(release, &past, now),
+            Err(error) => self.errors.push(error),
         }
     }
 
@@ -239,22 +241,41 @@ impl Work<'_> {
             let missing = environment.proof.missing(times, &passed, place);
             self.look_again(missing.as_ref().and_then(|missing| missing.until));
             let told = missing.as_ref().map(|missing| &missing.message);
+            self.count_restored(&environment.name, now);
             // Once proven, for ever.
-            let is_told = self.history.named(&name).is_some_and(|past| {
-                let says_it = past.unproven.is_none() || past.unproven.as_ref() == told;
-                past.healthy && past.failed.is_none() && says_it
-            });
-            if !is_told {
+            let past = self.history.named(&name).cloned().unwrap_or_default();
+            let says_it = past.unproven.is_none() || past.unproven.as_ref() == told;
+            if !(past.healthy && past.failed.is_none() && says_it) {
                 match self.tell_release(release, healthy(release, missing.as_ref(), now)).await {
-                    Ok(()) => tracing::info!(release = %name, tenant = self.service.tenant, "healthy"),
+                    Ok(()) => {
+                        tracing::info!(release = %name, tenant = self.service.tenant, "healthy");
+                        self.count_healthy(release, &past, now);
+                    }
                     Err(error) => self.errors.push(error),
                 }
             }
         }
         // One that it went back to is said to be settled while it starts: it was not the last that was good.
         let last_good = self.state_before(environment).and_then(|state| state.last_good.as_ref());
+        let was_good = last_good == Some(&name);
+        if was_good && matches!(seen.phase, Phase::Down | Phase::Failed { .. }) {
+            self.stops_baking(environment, release).await;
+        }
         let live = self.platform.cluster.workload(&environment.namespace, &self.service.name);
         let deployment = live.as_ref().and_then(Workload::deployment);
-        observation((seen, trouble), last_good == Some(&name), deployment)
+        observation((seen, trouble), was_good, deployment)
+    }
+
+    /// Tells on a release that does not run well any more that it does not count elsewhere as soon as was said.
+    async fn stops_baking(&mut self, environment: &ValidEnvironment, release: &Release) {
+        let Some(broken) = environment.proof.broken() else { return };
+        let told = self.history.named(&release.name_any()).and_then(|past| past.unproven.as_ref());
+        if told.is_none_or(|told| *told == broken.message) {
+            return;
+        }
+        let status = healthy(release, Some(&broken), (self.platform.now)());
+        if let Err(error) = self.tell_release(release, status).await {
+            self.errors.push(error);
+        }
     }
 }

@@ -160,9 +160,11 @@ fn of_decisions(platform: &Platform, policies: &Policies) -> impl Stream<Item = 
     let about = |decision: Arc<ReleaseDecision>| {
         Some(ObjectRef::new(&decision.spec.service).within(&decision.namespace()?))
     };
+    let mut known = Known::default();
     let changed = platform.decisions.changes().filter_map(move |decision| {
         let namespace = decision.namespace.as_deref().unwrap_or_default();
-        std::future::ready(decisions.named_in(namespace, &decision.name).and_then(about))
+        let now = decisions.named_in(namespace, &decision.name).and_then(about);
+        std::future::ready(known.service(decision, now))
     });
     let waiting = policies.changes().flat_map(move |()| {
         let mut open = all.all();
@@ -170,6 +172,21 @@ fn of_decisions(platform: &Platform, policies: &Policies) -> impl Stream<Item = 
         stream::iter(open.into_iter().filter_map(about).collect::<Vec<_>>())
     });
     stream::select(changed, waiting)
+}
+
+/// The service that each decision is about, which one that is gone no longer tells.
+#[derive(Default)]
+struct Known(HashMap<ObjectRef<ReleaseDecision>, Key>);
+
+impl Known {
+    /// Whom `decision` concerns, which is about `now`, or gone.
+    fn service(&mut self, decision: ObjectRef<ReleaseDecision>, now: Option<Key>) -> Option<Key> {
+        match &now {
+            Some(service) => self.0.insert(decision, service.clone()),
+            None => return self.0.remove(&decision),
+        };
+        now
+    }
 }
 
 /// All services of a tenant whose environments, or whose being in Git, changed. Its status moves with every service.
@@ -262,6 +279,20 @@ mod tests {
         assert_eq!(home_of(&stripped).as_deref(), Some("acme-eu-home"));
         let release = ObjectRef::<Release>::new("orders-eu-dev-4f2a4f2a4f2a").within("acme-home");
         assert_eq!(of_release(&release), Some(orders));
+    }
+
+    #[test]
+    fn a_decision_that_goes_wakes_its_service_once() {
+        let orders: Key = ObjectRef::new("orders").within("acme-home");
+        let one = || ObjectRef::<ReleaseDecision>::new("one").within("acme-home");
+        let mut known = Known::default();
+        assert_eq!(known.service(one(), None), None);
+        for _ in 0..2 {
+            assert_eq!(known.service(one(), Some(orders.clone())), Some(orders.clone()));
+        }
+        assert_eq!(known.service(one().within("beta-home"), None), None);
+        assert_eq!(known.service(one(), None), Some(orders));
+        assert_eq!(known.service(one(), None), None);
     }
 
     #[test]

@@ -3,7 +3,10 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use super::{Problem, resolve::Content, secrets::Versions};
-use crate::api::{IntegrationServiceStatus, integration_service::EnvironmentState};
+use crate::{
+    api::{IntegrationServiceStatus, integration_service::EnvironmentState},
+    registry::signature::{Flaw, Seal},
+};
 
 /// At most so many commits of one build are remembered.
 const MOST_COMMITS: usize = 5;
@@ -43,6 +46,17 @@ pub enum Tag {
     Unknown(Problem),
 }
 
+/// What the registry said of an image that is to be signed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Signed {
+    /// It is; kept, since a digest never moves.
+    Yes,
+    /// It is not, or not by whom it should be.
+    No(Flaw),
+    /// It could not be asked.
+    Unknown(Problem),
+}
+
 /// Commits that were the head of one branch with one build id.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Build {
@@ -72,6 +86,8 @@ pub struct Snapshot {
     pub builds: BTreeMap<String, Build>,
     /// Commit, or digest that a commit names → its image, of those that the registry was asked about.
     pub tags: BTreeMap<String, Tag>,
+    /// What is asked of an image that waits → what the registry said.
+    pub signed: BTreeMap<Seal, Signed>,
     /// Environment → versions of the Secrets that its head names.
     pub secrets: BTreeMap<String, Versions>,
     /// Why the last look failed, when that is to be told; the rest is then as it was before.

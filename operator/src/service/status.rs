@@ -212,6 +212,7 @@ fn state(stage: &Stage, before: Option<&EnvironmentState>) -> EnvironmentState {
         attempt: course.attempt,
         failed: course.failed.clone(),
         held: held.clone(),
+        frozen: environment.entry.frozen,
         digest: running.as_ref().map(|running| running.digest.clone()),
         ready: observed.as_ref().map_or(old.ready, |observed| observed.ready),
         desired: observed.as_ref().map_or(old.desired, |observed| observed.desired),

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     api::{Environment, IntegrationService, Tenant, tenant::TenantEnvironment},
     conditions::Reason,
-    environment::Proof,
+    environment::{Proof, signers},
     git::{GitUrl, UrlPolicy},
     names,
     retirement::Periods,
@@ -189,6 +189,7 @@ fn environments(
                 frozen: defined.spec.freeze,
                 approval: defined.spec.approval,
                 windows: defined.spec.windows.clone(),
+                signers: signers(&defined.spec).0,
             },
             proof: Proof::valid(&defined.spec).0,
             ending: ending::gravest([ending.cloned(), ending::of_environment(stage)]),

@@ -144,6 +144,9 @@ fn wellness(tenant: &Tenant, valid: Option<&ValidTenant>, converged: &Converged)
         return Wellness::Stalled(Reason::QuotaTooLarge, message);
     }
     let mut told = vec![format!("{spaces} namespaces")];
+    if tenant.spec.cordon {
+        told.push("cordoned: it gets no other service until spec.cordon is taken away".to_owned());
+    }
     told.extend(ending.iter().filter_map(told_ending));
     if !left.is_empty() {
         told.push(format!("left as it is, since there is no such Environment: {}", left.join(", ")));

@@ -120,6 +120,24 @@ async fn one_file_that_is_too_large_is_left_out_and_told() {
 }
 
 #[tokio::test]
+async fn a_commit_tells_when_it_was_made() {
+    let lab = lab().await;
+    let tree = lab.repository.tree(&[("a", "1")]);
+    let object = |seconds: &str| {
+        let who = format!("t <t@t> {seconds} +0100");
+        format!("tree {tree}\nauthor t <t@t> 1 +0000\ncommitter {who}\n\nchange\n")
+    };
+    for (seconds, told) in [("1700000000", Some(1_700_000_000)), ("9000000000000000", None)] {
+        let arguments = ["hash-object", "-t", "commit", "-w", "--stdin", "--literally"];
+        let head = lab.repository.git_in(&arguments, object(seconds).as_bytes());
+        lab.repository.point("main", &head);
+        lab.git.fetch(&lab.remote, "main", Depth::One).await.unwrap();
+        let committed = lab.git.committed(&lab.remote, &id(&head)).await.unwrap();
+        assert_eq!(committed.map(jiff::Timestamp::as_second), told, "{seconds}");
+    }
+}
+
+#[tokio::test]
 async fn the_build_id_changes_only_with_what_is_built() {
     let lab = lab().await;
     let repository = &lab.repository;

@@ -3,10 +3,12 @@
 
 mod collect;
 mod events;
+mod formats;
 mod quota;
 mod removal;
 mod rotation;
 mod scene;
+mod signatures;
 mod sweep;
 mod usage;
 

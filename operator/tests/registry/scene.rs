@@ -23,6 +23,7 @@ use lab::{
     process::{Process, free_port, http_status, wait_until},
 };
 use reqwest::{Method, StatusCode};
+use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
 use tokio::{net::TcpListener, task::JoinHandle};
 use url::Url;
@@ -142,13 +143,17 @@ impl Lab {
 
     /// The registry again, with `environment` over its configuration.
     pub async fn restart_registry_with(&mut self, bundle: &[&KeyPair], environment: &[(&str, &str)]) {
-        if let Some(process) = self.process.take() {
-            process.stop(Duration::from_secs(2)).await;
-        }
+        self.stop_registry().await;
         let bundle: String = bundle.iter().map(|pair| pair.certificate.as_str()).collect();
         let settings =
             RegistrySettings { realm: &self.realm, token_certificate: &bundle, environment, tls: None };
         self.process = Some(start_registry(self.dir.path(), self.registry, &settings).await);
+    }
+
+    pub async fn stop_registry(&mut self) {
+        if let Some(process) = self.process.take() {
+            process.stop(Duration::from_secs(2)).await;
+        }
     }
 
     /// `crane` with the given login, or with none.
@@ -334,4 +339,38 @@ pub async fn token_for(lab: &Lab, user: &str, scopes: &[&str]) -> String {
     let response = reqwest::Client::new().get(url).basic_auth(user, Some(secret(user))).send().await.unwrap();
     let body: serde_json::Value = response.json().await.unwrap();
     body["token"].as_str().unwrap().to_owned()
+}
+
+/// Pushes a manifest to `acme/orders`, also one that no client would.
+pub async fn put(lab: &Lab, tag: &str, manifest: String) {
+    let kind: serde_json::Value = serde_json::from_str(&manifest).unwrap();
+    let token = token_for(lab, "acme.push", &["repository:acme/orders:pull,push"]).await;
+    let url = format!("http://{}/v2/acme/orders/manifests/{tag}", lab.registry);
+    let request = reqwest::Client::new().request(Method::PUT, url).bearer_auth(token);
+    let request = request.header("content-type", kind["mediaType"].as_str().unwrap());
+    let answer = request.body(manifest).send().await.unwrap();
+    let (status, text) = (answer.status(), answer.text().await.unwrap());
+    assert_eq!(status, StatusCode::CREATED, "{text}");
+}
+
+/// A blob in `acme/orders` under a digest of any algorithm.
+pub async fn upload(lab: &Lab, digest: &str, content: Vec<u8>) {
+    let token = token_for(lab, "acme.push", &["repository:acme/orders:pull,push"]).await;
+    let url = format!("http://{}/v2/acme/orders/blobs/uploads/", lab.registry);
+    let begun = reqwest::Client::new().post(url).bearer_auth(&token).send().await.unwrap();
+    let mut place: Url = begun.headers()["location"].to_str().unwrap().parse().unwrap();
+    place.query_pairs_mut().append_pair("digest", digest);
+    let done = reqwest::Client::new().put(place).bearer_auth(&token).body(content).send().await.unwrap();
+    assert_eq!(done.status(), StatusCode::CREATED, "{}", done.text().await.unwrap());
+}
+
+/// A blob of these bytes in `acme/orders`, as a manifest names it.
+pub async fn blob(lab: &Lab, kind: &str, content: &[u8]) -> serde_json::Value {
+    let digest = digest_of(content);
+    upload(lab, &digest, content.to_vec()).await;
+    serde_json::json!({ "mediaType": kind, "size": content.len(), "digest": digest })
+}
+
+pub fn digest_of(content: &[u8]) -> String {
+    format!("sha256:{}", imaas_operator::names::hex(&Sha256::digest(content)))
 }

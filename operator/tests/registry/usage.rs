@@ -17,7 +17,6 @@ use imaas_operator::{
         usage::Area,
     },
 };
-use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha512};
 
@@ -37,29 +36,6 @@ fn asked(lab: &Lab, method: &str, what: &str) -> usize {
     let of_method = format!("http.request.method={method}");
     let lines = log.lines().filter(|line| line.contains("response completed"));
     lines.filter(|line| line.contains(&of_method) && line.contains(&format!("/{what}/"))).count()
-}
-
-/// Pushes to `acme/orders` what no client would.
-async fn put(lab: &Lab, tag: &str, manifest: String) {
-    let kind: Value = serde_json::from_str(&manifest).unwrap();
-    let token = token_for(lab, "acme.push", &["repository:acme/orders:pull,push"]).await;
-    let url = format!("http://{}/v2/acme/orders/manifests/{tag}", lab.registry);
-    let request = reqwest::Client::new().request(Method::PUT, url).bearer_auth(token);
-    let request = request.header("content-type", kind["mediaType"].as_str().unwrap());
-    let answer = request.body(manifest).send().await.unwrap();
-    let (status, text) = (answer.status(), answer.text().await.unwrap());
-    assert_eq!(status, StatusCode::CREATED, "{text}");
-}
-
-/// A blob in `acme/orders` under a digest of any algorithm.
-async fn upload(lab: &Lab, digest: &str, content: Vec<u8>) {
-    let token = token_for(lab, "acme.push", &["repository:acme/orders:pull,push"]).await;
-    let url = format!("http://{}/v2/acme/orders/blobs/uploads/", lab.registry);
-    let begun = reqwest::Client::new().post(url).bearer_auth(&token).send().await.unwrap();
-    let mut place: url::Url = begun.headers()["location"].to_str().unwrap().parse().unwrap();
-    place.query_pairs_mut().append_pair("digest", digest);
-    let done = reqwest::Client::new().put(place).bearer_auth(&token).body(content).send().await.unwrap();
-    assert_eq!(done.status(), StatusCode::CREATED, "{}", done.text().await.unwrap());
 }
 
 fn hex(bytes: &[u8]) -> String {

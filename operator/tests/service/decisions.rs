@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use kube::{
     Api, ResourceExt,
-    api::{ListParams, Patch, PatchParams, PostParams},
+    api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
 };
 use serde_json::{Value, json};
 
@@ -140,8 +140,15 @@ async fn what_fails_goes_back_and_stays_until_it_is_tried_again() {
     until("the second runs", async || scene.image("dev").await.filter(|live| live == IMAGE_OF_B)).await;
     let state = scene.gives_way("dev", (IMAGE_OF_B, IMAGE_OF_A)).await;
     let bad = state.candidate.clone().unwrap();
-    let counted = r#"imaas_rollbacks_total{environment="dev",reason="Failed",tenant="acme"}"#;
-    assert!(metrics::text().contains(counted), "{}", metrics::text());
+    for counted in [
+        r#"imaas_rollbacks_total{environment="dev",reason="Failed",tenant="acme"}"#,
+        r#"imaas_deployments_total{environment="dev",outcome="failed",tenant="acme"}"#,
+        r#"imaas_deployments_total{environment="dev",outcome="healthy",tenant="acme"}"#,
+        r#"imaas_lead_time_seconds_count{environment="dev",tenant="acme"}"#,
+        r#"imaas_restore_time_seconds_count{environment="dev",tenant="acme"}"#,
+    ] {
+        assert!(metrics::text().contains(counted), "{counted}: {}", metrics::text());
+    }
     assert_eq!((state.current.as_ref(), state.last_good.as_ref()), (Some(&good), Some(&good)), "{state:?}");
     let told = state.waiting.iter().find(|waiting| waiting.reason == "Failed").unwrap();
     let (why, way_out) = ("crashes: exit code 1, again and again", "kubectl imaas retry orders dev");
@@ -254,6 +261,12 @@ async fn what_people_decide_holds_until_it_is_over() {
 
     // A rollback to what ran before, until Git asks for something else.
     let back = scene.decide("dev", DecisionAction::Rollback, json!({})).await;
+    scene.answer(&back, DecisionState::InForce).await;
+    let told = async || scene.state("dev").await.filter(|state| state.current.as_ref() == Some(&first));
+    until("it goes back", told).await;
+    let again = scene.decide("dev", DecisionAction::Rollback, json!({})).await;
+    let told = scene.answer(&again, DecisionState::Refused).await;
+    assert!(told.starts_with(&format!("{first} is already on its way, by nora's {back}")), "{told}");
     scene.settled_on("dev", &first).await;
     scene.push("dev", &[("config/app.properties", "greeting=hi")]);
     let third = until("the third runs", async || {
@@ -269,7 +282,14 @@ async fn what_people_decide_holds_until_it_is_over() {
     scene.answer(&reject, DecisionState::InForce).await;
     scene.settled_on("dev", &second).await;
     operator.stop().await;
+    // Within a second, and answered in one pass: as they were made, whatever their names.
+    scene.decide("dev", DecisionAction::Resume, json!({})).await;
+    let hold = scene.decide("dev", DecisionAction::Hold, json!({})).await;
     let operator = scene.operator().await;
+    scene.answer(&hold, DecisionState::InForce).await;
+    let resume = scene.decide("dev", DecisionAction::Resume, json!({})).await;
+    let told = scene.answer(&hold, DecisionState::Done).await;
+    assert_eq!(told, format!("over: resumed by {resume}"), "the first resume took nothing of it");
     scene.push("dev", &[("imaas.yaml", &descriptor(IMAGE_OF_A, ""))]);
     scene.settled("dev", IMAGE_OF_A).await;
     scene.push("dev", &[("imaas.yaml", &descriptor(IMAGE_OF_B, ""))]);
@@ -278,6 +298,8 @@ async fn what_people_decide_holds_until_it_is_over() {
     assert_eq!(state.candidate.as_ref(), Some(&third), "{state:?}");
     scene.two_looks().await;
     assert_eq!(scene.image("dev").await.as_deref(), Some(IMAGE_OF_A));
+    scene.decisions().delete(&reject, &DeleteParams::default()).await.unwrap();
+    scene.settled_on("dev", &third).await;
 
     operator.stop().await;
     scene.end().await;

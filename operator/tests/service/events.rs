@@ -2,7 +2,12 @@
 
 use std::time::Duration;
 
-use crate::scene::{Scene, digest, reasons, until};
+use rcgen::KeyPair;
+
+use crate::{
+    registry::signature_of,
+    scene::{Scene, digest, reasons, until},
+};
 
 const PLAIN: &str = "apiVersion: imaas.dev/v1alpha1\nkind: ServiceDescriptor\n";
 
@@ -60,6 +65,19 @@ async fn an_image_that_comes_is_run_at_once_and_what_nobody_waits_for_costs_no_l
         scene.git.requests().iter().filter(|request| request.path.ends_with("/git-upload-pack")).count();
     assert_eq!(looks, 1, "{:?}", scene.git.requests());
     assert_eq!(scene.image("dev").await, Some(digest('5')));
+
+    // What comes later than the image: its signature.
+    let key = KeyPair::generate().unwrap();
+    scene.asks_for_signatures("dev", &[&key]).await;
+    scene.registry.has(&third, &digest('6'));
+    operator.hears("orders", &third).await;
+    until("dev waits for a signature", async || {
+        reasons(&scene.board().await, "dev").contains(&"Unsigned".to_owned()).then_some(())
+    })
+    .await;
+    scene.registry.is_signed(&digest('6'), &key, ("registry.example.com/acme/orders", &digest('6')));
+    operator.hears("orders", &signature_of(&digest('6'))).await;
+    runs(digest('6')).await;
     operator.stop().await;
     scene.end().await;
 }

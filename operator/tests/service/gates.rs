@@ -47,6 +47,19 @@ async fn what_is_new_waits_for_all_that_is_asked_and_is_let_in_by_each() {
     assert!(told.contains(&format!("with image {IMAGE_OF_B}")), "it is known before it may run: {told}");
     assert!(told.contains("waits for somebody with the verb `approve` in acme-test"), "{told}");
 
+    // It goes down, which begins the bake time anew: no time is told until it is well.
+    until("it does not run well", async || {
+        scene.instances_crash("dev", IMAGE_OF_B).await;
+        let told = scene.told_in_test("NotPromoted").await;
+        told.contains("but it does not run well now: its bake time begins anew").then_some(())
+    })
+    .await;
+    until("it runs well again", async || {
+        scene.instances_are_ready("dev").await;
+        scene.told_in_test("NotPromoted").await.contains("after its bake time").then_some(())
+    })
+    .await;
+
     // Without the bake time, the gate alone.
     scene.set(ENVIRONMENTS, "dev", r#""bakeTime": null"#).await;
     until("the bake time is over", async || {

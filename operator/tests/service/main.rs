@@ -24,6 +24,7 @@ mod registry;
 mod retirement;
 mod scene;
 mod secrets;
+mod signatures;
 mod stand_ins;
 mod stateful;
 mod stops;

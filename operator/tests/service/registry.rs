@@ -14,12 +14,22 @@ use axum::{
     http::{HeaderName, StatusCode},
     routing::{get, head},
 };
+use base64::{Engine, engine::general_purpose::STANDARD};
+use rcgen::{KeyPair, SigningKey};
+use serde_json::json;
 
 /// A digest that the registry does not have.
 pub const NO_IMAGE: &str = "sha256:0000000000000000000000000000000000000000000000000000000000000000";
 /// What has the one tag in each repository.
 pub const TAGGED: &str = "sha256:9999999999999999999999999999999999999999999999999999999999999999";
 const TAG: &str = "once";
+/// What was signed last.
+const PAYLOAD: &str = "sha256:8888888888888888888888888888888888888888888888888888888888888888";
+
+/// The tag of an image's signatures.
+pub fn signature_of(image: &str) -> String {
+    format!("{}.sig", image.replace(':', "-"))
+}
 
 /// Its areas have every digest but [`NO_IMAGE`], and under a tag what was put there.
 #[derive(Clone)]
@@ -33,6 +43,9 @@ struct Content {
     refuses_deletions: AtomicBool,
     deleted: Mutex<BTreeSet<String>>,
     tags: Mutex<BTreeMap<String, String>>,
+    is_down: AtomicBool,
+    /// Of signatures: manifests by their tags, and what is signed by its digest.
+    signatures: Mutex<BTreeMap<String, String>>,
 }
 
 type Reference = Path<(String, String, String)>;
@@ -43,10 +56,11 @@ impl Registry {
         let url = format!("http://{}", listener.local_addr().unwrap());
         let state = Arc::<Content>::default();
         let tags = async || serde_json::json!({ "tags": [TAG] }).to_string();
-        let manifests = head(digest).get(async || "{}").delete(delete);
+        let manifests = head(digest).get(manifest).delete(delete);
         let routes = Router::new()
             .route("/v2/{tenant}/{service}/tags/list", get(tags))
             .route("/v2/{tenant}/{service}/manifests/{reference}", manifests)
+            .route("/v2/{tenant}/{service}/blobs/{reference}", get(signature))
             .with_state(state.clone());
         tokio::spawn(async move { axum::serve(listener, routes).await });
         let registry = Self { url, state };
@@ -57,6 +71,33 @@ impl Registry {
     /// In every area the image `digest` has the tag from now on.
     pub fn has(&self, tag: &str, digest: &str) {
         self.state.tags.lock().unwrap().insert(tag.to_owned(), digest.to_owned());
+    }
+
+    /// `key` signed what `says` so: an image, under a name. It lies where signatures of `image` are looked for.
+    pub fn is_signed(&self, image: &str, key: &KeyPair, says: (&str, &str)) {
+        let payload = json!({
+            "critical": {
+                "identity": { "docker-reference": says.0 }, "image": { "docker-manifest-digest": says.1 },
+                "type": "cosign container image signature",
+            },
+            "optional": null,
+        })
+        .to_string();
+        let signature = STANDARD.encode(key.sign(payload.as_bytes()).unwrap());
+        let layer = json!({
+            "mediaType": "application/vnd.dev.cosign.simplesigning.v1+json",
+            "size": payload.len(), "digest": PAYLOAD,
+            "annotations": { "dev.cosignproject.cosign/signature": signature },
+        });
+        let manifest = json!({ "schemaVersion": 2, "layers": [layer] }).to_string();
+        let mut signatures = self.state.signatures.lock().unwrap();
+        signatures.insert(signature_of(image), manifest);
+        signatures.insert(PAYLOAD.to_owned(), payload);
+    }
+
+    /// Tells nothing of signatures, or does again.
+    pub fn is_down(&self, is_down: bool) {
+        self.state.is_down.store(is_down, Ordering::Relaxed);
     }
 
     /// As in its read-only window, or no more.
@@ -80,6 +121,26 @@ async fn digest(
         .or_else(|| content.tags.lock().unwrap().get(&reference).cloned());
     let code = if found.is_some() { StatusCode::OK } else { StatusCode::NOT_FOUND };
     (code, [(HeaderName::from_static("docker-content-digest"), found.unwrap_or_default())])
+}
+
+async fn manifest(state: State<Arc<Content>>, path: Reference) -> (StatusCode, String) {
+    if path.2.starts_with("sha256-") {
+        signature(state, path).await
+    } else {
+        (StatusCode::OK, "{}".to_owned())
+    }
+}
+
+async fn signature(
+    State(content): State<Arc<Content>>,
+    Path((_, _, reference)): Reference,
+) -> (StatusCode, String) {
+    if content.is_down.load(Ordering::Relaxed) {
+        return (StatusCode::SERVICE_UNAVAILABLE, String::new());
+    }
+    let found = content.signatures.lock().unwrap().get(&reference).cloned();
+    let code = if found.is_some() { StatusCode::OK } else { StatusCode::NOT_FOUND };
+    (code, found.unwrap_or_default())
 }
 
 async fn delete(

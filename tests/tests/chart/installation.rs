@@ -40,7 +40,7 @@ pub async fn installs_and_keeps_its_keys(lab: &Lab, progress: &Progress, broken:
         "git.commitStatus.git\\.example\\.com=gitea",
         "git.commitStatus.github\\.com=github",
         "cluster.cidrs={10.96.0.0/16}",
-        "registry.ca=pem",
+        "registry.ca=-----BEGIN CERTIFICATE-----pem-----END CERTIFICATE-----",
         "development=true",
         "operator.hostAliases[0].ip=10.0.0.1",
         "operator.hostAliases[0].hostnames={git.example.com}",

@@ -33,6 +33,10 @@ impl Broken {
     }
 }
 
+/// Values that an installation cannot be without.
+const REQUIRED: [&str; 2] =
+    ["registry.host=registry.example.com", "registry.auth.realm=https://registry.example.com/token"];
+
 /// The folder of the repository.
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
@@ -88,9 +92,7 @@ async fn the_chart_on_a_real_api_server() -> Result<()> {
 async fn install(lab: &Lab, progress: &Progress, set: &[&str]) -> Result<String> {
     let chart = root().join("charts/imaas-operator");
     let chart = chart.to_str().context("path of the chart is not UTF-8")?;
-    let required =
-        ["registry.host=registry.example.com", "registry.auth.realm=https://registry.example.com/token"];
-    let set = [&required, set].concat();
+    let set = [&REQUIRED, set].concat();
     let release = Release { name: "imaas", namespace: NAMESPACE, chart, values: &[], set: &set };
     lab.helm(progress).await?.install(&release, None).await
 }

@@ -2,9 +2,9 @@
 
 use anyhow::{Context, Result, ensure};
 use flows::until;
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::{Flow, PATIENCE, none_failed, waiting};
+use crate::{Flow, PATIENCE, none_failed, waiting, waits};
 
 const AT: (&str, &str, &str) = ("acme", "inventory", "dev");
 
@@ -21,28 +21,16 @@ fn commit_variable(flow: &Flow, good: &str, variable: &str) -> Result<String> {
     Ok(commit)
 }
 
-/// The board of dev, once it is so.
-async fn board(flow: &Flow, what: &str, is: impl Fn(&Value) -> bool) -> Result<Value> {
-    until(what, PATIENCE, || async {
-        let board = flow.stand.board(AT.0, AT.1, AT.2).await.map_err(|error| format!("{error:#}"))?;
-        if is(&board) { Ok(board) } else { Err(board.to_string()) }
-    })
-    .await
-}
-
-fn waits(board: &Value, reason: &str) -> bool {
-    waiting(board).iter().any(|line| line.starts_with(reason))
-}
-
-/// Makes a decision in one's own name, and waits until the operator took it.
-async fn decide(flow: &Flow, action: &str) -> Result<()> {
+/// Makes a decision about a service of acme in one's own name, and waits until the operator took it.
+pub async fn decide(flow: &Flow, (service, environment): (&str, &str), action: &str) -> Result<()> {
     let kubectl = &flow.stand.kubectl;
     let me = kubectl.run(&["auth", "whoami", "-o", "jsonpath={.status.userInfo.username}"], None).await?;
     let decision = json!({
         "apiVersion": "imaas.dev/v1alpha1", "kind": "ReleaseDecision",
-        "metadata": { "generateName": format!("inventory-dev-{action}-"), "namespace": "acme-home" },
+        "metadata": { "generateName": format!("{service}-{environment}-{action}-"), "namespace": "acme-home" },
         "spec": {
-            "service": AT.1, "environment": AT.2, "action": action, "reason": "as the test says", "author": me.trim(),
+            "service": service, "environment": environment, "action": action, "reason": "as the test says",
+            "author": me.trim(),
         },
     });
     let made = kubectl.run(&["create", "-o", "name", "-f", "-"], Some(&decision.to_string())).await?;
@@ -66,27 +54,29 @@ pub async fn story(flow: &Flow) -> Result<String> {
     let trickle = flow.trickle("dev", "inventory").await?;
 
     commit_variable(flow, &good, "LISTEN: nonsense")?;
-    let failed = board(flow, "what crashes gives way", |board| {
-        board["failed"].is_object() && board["current"] == before && board["ready"] == board["desired"]
-    })
-    .await?;
+    let failed = flow
+        .board(AT, "what crashes gives way", |board| {
+            board["failed"].is_object() && board["current"] == before && board["ready"] == board["desired"]
+        })
+        .await?;
     let told = waiting(&failed).into_iter().find(|line| line.starts_with("Failed")).unwrap_or_default();
     ensure!(told.contains("crashes: exit code 1") && told.contains("kubectl imaas retry"), "{told}");
 
-    decide(flow, "hold").await?;
+    decide(flow, (AT.1, AT.2), "hold").await?;
     let commit = commit_variable(flow, &good, "MODE: careful")?;
     let held =
-        board(flow, "the fix is held", |board| board["commit"] == commit && waits(board, "Held")).await?;
+        flow.board(AT, "the fix is held", |board| board["commit"] == commit && waits(board, "Held")).await?;
     ensure!(held["current"] == before, "nothing new runs: {held}");
-    decide(flow, "resume").await?;
+    decide(flow, (AT.1, AT.2), "resume").await?;
     let resumed = flow.stand.deployed(AT, &commit, PATIENCE).await?;
     ensure!(resumed["current"] != before && resumed["failed"].is_null(), "{resumed}");
 
-    decide(flow, "reject").await?;
-    let rejected = board(flow, "what is rejected gives way", |board| {
-        board["current"] == before && board["lastGood"] == before && waits(board, "Rejected")
-    })
-    .await?;
+    decide(flow, (AT.1, AT.2), "reject").await?;
+    let rejected = flow
+        .board(AT, "what is rejected gives way", |board| {
+            board["current"] == before && board["lastGood"] == before && waits(board, "Rejected")
+        })
+        .await?;
     clone.write("imaas.yaml", good)?;
     let commit = clone.commit("fix: as it was")?;
     clone.push("dev")?;

@@ -3,6 +3,7 @@
 //!
 //! `FLOW_CASES=registry,repair` runs only the cases whose name holds one of these words, after the onboarding.
 
+mod batch;
 mod collection;
 mod decisions;
 mod delivery;
@@ -77,6 +78,15 @@ impl Flow {
         .await
     }
 
+    /// What the board tells of an environment of a service, once it is so.
+    async fn board(&self, at: (&str, &str, &str), what: &str, is: impl Fn(&Value) -> bool) -> Result<Value> {
+        until(what, PATIENCE, || async {
+            let board = self.stand.board(at.0, at.1, at.2).await.map_err(|error| format!("{error:#}"))?;
+            if is(&board) { Ok(board) } else { Err(board.to_string()) }
+        })
+        .await
+    }
+
     /// What kubectl shows of one object, or why it does not.
     async fn seen(&self, arguments: &[&str]) -> Result<Value, String> {
         self.stand.kubectl.get(arguments).await.map_err(|error| format!("{error:#}"))
@@ -145,6 +155,11 @@ fn waiting(board: &Value) -> Vec<String> {
     waiting.iter().map(|one| format!("{}: {}", text(&one["reason"]), text(&one["message"]))).collect()
 }
 
+/// Whether a board's line waits for this reason.
+fn waits(board: &Value, reason: &str) -> bool {
+    waiting(board).iter().any(|line| line.starts_with(reason))
+}
+
 /// Runs cases and remembers which broke.
 struct Cases<'a> {
     flow: &'a Flow,
@@ -193,6 +208,7 @@ async fn every_case(flow: &Flow) -> Vec<String> {
     cases.case("an_invalid_descriptor_leaves_the_running_version_alone", delivery::invalid_descriptor).await;
     cases.case("a_missing_image_leaves_the_running_version_alone", delivery::missing_image).await;
     cases.case("what_fails_goes_back_and_people_decide_the_rest", decisions::story).await;
+    cases.case("a_batch_runs_by_its_schedule_and_on_demand", batch::runs).await;
     cases.case("a_service_applied_by_hand_is_like_any_other", onboarding::service_by_hand).await;
     cases.case("a_broken_file_keeps_its_tenant_and_says_where", tenants_repository::broken_file).await;
     cases.case("a_vanished_file_orphans_and_everything_serves_on", tenants_repository::vanished_file).await;

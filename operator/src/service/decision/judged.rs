@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::Job;
 use kube::ResourceExt;
 
-use super::{HOLDING, Standing, is_over};
+use super::{HOLDING, Rollback, Standing, is_over};
 use crate::{
     api::{
         DecisionAction, DecisionState, IntegrationServiceStatus, ReleaseDecision, ReleaseDecisionStatus,
@@ -19,6 +19,7 @@ use crate::{
     service::{
         Problem,
         history::{History, Past},
+        promote::shared_source,
         validate::{ValidEnvironment, ValidService},
     },
 };
@@ -198,8 +199,8 @@ impl Case<'_> {
         let (environment, gates) = (&self.environment.name, &self.environment.proof.gates);
         let gate = self.decision.spec.gate.as_deref().unwrap_or_default();
         if !gates.iter().any(|one| one == gate) {
-            let known = if gates.is_empty() { "none".to_owned() } else { gates.join(", ") };
-            let message = format!("{environment} has no gate {gate:?}, only {known}");
+            let known = if gates.is_empty() { String::new() } else { format!(", only {}", gates.join(", ")) };
+            let message = format!("{environment} has no gate {gate:?}{known}");
             return Err(Problem::new(Reason::Invalid, message));
         }
         let service = &self.situation.service.name;
@@ -245,15 +246,24 @@ impl Case<'_> {
     }
 
     fn rollback(&self) -> Result<Answer, Problem> {
-        let to = self.older()?;
         let (service, environment) = (&self.situation.service.name, &self.environment.name);
-        if let Some(rejection) = self.situation.standing.rejects(to) {
-            let message = format!("{} was rejected by {}", to.name, rejection.by);
-            return Err(Problem::new(Reason::Rejected, message));
+        if let Some(Rollback { held, release, .. }) = self.on_its_way().filter(|_| self.target().is_none()) {
+            return Err(needless(format!(
+                "{release} is already on its way, by {}'s {}: to another, kubectl imaas rollback {service} {environment} --to RELEASE",
+                held.by, held.decision
+            )));
         }
+        let to = self.older()?;
+        self.accepted(to)?;
         if self.state.current.as_ref() == Some(&to.name) {
             return Err(needless(format!(
                 "{} is what runs in {environment}: to keep it, kubectl imaas hold {service} {environment}",
+                to.name
+            )));
+        }
+        if self.asked() == Some(&to.name) {
+            return Err(needless(format!(
+                "{} is what Git asks for, and no rollback: see why it does not run, kubectl imaas why {service} {environment}",
                 to.name
             )));
         }
@@ -270,6 +280,28 @@ impl Case<'_> {
             to.name
         );
         Ok(said(DecisionState::InForce, message, status))
+    }
+
+    /// The rollback that holds, while its release is not yet there and may still be.
+    fn on_its_way(&self) -> Option<&Rollback> {
+        let Situation { history, standing, .. } = self.situation;
+        let EnvironmentState { current, last_good, desired, waiting, .. } = self.state;
+        let rollback = standing.rollback.as_ref()?;
+        let past = history.named(&rollback.release)?;
+        let may_come = past.failed.is_none() && standing.rejects(past).is_none();
+        let is_it = |name: &Option<String>| name.as_ref() == Some(&rollback.release);
+        let rolls_out = waiting.iter().any(|waiting| waiting.reason == Reason::RollingOut.as_str());
+        let is_there = is_it(current) && (is_it(last_good) || *desired == 0) && !rolls_out;
+        (may_come && !is_there).then_some(rollback)
+    }
+
+    /// Nobody rejected it.
+    fn accepted(&self, past: &Past) -> Result<(), Problem> {
+        let Some(rejection) = self.situation.standing.rejects(past) else { return Ok(()) };
+        let (by, environment, way_out) = (&rejection.by, &self.environment.name, rejection.way_out());
+        let message =
+            format!("{} was rejected by {by} and never runs in {environment} again: {way_out}", past.name);
+        Err(Problem::new(Reason::Rejected, message))
     }
 
     /// What a rollback goes to: the last good one where something else is on its way, else what ran well before.
@@ -290,8 +322,10 @@ impl Case<'_> {
         }
         let Situation { history, standing, service, .. } = self.situation;
         let EnvironmentState { current, last_good, .. } = self.state;
-        let is_good =
-            |past: &&Past| past.healthy && past.failed.is_none() && standing.rejects(past).is_none();
+        let is_good = |past: &&Past| {
+            let is_asked = self.asked() == Some(&past.name);
+            !is_asked && past.healthy && past.failed.is_none() && standing.rejects(past).is_none()
+        };
         let last = last_good.as_ref().filter(|good| current.as_ref() != Some(*good));
         let last = last.and_then(|name| history.named(name)).filter(is_good);
         let before = || {
@@ -307,6 +341,7 @@ impl Case<'_> {
 
     fn retry(&self) -> Result<Answer, Problem> {
         let past = self.meant()?;
+        self.accepted(past)?;
         let is_answered_again = past.retried_by.as_deref() == Some(&self.decision.name_any());
         if !is_answered_again && past.failed.is_none() {
             return Err(needless(format!("{} has not failed", past.name)));
@@ -354,6 +389,15 @@ impl Case<'_> {
             needless(format!("{environment} takes its images from nowhere else: nothing is to be passed by"))
         })?;
         let (what, status) = self.let_in()?;
+        // On a branch that both read it lets in the head's settings, too.
+        let is_shared = shared_source(self.situation.service, self.environment).is_some();
+        let was_proven = |digest: &String| self.situation.history.was_proven_in(source, digest);
+        if !is_shared && status.digest.as_ref().is_some_and(was_proven) {
+            return Err(needless(format!(
+                "{what} was healthy in {source}: nothing is to be passed by; what else it waits for says kubectl imaas why {} {environment}",
+                self.situation.service.name
+            )));
+        }
         let message = format!("{what} runs in {environment} without having been healthy in {source}");
         Ok(said(DecisionState::InForce, message, status))
     }

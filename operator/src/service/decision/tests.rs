@@ -8,7 +8,10 @@ use serde_json::json;
 
 use super::*;
 use crate::{
-    api::{IntegrationServiceStatus, Release, integration_service::EnvironmentState},
+    api::{
+        IntegrationServiceStatus, Release,
+        integration_service::{EnvironmentState, Waiting},
+    },
     cluster::Workload,
     names, sample,
     service::{history::History, validate::ValidService},
@@ -60,6 +63,7 @@ fn decision(name: &str, second: u8, spec: &str) -> Arc<ReleaseDecision> {
 
 /// Three ran well in prod, the fourth failed: it is back on the third.
 struct World {
+    service: ValidService,
     history: History,
     board: IntegrationServiceStatus,
     decisions: Vec<Arc<ReleaseDecision>>,
@@ -87,7 +91,7 @@ impl World {
         };
         let board = IntegrationServiceStatus { environments: vec![prod], ..Default::default() };
         let history = History::of(&releases);
-        Self { history, board, decisions: vec![], workload: None, jobs: vec![] }
+        Self { service: service(), history, board, decisions: vec![], workload: None, jobs: vec![] }
     }
 
     fn standing(&self) -> Standing {
@@ -97,9 +101,9 @@ impl World {
     /// The answer, which is kept.
     fn answer(&mut self, name: &str, second: u8, spec: &str) -> Answer {
         let mut decision = decision(name, second, spec);
-        let (service, standing) = (service(), self.standing());
+        let standing = self.standing();
         let situation = Situation {
-            service: &service,
+            service: &self.service,
             board: Some(&self.board),
             history: &self.history,
             standing: &standing,
@@ -175,7 +179,88 @@ fn without_a_target_it_is_about_what_git_asks_for_or_what_ran_well_before() {
     let answer = world.answer("three", 3, "action: rollback, reason: x");
     assert_eq!(answer.status.release.as_deref(), Some("orders-prod-2"), "past what is rejected");
     let answer = world.answer("four", 4, "action: rollback, reason: x, target: orders-prod-3");
-    assert_eq!(answer.status.message, "orders-prod-3 was rejected by nora");
+    let never = "orders-prod-3 was rejected by nora and never runs in prod again: push a commit that changes its image, its descriptor or its configuration";
+    assert_eq!(answer.status.message, never);
+    let retry = world.answer("five", 5, "action: retry, target: orders-prod-3");
+    assert_eq!((retry.status.state, retry.status.message.as_str()), (Some(DecisionState::Refused), never));
+}
+
+#[test]
+fn a_rollback_goes_no_further_while_another_is_on_its_way_and_never_to_what_git_asks_for() {
+    let mut world = World::new();
+    let all = [1, 2, 3, 4].map(|second| release(second, true, false));
+    world.history = History::of(&all);
+    let named = |number: u8| Some(format!("orders-prod-{number}"));
+    let runs = |world: &mut World, current, last_good, waiting: Vec<Waiting>| {
+        let prod = &mut world.board.environments[0];
+        prod.candidate = named(4).filter(|_| current != 4);
+        (prod.current, prod.last_good, prod.waiting) = (named(current), named(last_good), waiting);
+        prod.desired = 1;
+    };
+    let rolls_out = || vec![Waiting { reason: "RollingOut".to_owned(), message: String::new() }];
+    runs(&mut world, 4, 4, vec![]);
+    let back = "action: rollback, reason: x";
+    assert_eq!(world.answer("ann", 1, back).status.release, named(3));
+    for (current, last_good, waiting) in [(4, 4, vec![]), (3, 4, rolls_out()), (3, 3, rolls_out())] {
+        runs(&mut world, current, last_good, waiting);
+        let second = world.answer("bob", 2, back).status;
+        assert_eq!(
+            (second.state, second.reason.as_deref()),
+            (Some(DecisionState::Refused), Some("Needless"))
+        );
+        assert_eq!(
+            second.message,
+            "orders-prod-3 is already on its way, by nora's ann: to another, kubectl imaas rollback orders prod --to RELEASE"
+        );
+    }
+    runs(&mut world, 3, 4, rolls_out());
+    let to_asked = world.answer("bob", 3, "action: rollback, reason: x, target: orders-prod-4").status;
+    assert!(to_asked.message.starts_with("orders-prod-4 is what Git asks for"), "{to_asked:?}");
+    let mut failed = all.clone();
+    failed[2] = release(3, true, true);
+    world.history = History::of(&failed);
+    assert_eq!(world.answer("bob", 3, back).status.release, named(2), "what failed is not on its way");
+    world.decisions.pop();
+    world.history = History::of(&all);
+    runs(&mut world, 3, 3, vec![]);
+    assert_eq!(world.answer("bob", 4, back).status.release, named(2), "it is there: one goes further back");
+}
+
+#[test]
+fn of_two_holds_of_one_second_the_later_holds_whatever_their_names() {
+    let made = |name: &str, version: &str| {
+        let mut one = decision(name, 1, "action: hold, reason: x");
+        Arc::make_mut(&mut one).metadata.resource_version = Some(version.to_owned());
+        one
+    };
+    let mut both = vec![made("a", "10"), made("b", "9")];
+    both.sort_by_key(|one| age(one));
+    assert_eq!(both.iter().map(|one| one.name_any()).collect::<Vec<_>>(), ["b", "a"]);
+    for one in &mut both {
+        let order = order(one);
+        let decision = Arc::make_mut(one);
+        let state = Some(DecisionState::InForce);
+        decision.status = Some(ReleaseDecisionStatus { state, order, ..Default::default() });
+    }
+    Arc::make_mut(&mut both[0]).metadata.resource_version = Some("12".to_owned());
+    assert_eq!(standing(&both, "prod", at(NOW)).hold.unwrap().decision, "a");
+    let over = ended(&both, at(NOW));
+    assert_eq!((over.len(), over[0].0.as_str(), over[0].1.order), (1, "b", Some(9)));
+}
+
+#[test]
+fn what_was_healthy_before_needs_no_bypass_but_on_a_shared_branch() {
+    let mut in_dev = release(5, true, false);
+    in_dev.spec.environment = "dev".to_owned();
+    let mut world = World { history: History::of([&in_dev]), ..World::new() };
+    world.board.environments[0].asked = Some("sha256:5".to_owned());
+    for spec in ["action: bypass, reason: x", "action: bypass, reason: x, target: orders-prod-5"] {
+        let (state, told) = world.told(spec);
+        assert_eq!(state, DecisionState::Refused);
+        assert!(told.starts_with("image sha256:5 was healthy in dev: nothing is to be passed by"), "{told}");
+    }
+    world.service.environments[0].branch = "prod".to_owned();
+    assert_eq!(world.told("action: bypass, reason: x").0, DecisionState::InForce, "with its settings");
 }
 
 #[test]
@@ -332,6 +417,9 @@ fn a_gate_lets_pass_the_image_that_runs_and_no_other_gate_is_known() {
     let mut world = World::new();
     let (state, told) = world.told("action: pass, gate: audit");
     assert!(state == DecisionState::Refused && told.contains("only load-test"), "{told}");
+    let mut without = World::new();
+    without.service.environments[1].proof.gates.clear();
+    assert_eq!(without.told("action: pass, gate: audit").1, "prod has no gate \"audit\"");
     assert_eq!(world.told("action: pass, gate: load-test").0, DecisionState::InForce);
     assert_eq!(world.standing().passed, [("load-test".to_owned(), "sha256:3".to_owned())]);
 }

@@ -39,15 +39,10 @@ fn head(letter: char, build: &str, more: &str) -> Branch {
         format!("apiVersion: imaas.dev/v1alpha1\nkind: ServiceDescriptor\nscaling: {{min: 2}}\n{more}");
     let descriptor = crate::yaml::descriptor(text.as_bytes()).unwrap();
     let content = Content {
-        file: "imaas.yaml".to_owned(),
-        others: vec![],
-        places: BTreeMap::new(),
-        commit: commit(letter),
         build_id: build.to_owned(),
         environments: environments(),
         descriptor,
-        configs: BTreeMap::new(),
-        stateful: None,
+        ..sample::content(&commit(letter), None)
     };
     Branch::Head { commit: commit(letter), content: Ok(Arc::new(content)) }
 }
@@ -57,6 +52,7 @@ fn snapshot<const N: usize>(branches: [(&str, Branch); N], tags: &[(char, Tag)])
         branches: branches.map(|(name, branch)| (name.to_owned(), branch)).into(),
         builds: BTreeMap::new(),
         tags: tags.iter().map(|(letter, tag)| (commit(*letter), tag.clone())).collect(),
+        signed: BTreeMap::new(),
         secrets: BTreeMap::new(),
         failure: None,
     }

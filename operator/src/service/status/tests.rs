@@ -425,3 +425,11 @@ fn a_hint_is_told_and_stops_nothing() {
     assert_eq!((ready(&status).0, status.summary.as_deref()), (true, Some("dev=ok")));
     assert!(message(&status).starts_with("healthy in dev; imaas.yaml: environments.prd: "));
 }
+
+#[test]
+fn a_frozen_environment_is_told_before_anything_waits() {
+    let mut prod = well("prod", "orders-prod-1");
+    prod.environment.entry.frozen = true;
+    let state = super::state(&prod, None);
+    assert!(state.frozen && state.waiting.is_empty() && word(&state) == "ok", "{state:?}");
+}

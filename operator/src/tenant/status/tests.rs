@@ -228,6 +228,11 @@ fn what_is_held_or_not_created_says_what_to_do() {
     let status = told(&acme(""), &cordoned, &[]);
     assert_eq!(claim(&status, "Stalled").1, "Cordoned");
     assert!(claim(&status, "Ready").2.contains("until spec.cordon is taken away: billing;"));
+    let mut nothing_new = acme("");
+    nothing_new.spec.cordon = true;
+    let nothing_new = told(&nothing_new, &Converged::default(), &[]);
+    let (is_ready, _, message) = claim(&nothing_new, "Ready");
+    assert!(is_ready == "True" && message.contains("cordoned: it gets no other service"), "{message}");
 
     let (tenant, nothing) = (acme(""), Converged::default());
     let suspended = Report { outcome: Err(&Error::Suspended), ..report(&tenant, &nothing) };

@@ -1,0 +1,3 @@
+module example.com/acme/settlement
+
+go 1.24
