@@ -16,7 +16,6 @@ mod events;
 mod exposure;
 mod failures;
 mod gates;
-mod health;
 mod images;
 mod killed;
 mod promotion;

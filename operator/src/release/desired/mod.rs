@@ -69,8 +69,7 @@ impl Target<'_> {
         names::environment_namespace(self.tenant, &self.release.spec.environment)
     }
 
-    /// The labels that find its pods.
-    pub fn selector(&self) -> BTreeMap<String, String> {
+    pub(super) fn selector(&self) -> BTreeMap<String, String> {
         selector(self.tenant, &self.release.spec.service, &self.release.spec.environment)
     }
 

@@ -126,7 +126,6 @@ mod tests {
             uses: ports(uses).into_iter().map(called).collect(),
             expose: None,
             metrics: None,
-            health: None,
             grace_seconds: 30,
         }
     }
