@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
+use prometheus::HistogramVec;
 
 use super::{
     history::{History, Past},
@@ -17,16 +18,14 @@ use crate::{
 
 impl Work<'_> {
     /// All instances of `release` are ready, which is told on it for the first time or after it was given up.
-    pub(super) fn count_healthy(&mut self, release: &Release, past: &Past, now: Timestamp) {
-        let labels = [self.service.tenant.as_str(), release.spec.environment.as_str()];
+    pub(super) fn count_healthy(&self, release: &Release, past: &Past, now: Timestamp) {
         if !past.of_git || past.healthy {
             return;
         }
-        DEPLOYMENTS.with_label_values(&[labels[0], labels[1], "healthy"]).inc();
+        let environment = &release.spec.environment;
+        DEPLOYMENTS.with_label_values(&[self.service.tenant.as_str(), environment, "healthy"]).inc();
         let begun = begun(release, self.snapshot.as_deref(), &self.history);
-        if let Some(took) = begun.and_then(|begun| Duration::try_from(now.duration_since(begun)).ok()) {
-            LEAD_TIME.with_label_values(&labels).observe(took.as_secs_f64());
-        }
+        self.count_time(&LEAD_TIME, environment, (begun, now));
     }
 
     /// `release` was given up. A restart of the operator until all is well again loses the time that it took.
@@ -40,11 +39,20 @@ impl Work<'_> {
 
     /// All instances in `environment` are ready.
     pub(super) fn count_restored(&mut self, environment: &str, now: Timestamp) {
-        let Some(since) = self.last.failing.remove(environment) else { return };
-        if let Ok(took) = Duration::try_from(now.duration_since(since)) {
-            RESTORE_TIME
-                .with_label_values(&[self.service.tenant.as_str(), environment])
-                .observe(took.as_secs_f64());
+        let since = self.last.failing.remove(environment);
+        self.count_time(&RESTORE_TIME, environment, (since, now));
+    }
+
+    /// Nothing where it is not known when it began, or that was after `now`.
+    fn count_time(
+        &self,
+        times: &HistogramVec,
+        environment: &str,
+        (begun, now): (Option<Timestamp>, Timestamp),
+    ) {
+        if let Some(took) = begun.and_then(|begun| Duration::try_from(now.duration_since(begun)).ok()) {
+            let labels = [self.service.tenant.as_str(), environment];
+            times.with_label_values(&labels).observe(took.as_secs_f64());
         }
     }
 }

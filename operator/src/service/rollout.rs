@@ -212,9 +212,12 @@ impl Work<'_> {
             let told = missing.as_ref().map(|missing| &missing.message);
             self.count_restored(&environment.name, now);
             // Once proven, for ever.
-            let past = self.history.named(&name).cloned().unwrap_or_default();
-            let says_it = past.unproven.is_none() || past.unproven.as_ref() == told;
-            if !(past.healthy && past.failed.is_none() && says_it) {
+            let is_told = self.history.named(&name).is_some_and(|past| {
+                let says_it = past.unproven.is_none() || past.unproven.as_ref() == told;
+                past.healthy && past.failed.is_none() && says_it
+            });
+            if !is_told {
+                let past = self.history.named(&name).cloned().unwrap_or_default();
                 match self.tell_release(release, healthy(release, missing.as_ref(), now)).await {
                     Ok(()) => {
                         tracing::info!(release = %name, tenant = self.service.tenant, "healthy");
