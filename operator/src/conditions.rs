@@ -142,6 +142,8 @@ reasons! {
     AwaitingRun,
     /// The new version does not become ready.
     Unhealthy,
+    /// The engine runs and says that something of it does not work.
+    RuntimeDegraded,
     /// The tenant's quota leaves no room.
     QuotaExceeded,
     /// More is asked for than the platform gives; what there is is given.

@@ -10,6 +10,8 @@ use sha2::{Digest, Sha256};
 pub const MANAGER: &str = "imaas-operator";
 /// Label: who wrote this object.
 pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
+/// Label: what a pod is of; [`MANAGER`] on those of the operator itself, by the chart.
+pub const APP: &str = "app.kubernetes.io/name";
 /// Label: the tenant that an object belongs to; on a namespace it is the ownership itself.
 pub const TENANT: &str = "imaas.dev/tenant";
 /// Label: the environment that an object belongs to; `home` for the tenant's home.
@@ -51,6 +53,8 @@ pub const SCRAPE: &str = "prometheus.io/scrape";
 pub const SCRAPE_PORT: &str = "prometheus.io/port";
 /// See [`SCRAPE`].
 pub const SCRAPE_PATH: &str = "prometheus.io/path";
+/// Label that Kubernetes sets on pods where it knows their zone (1.35, KEP-4742).
+pub const ZONE: &str = "topology.kubernetes.io/zone";
 /// Label that the API server sets on every namespace, to its name.
 pub const NAMESPACE_NAME: &str = "kubernetes.io/metadata.name";
 /// Annotation of a registry Secret: the generation of its password, so that a rotation shows where it has been.

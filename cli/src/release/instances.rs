@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use anyhow::Result;
 use imaas_operator::{
     api::IntegrationService,
-    names::{RELEASE, SERVICE, TENANT, tenant_of_home},
+    names::{RELEASE, SERVICE, TENANT, ZONE, tenant_of_home},
 };
 use k8s_openapi::api::{apps::v1::ReplicaSet, batch::v1::Job, core::v1::Pod};
 use kube::ResourceExt;
@@ -14,8 +14,6 @@ use kube::ResourceExt;
 use super::{args, board, home::Home};
 use crate::{Outcome, cluster, output};
 
-/// Set on pods by Kubernetes where it knows their zone (1.35, KEP-4742).
-const ZONE: &str = "topology.kubernetes.io/zone";
 /// Hexadecimal digits that name an image well enough.
 const SHORT: usize = 12;
 

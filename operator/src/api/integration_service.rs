@@ -140,6 +140,12 @@ pub struct EnvironmentState {
     /// Instances of what ran before that are ready: they serve until those of `current` do.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub older: i32,
+    /// What runs, as it was last seen: the first 20 by name, of what is no batch.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub instances: Vec<Instance>,
+    /// How many more there are.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub more_instances: i32,
     /// Where `current` is reached from outside: host and path. That the gateway answers there is so while nothing is awaited.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exposed: Option<String>,
@@ -154,6 +160,28 @@ pub struct EnvironmentState {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
 fn is_zero(count: &i32) -> bool {
     *count == 0
+}
+
+/// A pod that runs.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Instance {
+    /// Its name.
+    pub pod: String,
+    /// Name of its node.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<String>,
+    /// Zone of that, where Kubernetes labels pods with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub zone: Option<String>,
+    /// Name of the Release that it is of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub release: Option<String>,
+    /// Since when it is on its node.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<String>,
+    /// It is ready, and its engine says of nothing that it does not work.
+    pub healthy: bool,
 }
 
 /// A commit status, as it was sent to the host of the service's repository.

@@ -5,7 +5,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
-use super::{Port, Schedule, Strategy, WorkloadType};
+use super::{Port, Schedule, Strategy, WorkloadType, runtime::Health};
 
 /// One immutable version of one service in one environment.
 #[allow(clippy::duplicated_attributes, reason = "columns of one type")]
@@ -98,6 +98,9 @@ pub struct ReleaseSpec {
     /// Services that it was told the addresses of.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub uses: Vec<ReleaseUse>,
+    /// Where it tells what of it does not work. Not of its pods: that it changes restarts none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health: Option<Health>,
     /// The rendered pod template: an operator upgrade does not change it.
     #[schemars(schema_with = "any_object")]
     pub template: PodTemplateSpec,

@@ -54,6 +54,9 @@ pub struct RuntimeProfile {
     /// Where the engine tells its metrics; those who collect them for the environment may ask there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metrics: Option<Metrics>,
+    /// Where the engine tells what of it does not work; the operator asks there, and nobody else may.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health: Option<Health>,
     /// When the engine is up, ready and alive.
     #[serde(default)]
     pub probes: Probes,
@@ -98,6 +101,30 @@ pub struct Metrics {
     /// Absolute path.
     #[schemars(length(min = 1, max = 512), regex(pattern = r"^/"))]
     pub path: String,
+}
+
+/// Where an engine names what of it does not work, over HTTP, whether it says that it is ready or not.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Health {
+    /// One of `ports` or `managementPorts`.
+    #[schemars(range(min = 1, max = 65535))]
+    pub port: u16,
+    /// Absolute path.
+    #[schemars(length(min = 1, max = 512), regex(pattern = r"^/"))]
+    pub path: String,
+    /// How the answer is read.
+    pub reads: HealthFormat,
+}
+
+/// The answers that can be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum HealthFormat {
+    /// WSO2 Micro Integrator's `/healthz`: its list of faulty carbon applications.
+    MiCApps,
+    /// Apache Camel's `/observe/health`: its checks, of which those of routes are `route:<id>`.
+    CamelHealth,
 }
 
 /// The kubelet's three questions.

@@ -153,6 +153,8 @@ pub fn render(input: &Input) -> Result<Rendered, RenderError> {
         connects: settings.connects.clone(),
         expose,
         uses,
+        // A run is over before anybody asks.
+        health: profile.health.clone().filter(|_| settings.type_ != WorkloadType::Batch),
         template,
     };
     let mut release = Release::new(&names::release(input.service, input.environment, &name), spec);

@@ -6,7 +6,7 @@ use semver::VersionReq;
 
 use crate::api::{
     IntegrationRuntimeSpec, RuntimeProfile,
-    runtime::{Metrics, Probe},
+    runtime::{Health, Metrics, Probe},
 };
 
 /// One sentence a problem, each beginning with the field; empty when the runtime can be used.
@@ -25,7 +25,7 @@ pub fn problems(spec: &IntegrationRuntimeSpec) -> Vec<String> {
         }
         ports(&at, profile, &mut found);
         probes(&at, profile, &mut found);
-        metrics(&at, profile, &mut found);
+        told(&at, profile, &mut found);
         paths(&at, profile, &mut found);
         stopping(&at, profile, &mut found);
     }
@@ -76,13 +76,16 @@ fn probes(at: &str, profile: &RuntimeProfile, found: &mut Vec<String>) {
 }
 
 /// As with probes.
-fn metrics(at: &str, profile: &RuntimeProfile, found: &mut Vec<String>) {
-    let Some(Metrics { port, path }) = &profile.metrics else { return };
-    if named_ports(profile).all(|(_, known)| known.port != *port) {
-        found.push(format!("{at}.metrics.port: {port} is neither in ports nor in managementPorts"));
-    }
-    if !path.starts_with('/') {
-        found.push(format!("{at}.metrics.path: must begin with `/`"));
+fn told(at: &str, profile: &RuntimeProfile, found: &mut Vec<String>) {
+    let metrics = profile.metrics.as_ref().map(|Metrics { port, path }| ("metrics", port, path));
+    let health = profile.health.as_ref().map(|Health { port, path, reads: _ }| ("health", port, path));
+    for (field, port, path) in metrics.into_iter().chain(health) {
+        if named_ports(profile).all(|(_, known)| known.port != *port) {
+            found.push(format!("{at}.{field}.port: {port} is neither in ports nor in managementPorts"));
+        }
+        if !path.starts_with('/') {
+            found.push(format!("{at}.{field}.path: must begin with `/`"));
+        }
     }
 }
 
@@ -157,7 +160,7 @@ pub(crate) fn is_variable(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::{IntegrationRuntime, Port};
+    use crate::api::{IntegrationRuntime, Port, runtime::HealthFormat};
 
     fn good() -> RuntimeProfile {
         let text = include_str!("../../../charts/imaas-operator/files/runtimes/camel.yaml");
@@ -185,6 +188,10 @@ mod tests {
         assert!(told(|p| p.management_ports.push(port("http", 9000))).contains("name \"http\""));
         assert!(told(|p| p.management_ports.clear()).contains("probes.liveness.port: 9876 is neither"));
         let metrics = |port, path: &str| Some(Metrics { port, path: path.into() });
+        let health =
+            |port, path: &str| Some(Health { port, path: path.into(), reads: HealthFormat::CamelHealth });
+        assert!(told(|p| p.health = health(9999, "/h")).contains("health.port: 9999 is neither"));
+        assert!(told(|p| p.health = health(9876, "h")).contains("health.path: must begin"));
         assert!(told(|p| p.metrics = metrics(9999, "/m")).contains("metrics.port: 9999 is neither"));
         assert!(told(|p| p.metrics = metrics(9876, "m")).contains("metrics.path: must begin"));
         assert!(told(|p| p.config_mount = Some("etc/x".into())).contains("configMount: \"etc/x\""));

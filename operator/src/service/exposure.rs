@@ -204,7 +204,7 @@ mod tests {
         let spec: EnvironmentSpec = serde_saphyr::from_str(spec).unwrap();
         let exposed =
             ReleaseExpose { path: "/orders".into(), port: Port { name: "http".into(), port: 8080 } };
-        let outside = Outside::of(&spec);
+        let outside = Outside::of(&spec, "imaas-system");
         let mut observation = Observation::default();
         let exposure = Exposure {
             tenant: "acme",
@@ -283,7 +283,7 @@ mod tests {
         let spec: EnvironmentSpec = serde_saphyr::from_str(GATED).unwrap();
         let exposed =
             ReleaseExpose { path: "/orders".into(), port: Port { name: "http".into(), port: 8080 } };
-        let outside = Outside { taken: ["/orders".to_owned()].into(), ..Outside::of(&spec) };
+        let outside = Outside { taken: ["/orders".to_owned()].into(), ..Outside::of(&spec, "imaas-system") };
         let mut observation = Observation::default();
         let (tenant, environment) = ("acme", "dev");
         Exposure { tenant, environment, exposed: &exposed, outside: &outside, has_routes: true, route: None }

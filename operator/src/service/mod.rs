@@ -4,11 +4,11 @@
 //! validate -> (poll: heads, descriptor, build id, image) -> decision -> resolve -> promote -> release::render -> wave -> course
 //!          -> release::roll_out -> attempt -> status
 //! ```
-//! Pure: [`validate`], [`snapshot`], [`resolve`], [`promote`], [`uses`], [`exposure`], [`signed`], [`wave`], [`decision`], [`course`], [`attempt`], [`history`], [`recall`], [`status`], [`schedule`]. IO: [`poll`] with `look` and [`read`]
+//! Pure: [`validate`], [`snapshot`], [`resolve`], [`promote`], [`uses`], [`exposure`], [`signed`], [`wave`], [`decision`], [`course`], [`attempt`], [`history`], [`recall`], [`instances`], [`status`], [`schedule`]. IO: [`poll`] with `look` and [`read`]
 //! looks at Git and the registry and writes nothing; [`reconcile`] writes the cluster and never waits for
 //! Git (`pass` goes over the environments, `stage` over one, `rollout` applies what runs there, `answers` answers what people decided, `choice` finds each one's
 //! release, `awaited` what else keeps it, `written` remembers, `brought` hands over what configurations hold, `neighbours` sees the services beside
-//! it, `relations` knows which of them to wake); [`run`] wakes it. [`commit_status`] tells the repository's host.
+//! it, `relations` knows which of them to wake, `rounds` asks instances how they are); [`run`] wakes it. [`commit_status`] tells the repository's host.
 
 mod answers;
 pub mod attempt;
@@ -25,6 +25,7 @@ pub mod exposure;
 mod finalize;
 pub mod history;
 mod images;
+pub mod instances;
 mod login;
 mod look;
 mod neighbours;
@@ -41,6 +42,7 @@ mod remote;
 mod remove;
 pub mod resolve;
 mod rollout;
+mod rounds;
 pub mod run;
 pub mod schedule;
 pub mod secrets;

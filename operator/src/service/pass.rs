@@ -20,6 +20,7 @@ use super::{
     recall::recalled,
     reconcile::Context,
     relations::Relations,
+    rounds::Rounds,
     snapshot::{Branch, Snapshot},
     status::{Pass, Stage},
     validate::{ValidEnvironment, ValidService},
@@ -42,6 +43,7 @@ pub(super) struct Work<'a> {
     pub platform: &'a Platform,
     pub poller: &'a Poller,
     pub relations: &'a Relations,
+    pub rounds: &'a Rounds,
     /// See [`Context::config_writes`].
     pub config_writes: &'a Semaphore,
     pub key: Key,
@@ -88,6 +90,7 @@ impl<'a> Work<'a> {
             platform: &ctx.platform,
             poller: &ctx.poller,
             relations: &ctx.relations,
+            rounds: &ctx.rounds,
             config_writes: &ctx.config_writes,
             key: Key::new(&service.name).within(&service.home()),
             service,

@@ -21,6 +21,7 @@ use super::{
     poll::Poller,
     relations::Relations,
     remove::RemoveError,
+    rounds::Rounds,
     stage::owned,
     status,
     validate::{Surroundings, ValidService, validate},
@@ -53,6 +54,8 @@ pub struct Context {
     pub config_writes: Semaphore,
     /// Tells hosts what became of commits.
     pub reporter: Reporter,
+    /// What instances say of themselves.
+    pub(super) rounds: Rounds,
     /// Whom a change of a service concerns besides.
     pub(super) relations: Relations,
 }

@@ -12,6 +12,7 @@ use super::{
     exposure::Exposure,
     observation::observation,
     pass::Work,
+    rounds::Ward,
     status::Observation,
     validate::ValidEnvironment,
     written::Look,
@@ -60,6 +61,7 @@ impl Work<'_> {
         }
         let mut observation = self.seen(environment, target.release, (seen, trouble)).await;
         self.exposed(environment, target, &mut observation);
+        self.instances(environment, target, &mut observation);
         observation.problems.extend(route.err().map(|error| self.failed(error)));
         let may_lack =
             |problem: &Problem| matches!(problem.reason, Reason::Unhealthy | Reason::SecretMissing);
@@ -79,7 +81,7 @@ impl Work<'_> {
         let Some(stage) = stages.named(&environment.name) else { return Outside::default() };
         let has_way_in = stage.spec.domain.is_some() || stage.spec.gateway.is_some();
         let is_unsure = has_way_in && !matches!(checked(stages).named(&environment.name), Some(Ok(_)));
-        Outside { is_unsure, ..Outside::of(&stage.spec) }
+        Outside { is_unsure, ..Outside::of(&stage.spec, &self.platform.settings.namespace) }
     }
 
     fn exposed(
@@ -100,6 +102,31 @@ impl Work<'_> {
             route: route.as_deref(),
         };
         exposure.tell(observation);
+    }
+
+    /// What runs, and what that says of itself; until that is known in this run of the operator, what was told last.
+    fn instances(
+        &self,
+        environment: &ValidEnvironment,
+        target: &release::Target<'_>,
+        observation: &mut Observation,
+    ) {
+        let before = self.state_before(environment);
+        let live = self.platform.cluster.workload(&environment.namespace, &self.service.name);
+        let deployment = live.as_ref().and_then(Workload::deployment);
+        let ward = deployment.and_then(|deployment| Ward::of(deployment, target));
+        let is_told = before.is_some_and(|before| !before.instances.is_empty());
+        let instances = self.rounds.watch((&self.key, &environment.name), ward, is_told);
+        let degraded = match &instances {
+            Some(instances) => instances.problem(),
+            None => before.and_then(|before| {
+                let mut told = before.waiting.iter();
+                let told = told.find(|waiting| waiting.reason == Reason::RuntimeDegraded.as_str())?;
+                Some(Problem::new(Reason::RuntimeDegraded, &told.message))
+            }),
+        };
+        observation.problems.extend(degraded);
+        observation.instances = instances;
     }
 
     /// Why it is not well, as its pods say: asked at once, then every few seconds as long as it is so.
@@ -159,6 +186,10 @@ impl Work<'_> {
         let missed = live.as_ref().and_then(Workload::deployment).and_then(late_since);
         let missed = missed.is_some_and(|missed| begun.is_none_or(|begun| missed > begun));
         let Some(why) = given_up(seen, trouble, missed) else { return };
+        let why = match self.rounds.seen(&self.key, &environment.name).and_then(|seen| seen.problem()) {
+            Some(degraded) => format!("{why}: {}", degraded.message),
+            None => why,
+        };
         tracing::warn!(release = name, tenant = self.service.tenant, "given up");
         let (now, past) = ((self.platform.now)(), self.history.named(&name).cloned().unwrap_or_default());
         match self.tell_release(release, failed(release, &why, now)).await {

@@ -16,6 +16,7 @@ use super::{
     poll::{self, Key, Origins, Poller},
     reconcile::{Context, reconcile},
     relations::Relations,
+    rounds::{self, Rounds},
     written::Written,
 };
 use crate::{
@@ -53,6 +54,9 @@ pub async fn run(
     let (written, config_writes) = (Written::default(), Semaphore::new(CONFIG_WRITES));
     let (relations, mut related) = Relations::new();
     let related = stream::poll_fn(move |context| related.poll_recv(context));
+    let (rounds, rounds::Ends { asks: due, news: mut found }) = Rounds::new(platform.clone());
+    let asked = rounds::run(rounds.clone(), due, shutdown.clone());
+    let found = stream::poll_fn(move |context| found.poll_recv(context));
     let decided = of_decisions(&platform, &policies).boxed();
     let ctx = Arc::new(Context {
         platform: platform.clone(),
@@ -61,6 +65,7 @@ pub async fn run(
         policies,
         config_writes,
         reporter,
+        rounds,
         relations,
     });
     let gone = forget_what_is_gone(ctx.clone(), shutdown.clone());
@@ -82,12 +87,13 @@ pub async fn run(
             seen.boxed(),
             related.boxed(),
             answered.boxed(),
+            found.boxed(),
         ],
         concurrency: CONCURRENCY,
         jitter: platform.jitter,
     };
     let passes = control(services, move |service| reconcile(service, ctx.clone()), shutdown);
-    futures::join!(looks, heard, tells, passes, gone, strays);
+    futures::join!(looks, heard, tells, asked, passes, gone, strays);
 }
 
 /// Images that come are looked at at once.
@@ -109,6 +115,7 @@ async fn forget_what_is_gone(ctx: Arc<Context>, shutdown: impl Future<Output = (
             ctx.poller.forget(&key);
             ctx.written.forget(&key);
             ctx.reporter.forget(&key);
+            ctx.rounds.forget(&key);
             ctx.relations.gone(&key);
         }
     }

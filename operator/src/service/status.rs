@@ -7,6 +7,7 @@ use super::{
     Problem,
     course::Course,
     ending::Ending,
+    instances::Instances,
     promote::Wanted,
     validate::{ValidEnvironment, no_more},
 };
@@ -32,6 +33,8 @@ pub struct Observation {
     pub older: i32,
     /// All instances of this release are ready, and no other is left.
     pub well: bool,
+    /// What runs; nothing before that was first seen.
+    pub instances: Option<Instances>,
     /// Where it is reached from outside: host and path.
     pub exposed: Option<String>,
     /// Why not.
@@ -195,6 +198,7 @@ fn state(stage: &Stage, before: Option<&EnvironmentState>) -> EnvironmentState {
             waiting.push(problem);
         }
     }
+    let seen = observed.as_ref().and_then(|observed| observed.instances.as_ref());
     EnvironmentState {
         name: environment.name.clone(),
         branch: environment.branch.clone(),
@@ -213,6 +217,8 @@ fn state(stage: &Stage, before: Option<&EnvironmentState>) -> EnvironmentState {
         ready: observed.as_ref().map_or(old.ready, |observed| observed.ready),
         desired: observed.as_ref().map_or(old.desired, |observed| observed.desired),
         older: observed.as_ref().map_or(old.older, |observed| observed.older),
+        instances: seen.map_or(old.instances, Instances::told),
+        more_instances: seen.map_or(old.more_instances, |seen| seen.more),
         exposed: observed.as_ref().map_or(old.exposed, |observed| observed.exposed.clone()),
         waiting,
         reported: old.reported,
@@ -221,7 +227,7 @@ fn state(stage: &Stage, before: Option<&EnvironmentState>) -> EnvironmentState {
 
 /// Without what every pass sees anew.
 fn lasting(waiting: Vec<Waiting>) -> Vec<Waiting> {
-    const SEEN: [Reason; 23] = [
+    const SEEN: [Reason; 24] = [
         Reason::Held,
         Reason::RolledBack,
         Reason::Rejected,
@@ -240,6 +246,7 @@ fn lasting(waiting: Vec<Waiting>) -> Vec<Waiting> {
         Reason::RollingOut,
         Reason::AwaitingRun,
         Reason::Unhealthy,
+        Reason::RuntimeDegraded,
         Reason::QuotaExceeded,
         Reason::ApplyFailed,
         Reason::Forbidden,
@@ -258,7 +265,7 @@ fn summary(environments: &[EnvironmentState]) -> String {
     words.join(" ")
 }
 
-/// `ok`, `rolling`, `scheduled`, `waiting`, `held`, `failed`, `orphaned` or `retired`.
+/// `ok`, `rolling`, `scheduled`, `waiting`, `held`, `degraded`, `failed`, `orphaned` or `retired`.
 fn word(state: &EnvironmentState) -> &'static str {
     let awaits = |reason: Reason| state.waiting.iter().any(|waiting| waiting.reason == reason.as_str());
     if awaits(Reason::Retiring) {
@@ -267,6 +274,8 @@ fn word(state: &EnvironmentState) -> &'static str {
         "orphaned"
     } else if awaits(Reason::Unhealthy) || awaits(Reason::Failed) {
         "failed"
+    } else if awaits(Reason::RuntimeDegraded) {
+        "degraded"
     } else if [Reason::Held, Reason::RolledBack, Reason::Rejected].into_iter().any(awaits) {
         "held"
     } else if state.current.is_none() || state.waiting.iter().any(|waiting| !moves(waiting)) {
@@ -412,6 +421,7 @@ fn stalls(reason: Reason) -> bool {
             | Reason::Rejected
             | Reason::Failed
             | Reason::Unhealthy
+            | Reason::RuntimeDegraded
     )
 }
 

@@ -27,10 +27,12 @@ a/b-c prod 9000: a/b-c prod, a/e prod
 a/e prod 8080: a/b-c prod, a/e prod
 N/s acceptance01 8080: N/s acceptance01, S/s acceptance01
 S/s acceptance01 8080: S/s acceptance01
-a-b/c dev 9876: Prometheus
-a-b/c prod 9876: Prometheus
-a/b-c dev 9876: Prometheus
-a/b-c prod 9876: Prometheus
+a-b/c dev 9876: Prometheus, operator
+a-b/c prod 9876: Prometheus, operator
+a/b-c dev 9876: Prometheus, operator
+a/b-c prod 9876: Prometheus, operator
+N/s acceptance01 9876: operator
+S/s acceptance01 9876: operator
 cluster DNS 53/UDP: *
 cluster DNS 53: *
 node's DNS cache 53/UDP: *
@@ -69,6 +71,8 @@ const OTHERS: &[(&str, &str, (&str, &str), Ports)] = &[
     ("gateway's double in `default`", "default", ("app", "gateway"), &[]),
     ("Prometheus", "monitoring", ("app", "prometheus"), &[(9090, "TCP")]),
     ("beside Prometheus", "monitoring", ("app", "other"), &[]),
+    ("operator", "imaas-system", ("app.kubernetes.io/name", "imaas-operator"), &[]),
+    ("beside the operator", "imaas-system", ("app.kubernetes.io/name", "imaas-registry"), &[]),
 ];
 
 /// What is asked for on every pod of a service: declared by some, management of a runtime, and the wrong protocol.

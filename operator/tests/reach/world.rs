@@ -241,7 +241,7 @@ fn policies(one: &Workload, stages: &[Environment], around: &Known<'_>) -> Vec<N
     let Workload { tenant, service, environment, release } = one;
     let reach = reach(Asker { tenant, service, environment }, release, around);
     let spec = &stage(stages, environment).spec;
-    let outside = Outside::of(spec);
+    let outside = Outside::of(spec, "imaas-system");
     let networks = &spec.networks;
     let target = Target { tenant, release, config: None, networks, reach: &reach, outside: &outside };
     release::desired(&target, &[Footprint::of(release)], 0).network_policies

@@ -16,6 +16,7 @@ mod events;
 mod exposure;
 mod failures;
 mod gates;
+mod health;
 mod images;
 mod killed;
 mod promotion;

@@ -31,6 +31,8 @@ pub struct Outside {
     pub entrance: Option<Entrance>,
     /// Who collects metrics.
     pub monitoring: Option<Pods>,
+    /// Who asks how runtimes are: the operator itself.
+    pub operator: Option<Pods>,
     /// Paths that another service of the tenant has here: never two of one host.
     pub taken: BTreeSet<String>,
     /// The Environment is not valid: the route that is there stays as it is.
@@ -47,12 +49,16 @@ pub struct Entrance {
 }
 
 impl Outside {
-    /// As an Environment says it, of which nothing is taken.
-    pub fn of(spec: &EnvironmentSpec) -> Self {
+    /// As an Environment says it, of which nothing is taken. `operator`: the operator's own namespace.
+    pub fn of(spec: &EnvironmentSpec, operator: &str) -> Self {
         let entrance = spec.domain.clone().zip(spec.gateway.clone());
         Self {
             entrance: entrance.map(|(domain, gateway)| Entrance { domain, gateway }),
             monitoring: spec.monitoring.clone(),
+            operator: Some(Pods {
+                namespace: operator.to_owned(),
+                labels: [(names::APP.to_owned(), names::MANAGER.to_owned())].into(),
+            }),
             taken: BTreeSet::new(),
             is_unsure: false,
         }
@@ -67,12 +73,15 @@ impl Outside {
             .filter(move |one| !self.taken.contains(&one.path) && open.contains(&one.port))
     }
 
-    /// From the gateway to what is exposed, and from those who collect metrics to the runtime's.
+    /// From the gateway to what is exposed, from those who collect metrics to the runtime's, and from the operator to where
+    /// the runtime says how it is.
     pub(super) fn ingress(&self, running: &[Footprint]) -> Vec<NetworkPolicyIngressRule> {
         let exposed: Vec<_> = self.exposed(running).map(|one| one.port.clone()).collect();
         let gateway = self.entrance.as_ref().map(|entrance| pods(&entrance.gateway));
         let monitoring = self.monitoring.as_ref().map(peer);
+        let operator = self.operator.as_ref().map(peer);
         let metrics: BTreeSet<_> = running.iter().filter_map(|one| one.metrics).collect();
+        let health: BTreeSet<_> = running.iter().filter_map(|one| one.health).collect();
         let rule = |(from, numbers): (Option<NetworkPolicyPeer>, Vec<u16>)| {
             let ports: Vec<_> = numbers.into_iter().map(|number| port("TCP", number)).collect();
             let from = Some(vec![from?]);
@@ -82,6 +91,7 @@ impl Outside {
         let ways = [
             (gateway, answering(&exposed, &open_ports(running))),
             (monitoring, metrics.into_iter().collect()),
+            (operator, health.into_iter().collect()),
         ];
         ways.into_iter().filter_map(rule).collect()
     }
@@ -165,7 +175,7 @@ mod tests {
               monitoring: {namespace: monitoring}}",
         )
         .unwrap();
-        Outside::of(&spec)
+        Outside::of(&spec, "imaas-system")
     }
 
     fn routed(outside: &Outside, running: &[Footprint]) -> Option<Value> {
@@ -253,6 +263,20 @@ mod tests {
         let mut everything = outside();
         everything.entrance.as_mut().unwrap().gateway.pods = None;
         assert_eq!(opened(&everything, &[exposing("/", "http", 8080)]), ["gateway-system null 8080"]);
+    }
+
+    #[test]
+    fn the_operator_comes_to_where_a_runtime_says_how_it_is_and_to_nothing_else() {
+        let mut one = exposing("/orders", "http", 8080);
+        let gateway = "edge {app:traefik} 8080";
+        assert_eq!(
+            opened(&outside(), &[one.clone()]),
+            [gateway],
+            "no rule without ports, which would open all"
+        );
+        one.health = Some(9876);
+        let operator = "imaas-system {app.kubernetes.io/name:imaas-operator} 9876";
+        assert_eq!(opened(&outside(), &[one]), [gateway, operator]);
     }
 
     #[test]

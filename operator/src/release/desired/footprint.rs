@@ -28,7 +28,7 @@ pub struct Footprint {
     pub many: bool,
     /// Open to the namespace.
     pub ports: Vec<Port>,
-    /// Ports of the runtime's own management: open to nobody, whatever another release has under that number.
+    /// Ports of the runtime's own management: open to no service, whatever another release has under that number.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub management: Vec<u16>,
     /// Names of networks that it calls.
@@ -42,6 +42,9 @@ pub struct Footprint {
     /// The port of the runtime's metrics.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metrics: Option<u16>,
+    /// The port on which the operator asks how the runtime is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health: Option<u16>,
     /// How long it may finish its work when it is told to end.
     pub grace_seconds: i64,
 }
@@ -65,6 +68,7 @@ impl Footprint {
             uses: spec.uses.iter().filter(|used| used.tenant.is_some()).cloned().collect(),
             expose: spec.expose.clone(),
             metrics: metrics(release),
+            health: spec.health.as_ref().map(|health| health.port),
             grace_seconds: grace.unwrap_or(DEFAULT_GRACE),
         }
     }

@@ -69,7 +69,8 @@ impl Target<'_> {
         names::environment_namespace(self.tenant, &self.release.spec.environment)
     }
 
-    pub(super) fn selector(&self) -> BTreeMap<String, String> {
+    /// The labels that find its pods.
+    pub fn selector(&self) -> BTreeMap<String, String> {
         selector(self.tenant, &self.release.spec.service, &self.release.spec.environment)
     }
 

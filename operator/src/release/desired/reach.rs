@@ -126,6 +126,7 @@ mod tests {
             uses: ports(uses).into_iter().map(called).collect(),
             expose: None,
             metrics: None,
+            health: None,
             grace_seconds: 30,
         }
     }

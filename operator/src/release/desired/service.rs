@@ -79,6 +79,7 @@ mod tests {
             uses: vec![],
             expose: None,
             metrics: None,
+            health: None,
             grace_seconds: 30,
         };
         let running: Vec<_> = running.iter().map(footprint).collect();

@@ -45,6 +45,7 @@ fn seen(problem: Option<Reason>) -> Observation {
         desired: 2,
         older: 0,
         well: problem.is_none(),
+        instances: None,
         exposed: None,
         problems: problems.into_iter().collect(),
     }
