@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, sync::LazyLock};
 
 use imaas_operator::{
     api::{Cause, DescriptorSpec, Environment, IntegrationRuntime, Port},
+    environment::Placement,
     release::{ConfigFiles, Input, RenderError, render},
     runtime::NoProfile,
     service::exposure::no_gateway,
@@ -28,6 +29,8 @@ const NOBODY: &str = "?";
 const REPOSITORY: &str = "registry/?/?";
 /// Stands for a runtime that is not known.
 static ANY_RUNTIME: LazyLock<IntegrationRuntime> = LazyLock::new(|| any_runtime("any"));
+/// Where instances run says nothing of whether the descriptor is right.
+static ANYWHERE: LazyLock<Placement> = LazyLock::new(Placement::default);
 /// Stands for an environment without a patch, where the stages are not known.
 const ELSEWHERE: &str = "";
 
@@ -229,6 +232,7 @@ fn input<'a>(
         settings,
         runtime: runtime.unwrap_or(&ANY_RUNTIME),
         networks: defined.map_or(&[][..], |one| &one.spec.networks),
+        placement: &ANYWHERE,
         called,
         image_repository: REPOSITORY,
         digest: DIGEST,

@@ -106,6 +106,8 @@ reasons! {
     ImageNotPulled,
     /// No node takes a new instance.
     Unschedulable,
+    /// A node on which an instance was does not answer.
+    NodeLost,
     /// The image, or a changed runtime, was not yet healthy in the environment before.
     NotPromoted,
     /// A Secret that the service names is missing.

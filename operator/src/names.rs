@@ -55,6 +55,8 @@ pub const SCRAPE_PORT: &str = "prometheus.io/port";
 pub const SCRAPE_PATH: &str = "prometheus.io/path";
 /// Label that Kubernetes sets on pods where it knows their zone (1.35, KEP-4742).
 pub const ZONE: &str = "topology.kubernetes.io/zone";
+/// Kubernetes' taint of a node that it hears nothing of.
+pub const UNREACHABLE: &str = "node.kubernetes.io/unreachable";
 /// Label that the API server sets on every namespace, to its name.
 pub const NAMESPACE_NAME: &str = "kubernetes.io/metadata.name";
 /// Annotation of a registry Secret: the generation of its password, so that a rotation shows where it has been.

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 
 use imaas_operator::{
     api::{Cause, Port, Use, environment::Network},
+    environment::Placement,
     release::{ConfigFile, ConfigFiles, Footprint, Input, Outside, Reach, Target, desired, render},
     yaml,
 };
@@ -189,6 +190,7 @@ fn outcome(descriptor: &Value) -> Result<[Value; 2], String> {
         environment: "dev",
         runtime: &serde_saphyr::from_str(RUNTIME).unwrap(),
         networks: &networks,
+        placement: &Placement::default(),
         called: &settings.uses.iter().map(port_of).collect::<Vec<_>>(),
         image_repository: "registry.example.com/acme/orders",
         digest: settings.image.as_ref().map_or(&fixed, |image| &image.digest),

@@ -9,6 +9,7 @@ use imaas_operator::{
         Cause, DescriptorSpec, Expose, IntegrationRuntime, Port, Quantity, Release, Strategy, WorkloadType,
         environment::Network,
     },
+    environment::Placement,
     names::{self, hex},
     release::{
         Children, ConfigFile, ConfigFiles, Contents, Footprint, Input, Outside, PlannedConfig, Reach,
@@ -74,6 +75,7 @@ struct Case {
     settings: DescriptorSpec,
     config: Option<ConfigFiles>,
     networks: Vec<Network>,
+    placement: Placement,
     called: Vec<Port>,
     digest: String,
     commit: &'static str,
@@ -87,6 +89,7 @@ fn case(runtime_name: &str, yaml: &str) -> Case {
         settings: settings(yaml),
         config: None,
         networks: networks(),
+        placement: Placement::default(),
         called: vec![],
         digest: DIGEST.to_owned(),
         commit: "c0ffee00c0ffee00c0ffee00c0ffee00c0ffee00",
@@ -104,6 +107,7 @@ impl Case {
             settings: &self.settings,
             runtime: &self.runtime,
             networks: &self.networks,
+            placement: &self.placement,
             called: &self.called,
             image_repository: "registry.example.com/acme/orders",
             digest: &self.digest,
@@ -514,6 +518,31 @@ fn what_cannot_be_rendered_says_what_to_change() {
 }
 
 #[test]
+fn where_instances_run_is_content_only_where_the_environment_says_it() {
+    let placed = |case: &Case| {
+        let pod = case.render().unwrap().release.spec.template.spec.unwrap();
+        let stays = pod.tolerations.unwrap_or_default();
+        let stays: BTreeSet<_> = stays.into_iter().filter_map(|one| one.toleration_seconds).collect();
+        (stays.into_iter().collect::<Vec<_>>(), pod.priority_class_name)
+    };
+    let (many, one, batch) = (case("camel", "{}"), case("camel", "type: worker"), case("camel", BATCH));
+    assert_eq!(placed(&many), (vec![60], None), "others serve meanwhile");
+    assert_eq!(placed(&one), (vec![], None), "Kubernetes' own time: the one on the lost node may still work");
+    assert_eq!(placed(&batch), (vec![], None));
+    for mut case in [many, one, batch] {
+        let (name, asked) = (case.name(), case.render().unwrap().release.spec);
+        case.placement.evict_after_seconds = Some(10);
+        case.placement.priority_class = Some("production".to_owned());
+        assert_eq!(placed(&case), (vec![10], Some("production".to_owned())));
+        let changed = case.render().unwrap().release;
+        assert_ne!(changed.name_any(), name);
+        // So it comes like a changed runtime, and the stages before, which say something else, have it at once.
+        assert_eq!(changed.spec.content_revision, asked.content_revision);
+        assert_eq!(changed.spec.runtime_revision, asked.runtime_revision);
+    }
+}
+
+#[test]
 fn an_image_of_another_tenant_is_refused() {
     let case = case("camel", "{}");
     let render = |repository| {
@@ -524,6 +553,7 @@ fn an_image_of_another_tenant_is_refused() {
             settings: &case.settings,
             runtime: &case.runtime,
             networks: &[],
+            placement: &Placement::default(),
             called: &[],
             image_repository: repository,
             digest: DIGEST,

@@ -12,6 +12,7 @@ use std::{fmt::Debug, time::Duration};
 use imaas_operator::{
     api::{self, Cause, Release, environment::Network},
     cluster::Cluster,
+    environment::Placement,
     names::{APPLIED, RUNNING},
     release::{Input, Outside, Phase, Reach, RolledOut, Target, Trouble, render, roll_out, troubled},
 };
@@ -85,6 +86,7 @@ impl Scene {
             settings: &serde_saphyr::from_str(descriptor).unwrap(),
             runtime: &serde_saphyr::from_str(runtime).unwrap(),
             networks: &networks(),
+            placement: &Placement::default(),
             called: &[],
             image_repository: "registry.example.com/acme/orders",
             digest: &format!("sha256:{}", "4f2a".repeat(16)),

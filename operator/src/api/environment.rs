@@ -99,6 +99,15 @@ pub struct EnvironmentSpec {
     /// The Gateway by which exposed services are reached; its `allowedRoutes` must take routes from the tenants' namespaces.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gateway: Option<Gateway>,
+    /// How long an instance stays on a node that does not answer before another one takes its place, from `0s` to `1h`; without
+    /// it `1m`, and Kubernetes' own five minutes for what never runs twice at a time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 2, max = 20))]
+    pub evict_after: Option<String>,
+    /// The `PriorityClass` of all instances here: where there is no room, those of a lower one give way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
+    pub priority_class: Option<String>,
     /// The pods that collect metrics; without it, nobody reaches the port on which a runtime has its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub monitoring: Option<Pods>,

@@ -13,6 +13,7 @@ use kube::ResourceExt;
 use super::{
     entrance,
     network::{self, ValidNetwork},
+    placement::Placement,
     proof::Proof,
     signers::signers,
     window::Windows,
@@ -196,6 +197,7 @@ fn valid(environment: &Environment, problems: &mut Vec<Problem>) -> ValidEnviron
     problems.extend(Windows::valid(&spec.windows).1);
     problems.extend(Proof::valid(spec).1);
     problems.extend(signers(spec).1);
+    problems.extend(Placement::valid(spec).1);
     let mut networks: Vec<ValidNetwork> = Vec::with_capacity(spec.networks.len());
     for (index, wire) in spec.networks.iter().enumerate() {
         let field = format!("spec.networks[{index}]");

@@ -1,13 +1,15 @@
 //! Environments: checked one by one and together, and the order in which images move through them.
 //!
 //! Pure: [`check`] (wire → valid), [`chain`] (promotion order), [`network`] (address blocks), [`egress`] (the way to
-//! them), `entrance` (the way in), [`window`] (when something new may run), [`proof`] (what counts as healthy), `signers` (whose images). IO: [`run`] (status).
+//! them), `entrance` (the way in), [`window`] (when something new may run), [`proof`] (what counts as healthy), `signers` (whose images),
+//! `placement` (where instances run). IO: [`run`] (status).
 
 pub mod chain;
 pub mod check;
 pub mod egress;
 mod entrance;
 pub mod network;
+mod placement;
 pub mod proof;
 pub mod run;
 mod signers;
@@ -16,6 +18,7 @@ pub mod window;
 pub use chain::Link;
 pub use check::{Bounds, Checked, Problem, Problems, ValidEnvironment, ValidQuota, check};
 pub use network::{Block, Cidr, ValidNetwork};
+pub use placement::Placement;
 pub use proof::Proof;
 pub use run::run;
 pub use signers::signers;

@@ -20,4 +20,4 @@ pub use observe::{Observed, Phase, late, late_since, observed, spare};
 pub use reconcile::{RolledOut, roll_out, troubled, well_since};
 pub use render::{Input, Rendered, render};
 pub use render_error::RenderError;
-pub use trouble::Trouble;
+pub use trouble::{Trouble, trouble};

@@ -21,6 +21,7 @@ use crate::{
         ReleaseSpec, ReleaseUse, RuntimeProfile, Strategy, WorkloadType, environment::Network,
         release::ReleaseConfig,
     },
+    environment::Placement,
     names::{self, MANAGED_BY, MANAGER},
     runtime::profile,
 };
@@ -40,6 +41,8 @@ pub struct Input<'a> {
     pub runtime: &'a IntegrationRuntime,
     /// The Environment's networks, among which `connects` chooses.
     pub networks: &'a [Network],
+    /// Where the Environment wants instances to run.
+    pub placement: &'a Placement,
     /// The ports at which the services of `settings.uses` are called, in their order.
     pub called: &'a [Port],
     /// `<registry>/<tenant>/<service>`, without a tag.
@@ -77,6 +80,8 @@ struct Content<'a> {
     config: Option<&'a str>,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     uses: &'a [ReleaseUse],
+    #[serde(skip_serializing_if = "Placement::is_default")]
+    placement: &'a Placement,
 }
 
 /// What Git asks for, whatever runs it: equal in two releases that differ in their runtime only.
@@ -119,6 +124,7 @@ pub fn render(input: &Input) -> Result<Rendered, RenderError> {
         profile,
         config: config_name.as_deref(),
         uses: &uses,
+        placement: input.placement,
     });
     let runtime_revision = names::content_hash(&(&runtime, profile));
     let template = template::template(&template::Parts {
@@ -127,6 +133,7 @@ pub fn render(input: &Input) -> Result<Rendered, RenderError> {
         settings: &settings,
         addresses: &addresses(input, &uses),
         profile,
+        placement: input.placement,
         config: config.as_ref().zip(config_name.as_deref()),
     })?;
     let content_revision = Asked::revision(input, &image, (&settings, &uses));

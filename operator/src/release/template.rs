@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::{
     api::core::v1::{
-        Capabilities, ConfigMapVolumeSource, Container, ContainerPort, EmptyDirVolumeSource, EnvFromSource,
-        EnvVar, ExecAction, HTTPGetAction, Lifecycle, LifecycleHandler, LocalObjectReference,
-        PodSecurityContext, PodSpec, PodTemplateSpec, Probe, ResourceRequirements, SeccompProfile,
-        SecretEnvSource, SecurityContext, SleepAction, TCPSocketAction, TopologySpreadConstraint, Volume,
-        VolumeMount,
+        Affinity, Capabilities, ConfigMapVolumeSource, Container, ContainerPort, EmptyDirVolumeSource,
+        EnvFromSource, EnvVar, ExecAction, HTTPGetAction, Lifecycle, LifecycleHandler, LocalObjectReference,
+        PodAffinityTerm, PodAntiAffinity, PodSecurityContext, PodSpec, PodTemplateSpec, Probe,
+        ResourceRequirements, SeccompProfile, SecretEnvSource, SecurityContext, SleepAction, TCPSocketAction,
+        Toleration, TopologySpreadConstraint, Volume, VolumeMount, WeightedPodAffinityTerm,
     },
     apimachinery::pkg::{
         api::resource::Quantity,
@@ -21,8 +21,9 @@ use k8s_openapi::{
 use super::{config::Config, render_error::RenderError};
 use crate::{
     amount::{instance_cpu_problem, memory_problem},
-    api::{self, DescriptorSpec, RuntimeProfile, WorkloadType, runtime},
-    names::{MANAGED_BY, PULL_SECRET, SCRAPE, SCRAPE_PATH, SCRAPE_PORT},
+    api::{self, DescriptorSpec, Instances, RuntimeProfile, WorkloadType, runtime},
+    environment::Placement,
+    names::{MANAGED_BY, PULL_SECRET, SCRAPE, SCRAPE_PATH, SCRAPE_PORT, UNREACHABLE, ZONE},
     runtime::check::is_variable,
 };
 
@@ -34,6 +35,9 @@ const CONTAINER: &str = "service";
 const CONFIG_VOLUME: &str = "config";
 /// Of each writable directory: beyond it the pod is evicted, so that no service fills a node's disk.
 const WRITABLE_SIZE: &str = "256Mi";
+/// How long an instance stays on a node that is lost, where others run besides and the Environment says nothing: a node that
+/// only starts again comes back in that time.
+const EVICT_AFTER_SECONDS: i64 = 60;
 /// Secrets that begin so are the platform's own.
 const RESERVED_SECRETS: &str = "imaas-";
 
@@ -45,13 +49,16 @@ pub(super) struct Parts<'a> {
     /// Variable → address of a service that is called; none of `settings.env`.
     pub addresses: &'a [(String, String)],
     pub profile: &'a RuntimeProfile,
+    pub placement: &'a Placement,
     pub config: Option<(&'a Config, &'a str)>,
 }
 
 /// The template, or what is wrong with the settings.
 pub(super) fn template(parts: &Parts) -> Result<PodTemplateSpec, RenderError> {
-    let Parts { labels, settings, addresses: _, profile, image: _, config: _ } = parts;
+    let Parts { labels, settings, addresses: _, profile, placement, image: _, config: _ } = parts;
     let is_batch = settings.type_ == WorkloadType::Batch;
+    // A run that is under way is not begun anew somewhere else sooner than Kubernetes does it by itself.
+    let many = settings.instances() == Instances::Many && !is_batch;
     let (volumes, mounts) = volumes(parts);
     let template = PodTemplateSpec {
         metadata: Some(ObjectMeta {
@@ -68,6 +75,12 @@ pub(super) fn template(parts: &Parts) -> Result<PodTemplateSpec, RenderError> {
             restart_policy: is_batch.then(|| "Never".to_owned()),
             termination_grace_period_seconds: Some(i64::from(profile.drain.grace_seconds)),
             topology_spread_constraints: Some(vec![spread(labels)]),
+            affinity: many.then(|| over_zones(labels)),
+            tolerations: placement
+                .evict_after_seconds
+                .or_else(|| many.then_some(EVICT_AFTER_SECONDS))
+                .map(evicted_after),
+            priority_class_name: placement.priority_class.clone(),
             containers: vec![container(parts, mounts)?],
             volumes: some(volumes),
             ..PodSpec::default()
@@ -88,7 +101,7 @@ fn scraped(metrics: &runtime::Metrics) -> BTreeMap<String, String> {
 }
 
 fn container(parts: &Parts, mounts: Vec<VolumeMount>) -> Result<Container, RenderError> {
-    let Parts { labels: _, image, settings, addresses, profile, config: _ } = parts;
+    let Parts { labels: _, image, settings, addresses, profile, placement: _, config: _ } = parts;
     let first_port = settings.ports.first().map(|port| port.port);
     // A run answers nobody: how it ended tells how it is.
     let is_asked = settings.type_ != WorkloadType::Batch;
@@ -144,13 +157,53 @@ fn runtime_default() -> SeccompProfile {
     SeccompProfile { type_: "RuntimeDefault".to_owned(), localhost_profile: None }
 }
 
-/// Over the nodes as evenly as there is room; the instances that leave in a rollout do not count.
-fn spread(labels: &BTreeMap<String, String>) -> TopologySpreadConstraint {
+/// Over the zones as evenly as there is room. Not by one more constraint of spread: where any node lacks the label of such a
+/// one, the scheduler spreads over no node that lacks it, and a cluster without zones over none.
+fn over_zones(labels: &BTreeMap<String, String>) -> Affinity {
+    let term = WeightedPodAffinityTerm {
+        weight: 100,
+        pod_affinity_term: PodAffinityTerm {
+            label_selector: own(labels),
+            match_label_keys: of_one_version(),
+            topology_key: ZONE.to_owned(),
+            ..PodAffinityTerm::default()
+        },
+    };
+    let apart = PodAntiAffinity {
+        preferred_during_scheduling_ignored_during_execution: Some(vec![term]),
+        required_during_scheduling_ignored_during_execution: None,
+    };
+    Affinity { pod_anti_affinity: Some(apart), ..Affinity::default() }
+}
+
+/// From a node that is not ready, or not heard of any more.
+fn evicted_after(seconds: i64) -> Vec<Toleration> {
+    let from = |taint: &str| Toleration {
+        key: Some(taint.to_owned()),
+        operator: Some("Exists".to_owned()),
+        effect: Some("NoExecute".to_owned()),
+        toleration_seconds: Some(seconds),
+        value: None,
+    };
+    vec![from("node.kubernetes.io/not-ready"), from(UNREACHABLE)]
+}
+
+fn own(labels: &BTreeMap<String, String>) -> Option<LabelSelector> {
     let mut own = labels.clone();
     own.remove(MANAGED_BY);
+    Some(LabelSelector { match_labels: Some(own), match_expressions: None })
+}
+
+/// The instances that leave in a rollout do not count.
+fn of_one_version() -> Option<Vec<String>> {
+    Some(vec!["pod-template-hash".to_owned()])
+}
+
+/// Over the nodes as evenly as there is room.
+fn spread(labels: &BTreeMap<String, String>) -> TopologySpreadConstraint {
     TopologySpreadConstraint {
-        label_selector: Some(LabelSelector { match_labels: Some(own), match_expressions: None }),
-        match_label_keys: Some(vec!["pod-template-hash".to_owned()]),
+        label_selector: own(labels),
+        match_label_keys: of_one_version(),
         max_skew: 1,
         topology_key: "kubernetes.io/hostname".to_owned(),
         when_unsatisfiable: "ScheduleAnyway".to_owned(),
@@ -274,7 +327,7 @@ fn pre_stop(drain: &runtime::Drain) -> Option<Lifecycle> {
 }
 
 fn volumes(parts: &Parts) -> (Vec<Volume>, Vec<VolumeMount>) {
-    let Parts { labels: _, image: _, settings: _, addresses: _, profile, config } = parts;
+    let Parts { labels: _, image: _, settings: _, addresses: _, profile, placement: _, config } = parts;
     let mut volumes = Vec::new();
     let mut mounts = Vec::new();
     if let Some(((config, name), path)) = config.zip(profile.config_mount.as_ref()) {

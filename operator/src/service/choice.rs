@@ -247,6 +247,7 @@ impl Work<'_> {
             settings: &asked.resolved.settings,
             runtime: &runtime,
             networks,
+            placement: &environment.placement,
             called: &called,
             image_repository: &service.image,
             digest: &asked.digest,

@@ -227,7 +227,7 @@ fn state(stage: &Stage, before: Option<&EnvironmentState>) -> EnvironmentState {
 
 /// Without what every pass sees anew.
 fn lasting(waiting: Vec<Waiting>) -> Vec<Waiting> {
-    const SEEN: [Reason; 24] = [
+    const SEEN: [Reason; 25] = [
         Reason::Held,
         Reason::RolledBack,
         Reason::Rejected,
@@ -239,6 +239,7 @@ fn lasting(waiting: Vec<Waiting>) -> Vec<Waiting> {
         Reason::Frozen,
         Reason::ImageNotPulled,
         Reason::Unschedulable,
+        Reason::NodeLost,
         Reason::ConfigMissing,
         Reason::EnvironmentMissing,
         Reason::Progressing,

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     api::{Environment, IntegrationService, Tenant, tenant::TenantEnvironment},
     conditions::Reason,
-    environment::{Proof, signers},
+    environment::{Placement, Proof, signers},
     git::{GitUrl, UrlPolicy},
     names,
     retirement::Periods,
@@ -60,6 +60,8 @@ pub struct ValidEnvironment {
     pub entry: Entry,
     /// What counts as healthy here.
     pub proof: Proof,
+    /// Where instances run.
+    pub placement: Placement,
     /// What runs here ends: the service, its tenant, or the tenant's stay here. It takes nothing new.
     pub ending: Option<Ending>,
     /// Digests, and build ids of images that nobody saw yet, that people let in, whatever they were in the environment before.
@@ -192,6 +194,7 @@ fn environments(
                 signers: signers(&defined.spec).0,
             },
             proof: Proof::valid(&defined.spec).0,
+            placement: Placement::valid(&defined.spec).0,
             ending: ending::gravest([ending.cloned(), ending::of_environment(stage)]),
             bypasses: vec![],
             approved: vec![],

@@ -8,7 +8,7 @@ use imaas_operator::{
         Cause, DescriptorSpec, Environment, Export, IntegrationRuntime, Port, Release, ServiceDescriptor,
         Tenant,
     },
-    environment::{Checked, check},
+    environment::{Checked, Placement, check},
     names::environment_namespace,
     registry::{
         accounts::AccountKey,
@@ -192,6 +192,7 @@ fn release((tenant, service): (&str, &str), settings: &DescriptorSpec, around: &
         settings,
         runtime: around.runtime,
         networks: &around.environment.spec.networks,
+        placement: &Placement::default(),
         called: &called,
         image_repository: &format!("registry.example.com/{tenant}/{service}"),
         digest: &format!("sha256:{}", "4f2a".repeat(16)),

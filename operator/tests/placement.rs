@@ -1,0 +1,187 @@
+#![expect(
+    clippy::disallowed_types,
+    clippy::disallowed_methods,
+    reason = "IO: a real API server and its controllers"
+)]
+#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a test, which says what it waits for")]
+//! Where a real scheduler puts the instances of a release, and what a real node controller does when a node is lost. No node
+//! has a kubelet: that they answer, and that pods on them are ready, is said by the test.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Debug,
+    time::Duration,
+};
+
+use imaas_operator::{
+    api::{Cause, Release},
+    conditions::Reason,
+    environment::Placement,
+    names::ZONE,
+    release::{Input, Trouble, render, trouble},
+};
+use jiff::Timestamp;
+use k8s_openapi::api::{coordination::v1::Lease, core::v1::Pod};
+use kube::{
+    Api, Client, Config, ResourceExt,
+    api::{ListParams, Patch, PatchParams},
+    config::{KubeConfigOptions, Kubeconfig},
+};
+use lab::{Lab, LabOptions, Progress};
+use serde_json::json;
+use tokio::time::Instant;
+
+const PATIENCE: Duration = Duration::from_mins(3);
+/// As many nodes of one zone as of another would hide how instances are spread over zones.
+const NODES: [(&str, &str); 5] = [("a1", "a"), ("a2", "a"), ("a3", "a"), ("a4", "a"), ("b1", "b")];
+const LOST: &str = "b1";
+
+struct Scene {
+    lab: Lab,
+    client: Client,
+}
+
+impl Scene {
+    async fn start() -> Self {
+        let lab = Lab::start(LabOptions::default(), &Progress::new(|line| println!("{line}"))).await.unwrap();
+        let kubeconfig = Kubeconfig::read_from(lab.kubeconfig()).unwrap();
+        let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.unwrap();
+        let client = Client::try_from(config).unwrap();
+        let scene = Self { lab, client };
+        scene
+            .apply(&json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": "acme-prod" } }))
+            .await;
+        for (name, zone) in NODES {
+            let labels = json!({ "kubernetes.io/hostname": name, ZONE: zone });
+            scene.apply(&json!({ "apiVersion": "v1", "kind": "Node", "metadata": { "name": name, "labels": labels } })).await;
+            let ready = json!({ "type": "Ready", "status": "True", "reason": "KubeletReady", "message": "" });
+            let status = json!({ "status": {
+                "conditions": [ready], "allocatable": { "cpu": "8", "memory": "32Gi", "pods": "100" },
+                "capacity": { "cpu": "8", "memory": "32Gi", "pods": "100" },
+            } });
+            let patch =
+                ["patch", "node", name, "--subresource=status", "--type=merge", "-p", &status.to_string()];
+            scene.lab.kubectl().run(&patch, None).await.unwrap();
+        }
+        scene
+    }
+
+    async fn apply(&self, object: &serde_json::Value) {
+        self.lab.kubectl().apply(&object.to_string()).await.unwrap();
+    }
+
+    /// Every node but the lost one tells that it lives.
+    async fn heartbeat(&self) {
+        let leases = Api::<Lease>::namespaced(self.client.clone(), "kube-node-lease");
+        for (name, _) in NODES.iter().filter(|(name, _)| *name != LOST) {
+            let renewed = Timestamp::now().strftime("%Y-%m-%dT%H:%M:%S.000000Z").to_string();
+            let lease = json!({
+                "apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": { "name": name },
+                "spec": { "holderIdentity": name, "leaseDurationSeconds": 40, "renewTime": renewed },
+            });
+            leases.patch(name, &PatchParams::apply("test").force(), &Patch::Apply(&lease)).await.unwrap();
+        }
+    }
+
+    async fn run(&self, release: &Release, replicas: u8) {
+        let template = &release.spec.template;
+        self.apply(&json!({
+            "apiVersion": "apps/v1", "kind": "Deployment", "metadata": { "name": "orders", "namespace": "acme-prod" },
+            "spec": {
+                "replicas": replicas, "template": template,
+                "selector": { "matchLabels": template.metadata.as_ref().unwrap().labels },
+            },
+        }))
+        .await;
+    }
+
+    async fn pods(&self) -> Vec<Pod> {
+        Api::namespaced(self.client.clone(), "acme-prod").list(&ListParams::default()).await.unwrap().items
+    }
+
+    /// What a kubelet says of pods that run and are ready.
+    async fn are_ready(&self) {
+        let pods = Api::<Pod>::namespaced(self.client.clone(), "acme-prod");
+        let ready =
+            json!({ "type": "Ready", "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z" });
+        let container =
+            json!({ "name": "service", "image": "i", "imageID": "", "restartCount": 0, "ready": true });
+        let status = json!({ "status": { "phase": "Running", "conditions": [ready], "containerStatuses": [container] } });
+        for pod in self.pods().await {
+            pods.patch_status(&pod.name_any(), &PatchParams::default(), &Patch::Merge(&status))
+                .await
+                .unwrap();
+        }
+    }
+}
+
+fn release() -> Release {
+    let runtime = include_str!("../../charts/imaas-operator/files/runtimes/container.yaml");
+    let rendered = render(&Input {
+        tenant: "acme",
+        service: "orders",
+        environment: "prod",
+        settings: &serde_saphyr::from_str("ports: [{name: http, port: 8080}]").unwrap(),
+        runtime: &serde_saphyr::from_str(runtime).unwrap(),
+        networks: &[],
+        placement: &Placement { evict_after_seconds: Some(5), ..Placement::default() },
+        called: &[],
+        image_repository: "registry.example.com/acme/orders",
+        digest: &format!("sha256:{}", "4f2a".repeat(16)),
+        config: None,
+        commit: "c0ffee00c0ffee00c0ffee00c0ffee00c0ffee00",
+        build_id: "b1d",
+        cause: Cause::Commit,
+    });
+    rendered.unwrap().release
+}
+
+fn node(pod: &Pod) -> Option<&str> {
+    pod.spec.as_ref()?.node_name.as_deref()
+}
+
+async fn until<T: Debug>(scene: &Scene, what: &str, mut probe: impl FnMut(&[Pod]) -> Option<T>) -> T {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        scene.heartbeat().await;
+        let pods = scene.pods().await;
+        if let Some(answer) = probe(&pods) {
+            return answer;
+        }
+        assert!(Instant::now() < end, "not within {PATIENCE:?}: {what}: {pods:?}");
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn instances_are_spread_over_zones_and_nodes_and_a_lost_node_is_told() {
+    let scene = Scene::start().await;
+    scene.run(&release(), 2).await;
+    let zones: BTreeMap<_, _> = NODES.into();
+    until(&scene, "one instance in each zone", |pods| {
+        let bound: Vec<_> = pods.iter().filter_map(node).collect();
+        (bound.len() == 2).then(|| {
+            let zones: BTreeSet<_> = bound.iter().map(|node| zones[node]).collect();
+            assert_eq!(zones, ["a", "b"].into(), "of five nodes four are of one zone: {bound:?}");
+        })
+    })
+    .await;
+    scene.are_ready().await;
+
+    let told = |pods: &[Pod], part: &str| match trouble(pods, None) {
+        Some(Trouble::Blocked(Reason::NodeLost, told)) => told.contains(part).then_some(told),
+        _ => None,
+    };
+    let lost =
+        until(&scene, "the node is lost", |pods| told(pods, "5 seconds after it was lost another one takes"))
+            .await;
+    assert!(lost.starts_with("the node b1 does not answer: "), "{lost}");
+    until(&scene, "its instance is taken", |pods| told(pods, "does not answer: another one takes the place"))
+        .await;
+    until(&scene, "another instance is on a node that answers", |pods| {
+        let living = pods.iter().filter(|pod| pod.metadata.deletion_timestamp.is_none());
+        (living.filter_map(node).filter(|node| *node != LOST).count() == 2).then_some(())
+    })
+    .await;
+    scene.lab.stop().await.unwrap();
+}
