@@ -163,8 +163,8 @@ fn over_zones(labels: &BTreeMap<String, String>) -> Affinity {
     let term = WeightedPodAffinityTerm {
         weight: 100,
         pod_affinity_term: PodAffinityTerm {
-            label_selector: own(labels),
-            match_label_keys: of_one_version(),
+            label_selector: Some(own(labels)),
+            match_label_keys: Some(of_one_version()),
             topology_key: ZONE.to_owned(),
             ..PodAffinityTerm::default()
         },
@@ -188,22 +188,22 @@ fn evicted_after(seconds: i64) -> Vec<Toleration> {
     vec![from("node.kubernetes.io/not-ready"), from(UNREACHABLE)]
 }
 
-fn own(labels: &BTreeMap<String, String>) -> Option<LabelSelector> {
+fn own(labels: &BTreeMap<String, String>) -> LabelSelector {
     let mut own = labels.clone();
     own.remove(MANAGED_BY);
-    Some(LabelSelector { match_labels: Some(own), match_expressions: None })
+    LabelSelector { match_labels: Some(own), match_expressions: None }
 }
 
 /// The instances that leave in a rollout do not count.
-fn of_one_version() -> Option<Vec<String>> {
-    Some(vec!["pod-template-hash".to_owned()])
+fn of_one_version() -> Vec<String> {
+    vec!["pod-template-hash".to_owned()]
 }
 
 /// Over the nodes as evenly as there is room.
 fn spread(labels: &BTreeMap<String, String>) -> TopologySpreadConstraint {
     TopologySpreadConstraint {
-        label_selector: own(labels),
-        match_label_keys: of_one_version(),
+        label_selector: Some(own(labels)),
+        match_label_keys: Some(of_one_version()),
         max_skew: 1,
         topology_key: "kubernetes.io/hostname".to_owned(),
         when_unsatisfiable: "ScheduleAnyway".to_owned(),
