@@ -376,8 +376,8 @@ impl Case<'_> {
         // Its own is there where its answer was lost.
         if let Some(other) = under_way(jobs).find(|job| job.name_any() != run).filter(|_| is_alone) {
             let message = format!(
-                "{} is not at its end yet: wait for it, or let several run by `schedule: {{concurrency: allow}}`",
-                other.name_any()
+                "{run} is not at its end yet: wait for it, end it by kubectl -n {namespace} delete job {run}, or let several run by `schedule: {{concurrency: allow}}`",
+                run = other.name_any()
             );
             return Err(Problem::new(Reason::Progressing, message));
         }
