@@ -1,5 +1,7 @@
-//! IO: `check`, for service repositories: what `validate` says, and what in the source must not run as many. Found by the
-//! operator's own rules.
+//! IO: `check`, for service repositories: what `validate` says, what in the source must not run as many, by the operator's own
+//! rules, and which file lets an engine deploy while it runs.
+
+use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use imaas_operator::runtime::stateful::{self, ADVICE, Finding, Unknown};
@@ -8,6 +10,7 @@ use crate::{
     Outcome, args,
     check::Told,
     descriptor::{Environments, environments},
+    hot,
     subject::{self, Subject, shown, shown_path, tidy},
     validate::{self, Aside, Beside},
     working,
@@ -27,7 +30,8 @@ pub fn run(options: &args::Validate) -> Result<Outcome> {
 /// What the source beside a descriptor has that its instances would each do.
 fn source(beside: &Beside<'_>) -> Result<Aside> {
     let Beside { file, text, platform } = beside;
-    let mut aside = Aside::default();
+    let directory = file.parent().unwrap_or(file);
+    let mut aside = Aside { warnings: warnings(directory)?, ..Aside::default() };
     let places = match environments(text, platform, stateful::is_uncoordinated) {
         Some(Environments::None) => return Ok(aside),
         Some(Environments::Some(names)) => format!(" (in {names})"),
@@ -37,7 +41,6 @@ fn source(beside: &Beside<'_>) -> Result<Aside> {
             return Ok(aside);
         }
     };
-    let directory = file.parent().unwrap_or(file);
     let look = working::source(shown_path(directory))
         .with_context(|| format!("cannot read {}", shown(directory)))?;
     let path = |file: &str| tidy(&directory.join(file)).display().to_string();
@@ -54,6 +57,25 @@ fn source(beside: &Beside<'_>) -> Result<Aside> {
         line => format!("{}:{line}: {why}", path(file)),
     }));
     Ok(aside)
+}
+
+/// Files below `directory` that let Micro Integrator deploy while it runs.
+fn warnings(directory: &Path) -> Result<Vec<Told>> {
+    let files = working::named(shown_path(directory), hot::FILE)
+        .with_context(|| format!("cannot read {}", shown(directory)))?;
+    let told = |(file, content): (String, Vec<u8>)| {
+        let text = String::from_utf8_lossy(&content);
+        let line = hot::hot(&text)?;
+        Some(Told {
+            file: tidy(&directory.join(file)).display().to_string(),
+            line,
+            column: 1,
+            field: String::new(),
+            message: hot::ADVICE.to_owned(),
+            quote: None,
+        })
+    };
+    Ok(files.into_iter().filter_map(told).collect())
 }
 
 fn sentence(found: &Finding, descriptor: &str, places: &str) -> String {

@@ -20,6 +20,7 @@ mod descriptor;
 mod exposed;
 mod guard;
 mod history;
+mod hot;
 mod merged;
 mod output;
 mod owners;

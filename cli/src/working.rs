@@ -102,6 +102,33 @@ pub fn source(directory: &Path) -> io::Result<Look> {
     Ok(look)
 }
 
+/// The files of this name in `directory` and below, where the source is looked at, each with its path from there.
+pub fn named(directory: &Path, file: &str) -> io::Result<Vec<(String, Vec<u8>)>> {
+    let mut found = Vec::new();
+    named_below(directory, ("", 0), file, &mut found)?;
+    found.sort();
+    Ok(found)
+}
+
+fn named_below(
+    directory: &Path,
+    (prefix, depth): (&str, usize),
+    file: &str,
+    found: &mut Vec<(String, Vec<u8>)>,
+) -> io::Result<()> {
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        let (kind, path) = (entry.file_type()?, entry.path());
+        let name = format!("{prefix}{}", entry.file_name().to_string_lossy());
+        if kind.is_dir() && depth < names::MAX_DEPTH && Look::enters(&name) {
+            named_below(&path, (&format!("{name}/"), depth + 1), file, found)?;
+        } else if kind.is_file() && entry.file_name() == file {
+            found.push((name, read(&path)?));
+        }
+    }
+    Ok(())
+}
+
 fn look_below(directory: &Path, (prefix, depth): (&str, usize), look: &mut Look) -> io::Result<()> {
     let mut entries = fs::read_dir(directory)?.collect::<io::Result<Vec<_>>>()?;
     entries.sort_by_key(fs::DirEntry::file_name);

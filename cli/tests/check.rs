@@ -104,6 +104,25 @@ fn a_declaration_silences_it_where_it_is_made() {
 }
 
 #[test]
+fn a_file_that_lets_micro_integrator_deploy_while_it_runs_is_warned_of() {
+    let repository = Repository::new();
+    integrator(&repository, "", "instances: one\nconfig: config\n");
+    repository.write("config/conf/deployment.toml", "[server]\nhostname = \"localhost\"\n");
+    repository.write("deployment/deployment.toml", "[server]\nhot_deployment = false\n");
+    let told = repository.run(&["check"]).expect_status(0).stdout;
+    let warning =
+        "config/conf/deployment.toml:1:1: warning: Micro Integrator deploys artifacts while it runs";
+    assert!(
+        told.contains(warning) && told.contains("write `hot_deployment = false` under `[server]`"),
+        "{told}"
+    );
+    assert!(!told.contains("deployment/deployment.toml"), "{told}");
+    repository.write("config/conf/deployment.toml", "[server]\nhot_deployment = false\n");
+    let told = repository.run(&["check"]).expect_status(0).stdout;
+    assert!(!told.contains("deployment.toml"), "{told}");
+}
+
+#[test]
 fn camel_projects_are_looked_at_and_what_is_not_known_is_said() {
     let repository = Repository::new();
     let api = format!("{HEAD}ports: [{{name: http, port: 8080}}]\n");

@@ -101,6 +101,9 @@ pub struct Run {
     /// history has is stored.
     #[arg(long, env = "IMAAS_LARGEST_CONFIG", default_value = LARGEST_CONFIG_BY_DEFAULT, value_parser = config_size)]
     pub largest_config: u64,
+    /// How many services of an environment get a changed IntegrationRuntime at a time; at least 1.
+    #[arg(long, env = "IMAAS_RUNTIME_WAVE", default_value_t = 10, value_parser = at_once)]
+    pub runtime_wave: usize,
     /// How long a tenant, service or environment that Git no longer has serves on before it is scaled to zero.
     #[arg(long, env = "IMAAS_ORPHANED_FOR", default_value = "24h", value_parser = interval)]
     pub orphaned_for: Duration,
@@ -237,6 +240,12 @@ pub fn config_size(text: &str) -> Result<u64, String> {
 /// `20Gi`.
 fn quantity(text: &str) -> Result<Quantity, String> {
     size(text).map(|_| Quantity(text.to_owned()))
+}
+
+/// A number of at least 1.
+fn at_once(text: &str) -> Result<usize, String> {
+    let number = text.parse().ok().filter(|number| *number > 0);
+    number.ok_or_else(|| format!("{text:?} is no number of at least 1"))
 }
 
 /// `60s`, `1m30s`; at least one second.

@@ -31,6 +31,8 @@ pub struct Settings {
     pub interval: Duration,
     /// Bytes that the configuration of a service may have at a commit.
     pub largest_config: u64,
+    /// Services of an environment that get a changed runtime at a time.
+    pub runtime_wave: usize,
     /// How long what Git no longer has is kept.
     pub retirement: Periods,
     /// Plain `http` is accepted for repositories and the registry.

@@ -289,6 +289,7 @@ fn settings(options: &Run) -> Settings {
         registry_host: image_host(options),
         interval: options.interval,
         largest_config: options.largest_config,
+        runtime_wave: options.runtime_wave,
         retirement: Periods { orphaned: options.orphaned_for, retiring: options.retiring_for },
         development: options.development,
     }

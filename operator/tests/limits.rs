@@ -87,6 +87,7 @@ async fn start(lab: &Lab, mirrors: &std::path::Path) {
         service_account: "imaas-operator".into(),
         registry_host: "registry.example.com".into(),
         largest_config: 256 << 10,
+        runtime_wave: 10,
         interval: Duration::from_mins(1),
         development: true,
         retirement: imaas_operator::retirement::Periods::default(),

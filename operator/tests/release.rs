@@ -231,6 +231,35 @@ fn the_built_in_runtimes_are_run_as_their_engines_need_it() {
     assert!(camel.drain.grace_seconds > camel.drain.sleep_seconds + 45, "requests have 45 s");
 }
 
+/// A stand-in for WSO2 MI, of which no image can be had: as its documents and its start script say, `stop` tells the java process
+/// to end and returns at once, and that ends when what is under way is done. In a process namespace of its own, as in a pod.
+#[cfg(target_os = "linux")]
+#[test]
+fn the_stop_of_micro_integrator_returns_when_its_java_process_has_ended() {
+    const SERVER: &str = "#!/bin/sh\nkill -TERM $(cat \"$WSO2_SERVER_HOME/wso2carbon.pid\")\n";
+    const JAVA: &str = "#!/bin/sh\ntrap 'sleep 2; : > drained; exit 0' TERM\nwhile :; do sleep 0.1; done\n";
+    const POD: &str = "./java & echo $! > wso2carbon.pid; \"$@\"; test -e drained";
+    let home = tempfile::tempdir().unwrap();
+    std::fs::create_dir(home.path().join("bin")).unwrap();
+    for (name, text) in [("bin/micro-integrator.sh", SERVER), ("java", JAVA)] {
+        use std::os::unix::fs::PermissionsExt;
+        let path = home.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    let Rendered { release, .. } = case("wso2-mi", MI_44).render().unwrap();
+    let container = release.spec.template.spec.unwrap().containers.remove(0);
+    let stop = container.lifecycle.unwrap().pre_stop.unwrap().exec.unwrap().command.unwrap();
+    let ended = std::process::Command::new("unshare")
+        .args(["--map-root-user", "--user", "--pid", "--fork", "--mount-proc", "sh", "-c", POD, "pod"])
+        .args(stop)
+        .current_dir(home.path())
+        .env("WSO2_SERVER_HOME", home.path())
+        .status()
+        .unwrap();
+    assert!(ended.success(), "it returned before java had drained");
+}
+
 /// <https://kubernetes.io/docs/concepts/security/pod-security-standards/>, `restricted`, and what this operator adds.
 fn assert_restricted(template: &PodTemplateSpec) {
     let pod = template.spec.as_ref().unwrap();

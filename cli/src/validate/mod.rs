@@ -139,6 +139,8 @@ fn tenants(options: &args::Validate, tenants: &Tenants) -> Result<Report> {
 pub struct Aside {
     /// What is wrong.
     pub problems: Vec<Told>,
+    /// What may be meant.
+    pub warnings: Vec<Told>,
     /// What was not looked at, and why.
     pub notes: Vec<String>,
 }
@@ -193,6 +195,7 @@ pub fn descriptors(
         paths.push((shown(file), exposed(&text, &platform)));
         let aside = aside(&Beside { file, text: &text, platform: &platform })?;
         problems.extend(aside.problems);
+        warnings.extend(aside.warnings);
         notes.extend(aside.notes);
     }
     let checked = Checked { descriptors: Some(files.len()), ..Checked::default() };

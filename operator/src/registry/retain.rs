@@ -248,7 +248,9 @@ fn add_service(needs: &mut Needs, tenant: &str, service: &IntegrationService) {
     }
     for state in states {
         needs.tags.extend(state.commit.iter().chain(&state.tags).cloned());
-        needs.digests.extend(state.digest.iter().filter_map(|digest| digest.parse().ok()));
+        // What waits to be let in has no release here yet, and may have no tag that is asked for.
+        let images = state.digest.iter().chain(&state.asked);
+        needs.digests.extend(images.filter_map(|digest| digest.parse().ok()));
     }
 }
 

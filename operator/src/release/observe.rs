@@ -28,7 +28,11 @@ impl Observed {
     pub fn is_alone(&self) -> bool {
         match self.phase {
             Phase::Healthy | Phase::Stopped | Phase::Scheduled { .. } | Phase::FirstRun => true,
-            Phase::RollingOut | Phase::Down | Phase::Blocked { .. } | Phase::Failed { .. } => false,
+            Phase::RollingOut
+            | Phase::Outlasted { .. }
+            | Phase::Down
+            | Phase::Blocked { .. }
+            | Phase::Failed { .. } => false,
         }
     }
 }
@@ -42,6 +46,13 @@ pub enum Phase {
     Scheduled {
         /// When the next one is due.
         next: Option<Timestamp>,
+    },
+    /// A run of a batch that another release began goes on, and nothing begins beside it.
+    Outlasted {
+        /// Its name.
+        run: String,
+        /// When it began.
+        since: Option<Timestamp>,
     },
     /// The first run of a batch goes on: how it ends is not known, also when some of its tries failed.
     FirstRun,

@@ -47,7 +47,7 @@ pub async fn roll_out(
     let seen = seen(cluster, target, (live.as_ref(), now)).await?;
     let mut running = beside(cluster, live.as_ref(), target.release).await?;
     let since = live.as_ref().filter(|_| seen.is_alone()).and_then(settled_since);
-    let again = ending(&running, since, now);
+    let mut again = ending(&running, since, now);
     if seen.is_alone() && again.is_none() {
         running = vec![Footprint::of(target.release)];
     }
@@ -93,7 +93,9 @@ pub async fn roll_out(
         cluster.delete::<CronJob>(&namespace, name).await?;
     }
     if let Some(cron_job) = cron_job {
-        cluster.apply(runs::beside(cron_job, &runs_of(cluster, target))).await?;
+        let (runs, due) = replaced(cluster, target, now).await?;
+        again = again.into_iter().chain(due).min();
+        cluster.apply(runs::beside(cron_job, &runs)).await?;
         cluster.delete::<Deployment>(&namespace, name).await?;
     }
     Ok(RolledOut { seen, again, route })
@@ -135,6 +137,23 @@ async fn seen(
     let sets = cluster.replica_sets(&target.namespace(), &target.selector()).await?;
     let Some(current) = current(live, &sets) else { return Ok(seen) };
     Ok(observed(Some(&of_current(live, current)), target.release))
+}
+
+/// Ends the runs on demand whose time is over. The runs that are left, and how long until another is to end.
+async fn replaced(
+    cluster: &Cluster,
+    target: &Target<'_>,
+    now: Timestamp,
+) -> Result<(Vec<Arc<Job>>, Option<Duration>), ApplyError> {
+    let mut runs = runs_of(cluster, target);
+    let (over, due): (Vec<_>, Vec<_>) = runs::replaced(&runs, target.release).partition(|(_, at)| *at <= now);
+    let due = due.into_iter().map(|(_, at)| at.duration_since(now)).min();
+    let over: Vec<_> = over.into_iter().map(|(run, _)| run.clone()).collect();
+    for run in &over {
+        cluster.delete_unchanged(run).await?;
+    }
+    runs.retain(|run| over.iter().all(|over| over.uid() != run.uid()));
+    Ok((runs, due.and_then(|due| Duration::try_from(due).ok())))
 }
 
 fn runs_of(cluster: &Cluster, target: &Target<'_>) -> Vec<Arc<Job>> {

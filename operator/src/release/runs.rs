@@ -14,7 +14,7 @@ use kube::{Resource, ResourceExt};
 
 use super::observe::{Observed, Phase};
 use crate::{
-    api::{Release, Schedule},
+    api::{Concurrency, Release, Schedule},
     conditions::{FAILED, HEALTHY, is_true},
     cron::Cron,
     names::RELEASE,
@@ -37,20 +37,25 @@ pub struct End {
 pub fn observed(cron_job: &CronJob, jobs: &[Arc<Job>], release: &Release, now: Timestamp) -> Observed {
     let desired = release.spec.replicas;
     let name = release.name_any();
-    let active = |job: &&Arc<Job>| end(job).is_none();
-    let others = jobs.iter().filter(|job| !is_of(job, &name)).filter(active).count();
-    let own = jobs.iter().filter(|job| is_of(job, &name)).filter(active).count();
+    let own = under_way(jobs).filter(|job| is_of(job, &name)).count();
+    let outlasting = under_way(jobs).filter(|job| !is_of(job, &name));
+    let outlasted = outlasting.min_by_key(|job| begin(job)).map(|run| (run.name_any(), begin(run)));
     let updated = i32::try_from(own).unwrap_or(i32::MAX);
     let is_applied = cron_job.annotations().get(RELEASE) == Some(&name);
-    let phase = match last_end(jobs, release) {
-        _ if !is_applied || others > 0 => Phase::RollingOut,
+    let phase = match (outlasted, last_end(jobs, release)) {
+        _ if !is_applied => Phase::RollingOut,
+        (Some((run, since)), _) => Phase::Outlasted { run, since },
         _ if desired == 0 && own > 0 => Phase::RollingOut,
         _ if desired == 0 => Phase::Stopped,
-        Some(End { is_well: true, .. }) => Phase::Healthy,
-        Some(End { is_well: false, .. }) => Phase::Failed { message: "its last run failed".to_owned() },
-        None if ran_well(release) => Phase::Healthy,
-        None if own > 0 => Phase::FirstRun,
-        None => Phase::Scheduled { next: release.spec.schedule.as_ref().and_then(|one| next(one, now)) },
+        (None, Some(End { is_well: true, .. })) => Phase::Healthy,
+        (None, Some(End { is_well: false, .. })) => {
+            Phase::Failed { message: "its last run failed".to_owned() }
+        }
+        (None, None) if ran_well(release) => Phase::Healthy,
+        (None, None) if own > 0 => Phase::FirstRun,
+        (None, None) => {
+            Phase::Scheduled { next: release.spec.schedule.as_ref().and_then(|one| next(one, now)) }
+        }
     };
     let ready = i32::from(phase == Phase::Healthy);
     Observed { ready, desired, updated, phase }
@@ -74,15 +79,33 @@ pub fn on_demand(cron_job: &CronJob, name: &str) -> Job {
     Job { metadata, spec, status: None }
 }
 
+/// Runs on demand that go on, of a batch whose schedule replaces what goes on, each with the time at which it is to give way:
+/// the `CronJob`'s controller ends its own only.
+pub fn replaced<'a>(
+    jobs: &'a [Arc<Job>],
+    release: &Release,
+) -> impl Iterator<Item = (&'a Job, Timestamp)> + use<'a> {
+    let schedule = release
+        .spec
+        .schedule
+        .clone()
+        .filter(|schedule| schedule.concurrency == Concurrency::Replace && release.spec.replicas > 0);
+    let on_demand = under_way(jobs).filter(|job| is_on_demand(job));
+    on_demand.filter_map(move |job| Some((job, next(schedule.as_ref()?, begin(job)?)?)))
+}
+
 /// `cron_job`, which begins nothing while a run on demand goes on that is to be alone: its controller counts its own only.
 pub fn beside(mut cron_job: CronJob, jobs: &[Arc<Job>]) -> CronJob {
-    let is_on_demand = |job: &Job| job.annotations().get(INSTANTIATE).is_some_and(|how| how == ON_DEMAND);
     if let Some(spec) = cron_job.spec.as_mut().filter(|spec| !lets_several(spec))
         && under_way(jobs).any(is_on_demand)
     {
         spec.suspend = Some(true);
     }
     cron_job
+}
+
+fn is_on_demand(job: &Job) -> bool {
+    job.annotations().get(INSTANTIATE).is_some_and(|how| how == ON_DEMAND)
 }
 
 /// Those of `jobs` that are not at their end.
@@ -246,7 +269,16 @@ mod tests {
         let new = release(&Value::Null);
         let other = job("b", 1, Some(("Failed", 2)));
         assert!(matches!(phase(std::slice::from_ref(&other), &new), Phase::Scheduled { .. }));
-        assert_eq!(phase(&[other, job("b", 3, None)], &new), Phase::RollingOut, "it runs on to its end");
+        let outlasted = |begun: u8| {
+            let since = format!("2026-05-01T{begun:02}:00:00Z").parse().ok();
+            Phase::Outlasted { run: format!("orders-b-{begun}"), since }
+        };
+        let own = job("a", 4, Some(("Complete", 5)));
+        assert_eq!(
+            phase(&[own, other, job("b", 6, None), job("b", 3, None)], &new),
+            outlasted(3),
+            "the oldest"
+        );
     }
 
     #[test]
@@ -283,6 +315,34 @@ mod tests {
         resting.spec.replicas = 0;
         assert_eq!(phase(&[job("a", 1, None)], &resting), Phase::RollingOut);
         assert_eq!(phase(&[job("a", 1, Some(("Complete", 2)))], &resting), Phase::Stopped);
+    }
+
+    #[test]
+    fn a_run_on_demand_gives_way_to_the_next_time_where_that_replaces() {
+        let on_demand = |begun: u8, end: Option<(&str, u8)>| {
+            let mut run = job("a", begun, end);
+            Arc::make_mut(&mut run).annotations_mut().insert(INSTANTIATE.to_owned(), ON_DEMAND.to_owned());
+            run
+        };
+        let jobs =
+            [on_demand(1, Some(("Failed", 2))), job("a", 2, None), on_demand(4, None), on_demand(2, None)];
+        let replaced = |concurrency: Concurrency, replicas: i32| {
+            let mut release = release(&Value::Null);
+            release.spec.replicas = replicas;
+            release.spec.schedule.as_mut().unwrap().concurrency = concurrency;
+            replaced(&jobs, &release).map(|(job, at)| (job.name_any(), at.to_string())).collect::<Vec<_>>()
+        };
+        let own = |name: &str, at: &str| (name.to_owned(), at.to_owned());
+        assert_eq!(
+            replaced(Concurrency::Replace, 1),
+            [own("orders-a-4", "2026-05-02T03:00:00Z"), own("orders-a-2", "2026-05-01T03:00:00Z")],
+            "what goes on and was begun by somebody"
+        );
+        for (concurrency, replicas) in
+            [(Concurrency::Replace, 0), (Concurrency::Forbid, 1), (Concurrency::Allow, 1)]
+        {
+            assert_eq!(replaced(concurrency, replicas), [], "{concurrency:?} {replicas}");
+        }
     }
 
     #[test]

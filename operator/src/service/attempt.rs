@@ -25,7 +25,14 @@ pub fn given_up(seen: &Observed, trouble: Option<&Trouble>, missed: bool) -> Opt
         (Phase::Failed { .. }, Some(Trouble::Fails(_) | Trouble::Unready(_)) | None) if missed => {
             Some(late(seen.ready, seen.desired))
         }
-        (Phase::Failed { .. } | Phase::FirstRun | Phase::RollingOut | Phase::Down, _) => None,
+        (
+            Phase::Failed { .. }
+            | Phase::FirstRun
+            | Phase::RollingOut
+            | Phase::Outlasted { .. }
+            | Phase::Down,
+            _,
+        ) => None,
     }
 }
 

@@ -21,7 +21,7 @@ use super::{
     wave,
 };
 use crate::{
-    api::{Port, Release, ReleaseUse, Use, environment::Network},
+    api::{Cause, Port, Release, ReleaseUse, Use, environment::Network},
     cluster::ApplyError,
     conditions::Reason,
     release::{self, Contents, PlannedConfig, Rendered},
@@ -67,6 +67,15 @@ impl Work<'_> {
                     release.spec.cause = cause;
                 }
                 Err(missing) => awaited.extend(missing),
+            }
+            // Last: what waits for something else takes no place.
+            if awaited.is_empty() && release.spec.cause == Cause::Runtime {
+                awaited.extend(
+                    self.places
+                        .enter(&environment.name, &self.key)
+                        .err()
+                        .map(|at_once| wave::in_turn((&self.service.runtime, &environment.name), at_once)),
+                );
             }
             if !awaited.is_empty() {
                 return self.kept(environment, awaited);

@@ -31,6 +31,7 @@ mod look;
 mod neighbours;
 mod observation;
 mod pass;
+mod places;
 pub mod poll;
 pub mod promote;
 mod prune;

@@ -1,5 +1,6 @@
 //! What is to be told of the release that runs, as its Deployment and its pods say. Pure.
 
+use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::Deployment;
 
 use super::{Problem, status::Observation};
@@ -8,15 +9,15 @@ use crate::{
     release::{Observed, Phase, Trouble},
 };
 
-/// `was_good`: it is the last that ran well.
+/// `was_good`: it is the last that ran well. `namespace`: where it runs.
 pub(super) fn observation(
     (seen, trouble): (Observed, Option<Trouble>),
     was_good: bool,
-    deployment: Option<&Deployment>,
+    (deployment, namespace): (Option<&Deployment>, &str),
 ) -> Observation {
     let Observed { ready, desired, updated: _, phase } = seen;
     let well = matches!(phase, Phase::Healthy | Phase::Stopped);
-    let problems = problems(phase, trouble, (ready, desired, was_good));
+    let problems = problems((phase, trouble), (ready, desired, was_good), namespace);
     let all = deployment.and_then(|deployment| deployment.status.as_ref()?.ready_replicas);
     let older = all.map_or(0, |all| (all - ready).max(0));
     Observation { ready, desired, older, well, instances: None, exposed: None, problems }
@@ -24,9 +25,9 @@ pub(super) fn observation(
 
 /// What is to be told of a release, the cause first.
 fn problems(
-    phase: Phase,
-    trouble: Option<Trouble>,
+    (phase, trouble): (Phase, Option<Trouble>),
     (ready, desired, was_good): (i32, i32, bool),
+    namespace: &str,
 ) -> Vec<Problem> {
     let rolling = || {
         let message = match desired {
@@ -47,6 +48,9 @@ fn problems(
         }
         (Phase::FirstRun, Some(Trouble::Unready(_)) | None) => {
             vec![awaited(Some(", which goes on".to_owned()))]
+        }
+        (Phase::Outlasted { run, since }, Some(Trouble::Unready(_)) | None) => {
+            vec![outlasted(&run, since, namespace)]
         }
         (_, Some(Trouble::Blocked(reason, message))) if is_down => {
             vec![Problem::new(reason, message), down("")]
@@ -71,6 +75,15 @@ fn awaited(run: Option<String>) -> Problem {
     Problem::new(Reason::AwaitingRun, format!("it is healthy when its first run ends well{run}"))
 }
 
+/// A run for which nothing new begins.
+fn outlasted(run: &str, since: Option<Timestamp>, namespace: &str) -> Problem {
+    let since = since.map(|since| format!(" since {since}")).unwrap_or_default();
+    let message = format!(
+        "the run {run} of before goes on{since}, and nothing new begins until it ends; to end it: kubectl -n {namespace} delete job {run}"
+    );
+    Problem::new(Reason::AwaitingRun, message)
+}
+
 #[cfg(test)]
 mod tests {
     use k8s_openapi::api::apps::v1::DeploymentStatus;
@@ -78,7 +91,7 @@ mod tests {
     use super::*;
 
     fn told(phase: Phase, trouble: Option<Trouble>, was_good: bool) -> Vec<(Reason, String)> {
-        let problems = problems(phase, trouble, (0, 1, was_good));
+        let problems = problems((phase, trouble), (0, 1, was_good), "acme-dev");
         problems.into_iter().map(|problem| (problem.reason, problem.message)).collect()
     }
 
@@ -92,7 +105,7 @@ mod tests {
             let status = DeploymentStatus { ready_replicas: Some(all), ..DeploymentStatus::default() };
             let deployment = Deployment { status: Some(status), ..Deployment::default() };
             let seen = Observed { ready, desired: 2, updated: 1, phase: Phase::RollingOut };
-            let told = observation((seen, None), false, Some(&deployment));
+            let told = observation((seen, None), false, (Some(&deployment), "acme-dev"));
             (told.ready, told.older)
         };
         assert_eq!(counted(0, 2), (0, 2));
@@ -132,6 +145,24 @@ mod tests {
         assert_eq!(scheduled(None), one(Reason::AwaitingRun, ends));
         let begins = format!("{ends}, which begins at 2026-05-01T03:00:00Z");
         assert_eq!(scheduled(Some("2026-05-01T03:00:00Z")), one(Reason::AwaitingRun, &begins));
+    }
+
+    #[test]
+    fn a_run_of_before_is_told_with_its_name_since_when_and_the_way_out() {
+        let outlasted = |since: Option<&str>, trouble: Option<Trouble>| {
+            let since = since.map(|since| since.parse().unwrap());
+            told(Phase::Outlasted { run: "orders-29".to_owned(), since }, trouble, false)
+        };
+        let way_out =
+            "and nothing new begins until it ends; to end it: kubectl -n acme-dev delete job orders-29";
+        let message = format!("the run orders-29 of before goes on since 2026-05-01T03:00:00Z, {way_out}");
+        for trouble in [None, Some(Trouble::Unready("instance a is not ready".to_owned()))] {
+            assert_eq!(outlasted(Some("2026-05-01T03:00:00Z"), trouble), one(Reason::AwaitingRun, &message));
+        }
+        let message = format!("the run orders-29 of before goes on, {way_out}");
+        assert_eq!(outlasted(None, None), one(Reason::AwaitingRun, &message));
+        let crashes = Trouble::Fails("instance a crashes".to_owned());
+        assert_eq!(outlasted(None, Some(crashes)), one(Reason::Unhealthy, "instance a crashes"));
     }
 
     #[test]

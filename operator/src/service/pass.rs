@@ -15,6 +15,7 @@ use super::{
     answers::about,
     decision::Standing,
     history::{History, Needs},
+    places::Places,
     poll::{Key, Poller},
     prune::prune,
     recall::recalled,
@@ -44,6 +45,7 @@ pub(super) struct Work<'a> {
     pub poller: &'a Poller,
     pub relations: &'a Relations,
     pub rounds: &'a Rounds,
+    pub places: &'a Places,
     /// See [`Context::config_writes`].
     pub config_writes: &'a Semaphore,
     pub key: Key,
@@ -67,6 +69,8 @@ pub(super) struct Work<'a> {
     pub again: Option<Duration>,
     /// Services that have a path which this one exposes, too.
     pub rivals: Vec<Key>,
+    /// Environments in which it is rolled out, and whether that is what a changed runtime brought.
+    pub rolls_out: BTreeMap<String, bool>,
 }
 
 impl<'a> Work<'a> {
@@ -91,6 +95,7 @@ impl<'a> Work<'a> {
             poller: &ctx.poller,
             relations: &ctx.relations,
             rounds: &ctx.rounds,
+            places: &ctx.places,
             config_writes: &ctx.config_writes,
             key: Key::new(&service.name).within(&service.home()),
             service,
@@ -106,6 +111,7 @@ impl<'a> Work<'a> {
             awaits_unwatched: false,
             again: None,
             rivals: Vec::new(),
+            rolls_out: BTreeMap::new(),
         };
         *before = recalled(before.take(), (service, &work.history), |environment| work.live(environment));
         work.before = before.as_ref();

@@ -18,6 +18,7 @@ use super::{
     ending, finalize,
     neighbours::Neighbours,
     pass::Work,
+    places::Places,
     poll::Poller,
     relations::Relations,
     remove::RemoveError,
@@ -56,6 +57,8 @@ pub struct Context {
     pub reporter: Reporter,
     /// What instances say of themselves.
     pub(super) rounds: Rounds,
+    /// Who is given a changed runtime.
+    pub(super) places: Places,
     /// Whom a change of a service concerns besides.
     pub(super) relations: Relations,
 }
@@ -101,6 +104,7 @@ pub async fn reconcile(service: Arc<IntegrationService>, ctx: Arc<Context>) -> R
     let valid = valid(&service, &ctx.platform, &ctx.poller);
     if let Some(outcome) = departure(&service, &ctx, (valid.is_ok(), &mut last)).await {
         ctx.poller.forget(&key);
+        ctx.places.tell(&key, &BTreeMap::new());
         if let Err(error) = &outcome {
             let problem = Problem::new(error.reason(), error.to_string());
             let generation = service.metadata.generation.unwrap_or_default();
@@ -111,6 +115,7 @@ pub async fn reconcile(service: Arc<IntegrationService>, ctx: Arc<Context>) -> R
         return Ok(outcome.map(|()| Action::await_change())?);
     }
     let (mut errors, mut next, mut rivals) = (Vec::new(), RESYNC, Vec::new());
+    let mut rolls_out = BTreeMap::new();
     let pass = match &valid {
         Ok(valid) => {
             let mut work = Work::new(&ctx, valid, &mut before, &mut last).await;
@@ -119,7 +124,7 @@ pub async fn reconcile(service: Arc<IntegrationService>, ctx: Arc<Context>) -> R
                 next = ctx.platform.settings.interval;
             }
             next = work.again.into_iter().chain(until_due(&service, &ctx.platform)).fold(next, Duration::min);
-            (errors, rivals) = (work.errors, work.rivals);
+            (errors, rivals, rolls_out) = (work.errors, work.rivals, work.rolls_out);
             errors.extend(finalize::hold(&ctx.platform.cluster, &service).await.err());
             Ok(pass)
         }
@@ -129,6 +134,7 @@ pub async fn reconcile(service: Arc<IntegrationService>, ctx: Arc<Context>) -> R
             Err(problem)
         }
     };
+    ctx.places.tell(&key, &rolls_out);
     let neighbours = Neighbours { platform: &ctx.platform, poller: &ctx.poller };
     let mut others = neighbours.uses(&key, pass.as_ref().ok());
     others.extend(rivals);

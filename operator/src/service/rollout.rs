@@ -137,7 +137,7 @@ impl Work<'_> {
         seen: &Observed,
     ) -> Result<Option<Trouble>, ApplyError> {
         let is_asked = match &seen.phase {
-            Phase::RollingOut => seen.updated > 0,
+            Phase::RollingOut | Phase::Outlasted { .. } => seen.updated > 0,
             Phase::FirstRun | Phase::Down | Phase::Failed { .. } => true,
             Phase::Healthy | Phase::Stopped | Phase::Scheduled { .. } | Phase::Blocked { .. } => false,
         };
@@ -266,7 +266,7 @@ impl Work<'_> {
         }
         let live = self.platform.cluster.workload(&environment.namespace, &self.service.name);
         let deployment = live.as_ref().and_then(Workload::deployment);
-        observation((seen, trouble), was_good, deployment)
+        observation((seen, trouble), was_good, (deployment, &environment.namespace))
     }
 
     /// Tells on a release that does not run well any more that it does not count elsewhere as soon as was said.

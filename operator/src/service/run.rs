@@ -1,7 +1,7 @@
 //! IO: the loops of this stage, and what wakes a service.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -13,6 +13,7 @@ use super::{
     answers::refuse_strays,
     commit_status::sender::{self, Reporter},
     decision,
+    places::Places,
     poll::{self, Key, Origins, Poller},
     reconcile::{Context, reconcile},
     relations::Relations,
@@ -54,6 +55,8 @@ pub async fn run(
     let (written, config_writes) = (Written::default(), Semaphore::new(CONFIG_WRITES));
     let (relations, mut related) = Relations::new();
     let related = stream::poll_fn(move |context| related.poll_recv(context));
+    let (places, mut turns) = Places::new(platform.settings.runtime_wave);
+    let turns = stream::poll_fn(move |context| turns.poll_recv(context));
     let (rounds, rounds::Ends { asks: due, news: mut found }) = Rounds::new(platform.clone());
     let asked = rounds::run(rounds.clone(), due, shutdown.clone());
     let found = stream::poll_fn(move |context| found.poll_recv(context));
@@ -66,6 +69,7 @@ pub async fn run(
         config_writes,
         reporter,
         rounds,
+        places,
         relations,
     });
     let gone = forget_what_is_gone(ctx.clone(), shutdown.clone());
@@ -86,6 +90,7 @@ pub async fn run(
             of_runtimes(&platform).boxed(),
             seen.boxed(),
             related.boxed(),
+            turns.boxed(),
             answered.boxed(),
             found.boxed(),
         ],
@@ -117,6 +122,7 @@ async fn forget_what_is_gone(ctx: Arc<Context>, shutdown: impl Future<Output = (
             ctx.reporter.forget(&key);
             ctx.rounds.forget(&key);
             ctx.relations.gone(&key);
+            ctx.places.tell(&key, &BTreeMap::new());
         }
     }
 }
@@ -257,8 +263,6 @@ impl Changed {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use super::*;
     use crate::cluster::ObjectKey;
 

@@ -20,7 +20,7 @@ use super::{
     validate::ValidEnvironment,
 };
 use crate::{
-    api::{Release, environment::Network},
+    api::{Cause, Release, environment::Network},
     conditions::Reason,
     metrics,
     names::TENANT,
@@ -71,6 +71,10 @@ impl Work<'_> {
         let (observed, running) = self.applied(environment, next, (&networks, &mut problems)).await;
         if let Some(running) = running.as_deref() {
             self.tell_way_back(&environment.name, &course, (ran.as_deref(), running));
+            if observed.as_ref().is_some_and(Observation::rolls_out) {
+                let is_of_runtime = running.spec.cause == Cause::Runtime;
+                self.rolls_out.insert(environment.name.clone(), is_of_runtime);
+            }
             if observed.as_ref().is_some_and(|seen| seen.well) {
                 course.came_right(&running.name_any());
             }

@@ -41,6 +41,13 @@ pub struct Observation {
     pub problems: Vec<Problem>,
 }
 
+impl Observation {
+    /// Is it on its way?
+    pub(super) fn rolls_out(&self) -> bool {
+        self.problems.iter().any(|problem| problem.reason == Reason::RollingOut)
+    }
+}
+
 /// The release that was applied last.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Running {

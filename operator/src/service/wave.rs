@@ -56,6 +56,14 @@ pub fn awaited(
     Some(Problem::new(Reason::NotPromoted, message))
 }
 
+/// Told of a service that waits until others in `environment` have the change of `runtime`.
+pub fn in_turn((runtime, environment): (&str, &str), at_once: usize) -> Problem {
+    let message = format!(
+        "the runtime {runtime} was changed, and services get the change {at_once} at a time in {environment}: it is this one's turn when another is done"
+    );
+    Problem::new(Reason::Progressing, message)
+}
+
 /// Why what runs there proves nothing.
 fn ailment<'a>(stage: &'a Stage, running: &Running, history: &History) -> Option<&'a str> {
     let seen = stage.observed.as_ref();

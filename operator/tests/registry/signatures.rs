@@ -102,3 +102,32 @@ async fn an_index_is_signed_as_it_is_and_a_registry_that_is_gone_says_nothing() 
     let error = client.signed(("acme", "orders"), &seal).await.unwrap_err();
     assert_eq!(error.reason(), imaas_operator::conditions::Reason::RegistryUnreachable);
 }
+
+/// Recorded: `operator/tests/registry/cosign/README.md` says how.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cosign_itself_wrote_is_believed_by_its_keys_and_no_other() {
+    const MANIFEST: &str = include_str!("cosign/manifest.json");
+    const IMAGE: &str = "sha256:2171e4c5725abf6f0fa216fc0747e52f2158aefef5b098e38b186f3eb975e73f";
+    let lab = Lab::start(&es256()).await;
+    for content in [&include_bytes!("cosign/config.json")[..], include_bytes!("cosign/payload.json")] {
+        blob(&lab, "", content).await;
+    }
+    let client = lab.client();
+    let asked = async |image: &str, keys: &[&str]| {
+        let keys = keys.iter().map(|key| key.parse().unwrap()).collect();
+        let seal = Seal { digest: image.to_owned(), keys };
+        client.signed(("acme", "orders"), &seal).await.unwrap()
+    };
+    let [first, second] = [include_str!("cosign/first.pub"), include_str!("cosign/second.pub")];
+    assert_eq!(asked(IMAGE, &[first]).await, Err(Flaw::Unsigned), "nothing is there yet");
+    put(&lab, &format!("{}.sig", IMAGE.replace(':', "-")), MANIFEST.to_owned()).await;
+    let other = pair().public_key_pem();
+    for keys in [&[first][..], &[second], &[other.as_str(), first]] {
+        assert_eq!(asked(IMAGE, keys).await, Ok(()));
+    }
+    assert_eq!(asked(IMAGE, &[&other]).await, Err(Flaw::OtherKey));
+    // Laid beside another image by somebody who may push.
+    let another = digest_of(b"another");
+    put(&lab, &format!("{}.sig", another.replace(':', "-")), MANIFEST.to_owned()).await;
+    assert_eq!(asked(&another, &[first]).await, Err(Flaw::OtherImage));
+}

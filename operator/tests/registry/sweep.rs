@@ -105,11 +105,14 @@ async fn install(lab: &lab::Lab, progress: &Progress) {
     kubectl.apply(&service.to_string()).await.unwrap();
 }
 
-/// A service that was looked at, whose branch is at the commit `head`.
-async fn look_at_service(kubectl: &Kubectl) {
+/// A service that was looked at, whose branch is at the commit `head`; another asks for an image that is not let in yet.
+async fn look_at_service(kubectl: &Kubectl, asked: &str) {
     let status = json!({ "status": {
         "observedGeneration": 1, "conditions": [],
-        "environments": [{ "name": "dev", "branch": "dev", "commit": "head", "ready": 0, "desired": 0, "waiting": [] }],
+        "environments": [
+            { "name": "dev", "branch": "dev", "commit": "head", "ready": 0, "desired": 0, "waiting": [] },
+            { "name": "prod", "branch": "prod", "commit": "c1", "asked": asked, "ready": 0, "desired": 0, "waiting": [] },
+        ],
     }});
     let patch = ["patch", "isvc", "orders", "-n", "acme-home", "--subresource=status", "--type=merge", "-p"];
     kubectl.run(&[&patch[..], &[&status.to_string()]].concat(), None).await.unwrap();
@@ -163,6 +166,7 @@ async fn operator(lab: &lab::Lab) -> Operator {
         service_account: "imaas-operator".into(),
         registry_host: "registry.example.com".into(),
         largest_config: 256 << 10,
+        runtime_wave: 10,
         interval: Duration::from_mins(1),
         retirement: imaas_operator::retirement::Periods::default(),
         development: true,
@@ -200,7 +204,7 @@ async fn what_nothing_needs_is_told_then_deleted_and_who_is_over_quota_is_known(
     install(&cluster, &progress).await;
     let (kubectl, mut registry) = (cluster.kubectl(), Lab::start(&es256()).await);
 
-    for (tag, letter) in [("live", 'a'), ("old", 'b'), ("head", 'c'), ("stray", 'd')] {
+    for (tag, letter) in [("live", 'a'), ("old", 'b'), ("head", 'c'), ("stray", 'd'), ("main-42", 'g')] {
         let image = format!("acme/orders:{tag}");
         assert_done(&registry.push_layers("acme.push", &image, &[(letter, 1), ('z', 1)]).await);
     }
@@ -217,11 +221,11 @@ async fn what_nothing_needs_is_told_then_deleted_and_who_is_over_quota_is_known(
     dry.once().await.unwrap();
     let usage = |sweep: &Sweep, tenant: &str| sweep.usages.of(tenant, None).unwrap();
     let (acme, beta) = (usage(&dry, "acme"), usage(&dry, "beta"));
-    assert_eq!((acme.images, acme.repositories, acme.is_over()), (5, 2, false));
-    assert_eq!((acme.used.0.as_str(), acme.quota.unwrap().0.as_str()), ("7Mi", "8Mi"));
+    assert_eq!((acme.images, acme.repositories, acme.is_over()), (6, 2, false));
+    assert_eq!((acme.used.0.as_str(), acme.quota.unwrap().0.as_str()), ("8Mi", "8Mi"));
     assert!(beta.is_over());
     assert_eq!(told(kubectl).await, json!({ "beta": { "used": "10Mi", "quota": "8Mi" } }));
-    look_at_service(kubectl).await;
+    look_at_service(kubectl, digest("main-42").await.unwrap().as_str()).await;
     first.watches.abort();
 
     // The dry run remembers, and says after the time what it would delete.
@@ -249,7 +253,7 @@ async fn what_nothing_needs_is_told_then_deleted_and_who_is_over_quota_is_known(
     let delete = sweep(&registry, &third, Mode::Delete);
     delete.once().await.unwrap();
     assert_eq!(digest("old").await, None);
-    for tag in ["live", "head", "stray"] {
+    for tag in ["live", "head", "stray", "main-42"] {
         let image = registry.image(&format!("acme/orders:{tag}"));
         assert_done(&registry.crane("acme.pull", &["validate", "--remote", &image]).await);
     }
@@ -258,7 +262,7 @@ async fn what_nothing_needs_is_told_then_deleted_and_who_is_over_quota_is_known(
         "no service's repository"
     );
     delete.once().await.unwrap();
-    assert_eq!(usage(&delete, "acme").images, 4);
+    assert_eq!(usage(&delete, "acme").images, 5);
 
     // More room, and beta is let again.
     let roomy =

@@ -117,6 +117,7 @@ impl Scene {
             service_account: "imaas-operator".into(),
             registry_host: "registry.example.com".into(),
             largest_config: 256 << 10,
+            runtime_wave: 10,
             interval: Duration::from_mins(1),
             retirement: Periods::default(),
             development: true,

@@ -1,6 +1,8 @@
 //! A service that runs by a schedule. The API server's own controllers make a run's pod and end the run; that it is time,
 //! and how the pod ended, is said by the test, since there is no kubelet and nobody waits for New Year.
 
+use std::time::Duration;
+
 use imaas_operator::api::{DecisionAction, DecisionState};
 use k8s_openapi::api::{
     batch::v1::{CronJob, Job},
@@ -16,6 +18,16 @@ use crate::scene::{IMAGE_OF_A, IMAGE_OF_B, Scene, descriptor, reasons, until};
 
 fn batch(image: &str) -> String {
     descriptor(image, "type: batch\nschedule: {cron: \"0 3 1 1 *\", retries: 0}\n")
+}
+
+/// What the board says of the environment, while that is `AwaitingRun` alone and holds `words`.
+async fn awaits_run(scene: &Scene, environment: &str, words: &str) -> String {
+    until(&format!("{environment} waits for a run: {words}"), async || {
+        let waiting = scene.state(environment).await?.waiting;
+        let [one] = &waiting[..] else { return None };
+        (one.reason == "AwaitingRun" && one.message.contains(words)).then(|| one.message.clone())
+    })
+    .await
 }
 
 impl Scene {
@@ -111,6 +123,7 @@ async fn a_batch_is_as_well_as_its_runs_end_and_one_whose_first_fails_goes_back(
     assert_eq!(scene.runs_by_schedule("dev", IMAGE_OF_B).await, uid);
     scene.waits_for_a_run("dev").await;
     assert_eq!(scene.state("dev").await.unwrap().last_good.as_ref(), Some(&good));
+    assert!(!awaits_run(&scene, "dev", "first run ends well").await.contains("of before"));
     scene.is_time("dev", "second").await;
     scene.run_ends("dev", "second", "Failed").await;
     assert_eq!(scene.runs_by_schedule("dev", IMAGE_OF_A).await, uid);
@@ -148,6 +161,45 @@ async fn a_batch_is_as_well_as_its_runs_end_and_one_whose_first_fails_goes_back(
     .await;
     until("the schedule goes on", async || (!scene.rests("test").await).then_some(())).await;
     assert_eq!(scene.runs("test").await, [run]);
+
+    operator.stop().await;
+    scene.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_hangs_is_named_with_the_way_out_and_one_on_demand_gives_way_where_the_schedule_replaces()
+{
+    let scene = Scene::start().await;
+    scene.push("dev", &[("imaas.yaml", &batch(IMAGE_OF_A))]);
+    let operator = scene.operator().await;
+    scene.onboard(true).await;
+    scene.onboard(false).await;
+    scene.runs_by_schedule("dev", IMAGE_OF_A).await;
+    scene.is_time("dev", "hangs").await;
+
+    let replaces = "type: batch\nschedule: {cron: \"* * * * *\", retries: 0, concurrency: replace}\n";
+    let resting = format!("{replaces}scaling: {{min: 0}}\n");
+    scene.push("dev", &[("imaas.yaml", &descriptor(IMAGE_OF_B, &resting))]);
+    scene.runs_by_schedule("dev", IMAGE_OF_B).await;
+    let told = awaits_run(&scene, "dev", "the run hangs of before goes on since ").await;
+    assert!(told.ends_with("to end it: kubectl -n acme-dev delete job hangs"), "{told}");
+    scene.kubectl(&["delete", "job", "hangs", "-n", "acme-dev"]).await;
+    until("nothing is awaited", async || scene.state("dev").await.filter(|state| state.waiting.is_empty()))
+        .await;
+
+    // Begun by somebody: it hangs, too, and the schedule's next time takes its place.
+    let decision = scene.run("dev").await;
+    let begun = scene.answer(&decision, DecisionState::Done).await;
+    let run = begun.split_once(' ').unwrap().0;
+    assert_eq!(scene.runs("dev").await, [run]);
+    scene.push("dev", &[("imaas.yaml", &descriptor(IMAGE_OF_B, replaces))]);
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    until("a run by the schedule takes its place", async || {
+        let runs = scene.runs("dev").await;
+        (!runs.is_empty() && !runs.iter().any(|one| one == run)).then_some(())
+    })
+    .await;
+    assert!(!scene.rests("dev").await);
 
     operator.stop().await;
     scene.end().await;

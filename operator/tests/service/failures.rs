@@ -1,5 +1,10 @@
 //! What the API server refuses, and what somebody removes.
 
+use std::time::Duration;
+
+use imaas_operator::api::{DecisionAction, DecisionState};
+use serde_json::json;
+
 use crate::{
     registry::NO_IMAGE,
     scene::{IMAGE_OF_A, IMAGE_OF_B, Scene, descriptor, reasons, until},
@@ -43,6 +48,61 @@ async fn what_was_not_applied_is_not_told_to_run() {
     until("dev runs the second image", async || scene.image("dev").await.filter(|i| i == IMAGE_OF_B)).await;
     until("the board says so", async || dev().await?.digest.filter(|digest| digest == IMAGE_OF_B)).await;
 
+    operator.stop().await;
+    scene.end().await;
+}
+
+/// A policy of the platform's own that refuses the Deployments in dev.
+const POLICY: &str = r#"
+apiVersion: v1
+kind: List
+items:
+- apiVersion: admissionregistration.k8s.io/v1
+  kind: ValidatingAdmissionPolicy
+  metadata: {name: closed}
+  spec:
+    matchConstraints:
+      resourceRules:
+      - {apiGroups: [apps], apiVersions: [v1], operations: [CREATE, UPDATE], resources: [deployments]}
+    validations: [{expression: "object.metadata.namespace != 'acme-dev'", message: "dev is closed for the audit"}]
+- apiVersion: admissionregistration.k8s.io/v1
+  kind: ValidatingAdmissionPolicyBinding
+  metadata: {name: closed}
+  spec: {policyName: closed, validationActions: [Deny]}
+"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_kubernetes_refuses_is_told_and_tried_again_by_itself() {
+    let mut scene = Scene::start().await;
+    // Nothing else wakes the service.
+    scene.interval = Duration::from_mins(10);
+    scene.lab.kubectl().run(&["apply", "-f", "-"], Some(POLICY)).await.unwrap();
+    let probe = ["create", "deployment", "probe", "--image=i", "--dry-run=server", "-nacme-dev"];
+    until("the policy is in force", async || scene.lab.kubectl().run(&probe, None).await.err().map(|_| ()))
+        .await;
+    let operator = scene.operator().await;
+    scene.onboard(true).await;
+    scene.onboard(false).await;
+    let told = until("the refusal is told", async || {
+        let state = scene.state("dev").await?;
+        state.waiting.into_iter().find(|waiting| waiting.reason == "ApplyFailed")
+    })
+    .await;
+    assert!(told.message.contains("Deployment acme-dev/orders"), "{told:?}");
+    assert!(told.message.contains("dev is closed for the audit"), "{told:?}");
+    let state = scene.state("dev").await.unwrap();
+    assert!(state.current.is_none() && state.failed.is_none() && state.candidate.is_some(), "{state:?}");
+    let retry = scene.decide("dev", DecisionAction::Retry, json!({})).await;
+    let answer = scene.answer(&retry, DecisionState::Refused).await;
+    assert!(answer.contains("is tried again by itself"), "{answer}");
+
+    scene.kubectl(&["delete", "validatingadmissionpolicybinding", "closed"]).await;
+    until("dev runs it", async || scene.image("dev").await.filter(|image| image == IMAGE_OF_A)).await;
+    until("nothing is refused", async || {
+        let state = scene.state("dev").await?;
+        (state.current.is_some() && state.waiting.iter().all(|one| one.reason != "ApplyFailed")).then_some(())
+    })
+    .await;
     operator.stop().await;
     scene.end().await;
 }

@@ -85,7 +85,7 @@ impl Story {
 async fn each_way_of_moving_a_branch_does_what_the_table_says() {
     let scene = Scene::start().await;
     let mut story = Story { scene, rows: BTreeSet::new() };
-    story.built(&[("imaas.yaml", PLAIN), ("main.go", "package main")], '1');
+    let first = story.built(&[("imaas.yaml", PLAIN), ("main.go", "package main")], '1');
     story.git(&[&["push", "--quiet", "origin", "dev:test"]]);
     story.scene.onboard(true).await;
     story.scene.onboard(false).await;
@@ -94,11 +94,18 @@ async fn each_way_of_moving_a_branch_does_what_the_table_says() {
     story.row("push to dev");
     story.runs_well("dev", '1').await;
     story.runs_well("test", '1').await;
+    story.row("move a tag in the registry");
+    story.scene.registry.has(&first, &digest('9'));
+    story.scene.two_looks().await;
+    for environment in ["dev", "test"] {
+        assert_eq!(story.scene.image(environment).await, Some(digest('1')));
+    }
     forwards(&mut story).await;
     back(&mut story).await;
     without_a_build(&mut story).await;
     a_digest(&mut story).await;
     a_monorepo(&mut story).await;
+    one_branch(&mut story).await;
 
     let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/promotion.md");
     let page = std::fs::read_to_string(page).unwrap();
@@ -277,4 +284,36 @@ async fn a_monorepo(story: &mut Story) {
     let board = story.scene.services().get("billing").await.unwrap().status.unwrap();
     assert!(!reasons(&board, "dev").contains(&"ImageMissing".to_owned()), "{board:?}");
     assert_eq!(deployment().await.unwrap().metadata.generation, Some(1), "nothing happened to it");
+}
+
+async fn one_branch(story: &mut Story) {
+    story.row("let dev and test read one branch");
+    let descriptor = PLAIN.replace("config: config\n", "");
+    story.built(&[("shared/imaas.yaml", &descriptor), ("shared/main.go", "package main")], '8');
+    let service = json!({
+        "apiVersion": api::API_VERSION, "kind": "IntegrationService",
+        "metadata": { "name": "shared", "namespace": "acme-home" },
+        "spec": {
+            "repository": { "url": story.scene.git.url("/acme/orders.git"), "credentials": "orders-git" },
+            "path": "shared", "runtime": "container", "branches": { "test": "dev" },
+        },
+    });
+    let service: IntegrationService = serde_json::from_value(service).unwrap();
+    story.scene.services().create(&PostParams::default(), &service).await.unwrap();
+    let runs =
+        async |environment: &str| story.scene.deployments(environment).get_opt("shared").await.unwrap();
+    until("shared runs in dev", async || runs("dev").await.map(drop)).await;
+    until("shared waits in test", async || {
+        let board = story.scene.services().get("shared").await.unwrap().status?;
+        reasons(&board, "test").contains(&"NotPromoted".to_owned()).then_some(())
+    })
+    .await;
+    story.scene.two_looks().await;
+    assert!(runs("test").await.is_none(), "nothing was healthy in dev");
+    story.scene.healthy("dev").await;
+    let image = until("shared runs in test", async || {
+        runs("test").await?.spec?.template.spec?.containers.remove(0).image
+    })
+    .await;
+    assert!(image.ends_with(&digest('8')), "{image}");
 }

@@ -366,6 +366,7 @@ async fn platform(client: Client, interval: Duration) -> (Platform, JoinHandle<(
         service_account: "imaas-operator".to_owned(),
         registry_host: "registry.example.com".to_owned(),
         largest_config: 1_000_000,
+        runtime_wave: 1,
         interval,
         retirement: imaas_operator::retirement::Periods::default(),
         development: true,

@@ -203,6 +203,7 @@ pub fn settings() -> imaas_operator::platform::Settings {
         service_account: "imaas-operator".to_owned(),
         registry_host: "registry.example.com".to_owned(),
         largest_config: 256 << 10,
+        runtime_wave: 10,
         interval: Duration::from_mins(1),
         retirement: imaas_operator::retirement::Periods::default(),
         development: false,

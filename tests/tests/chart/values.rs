@@ -112,6 +112,7 @@ async fn what_the_operator_refuses_at_its_start_the_chart_refuses() -> Result<()
         ("registry.interval=0m", "--registry-interval=0m", "/registry/interval"),
         ("tenants.largestConfig=2Mi", "--largest-config=2Mi", "/tenants/largestConfig"),
         ("tenants.largestConfig=1025Ki", "--largest-config=1025Ki", "/tenants/largestConfig"),
+        ("runtimes.wave=0", "--runtime-wave=0", "/runtimes/wave"),
         ("operator.mirrors.sizeLimit=0", "--data-size=0", "/operator/mirrors/sizeLimit"),
         ("registry.quota.max=0Gi", "--registry-quota-max=0Gi", "/registry/quota/max"),
         (
@@ -133,6 +134,7 @@ async fn what_the_operator_refuses_at_its_start_the_chart_refuses() -> Result<()
         ("git.interval=1h0m30s", "--interval=1h0m30s"),
         ("retirement.orphanedFor=90m", "--orphaned-for=90m"),
         ("tenants.largestConfig=1Mi", "--largest-config=1Mi"),
+        ("runtimes.wave=300", "--runtime-wave=300"),
         ("operator.mirrors.sizeLimit=1.5Gi", "--data-size=1.5Gi"),
         ("git.allowedHosts={a.example:8443}", "--allowed-git-host=a.example:8443"),
         ("git.allowedHosts={[fd00::1]:65535}", "--allowed-git-host=[fd00::1]:65535"),

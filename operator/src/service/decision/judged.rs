@@ -344,7 +344,10 @@ impl Case<'_> {
         self.accepted(past)?;
         let is_answered_again = past.retried_by.as_deref() == Some(&self.decision.name_any());
         if !is_answered_again && past.failed.is_none() {
-            return Err(needless(format!("{} has not failed", past.name)));
+            return Err(needless(format!(
+                "{} has not failed: what it waits for says kubectl imaas why {} {}, and what Kubernetes refuses is tried again by itself, now and after 5 minutes at the latest",
+                past.name, self.situation.service.name, self.environment.name
+            )));
         }
         if !is_answered_again && self.state.current.as_ref() == Some(&past.name) {
             return Err(needless(format!(
@@ -373,8 +376,8 @@ impl Case<'_> {
         // Its own is there where its answer was lost.
         if let Some(other) = under_way(jobs).find(|job| job.name_any() != run).filter(|_| is_alone) {
             let message = format!(
-                "{} is not at its end yet: wait for it, or let several run by `schedule: {{concurrency: allow}}`",
-                other.name_any()
+                "{run} is not at its end yet: wait for it, end it by kubectl -n {namespace} delete job {run}, or let several run by `schedule: {{concurrency: allow}}`",
+                run = other.name_any()
             );
             return Err(Problem::new(Reason::Progressing, message));
         }

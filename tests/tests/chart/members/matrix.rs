@@ -51,6 +51,7 @@ const VIEWER: &[Rule] = &[
 ];
 const DEVELOPER: &[Rule] = &[
     ("", &["pods"], &["delete"]),
+    ("batch", &["jobs"], &["delete"]),
     ("imaas.dev", &["releasedecisions"], &["create"]),
     ("imaas.dev", &["releases"], DECIDE),
 ];
