@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, builder::NonEmptyStringValueParser};
 use url::Url;
 
 use crate::{
@@ -82,9 +82,13 @@ pub struct Run {
     /// Address of `/livez`, `/readyz`, `/metrics` and `/hooks/registry`.
     #[arg(long, env = "IMAAS_LISTEN", default_value = "0.0.0.0:8080")]
     pub listen: SocketAddr,
-    /// The operator's own namespace.
+    /// The operator's own namespace. Those of one namespace agree on who leads, by a Lease there.
     #[arg(long, env = "IMAAS_NAMESPACE", default_value = "imaas-system")]
     pub namespace: String,
+    /// Name of this operator among those that may lead; no other that runs may have it, so in a pod it is the pod's. Without
+    /// it, a random one.
+    #[arg(long, env = "IMAAS_IDENTITY", value_parser = NonEmptyStringValueParser::new())]
+    pub identity: Option<String>,
     /// The operator's ServiceAccount in that namespace; it gets a role in every tenant namespace.
     #[arg(long, env = "IMAAS_SERVICE_ACCOUNT", default_value = "imaas-operator")]
     pub service_account: String,

@@ -15,6 +15,7 @@ pub mod environment;
 pub mod git;
 pub mod health;
 pub mod http;
+pub mod lease;
 pub mod metrics;
 pub mod names;
 pub mod platform;

@@ -11,6 +11,10 @@ use crate::{conditions::Reason, git::GitError};
 
 static REGISTRY: LazyLock<Registry> = LazyLock::new(Registry::new);
 
+/// `imaas_leader`: 1 where this operator leads, 0 where it stands by.
+pub static LEADER: LazyLock<IntGauge> =
+    LazyLock::new(|| registered(IntGauge::new("imaas_leader", "Whether this operator leads")));
+
 /// `imaas_watch_errors_total{kind}`: interruptions of watches; a rising line is a blind operator.
 pub static WATCH_ERRORS: LazyLock<IntCounterVec> =
     LazyLock::new(|| counter("imaas_watch_errors_total", "Interruptions of watches", &["kind"]));

@@ -19,7 +19,9 @@ use crate::{
     cluster, environment,
     git::{Git, Limits, UrlPolicy},
     health::Health,
-    http, metrics,
+    http,
+    lease::{self, Mandate, Standing},
+    metrics,
     platform::{Platform, Settings},
     policies,
     registry::{
@@ -95,6 +97,12 @@ pub enum RunError {
     /// Directory of the mirrors.
     #[error(transparent)]
     Git(#[from] crate::git::GitError),
+    /// Nothing is left to tell this operator from others by.
+    #[error("no random identity ({0}): give one by --identity")]
+    Identity(getrandom::Error),
+    /// Another operator may lead.
+    #[error(transparent)]
+    Lost(#[from] lease::Lost),
     /// The API server.
     #[error(transparent)]
     Connect(#[from] cluster::ConnectError),
@@ -147,7 +155,8 @@ pub async fn registry_auth(
 /// `imaas-operator registry-window`: one end of the window in which the registry is read-only.
 pub async fn registry_window(options: RegistryWindow) -> Result<(), RunError> {
     let RegistryWindow { step, namespace, deployment, container, deadline, failed_file } = options;
-    let (client, window) = (cluster::connect().await?, Window { namespace, deployment, container, deadline });
+    let client = cluster::connect(Mandate::unlimited()).await?;
+    let window = Window { namespace, deployment, container, deadline };
     match step {
         WindowStep::Open => window.open(&client).await?,
         WindowStep::Close => window.close(&client).await?,
@@ -155,18 +164,17 @@ pub async fn registry_window(options: RegistryWindow) -> Result<(), RunError> {
     if failed_file.is_some_and(|file| file.exists()) { Err(RunError::Collect) } else { Ok(()) }
 }
 
-/// `imaas-operator run`: reconciles until `stop`, then finishes what is under way.
+/// `imaas-operator run`: stands by until it leads, reconciles until `stop`, then finishes what is under way.
 ///
 /// What is missing in the cluster (kinds, policies) is told by `/readyz` and waited for; it is no reason to end.
 pub async fn operator(options: Run, stop: impl Future<Output = ()> + Send + 'static) -> Result<(), RunError> {
-    let health = Health::default();
-    health.close(STARTED, "the cluster was not listed yet");
+    let (health, mandate) = (Health::default(), Mandate::default());
     health.close(KINDS, "not looked for yet");
     let (stopping, stopped) = watch::channel(false);
     let (sender, pushes) = mpsc::channel(PUSHES);
-    let routes = hooks(&options, sender)?;
+    let routes = hooks(&options, sender, mandate.clone())?;
     let server = http::serve(options.listen, health.clone(), routes, told(stopped.clone()));
-    let work = work(options, (health, pushes), stopped);
+    let work = work(options, (health, pushes), mandate, stopped);
     let stop = async move {
         stop.await;
         let _ = stopping.send(true);
@@ -182,23 +190,26 @@ pub async fn operator(options: Run, stop: impl Future<Output = ()> + Send + 'sta
 }
 
 /// What the registry may tell, where it has a token for it.
-fn hooks(options: &Run, pushed: mpsc::Sender<Push>) -> Result<axum::Router, RunError> {
+fn hooks(options: &Run, pushed: mpsc::Sender<Push>, mandate: Mandate) -> Result<axum::Router, RunError> {
     let Some(file) = &options.registry_events_token_file else { return Ok(axum::Router::new()) };
     let token = Token::new(&read(file)?)
         .map_err(|source| RunError::EventsToken { path: file.display().to_string(), source })?;
-    Ok(webhook::router(Hook::new(token, &options.registry_prefix, pushed)))
+    Ok(webhook::router(Hook::new(token, &options.registry_prefix, pushed, mandate)))
 }
 
+/// Makes ready, so that what is wrong with the options is told by a standby too; stands by; works while it leads.
 async fn work(
     options: Run,
     (health, pushes): (Health, mpsc::Receiver<Push>),
+    mandate: Mandate,
     stopped: watch::Receiver<bool>,
 ) -> Result<(), RunError> {
-    let client = cluster::connect().await?;
+    let client = cluster::connect(mandate.clone()).await?;
     tokio::select! {
         () = kinds_are_there(&client, &health) => {}
         () = told(stopped.clone()) => return Ok(()),
     }
+    let standing = standing(&options, &health, &mandate).await?;
     let logins = match (options.registry_mode, &options.accounts_key_file) {
         (RegistryMode::Managed, Some(file)) => {
             Some(Issued { key: accounts_key(file)?, generations: options.current_generation.clone() })
@@ -209,10 +220,10 @@ async fn work(
         UrlPolicy { development: options.development, allowed_hosts: options.allowed_git_hosts.clone() };
     // The rest is for indexes, and for what the file system itself takes.
     let limits = Limits { mirrors_bytes: options.data_size / 4 * 3, ..Limits::default() };
-    let git = Arc::new(Git::new(&options.data_dir, urls.clone(), limits)?);
+    let git = Arc::new(Git::new(&options.data_dir, urls.clone(), limits, mandate.clone())?);
     let (platform, background, listed) =
         Platform::observe(client, settings(&options), Timestamp::now, jitter);
-    let registry = Arc::new(registry(&options, logins.clone(), &platform)?);
+    let registry = Arc::new(registry(&options, logins.clone(), &platform, mandate)?);
     let usages = if logins.is_some() { Usages::counted() } else { Usages::never() };
     let watches = async {
         tokio::select! {
@@ -249,8 +260,26 @@ async fn work(
             sweep,
         );
     };
-    futures::join!(watches, stages);
-    Ok(())
+    // No watch is open before: nothing that the leader knows is older than its lease.
+    let leading = Box::pin(async {
+        health.close(STARTED, "the cluster was not listed yet");
+        health.open(lease::GATE);
+        futures::join!(watches, stages);
+        Ok(())
+    });
+    standing.lead(leading, told(stopped.clone())).await
+}
+
+async fn standing(options: &Run, health: &Health, mandate: &Mandate) -> Result<Standing, RunError> {
+    Ok(Standing {
+        client: cluster::connect(Mandate::unlimited()).await?,
+        namespace: options.namespace.clone(),
+        identity: options.identity.clone().map_or_else(random_identity, Ok)?,
+        mandate: mandate.clone(),
+        health: health.clone(),
+        now: Timestamp::now,
+        jitter,
+    })
 }
 
 /// Waits until the API server knows every kind; says meanwhile which it does not.
@@ -305,7 +334,12 @@ fn image_host(options: &Run) -> String {
     }
 }
 
-fn registry(options: &Run, logins: Option<Issued>, platform: &Platform) -> Result<RegistryClient, RunError> {
+fn registry(
+    options: &Run,
+    logins: Option<Issued>,
+    platform: &Platform,
+    mandate: Mandate,
+) -> Result<RegistryClient, RunError> {
     let url = match &options.registry_url {
         Some(url) => url.clone(),
         None => Url::parse(&format!("https://{}", options.registry_host)).map_err(RunError::RegistryHost)?,
@@ -318,7 +352,7 @@ fn registry(options: &Run, logins: Option<Issued>, platform: &Platform) -> Resul
         development: options.development,
     };
     if let Some(issued) = logins {
-        return Ok(RegistryClient::new(endpoint, issued)?);
+        return Ok(RegistryClient::new(endpoint, issued, mandate)?);
     }
     let logins = Logins::Secrets { cluster: platform.cluster.clone(), host: options.registry_host.clone() };
     Ok(RegistryClient::external(endpoint, logins, &options.registry_prefix)?)
@@ -351,6 +385,11 @@ async fn swept(
 /// Randomness in `0.0..=1.0`. Without it, nothing is spread but everything still runs.
 fn jitter() -> f64 {
     f64::from(getrandom::u32().unwrap_or_default()) / f64::from(u32::MAX)
+}
+
+/// By which others are told from this operator.
+fn random_identity() -> Result<String, RunError> {
+    getrandom::u64().map(|number| format!("{number:016x}")).map_err(RunError::Identity)
 }
 
 /// Resolves when the operator is to stop.

@@ -18,6 +18,7 @@ use futures::StreamExt;
 use imaas_operator::{
     api,
     git::{Git, Limits, UrlPolicy},
+    lease::Mandate,
     platform::{Platform, Settings},
     source::{self, Sources},
 };
@@ -97,7 +98,7 @@ async fn start(lab: &Lab, mirrors: &std::path::Path) {
     tokio::spawn(background);
     listed.await;
     let urls = UrlPolicy { development: true, allowed_hosts: vec!["127.0.0.1".into()] };
-    let git = Arc::new(Git::new(mirrors, urls.clone(), Limits::default()).unwrap());
+    let git = Arc::new(Git::new(mirrors, urls.clone(), Limits::default(), Mandate::unlimited()).unwrap());
     let sources = Arc::new(Sources::new(platform, git, urls));
     tokio::spawn(source::run(sources, futures::stream::pending().boxed(), pending()));
 }

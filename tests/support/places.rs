@@ -58,9 +58,11 @@ impl Places {
     pub(crate) fn values(&self, options: &StandOptions) -> String {
         let StandOptions { interval, service_interval, .. } = options;
         let Self { git_name, registry_url, realm, .. } = self;
+        // One operator: what a test stops, measures or reads is the leader.
         format!(
             "image: {{repository: {REGISTRY}/platform/imaas-operator, tag: lab, pullPolicy: Never}}\n\
              development: true\n\
+             operator: {{replicas: 1}}\n\
              log: {{format: text, level: 'info,imaas_operator=debug'}}\n\
              git: {{interval: {service_interval}, allowedHosts: ['{git_name}']}}\n\
              tenantSource: {{url: 'https://{git_name}/platform/tenants.git', interval: {interval}, credentials: tenants-git}}\n\

@@ -86,7 +86,9 @@ async fn command(
     for argument in container["args"].as_array().context("the chart gives no arguments")? {
         command.arg(argument.as_str().context("an argument is no text")?);
     }
-    for variable in container["env"].as_array().context("the chart gives no environment")? {
+    let variables = container["env"].as_array().context("the chart gives no environment")?;
+    // What is taken from the pod's own fields, here is not.
+    for variable in variables.iter().filter(|variable| variable["valueFrom"].is_null()) {
         let (name, value) = (&variable["name"], &variable["value"]);
         let (name, value) = name.as_str().zip(value.as_str()).context("a variable without a value")?;
         command.env(name, here(value, around.keys));

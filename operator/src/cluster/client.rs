@@ -10,6 +10,9 @@ use kube::{
 };
 use tower::{buffer::BufferLayer, limit::ConcurrencyLimitLayer, retry::RetryLayer};
 
+use super::fence::Fence;
+use crate::lease::Mandate;
+
 /// More in flight makes the API server slower, not faster (measured: 4 at a time 357 objects/s, 32 at a time 233).
 const IN_FLIGHT: usize = 8;
 /// Longer than any answer of a healthy API server, shorter than anybody's patience.
@@ -29,8 +32,8 @@ pub enum ConnectError {
     Retry(#[source] kube::client::retry::InvalidBackoff),
 }
 
-/// Connects by kubeconfig or, in a pod, by its service account.
-pub async fn connect() -> Result<Client, ConnectError> {
+/// Connects by kubeconfig or, in a pod, by its service account. Nothing is written while `mandate` is not held.
+pub async fn connect(mandate: Mandate) -> Result<Client, ConnectError> {
     let mut config = Config::infer().await.map_err(ConnectError::Config)?;
     config.default_retry = false;
     // Watches are ended by the server within 295 s; anything longer is a dead connection.
@@ -39,6 +42,7 @@ pub async fn connect() -> Result<Client, ConnectError> {
         .map_err(ConnectError::Retry)?;
     Ok(ClientBuilder::try_from(config)
         .map_err(ConnectError::Client)?
+        .with_layer(&Fence(mandate))
         // The retry clones what is below it, and the plain connection cannot be cloned.
         .with_layer(&BufferLayer::new(1024))
         .with_layer(&RetryLayer::new(retry))

@@ -7,6 +7,7 @@ mod client;
 mod control;
 mod difference;
 mod event;
+mod fence;
 mod finalizer;
 mod foreign;
 mod observe;

@@ -41,7 +41,7 @@ pub struct Reply {
 }
 
 impl Git {
-    /// Posts `call` with the login of `remote`. Any status of the answer is a reply.
+    /// Posts `call` with the login of `remote`, while the mandate is held. Any status of the answer is a reply.
     pub async fn call(&self, remote: &Remote, call: &Call) -> Result<Reply, GitError> {
         self.admit(remote)?;
         let client = self.transport.client(remote)?;
@@ -67,7 +67,8 @@ impl Git {
             }
             Ok(Reply { status, headers, body: String::from_utf8_lossy(&body).into_owned() })
         };
-        let answered = timeout_at(bounds.deadline, answered).await;
+        let answered = self.mandate.during(timeout_at(bounds.deadline, answered)).await;
+        let answered = answered.map_err(|_| GitError::Stopped)?;
         answered.map_err(|_| GitError::TimedOut(url.clone()))?.map_err(|error| failure(url, &error))
     }
 }

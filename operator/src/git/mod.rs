@@ -52,6 +52,7 @@ use self::protocol::{Advertisement, Capabilities, Heads, take_ref};
 use self::queue::{Lane, Places, Queue};
 use self::room::Room;
 use self::transport::{Ask, Bounds, Transport};
+use crate::lease::Mandate;
 
 /// A repository, as one owner reaches it. Owners never share a mirror.
 #[derive(Clone, Debug)]
@@ -80,6 +81,8 @@ pub struct Git {
     mirrors: PathBuf,
     policy: UrlPolicy,
     limits: Limits,
+    /// Without it no host is told anything.
+    mandate: Mandate,
     queue: Arc<Queue>,
     reads: Arc<Semaphore>,
     transport: Arc<Transport>,
@@ -100,7 +103,12 @@ struct Listing {
 
 impl Git {
     /// Makes `data_dir`. Only one process may use it at a time; it may be empty or from an earlier run.
-    pub fn new(data_dir: &Path, policy: UrlPolicy, limits: Limits) -> Result<Self, GitError> {
+    pub fn new(
+        data_dir: &Path,
+        policy: UrlPolicy,
+        limits: Limits,
+        mandate: Mandate,
+    ) -> Result<Self, GitError> {
         let mirrors = data_dir.join("mirrors");
         std::fs::create_dir_all(&mirrors).map_err(GitError::Storage)?;
         let places =
@@ -114,7 +122,7 @@ impl Git {
         let transport = Arc::new(Transport::new(policy.clone(), limits.connect));
         let (known, failed) = (Mutex::default(), Failed::default());
         let reads = Arc::new(Semaphore::new(limits.reads.max(1)));
-        Ok(Self { mirrors, policy, limits, queue, reads, transport, known, room, failed })
+        Ok(Self { mirrors, policy, limits, mandate, queue, reads, transport, known, room, failed })
     }
 
     /// All branches and their commits, in one answer. Names that are not plain are left out.

@@ -27,7 +27,7 @@ use super::{
     logins::Logins,
     question::{Question, Repository, is_tag},
 };
-use crate::names::repository_prefix;
+use crate::{lease::Mandate, names::repository_prefix};
 
 const MANIFESTS: &str = "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json, \
      application/vnd.docker.distribution.manifest.list.v2+json, application/vnd.docker.distribution.manifest.v2+json";
@@ -60,6 +60,8 @@ pub struct RegistryClient {
     logins: Logins,
     /// Before the tenant in names of repositories; with a slash at its end, or empty.
     prefix: String,
+    /// Without it nothing is deleted.
+    pub(super) mandate: Mandate,
     tokens: Mutex<HashMap<String, Token>>,
 }
 
@@ -86,16 +88,23 @@ struct Token {
 
 impl RegistryClient {
     /// Of the operator's own registry. Checks the settings; connects to nothing yet.
-    pub fn new(endpoint: RegistryEndpoint, issued: Issued) -> Result<Self, RegistryError> {
-        Self::with(endpoint, Logins::Issued(issued), String::new())
+    /// Nothing is deleted from it while `mandate` is not held.
+    pub fn new(endpoint: RegistryEndpoint, issued: Issued, mandate: Mandate) -> Result<Self, RegistryError> {
+        Self::with(endpoint, Logins::Issued(issued), String::new(), mandate)
     }
 
     /// Of another one. `prefix` is what stands before the tenant in names of repositories, such as `team/imaas`.
     pub fn external(endpoint: RegistryEndpoint, logins: Logins, prefix: &str) -> Result<Self, RegistryError> {
-        Self::with(endpoint, logins, repository_prefix(prefix))
+        // Of that one nothing is ever deleted.
+        Self::with(endpoint, logins, repository_prefix(prefix), Mandate::default())
     }
 
-    fn with(endpoint: RegistryEndpoint, logins: Logins, prefix: String) -> Result<Self, RegistryError> {
+    fn with(
+        endpoint: RegistryEndpoint,
+        logins: Logins,
+        prefix: String,
+        mandate: Mandate,
+    ) -> Result<Self, RegistryError> {
         check(&endpoint)?;
         let mut builder = Client::builder()
             .redirect(Policy::none())
@@ -111,7 +120,7 @@ impl RegistryClient {
             builder = builder.tls_certs_only(certificates);
         }
         let http = builder.build().map_err(RegistryError::Client)?;
-        Ok(Self { http, endpoint, logins, prefix, tokens: Mutex::default() })
+        Ok(Self { http, endpoint, logins, prefix, mandate, tokens: Mutex::default() })
     }
 
     /// The digest that `tag` has now in `<tenant>/<service>`, `None` when there is no such tag or repository. One
@@ -362,7 +371,7 @@ mod tests {
     #[test]
     fn a_challenge_for_another_token_service_is_not_followed() {
         let endpoint = endpoint("https://registry.example.com", "https://auth.example.com/token", false);
-        let client = RegistryClient::new(endpoint, issued()).unwrap();
+        let client = RegistryClient::new(endpoint, issued(), Mandate::default()).unwrap();
         let challenged = |realm: &str| {
             let value = format!("Bearer realm=\"{realm}\",service=\"s\"").parse().unwrap();
             client.challenged(&HeaderMap::from_iter([(WWW_AUTHENTICATE, value)]))
@@ -385,8 +394,11 @@ mod tests {
 
     #[test]
     fn plain_http_and_logins_in_addresses_are_refused() {
-        let reason =
-            |endpoint| RegistryClient::new(endpoint, issued()).map(drop).map_err(|error| error.to_string());
+        let reason = |endpoint| {
+            RegistryClient::new(endpoint, issued(), Mandate::default())
+                .map(drop)
+                .map_err(|error| error.to_string())
+        };
         let auth = "https://auth.example.com/token";
         assert_eq!(reason(endpoint("http://r.example.com", auth, true)), Ok(()));
         let refused = reason(endpoint("http://r.example.com", auth, false)).unwrap_err();

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{conditions::Reason, retry::Retry};
+use crate::{conditions::Reason, lease::NotLeading, retry::Retry};
 
 const PLATFORM_INTERVAL: Duration = Duration::from_mins(1);
 
@@ -78,6 +78,9 @@ pub enum RegistryError {
     /// It deletes, and is not done.
     #[error("{0} takes long to delete: what is left goes the next time")]
     Late(String),
+    /// Something was to be deleted by an operator that is ending.
+    #[error(transparent)]
+    NotLeading(#[from] NotLeading),
     /// It sends to its storage, which is never followed.
     #[error(
         "{0} redirects, which the operator does not follow: set storage.redirect.disable in its configuration"
@@ -99,7 +102,9 @@ impl RegistryError {
         match self {
             Self::Name(_) => Reason::Invalid,
             Self::NoLogin { .. } => Reason::SecretMissing,
-            Self::Unreachable { .. } | Self::Busy { .. } | Self::Late(_) => Reason::RegistryUnreachable,
+            Self::Unreachable { .. } | Self::Busy { .. } | Self::Late(_) | Self::NotLeading(_) => {
+                Reason::RegistryUnreachable
+            }
             Self::Settings { .. }
             | Self::Client(_)
             | Self::Refused { .. }
@@ -115,7 +120,7 @@ impl RegistryError {
     pub fn retry(&self) -> Retry {
         match self {
             Self::Settings { .. } | Self::Client(_) | Self::Name(_) => Retry::Never,
-            Self::Unreachable { .. } | Self::Busy { .. } => Retry::Backoff,
+            Self::Unreachable { .. } | Self::Busy { .. } | Self::NotLeading(_) => Retry::Backoff,
             Self::NoLogin { .. }
             | Self::Refused { .. }
             | Self::Realm { .. }

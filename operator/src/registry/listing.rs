@@ -148,7 +148,7 @@ impl RegistryClient {
         Ok(Some(Manifest::read(&body)))
     }
 
-    /// Deletes the manifest `digest` of `name`, and with it its tags. Whether there was one.
+    /// Deletes the manifest `digest` of `name`, and with it its tags, while the mandate is held. Whether there was one.
     pub async fn delete(&self, name: &str, digest: &Digest) -> Result<bool, RegistryError> {
         if !is_repository(name) {
             return Err(RegistryError::Name(name.to_owned()));
@@ -156,7 +156,7 @@ impl RegistryClient {
         let (account, path) = (Account::operator(), format!("/v2/{name}/manifests/{digest}"));
         let scope = format!("repository:{name}:delete");
         let question = Question { method: Method::DELETE, path: &path, account: &account, scope: &scope };
-        match self.ask(&question).await {
+        match self.mandate.during(self.ask(&question)).await? {
             Ok(response) => Ok(response.status() != StatusCode::NOT_FOUND),
             Err(RegistryError::Refused { status: 405, .. }) => {
                 Err(RegistryError::Undeletable(self.registry()))

@@ -7,7 +7,10 @@ use axum::{
     Router,
     body::{Body, to_bytes},
     extract::State,
-    http::{HeaderMap, StatusCode, header::AUTHORIZATION},
+    http::{
+        HeaderMap, StatusCode,
+        header::{AUTHORIZATION, CONNECTION},
+    },
     routing::post,
 };
 use sha2::{Digest, Sha256};
@@ -17,7 +20,7 @@ use tokio::{
 };
 
 use super::{Push, events::pushes};
-use crate::{metrics::HOOK_REQUESTS, names::repository_prefix};
+use crate::{lease::Mandate, metrics::HOOK_REQUESTS, names::repository_prefix};
 
 /// Bytes of a body; an event has about one thousand.
 const BODY_MAX: usize = 256 * 1024;
@@ -57,21 +60,26 @@ pub struct Hook {
     /// Before the tenant in names of repositories, with a slash at its end, or empty.
     prefix: String,
     pushes: mpsc::Sender<Push>,
+    mandate: Mandate,
     bodies: Arc<Semaphore>,
     /// For a whole body.
     deadline: Duration,
 }
 
 impl Hook {
-    /// `prefix`: as the registry client has it, such as `team/imaas`, or empty. What is told goes to `pushes`.
-    pub fn new(token: Token, prefix: &str, pushes: mpsc::Sender<Push>) -> Self {
-        let prefix = repository_prefix(prefix);
-        Self { token, prefix, pushes, bodies: Arc::new(Semaphore::new(BODIES)), deadline: BODY_DEADLINE }
+    /// `prefix`: as the registry client has it, such as `team/imaas`, or empty. What is told goes to `pushes`, while
+    /// `mandate` is held: nobody takes it before.
+    pub fn new(token: Token, prefix: &str, pushes: mpsc::Sender<Push>, mandate: Mandate) -> Self {
+        let (prefix, bodies) = (repository_prefix(prefix), Arc::new(Semaphore::new(BODIES)));
+        Self { token, prefix, pushes, mandate, bodies, deadline: BODY_DEADLINE }
     }
 
     async fn answer(&self, headers: &HeaderMap, body: Body) -> StatusCode {
         if !self.token.is_shown(headers) {
             return StatusCode::UNAUTHORIZED;
+        }
+        if !self.mandate.is_held() {
+            return StatusCode::SERVICE_UNAVAILABLE;
         }
         let Ok(_reading) = self.bodies.try_acquire() else { return StatusCode::SERVICE_UNAVAILABLE };
         let body = match timeout(self.deadline, to_bytes(body, BODY_MAX)).await {
@@ -90,18 +98,24 @@ impl Hook {
     }
 }
 
-/// `POST /hooks/registry`: 204 taken, 400 no envelope, 401 no token, 408 or 413 too slow or too large a body, 503 too many.
+/// `POST /hooks/registry`: 204 taken, 400 no envelope, 401 no token, 408 or 413 too slow or too large a body, 503 too many or
+/// not to a standby. The connection ends with that one, so that the next try may come to another operator.
 pub fn router(hook: Hook) -> Router {
     let answer = async |State(hook): State<Hook>, headers: HeaderMap, body: Body| {
         let code = hook.answer(&headers, body).await;
         HOOK_REQUESTS.with_label_values(&["registry", code.as_str()]).inc();
-        code
+        let is_elsewhere = code == StatusCode::SERVICE_UNAVAILABLE;
+        let last = is_elsewhere.then_some([(CONNECTION, "close")]);
+        (code, last, ())
     };
     Router::new().route("/hooks/registry", post(answer)).with_state(hook)
 }
 
 #[cfg(test)]
 mod tests {
+    use axum::http::Request;
+    use tower::ServiceExt;
+
     use super::*;
 
     const TOKEN: &str = "0123456789abcdef0123456789abcdef";
@@ -111,7 +125,7 @@ mod tests {
     fn hook() -> (Hook, mpsc::Receiver<Push>) {
         let (sender, receiver) = mpsc::channel(1);
         let token = Token::new(format!("{TOKEN}\n").as_bytes()).unwrap_or_else(|_| panic!("long enough"));
-        (Hook::new(token, "", sender), receiver)
+        (Hook::new(token, "", sender, Mandate::unlimited()), receiver)
     }
 
     async fn answered(hook: &Hook, authorization: Option<&str>, body: Body) -> u16 {
@@ -146,6 +160,22 @@ mod tests {
         assert_eq!(answered(&hook, Some(&shown()), slow).await, 408);
         assert_eq!(answered(&hook, Some(&shown()), Body::from("no JSON")).await, 400);
         assert_eq!(hook.bodies.available_permits(), BODIES);
+    }
+
+    #[tokio::test]
+    async fn a_standby_takes_nothing_and_keeps_no_connection() {
+        let (hook, mut pushes) = hook();
+        let post = async |mandate: Mandate| {
+            let request = Request::post("/hooks/registry").header(AUTHORIZATION, shown());
+            let request = request.body(Body::from(EVENT)).unwrap();
+            let answer = router(Hook { mandate, ..hook.clone() }).oneshot(request).await.unwrap();
+            let last = answer.headers().get(CONNECTION).map(|value| value.to_str().unwrap().to_owned());
+            (answer.status().as_u16(), last)
+        };
+        assert_eq!(post(Mandate::default()).await, (503, Some("close".to_owned())));
+        assert!(pushes.try_recv().is_err(), "nothing was taken");
+        assert_eq!(post(Mandate::unlimited()).await, (204, None));
+        assert_eq!(pushes.recv().await.unwrap().references, ["c0ffee"]);
     }
 
     #[tokio::test]

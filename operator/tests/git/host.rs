@@ -12,7 +12,7 @@ async fn g04_a_name_that_leads_inside_is_refused_when_connecting() {
     let inside = Remote { url, ..lab.remote.clone() };
     let error = lab.git.heads(&inside).await.unwrap_err();
     assert!(matches!(error, GitError::Invalid(UrlError::HostRefused(_))), "{error:?}");
-    let git = Git::new(&lab.data.path().join("b"), lenient, Limits::default()).unwrap();
+    let git = Git::new(&lab.data.path().join("b"), lenient, Limits::default(), Mandate::unlimited()).unwrap();
     assert!(git.heads(&inside).await.is_ok(), "the platform named the host");
     assert!(git.heads(&lab.remote).await.is_err(), "and only that one");
 }
@@ -116,7 +116,7 @@ async fn a_host_that_hangs_holds_up_only_its_own() {
         operations_per_host: 1,
         ..Limits::default()
     };
-    let git = Git::new(lab.data.path(), policy.clone(), limits).unwrap();
+    let git = Git::new(lab.data.path(), policy.clone(), limits, Mandate::unlimited()).unwrap();
     let hanging = Server::start().await;
     hanging.fail(Fault::Hang);
     let url = GitUrl::parse(&hanging.url_at("localhost", "orders"), &policy).unwrap();

@@ -19,7 +19,7 @@ use imaas_operator::git::{
     CommitId, Credentials, Depth, DirectoryLimits, Git, GitError, GitUrl, Limits, Remote, UrlError,
     UrlPolicy, VisitLimits, Visitor,
 };
-use imaas_operator::{release::LARGEST_CONFIG, service::read};
+use imaas_operator::{lease::Mandate, release::LARGEST_CONFIG, service::read};
 use tempfile::TempDir;
 
 struct Lab {
@@ -42,7 +42,7 @@ fn remote(url: &str) -> Remote {
 fn lab_with(server: Server, limits: Limits) -> Lab {
     let repository = server.repository("orders");
     let data = TempDir::new().unwrap();
-    let git = Git::new(data.path(), policy(), limits).unwrap();
+    let git = Git::new(data.path(), policy(), limits, Mandate::unlimited()).unwrap();
     let remote = remote(&server.url("orders"));
     Lab { server, repository, git, remote, data }
 }

@@ -175,7 +175,7 @@ async fn a_mirror_that_nobody_asked_for_is_removed_also_after_a_restart() {
     assert_eq!(mirrors(&lab), 1, "that of the old password is gone");
     assert!(lab.git.has(&now, &head).await);
 
-    let git = Git::new(lab.data.path(), policy(), Limits::default()).unwrap();
+    let git = Git::new(lab.data.path(), policy(), Limits::default(), Mandate::unlimited()).unwrap();
     git.remove_unused(since).await.unwrap();
     assert_eq!(mirrors(&lab), 1, "it may still be asked for");
     git.remove_unused(tokio::time::Instant::now()).await.unwrap();

@@ -88,7 +88,7 @@ async fn all_mirrors_together_stay_below_their_bound_also_after_a_restart() {
         assert_eq!(lab.git.fetch(&remote, "main", Depth::One).await.unwrap(), head);
         assert!(lab.git.has(&remote, &head).await && disk(&lab) <= 2 << 20, "{at}: {}", disk(&lab));
         if at == 12 {
-            lab.git = Git::new(lab.data.path(), policy(), limits.clone()).unwrap();
+            lab.git = Git::new(lab.data.path(), policy(), limits.clone(), Mandate::unlimited()).unwrap();
         }
     }
     assert!(!lab.git.has(&owned(&lab, "tenant0"), &head).await, "the oldest went");

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use imaas_operator::webhook::{Hook, Push, Token, router};
+use imaas_operator::{
+    lease::Mandate,
+    webhook::{Hook, Push, Token, router},
+};
 use tokio::{net::TcpListener, sync::mpsc, time::timeout};
 
 use crate::scene::*;
@@ -39,7 +42,7 @@ async fn a_push_is_told_at_once_by_tag_and_digest_and_only_with_the_token() {
     let mut lab = Lab::start(&pair).await;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (address, (sender, mut pushes)) = (listener.local_addr().unwrap(), mpsc::channel(64));
-    let hook = Hook::new(Token::new(TOKEN.as_bytes()).unwrap(), "", sender);
+    let hook = Hook::new(Token::new(TOKEN.as_bytes()).unwrap(), "", sender, Mandate::unlimited());
     tokio::spawn(async move { axum::serve(listener, router(hook)).await.unwrap() });
 
     told_by(&mut lab, &pair, address, TOKEN).await;

@@ -16,6 +16,7 @@ use std::{fs, net::SocketAddr};
 
 use imaas_operator::{
     conditions::Reason,
+    lease::Mandate,
     registry::{
         accounts::{AccountKey, Usage},
         client::{RegistryClient, RegistryEndpoint},
@@ -250,7 +251,7 @@ async fn the_client_says_what_is_wrong_and_shows_no_secret() {
 
     let url = format!("http://127.0.0.1:{}", free_port().unwrap()).parse().unwrap();
     let endpoint = RegistryEndpoint { url, realm: lab.realm.clone(), ca: None, development: true };
-    let client = RegistryClient::new(endpoint, issued(account_key())).unwrap();
+    let client = RegistryClient::new(endpoint, issued(account_key()), Mandate::unlimited()).unwrap();
     let error = client.digest("acme", "orders", "one").await.unwrap_err();
     assert_eq!((error.reason(), error.retry()), (Reason::RegistryUnreachable, Retry::Backoff));
     assert!(!format!("{error:?}").contains(&secret("acme.pull")));
@@ -273,7 +274,7 @@ async fn the_client_trusts_the_given_authority_and_no_other() {
         let url = format!("https://{address}").parse().unwrap();
         let ca = ca.map(String::into_bytes);
         let endpoint = RegistryEndpoint { url, realm: lab.realm.clone(), ca, development: true };
-        let client = RegistryClient::new(endpoint, issued(account_key())).unwrap();
+        let client = RegistryClient::new(endpoint, issued(account_key()), Mandate::unlimited()).unwrap();
         client.digest("acme", "orders", "one").await
     };
     assert_eq!(digest(Some(tls.certificate.clone())).await.unwrap(), None);
@@ -295,7 +296,7 @@ fn digest_settings_error(realm: &Url) -> RegistryError {
         ca: Some(b"no certificate".to_vec()),
         development: true,
     };
-    RegistryClient::new(endpoint, issued(account_key())).unwrap_err()
+    RegistryClient::new(endpoint, issued(account_key()), Mandate::unlimited()).unwrap_err()
 }
 
 #[test]

@@ -9,13 +9,16 @@ use std::{
     time::Duration,
 };
 
-use imaas_operator::registry::{
-    accounts::{Account, AccountKey, docker_config_json},
-    client::{RegistryClient, RegistryEndpoint},
-    generations::{Accepted, Generations, Issued},
-    over_quota::PushStops,
-    service::{TokenMetrics, TokenService, router},
-    token::{LIFETIME, TokenSettings, TokenSigner},
+use imaas_operator::{
+    lease::Mandate,
+    registry::{
+        accounts::{Account, AccountKey, docker_config_json},
+        client::{RegistryClient, RegistryEndpoint},
+        generations::{Accepted, Generations, Issued},
+        over_quota::PushStops,
+        service::{TokenMetrics, TokenService, router},
+        token::{LIFETIME, TokenSettings, TokenSigner},
+    },
 };
 use jiff::Timestamp;
 use lab::{
@@ -248,7 +251,7 @@ impl Lab {
     pub fn client_with(&self, key: AccountKey, realm: Url) -> RegistryClient {
         let url = format!("http://{}", self.registry).parse().unwrap();
         let endpoint = RegistryEndpoint { url, realm, ca: None, development: true };
-        RegistryClient::new(endpoint, issued(key)).unwrap()
+        RegistryClient::new(endpoint, issued(key), Mandate::unlimited()).unwrap()
     }
 
     /// What the registry answers to a bearer of `token`.

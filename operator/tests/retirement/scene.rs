@@ -16,6 +16,7 @@ use imaas_operator::{
     environment,
     git::{Git, Limits, UrlPolicy},
     health::Health,
+    lease::Mandate,
     platform::{Platform, Settings},
     policies::Policies,
     registry::usages::Usages,
@@ -129,7 +130,9 @@ impl Scene {
         let policies = Policies::new(Health::default());
         let logins = registry::issued(registry::account_key());
         let urls = UrlPolicy { development: true, allowed_hosts: vec!["127.0.0.1".into()] };
-        let git = Arc::new(Git::new(self.data.path(), urls.clone(), Limits::default()).unwrap());
+        let git = Arc::new(
+            Git::new(self.data.path(), urls.clone(), Limits::default(), Mandate::unlimited()).unwrap(),
+        );
         let sources = Arc::new(source::Sources::new(platform.clone(), git, urls));
         let registry = tenant::Registry {
             logins: Some(logins),

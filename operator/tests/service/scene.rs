@@ -12,6 +12,7 @@ use imaas_operator::{
     api::{self, IntegrationService, Release, integration_service::EnvironmentState},
     git::{Git, Limits, UrlPolicy},
     health::Health,
+    lease::Mandate,
     platform::{Platform, Settings},
     policies::Policies,
     registry::{
@@ -386,9 +387,13 @@ fn origins(mirrors: &Path, registry: &str) -> Origins {
         development: true,
     };
     let key = AccountKey::new(*b"the account key of the tests, 32+").unwrap();
-    let registry =
-        RegistryClient::new(endpoint, Issued { key, generations: Generations::default() }).unwrap();
-    let git = Git::new(mirrors, urls.clone(), Limits::default()).unwrap();
+    let registry = RegistryClient::new(
+        endpoint,
+        Issued { key, generations: Generations::default() },
+        Mandate::unlimited(),
+    )
+    .unwrap();
+    let git = Git::new(mirrors, urls.clone(), Limits::default(), Mandate::unlimited()).unwrap();
     let (git, registry) = (Arc::new(git), Arc::new(registry));
     Origins { git, registry, deletes_images: false, urls, statuses: Hosts::default() }
 }

@@ -16,6 +16,7 @@ use axum::{
 use imaas_operator::{
     api::integration_service::CommitState,
     git::{CommitId, Credentials, Git, GitUrl, Limits, Remote, UrlPolicy},
+    lease::Mandate,
     service::commit_status::{
         host::{Kind, Verdict, call, verdict},
         report::Report,
@@ -56,7 +57,7 @@ impl StandIn {
         let routes = Router::new().fallback(heard).with_state((answers, has));
         tokio::spawn(async move { axum::serve(listener, routes).await });
         let mirrors = tempfile::tempdir().unwrap();
-        let git = Git::new(mirrors.path(), policy(), Limits::default()).unwrap();
+        let git = Git::new(mirrors.path(), policy(), Limits::default(), Mandate::unlimited()).unwrap();
         Self { address, git, _mirrors: mirrors }
     }
 

@@ -66,6 +66,7 @@ pub async fn installs_and_keeps_its_keys(lab: &Lab, progress: &Progress, broken:
         (vec!["image.repository=registry.example.com/platform/imaas-operator"], "image.repository"),
         (vec!["image.pullPolicy=Sometimes"], "pullPolicy"),
         (vec!["registry.auth.replicas=0"], "replicas"),
+        (vec!["operator.replicas=0"], "replicas"),
         (vec!["log.format=xml"], "format"),
         (vec!["registry.mode=ours"], "mode"),
         (vec!["cluster.cidrs=null"], "missing property 'cidrs'"),

@@ -59,6 +59,7 @@ async fn every_promise(lab: &Lab, progress: &Progress) -> Result<Vec<String>> {
     kinds::samples_are_accepted(lab.kubectl(), &mut broken).await?;
     kinds::a_release_is_immutable(lab.kubectl(), &mut broken).await?;
     rights::are_narrow(lab.kubectl(), &mut broken).await?;
+    rights::suffice_to_lead(lab, &mut broken).await?;
     namespaces::people(lab.kubectl()).await?;
     namespaces::creation(lab.kubectl(), &mut broken).await?;
     namespaces::every_change_every_way(lab.kubectl(), &mut broken).await?;

@@ -4,7 +4,13 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use imaas_operator::{cluster::Cluster, policies};
+use imaas_operator::{
+    cluster::Cluster,
+    health::Health,
+    lease::{Lost, Mandate, Standing},
+    policies,
+};
+use jiff::Timestamp;
 use kube::{
     Client, Config,
     config::{KubeConfigOptions, Kubeconfig},
@@ -81,6 +87,39 @@ pub async fn are_narrow(kubectl: &Kubectl, broken: &mut Broken) -> Result<()> {
         let question = ["auth", "can-i", "get", name, "-n", NAMESPACE, "--as", OPERATOR];
         let answer = ask(kubectl, &question, None).await?;
         broken.unless(answer.is_ok() == may, format!("the operator's right to {name}: {answer:?}"));
+    }
+    Ok(())
+}
+
+/// The operator leads by a Lease of its own, and has no right to another one.
+pub async fn suffice_to_lead(lab: &Lab, broken: &mut Broken) -> Result<()> {
+    for verb in ["get", "update"] {
+        for (place, lease) in [(NAMESPACE, "leases/imaas-registry"), ("kube-system", "leases/imaas-operator")]
+        {
+            let question = ["auth", "can-i", verb, lease, "-n", place, "--as", OPERATOR];
+            let answer = ask(lab.kubectl(), &question, None).await?;
+            broken.unless(
+                answer.is_err(),
+                format!("the operator may not {verb} {lease} in {place}: {answer:?}"),
+            );
+        }
+    }
+    for transitions in [0, 1] {
+        let standing = Standing {
+            client: operator_client(lab).await?,
+            namespace: NAMESPACE.to_owned(),
+            identity: format!("imaas-operator-{transitions}"),
+            mandate: Mandate::default(),
+            health: Health::default(),
+            now: || Timestamp::UNIX_EPOCH,
+            jitter: || 0.5,
+        };
+        let led = standing.lead(async { Ok::<_, Lost>(()) }, std::future::pending());
+        let led = tokio::time::timeout(Duration::from_secs(20), led).await;
+        broken.unless(led.is_ok(), "the operator makes its Lease, takes it over, and releases it");
+        let lease = lab.kubectl().get(&["lease", "imaas-operator", "-n", NAMESPACE]).await?["spec"].clone();
+        let is_released = lease["holderIdentity"] == "" && lease["leaseTransitions"] == transitions;
+        broken.unless(is_released, format!("released: {lease}"));
     }
     Ok(())
 }

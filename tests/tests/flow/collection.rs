@@ -5,10 +5,13 @@ use std::{fs, os::unix::fs::PermissionsExt, path::Path, time::Instant};
 use anyhow::{Context, Result, ensure};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use flows::until;
-use imaas_operator::registry::{
-    accounts::AccountKey,
-    client::{RegistryClient, RegistryEndpoint},
-    generations::{Generations, Issued},
+use imaas_operator::{
+    lease::Mandate,
+    registry::{
+        accounts::AccountKey,
+        client::{RegistryClient, RegistryEndpoint},
+        generations::{Generations, Issued},
+    },
 };
 use lab::image::{self, Image, Pusher, Tree};
 use serde_json::{Value, json};
@@ -110,7 +113,7 @@ async fn operator(flow: &Flow, address: &str) -> Result<RegistryClient> {
         development: true,
     };
     let issued = Issued { key: AccountKey::new(key)?, generations: Generations::default() };
-    Ok(RegistryClient::new(endpoint, issued)?)
+    Ok(RegistryClient::new(endpoint, issued, Mandate::unlimited())?)
 }
 
 /// Bytes that nothing packs and no other seed has.
