@@ -10,6 +10,7 @@ mod delivery;
 mod gateway;
 mod killed;
 mod log;
+mod micro_integrator;
 mod onboarding;
 mod registry;
 mod retirement;
@@ -222,6 +223,7 @@ async fn every_case(flow: &Flow) -> Vec<String> {
     cases
         .case("a_vanished_service_is_orphaned_but_not_one_by_hand", tenants_repository::vanished_service)
         .await;
+    cases.case("micro_integrator_s_profile_runs_its_stand_in", micro_integrator::by_its_profile).await;
     cases.case("registry_accounts_open_their_own_area_only", registry::areas).await;
     cases.case("what_is_exposed_answers_at_its_host_and_nothing_else_does", gateway::exposed).await;
     cases.case("repair_within_five_seconds", steady::repair).await;
