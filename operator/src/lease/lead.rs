@@ -127,7 +127,8 @@ impl Standing {
     /// One look or renewal.
     async fn round(&self, candidate: &mut Candidate) -> Result<(), Failed> {
         if !candidate.holds() {
-            self.look(candidate).await?;
+            let found = bounded(self.leases().get_opt(NAME)).await?;
+            candidate.saw(found, Instant::now());
         }
         let Some(wanted) = candidate.wanted(Instant::now(), (self.now)()) else {
             // Where it led, somebody else was given the lease.
@@ -137,26 +138,10 @@ impl Standing {
         };
         // The others count from a later moment: when they see what is written now.
         let sent = Instant::now();
-        match self.write(&wanted).await {
-            Ok(written) => candidate.saw(Some(written), Instant::now()),
-            Err(error) => {
-                candidate.doubts();
-                self.look(candidate).await?;
-                if !candidate.holds() {
-                    // Somebody else was given it, who may begin soon.
-                    self.mandate.end();
-                }
-                return Err(error);
-            }
-        }
+        let written = self.write(&wanted).await.inspect_err(|_| candidate.doubts())?;
+        candidate.saw(Some(written), Instant::now());
         self.mandate.hold(sent + RENEW_DEADLINE);
         LEADER.set(1);
-        Ok(())
-    }
-
-    async fn look(&self, candidate: &mut Candidate) -> Result<(), Failed> {
-        let found = bounded(self.leases().get_opt(NAME)).await?;
-        candidate.saw(found, Instant::now());
         Ok(())
     }
 
