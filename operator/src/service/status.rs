@@ -227,7 +227,7 @@ fn state(stage: &Stage, before: Option<&EnvironmentState>) -> EnvironmentState {
 
 /// Without what every pass sees anew.
 fn lasting(waiting: Vec<Waiting>) -> Vec<Waiting> {
-    const SEEN: [Reason; 24] = [
+    const SEEN: [Reason; 25] = [
         Reason::Held,
         Reason::RolledBack,
         Reason::Rejected,
@@ -247,6 +247,7 @@ fn lasting(waiting: Vec<Waiting>) -> Vec<Waiting> {
         Reason::AwaitingRun,
         Reason::Unhealthy,
         Reason::RuntimeDegraded,
+        Reason::NotScaling,
         Reason::QuotaExceeded,
         Reason::ApplyFailed,
         Reason::Forbidden,
@@ -422,6 +423,7 @@ fn stalls(reason: Reason) -> bool {
             | Reason::Failed
             | Reason::Unhealthy
             | Reason::RuntimeDegraded
+            | Reason::NotScaling
     )
 }
 
