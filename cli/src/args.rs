@@ -81,7 +81,7 @@ Examples:
     Rollback(release::Rollback),
     /// Lets nothing new run in an environment.
     Hold(release::Hold),
-    /// Ends a hold and a rollback.
+    /// Ends a hold, a rollback and a scale.
     Resume(release::Resume),
     /// Lets a release never run again in an environment.
     Reject(release::Reject),
@@ -91,6 +91,8 @@ Examples:
     Bypass(release::Bypass),
     /// Runs a batch now, whatever its schedule says.
     Run(release::Run),
+    /// Lets so many instances run for a time, whatever the load.
+    Scale(release::Scale),
     /// Lets a commit run where the environment asks for approval.
     Approve(release::Approve),
     /// Says for a check outside of the cluster that a release passed it.

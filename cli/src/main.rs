@@ -76,6 +76,7 @@ fn run(command: Command) -> anyhow::Result<Outcome> {
         Command::Retry(options) => decide::run(&options.into()),
         Command::Bypass(options) => decide::run(&options.into()),
         Command::Run(options) => decide::run(&options.into()),
+        Command::Scale(options) => decide::run(&options.into()),
         Command::Approve(options) => decide::run(&options.into()),
         Command::Pass(options) => decide::run(&options.into()),
         Command::History(options) => release::history::run(&options),

@@ -146,6 +146,8 @@ reasons! {
     Unhealthy,
     /// The engine runs and says that something of it does not work.
     RuntimeDegraded,
+    /// The number of instances does not follow the load.
+    NotScaling,
     /// The tenant's quota leaves no room.
     QuotaExceeded,
     /// More is asked for than the platform gives; what there is is given.

@@ -8,6 +8,8 @@ use sha2::{Digest, Sha256};
 
 /// Field manager of everything the operator writes, and the value of [`MANAGED_BY`].
 pub const MANAGER: &str = "imaas-operator";
+/// Field manager of what was ours, until somebody else changes it.
+pub const SUCCESSOR: &str = "imaas-handed-over";
 /// Label: who wrote this object.
 pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 /// Label: what a pod is of; [`MANAGER`] on those of the operator itself, by the chart.

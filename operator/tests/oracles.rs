@@ -209,7 +209,7 @@ fn outcome(descriptor: &Value) -> Result<[Value; 2], String> {
         reach: &Reach::default(),
         outside: &Outside::default(),
     };
-    let objects = desired(&target, &[Footprint::of(&release)], 0);
+    let objects = desired(&target, &[Footprint::of(&release)], None);
     let (deployment, cron_job) = (objects.deployment.map(|one| json!(one)), objects.cron_job);
     let mut pods = deployment.or_else(|| cron_job.map(|one| json!(one))).unwrap();
     // The release's name, which changes with whatever is in it.

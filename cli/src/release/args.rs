@@ -192,11 +192,32 @@ pub struct Run {
     pub reason: Option<String>,
 }
 
+/// Options of `scale`.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "Examples:
+  kubectl imaas scale orders prod 8 --for 6h --reason 'sale'
+  kubectl imaas scale orders prod 0 --for 30m --reason 'sends everything twice'
+Load changes nothing meanwhile. It ends by itself, or by `resume`; then as many run as declared.")]
+pub struct Scale {
+    /// Which.
+    #[command(flatten)]
+    pub about: About,
+    /// How many instances, 0 to 100: beyond `max` of the service too, as far as the tenant's quota has room.
+    #[arg(value_name = "NUMBER", value_parser = clap::value_parser!(u16).range(0..=100))]
+    pub replicas: u16,
+    /// It ends by itself after this time, such as 2h or 30m.
+    #[arg(long = "for", value_name = "TIME", value_parser = duration)]
+    pub lasts: Duration,
+    /// Why; whoever finds it reads this.
+    #[arg(long)]
+    pub reason: String,
+}
+
 /// Options of `resume`.
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "Examples:
   kubectl imaas resume orders prod
-It ends a hold and a rollback; a rejected release stays rejected.")]
+It ends a hold, a rollback and a scale; a rejected release stays rejected.")]
 pub struct Resume {
     /// Which.
     #[command(flatten)]
@@ -219,6 +240,8 @@ pub struct Decision {
     pub target: Option<String>,
     /// Which gate lets it pass.
     pub gate: Option<String>,
+    /// How many instances run.
+    pub replicas: Option<u16>,
     /// How long it holds.
     pub lasts: Option<Duration>,
 }
@@ -226,31 +249,63 @@ pub struct Decision {
 impl From<Approve> for Decision {
     fn from(Approve { about, commit, reason }: Approve) -> Self {
         let action = DecisionAction::Approve;
-        Self { action, about, reason, target: Some(commit), gate: None, lasts: None }
+        Self { action, about, reason, target: Some(commit), gate: None, replicas: None, lasts: None }
     }
 }
 
 impl From<Pass> for Decision {
     fn from(Pass { about, gate, reason, release: target }: Pass) -> Self {
-        Self { action: DecisionAction::Pass, about, reason, target, gate: Some(gate), lasts: None }
+        Self {
+            action: DecisionAction::Pass,
+            about,
+            reason,
+            target,
+            gate: Some(gate),
+            replicas: None,
+            lasts: None,
+        }
     }
 }
 
 impl From<Hold> for Decision {
     fn from(Hold { about, reason, lasts }: Hold) -> Self {
-        Self { action: DecisionAction::Hold, about, reason: Some(reason), target: None, gate: None, lasts }
+        Self {
+            action: DecisionAction::Hold,
+            about,
+            reason: Some(reason),
+            target: None,
+            gate: None,
+            replicas: None,
+            lasts,
+        }
     }
 }
 
 impl From<Bypass> for Decision {
     fn from(Bypass { about, reason, release: target, lasts }: Bypass) -> Self {
-        Self { action: DecisionAction::Bypass, about, reason: Some(reason), target, gate: None, lasts }
+        Self {
+            action: DecisionAction::Bypass,
+            about,
+            reason: Some(reason),
+            target,
+            gate: None,
+            replicas: None,
+            lasts,
+        }
     }
 }
 
 impl From<Reject> for Decision {
     fn from(Reject { about, reason, release: target }: Reject) -> Self {
-        Self { action: DecisionAction::Reject, about, reason: Some(reason), target, gate: None, lasts: None }
+        Self {
+            action: DecisionAction::Reject,
+            about,
+            reason: Some(reason),
+            target,
+            gate: None,
+            replicas: None,
+            lasts: None,
+        }
     }
 }
 
@@ -262,6 +317,7 @@ impl From<Rollback> for Decision {
             reason: Some(reason),
             target,
             gate: None,
+            replicas: None,
             lasts: None,
         }
     }
@@ -269,19 +325,49 @@ impl From<Rollback> for Decision {
 
 impl From<Retry> for Decision {
     fn from(Retry { about, reason, release: target }: Retry) -> Self {
-        Self { action: DecisionAction::Retry, about, reason, target, gate: None, lasts: None }
+        Self { action: DecisionAction::Retry, about, reason, target, gate: None, replicas: None, lasts: None }
     }
 }
 
 impl From<Run> for Decision {
     fn from(Run { about, reason }: Run) -> Self {
-        Self { action: DecisionAction::Run, about, reason, target: None, gate: None, lasts: None }
+        Self {
+            action: DecisionAction::Run,
+            about,
+            reason,
+            target: None,
+            gate: None,
+            replicas: None,
+            lasts: None,
+        }
+    }
+}
+
+impl From<Scale> for Decision {
+    fn from(Scale { about, replicas, lasts, reason }: Scale) -> Self {
+        Self {
+            action: DecisionAction::Scale,
+            about,
+            reason: Some(reason),
+            target: None,
+            gate: None,
+            replicas: Some(replicas),
+            lasts: Some(lasts),
+        }
     }
 }
 
 impl From<Resume> for Decision {
     fn from(Resume { about, reason }: Resume) -> Self {
-        Self { action: DecisionAction::Resume, about, reason, target: None, gate: None, lasts: None }
+        Self {
+            action: DecisionAction::Resume,
+            about,
+            reason,
+            target: None,
+            gate: None,
+            replicas: None,
+            lasts: None,
+        }
     }
 }
 

@@ -275,6 +275,22 @@ pub struct Scaling {
     #[serde(default = "one")]
     #[schemars(range(min = 0, max = 100))]
     pub min: u16,
+    /// Instances that load may make of it; without it, as many as `min`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 100))]
+    pub max: Option<u16>,
+    /// CPU that an instance is to use, in percent of `resources.cpu`; 70 where neither this nor `memory` is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1000))]
+    pub cpu: Option<u16>,
+    /// Memory that an instance is to use, in percent of `resources.memory`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 100))]
+    pub memory: Option<u16>,
+    /// How long load must have been low before instances end, such as `15m`; without it, `5m`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 2, max = 20))]
+    pub down_after: Option<String>,
 }
 
 fn one() -> u16 {
@@ -283,7 +299,7 @@ fn one() -> u16 {
 
 impl Default for Scaling {
     fn default() -> Self {
-        Self { min: one() }
+        Self { min: one(), max: None, cpu: None, memory: None, down_after: None }
     }
 }
 

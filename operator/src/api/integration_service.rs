@@ -232,7 +232,7 @@ pub struct FailedRelease {
     pub message: String,
 }
 
-/// A hold or a rollback that is in force.
+/// A hold, a rollback or a scale that is in force.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Held {

@@ -7,7 +7,9 @@ pub mod observe;
 pub mod reconcile;
 pub mod render;
 mod render_error;
+pub mod room;
 pub mod runs;
+pub mod scaling;
 mod template;
 mod trouble;
 mod uses;
@@ -16,7 +18,7 @@ pub use config::{ConfigFile, ConfigFiles, Contents, LARGEST_CONFIG, PlannedConfi
 pub use desired::{
     Children, Entrance, Footprint, Neighbour, Outside, Reach, Target, desired, open_ports, written,
 };
-pub use observe::{Observed, Phase, late, late_since, observed, spare};
+pub use observe::{Observed, Phase, late, late_since, observed};
 pub use reconcile::{RolledOut, roll_out, troubled, well_since};
 pub use render::{Input, Rendered, render};
 pub use render_error::RenderError;

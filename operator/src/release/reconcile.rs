@@ -6,6 +6,7 @@ use std::{sync::Arc, time::Duration};
 use jiff::Timestamp;
 use k8s_openapi::api::{
     apps::v1::Deployment,
+    autoscaling::v2::HorizontalPodAutoscaler,
     batch::v1::{CronJob, Job},
     core::v1::Service,
     policy::v1::PodDisruptionBudget,
@@ -14,8 +15,8 @@ use kube::ResourceExt;
 
 use super::{
     desired::{Children, Footprint, Target, desired, ending, route, running},
-    observe::{self, Observed, Phase, alone_since, current, observed, of_current, spare},
-    runs,
+    observe::{self, Observed, Phase, alone_since, current, observed, of_current},
+    runs, scaling,
     trouble::{SANDBOX_FAILED, Trouble, failed_run, trouble, unsandboxed, without_sandbox},
 };
 use crate::{
@@ -28,7 +29,7 @@ use crate::{
 pub struct RolledOut {
     /// Before this pass: a change of the Deployment wakes the service again.
     pub seen: Observed,
-    /// When to look again at what changes nothing there: pods that were told to end and still work.
+    /// When to look again at what changes nothing there: pods that were told to end and still work, or that load asked for.
     pub again: Option<Duration>,
     /// The way in from outside, without which all else goes on.
     pub route: Result<(), ApplyError>,
@@ -44,7 +45,10 @@ pub async fn roll_out(
     let namespace = target.namespace();
     let name = &target.release.spec.service;
     let live = live(cluster, target).await?;
-    let seen = seen(cluster, target, (live.as_ref(), now)).await?;
+    let autoscaler = cluster.autoscaler(&namespace, name);
+    let moving = live.as_ref().and_then(Workload::deployment).zip(autoscaler.as_deref());
+    let moving = moving.and_then(|(live, by)| scaling::moving(live, by, (target.release, now)));
+    let seen = seen(cluster, target, live.as_ref(), (now, moving.is_some())).await?;
     let mut running = beside(cluster, live.as_ref(), target.release).await?;
     let since = live.as_ref().filter(|_| seen.is_alone()).and_then(settled_since);
     let mut again = ending(&running, since, now);
@@ -59,11 +63,9 @@ pub async fn roll_out(
         route: routed,
         disruption_budget,
         deployment,
+        autoscaler,
         cron_job,
-    } = {
-        let spare = live.as_ref().and_then(Workload::deployment).map(|live| spare(live, target.release));
-        desired(target, &running, spare.unwrap_or_default())
-    };
+    } = desired(target, &running, live.as_ref().and_then(Workload::deployment));
     // What serves comes first: now that is this release.
     let own = Footprint::of(target.release);
     let alone = || std::iter::once(own).chain(running.iter().cloned()).collect::<Vec<_>>();
@@ -87,6 +89,10 @@ pub async fn roll_out(
         Some(budget) => drop(cluster.apply(budget).await?),
         None => cluster.delete::<PodDisruptionBudget>(&namespace, name).await?,
     }
+    // Before the number of instances is the operator's again.
+    if autoscaler.is_none() {
+        cluster.delete::<HorizontalPodAutoscaler>(&namespace, name).await?;
+    }
     // Last: it says what else may run, and forgets that only when nothing is left to narrow.
     if let Some(deployment) = deployment {
         cluster.apply(deployment).await?;
@@ -98,7 +104,11 @@ pub async fn roll_out(
         cluster.apply(runs::beside(cron_job, &runs)).await?;
         cluster.delete::<Deployment>(&namespace, name).await?;
     }
-    Ok(RolledOut { seen, again, route })
+    // When the number of instances is the operator's no more.
+    if let Some(autoscaler) = autoscaler {
+        cluster.apply(autoscaler).await?;
+    }
+    Ok(RolledOut { seen, again: again.into_iter().chain(moving).min(), route })
 }
 
 /// Nothing is asked of a cluster that has no routes.
@@ -123,7 +133,8 @@ fn settled_since(live: &Workload) -> Option<Timestamp> {
 async fn seen(
     cluster: &Cluster,
     target: &Target<'_>,
-    (live, now): (Option<&Workload>, Timestamp),
+    live: Option<&Workload>,
+    (now, is_moving): (Timestamp, bool),
 ) -> Result<Observed, ApplyError> {
     let live = match live {
         Some(Workload::CronJob(cron_job)) => {
@@ -132,11 +143,11 @@ async fn seen(
         Some(Workload::Deployment(deployment)) => Some(deployment.as_ref()),
         None => None,
     };
-    let seen = observed(live, target.release);
+    let seen = observed(live, target.release, is_moving);
     let (Phase::Blocked { .. }, Some(live)) = (&seen.phase, live) else { return Ok(seen) };
     let sets = cluster.replica_sets(&target.namespace(), &target.selector()).await?;
     let Some(current) = current(live, &sets) else { return Ok(seen) };
-    Ok(observed(Some(&of_current(live, current)), target.release))
+    Ok(observed(Some(&of_current(live, current)), target.release, is_moving))
 }
 
 /// Ends the runs on demand whose time is over. The runs that are left, and how long until another is to end.

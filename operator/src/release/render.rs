@@ -12,7 +12,7 @@ use super::{
     batch,
     config::{ConfigFiles, PlannedConfig, config, files_digest},
     render_error::RenderError,
-    template,
+    scaling, template,
     uses::{addresses, uses},
 };
 use crate::{
@@ -155,6 +155,7 @@ pub fn render(input: &Input) -> Result<Rendered, RenderError> {
         many: settings.instances == Some(Instances::Many),
         strategy: settings.rollout.strategy,
         replicas: i32::from(settings.scaling.min),
+        scaling: scaling::of_release(&settings.scaling),
         ports: settings.ports.clone(),
         config: config_name.clone().map(|name| ReleaseConfig { name }),
         connects: settings.connects.clone(),
@@ -184,10 +185,8 @@ fn resolved(asked: &DescriptorSpec, profile: &RuntimeProfile) -> Result<Descript
     batch::check(&settings)?;
     let instances = settings.instances();
     settings.instances = Some(instances);
+    settings.scaling = scaling::resolved(&settings.scaling, instances)?;
     if instances == Instances::One {
-        if settings.scaling.min > 1 {
-            return Err(RenderError::Single { min: settings.scaling.min });
-        }
         // Two at a time is just what rolling does.
         settings.rollout.strategy = Strategy::Recreate;
     }

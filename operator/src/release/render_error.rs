@@ -23,13 +23,13 @@ pub enum RenderError {
         /// What to change.
         problem: String,
     },
-    /// A single instance that is to be many.
-    #[error(
-        "scaling.min: {min} instances, but this service never runs two at a time; set it to 1 or say `instances: many`"
-    )]
-    Single {
-        /// What was asked for.
-        min: u16,
+    /// Not a number of instances that it can have, or nothing that moves it.
+    #[error("scaling.{field}: {problem}")]
+    Scaling {
+        /// Which.
+        field: &'static str,
+        /// What to change.
+        problem: String,
     },
     /// An api that nobody can call.
     #[error(
@@ -131,7 +131,7 @@ impl RenderError {
             Self::Digest
             | Self::Repository(_)
             | Self::Resource { .. }
-            | Self::Single { .. }
+            | Self::Scaling { .. }
             | Self::NoPort
             | Self::Port { .. }
             | Self::EnvKept(_)

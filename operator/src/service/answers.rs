@@ -79,7 +79,12 @@ impl Work<'_> {
         let namespace = environment_namespace(&service.tenant, &decision.spec.environment);
         let workload = self.platform.cluster.workload(&namespace, &service.name);
         let (board, workload, jobs) = (*board, workload.as_ref(), &self.runs_begun_in(&namespace));
-        answer(decision, Situation { service, board, history, standing: &standing, workload, jobs, now })
+        let environment = service.environments.iter().find(|one| one.name == decision.spec.environment);
+        let release = environment.and_then(|environment| self.current(environment));
+        let quota = self.platform.cluster.quota(&namespace);
+        let (standing, release, quota) = (&standing, release.as_deref(), quota.as_deref());
+        let situation = Situation { service, board, history, standing, workload, jobs, release, quota, now };
+        answer(decision, situation)
     }
 
     /// The runs there, with those that people began and the watch does not show yet.
@@ -108,7 +113,10 @@ impl Work<'_> {
             let is_ended = |one: &&Arc<ReleaseDecision>| {
                 holds(one)
                     && one.spec.environment == decision.spec.environment
-                    && matches!(one.spec.action, DecisionAction::Hold | DecisionAction::Rollback)
+                    && matches!(
+                        one.spec.action,
+                        DecisionAction::Hold | DecisionAction::Rollback | DecisionAction::Scale
+                    )
             };
             let ended: Vec<_> = self.decisions.iter().filter(is_ended).cloned().collect();
             for one in ended {

@@ -1,7 +1,7 @@
 //! What people decided of a service, and what of it holds in an environment. Pure.
 //!
-//! A decision is answered once, in the order in which they were made. What holds is read from the answers: at most one hold
-//! and one rollback hold in an environment, the newest. So a crash between two answers leads to the same end.
+//! A decision is answered once, in the order in which they were made. What holds is read from the answers: at most one hold,
+//! one rollback and one scale hold in an environment, the newest. So a crash between two answers leads to the same end.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -31,6 +31,8 @@ pub struct Standing {
     pub hold: Option<Held>,
     /// An older release runs.
     pub rollback: Option<Rollback>,
+    /// So many instances run.
+    pub scale: Option<(Held, u16)>,
     /// What never runs again.
     pub rejections: Vec<Rejection>,
     /// Images that need not have been healthy in the environment before: digests, and the build id of one that nobody
@@ -94,7 +96,8 @@ impl Standing {
 
     /// As the board tells it.
     pub fn held(&self) -> Vec<Held> {
-        self.hold.iter().chain(self.rollback.as_ref().map(|rollback| &rollback.held)).cloned().collect()
+        let rollback = self.rollback.as_ref().map(|rollback| &rollback.held);
+        self.hold.iter().chain(rollback).chain(self.scale.as_ref().map(|(held, _)| held)).cloned().collect()
     }
 }
 
@@ -176,6 +179,9 @@ pub fn standing(decisions: &[Arc<ReleaseDecision>], environment: &str, now: Time
             DecisionAction::Pass => {
                 standing.passed.extend(decision.spec.gate.clone().zip(answer.digest));
             }
+            DecisionAction::Scale => {
+                standing.scale = decision.spec.replicas.map(|number| (held(decision), number));
+            }
             DecisionAction::Resume | DecisionAction::Retry | DecisionAction::Run => {}
         }
     }
@@ -205,7 +211,7 @@ pub fn bound(
 pub fn ended(decisions: &[Arc<ReleaseDecision>], now: Timestamp) -> Vec<(String, ReleaseDecisionStatus)> {
     let replaced_by = |old: &ReleaseDecision| {
         let enough = match old.spec.action {
-            DecisionAction::Hold | DecisionAction::Rollback => 1,
+            DecisionAction::Hold | DecisionAction::Rollback | DecisionAction::Scale => 1,
             DecisionAction::Approve | DecisionAction::Pass => LET_THROUGH,
             DecisionAction::Reject
             | DecisionAction::Bypass

@@ -10,7 +10,7 @@ use super::{
     Problem,
     attempt::{failed, given_up, healthy},
     exposure::Exposure,
-    observation::observation,
+    observation::{as_before, observation},
     pass::Work,
     rounds::Ward,
     status::Observation,
@@ -22,13 +22,18 @@ use crate::{
     cluster::{ApplyError, Workload},
     conditions::Reason,
     environment::run::checked,
-    release::{self, Observed, Outside, Phase, RolledOut, Trouble, late_since},
+    release::{
+        self, Observed, Outside, Phase, RolledOut, Trouble, late_since,
+        scaling::{Stuck, stuck},
+    },
 };
 
 /// Between two looks at pods that are not ready and do not tell why.
 const UNTOLD: Duration = Duration::from_secs(3);
 /// The same once they told.
 const TOLD: Duration = Duration::from_secs(15);
+/// So long an autoscaler may have nothing to measure, as while the first instances start.
+const UNMEASURED: Duration = Duration::from_mins(3);
 
 impl Work<'_> {
     /// Applies what runs a release. It runs from then on, and what ran before until then.
@@ -62,6 +67,7 @@ impl Work<'_> {
         let mut observation = self.seen(environment, target.release, (seen, trouble)).await;
         self.exposed(environment, target, &mut observation);
         self.instances(environment, target, &mut observation);
+        self.scaled(environment, target.release, &mut observation);
         observation.problems.extend(route.err().map(|error| self.failed(error)));
         let may_lack =
             |problem: &Problem| matches!(problem.reason, Reason::Unhealthy | Reason::SecretMissing);
@@ -104,6 +110,21 @@ impl Work<'_> {
         exposure.tell(observation);
     }
 
+    /// Whether the number of its instances follows the load, where it is to.
+    fn scaled(&mut self, environment: &ValidEnvironment, release: &Release, observation: &mut Observation) {
+        if release.spec.scaling.is_none() {
+            return;
+        }
+        let autoscaler = self.platform.cluster.autoscaler(&environment.namespace, &self.service.name);
+        let Some(Stuck { since, message }) = autoscaler.as_deref().and_then(stuck) else { return };
+        let told_at = since + UNMEASURED;
+        if (self.platform.now)() < told_at {
+            self.look_again(Some(told_at));
+        } else {
+            observation.problems.push(Problem::new(Reason::NotScaling, message));
+        }
+    }
+
     /// What runs, and what that says of itself; until that is known in this run of the operator, what was told last.
     fn instances(
         &self,
@@ -139,7 +160,11 @@ impl Work<'_> {
         let is_asked = match &seen.phase {
             Phase::RollingOut | Phase::Outlasted { .. } => seen.updated > 0,
             Phase::FirstRun | Phase::Down | Phase::Failed { .. } => true,
-            Phase::Healthy | Phase::Stopped | Phase::Scheduled { .. } | Phase::Blocked { .. } => false,
+            Phase::Healthy
+            | Phase::Stopped
+            | Phase::Scheduled { .. }
+            | Phase::Unread
+            | Phase::Blocked { .. } => false,
         };
         if !is_asked {
             self.last.looks.remove(&environment.name);
@@ -231,6 +256,11 @@ impl Work<'_> {
         (seen, trouble): (Observed, Option<Trouble>),
     ) -> Observation {
         let name = release.name_any();
+        if seen.phase == Phase::Unread
+            && let Some(told) = as_before(&name, self.state_before(environment))
+        {
+            return told;
+        }
         if seen.phase == Phase::Healthy {
             let now = (self.platform.now)();
             let passed = environment.passes(&release.spec.digest);

@@ -108,7 +108,9 @@ impl Work<'_> {
         }
         let rests = environment.ending.as_ref().is_some_and(Ending::is_at_rest);
         while let Some((release, config)) = next.take() {
-            let shown = if rests { Arc::new(at_rest(&release)) } else { release.clone() };
+            let by_hand = environment.scaled.filter(|_| release.spec.schedule.is_none());
+            let number = if rests { Some(0) } else { by_hand };
+            let shown = number.map_or_else(|| release.clone(), |number| Arc::new(fixed(&release, number)));
             let reach = reach(self.asker(environment), &release, &self.neighbours());
             let mut outside = self.outside(environment);
             if let Some(problem) = self.path_taken(environment, &release, Some(&release)) {
@@ -230,9 +232,11 @@ pub(super) fn owned(platform: &Platform, namespace: &str, tenant: &str) -> Resul
     Err(Problem::new(Reason::NamespaceForeign, message))
 }
 
-/// The release without an instance: its pods' template stays, so that all goes on as it was when that is undone.
-fn at_rest(release: &Release) -> Release {
+/// The release with so many instances, whatever the load, and never two of what runs alone. Its pods' template stays, so that
+/// all goes on as it was when that is undone.
+fn fixed(release: &Release, number: u16) -> Release {
     let mut release = release.clone();
-    release.spec.replicas = 0;
+    release.spec.replicas = i32::from(if release.spec.many { number } else { number.min(1) });
+    release.spec.scaling = None;
     release
 }

@@ -255,6 +255,7 @@ fn lasting(waiting: Vec<Waiting>) -> Vec<Waiting> {
         Reason::AwaitingRun,
         Reason::Unhealthy,
         Reason::RuntimeDegraded,
+        Reason::NotScaling,
         Reason::QuotaExceeded,
         Reason::ApplyFailed,
         Reason::Forbidden,
@@ -430,6 +431,7 @@ fn stalls(reason: Reason) -> bool {
             | Reason::Failed
             | Reason::Unhealthy
             | Reason::RuntimeDegraded
+            | Reason::NotScaling
     )
 }
 

@@ -219,7 +219,8 @@ impl Checker<'_> {
             self.found.meant.extend(node.entry(near).is_none().then(|| join(path, near)));
             return format!("unknown field, did you mean {near:?}?");
         }
-        if let Some(shelter) = sheltered(schema, key) {
+        let value = node.entry(key).map(|entry| entry.value.json()).unwrap_or_default();
+        if let Some(shelter) = sheltered(schema, key, &value) {
             self.found.meant.push(join(&join(path, shelter), key));
             return format!("stands under `{shelter}`: write it as `{shelter}: {{{key}: …}}`");
         }

@@ -170,7 +170,6 @@ const AMOUNTS: &[(&str, Judge)] =
 
 /// Of a descriptor.
 const SETTINGS_ELSEWHERE: &[(&str, &str)] = &[
-    ("scaling.max", "not supported yet: as many run as `scaling: {min: …}` says, so leave this out"),
     ("replicas", "is written as `scaling: {min: …}`"),
     ("runtime", "stands in the tenant file, at the service; here only its version does, as `runtimeVersion`"),
     ("name", "stands in the tenant file, at the service: remove it here"),
@@ -178,14 +177,8 @@ const SETTINGS_ELSEWHERE: &[(&str, &str)] = &[
     ("spec", "there is none in this file: write its fields without it, at the beginning of the line"),
 ];
 
-const SETTINGS_TO_COME: &[&str] = &[
-    "scaling.cpu",
-    "scaling.memory",
-    "scaling.triggers",
-    "scaling.schedule",
-    "rollout.steps",
-    "rollout.analysis",
-];
+const SETTINGS_TO_COME: &[&str] =
+    &["scaling.triggers", "scaling.schedule", "rollout.steps", "rollout.analysis"];
 
 const VALUES_TO_COME: &[(&str, &str)] = &[("rollout.strategy", "canary"), ("rollout.strategy", "blueGreen")];
 

@@ -22,6 +22,7 @@ mod killed;
 mod promotion;
 mod registry;
 mod retirement;
+mod scaling;
 mod scene;
 mod secrets;
 mod signatures;

@@ -299,7 +299,7 @@ mod tests {
             reach: &reach,
             outside: &outside,
         };
-        let children = desired(&target, &[Footprint::of(&release)], 0);
+        let children = desired(&target, &[Footprint::of(&release)], None);
         assert_eq!(children.route.unwrap().metadata, children.service.unwrap().metadata);
     }
 }

@@ -7,6 +7,8 @@
 //! From one release to the next on a real API server with its real controllers: what pods count on is there as long as
 //! they run. The node has no kubelet: that a pod runs and is ready is said by the test, and one that is told to end stays.
 
+mod scaling;
+
 use std::{fmt::Debug, time::Duration};
 
 use imaas_operator::{
@@ -78,7 +80,7 @@ impl Scene {
 
     /// Stores the release that a descriptor gives.
     async fn release(&self, descriptor: &str) -> Release {
-        let runtime = include_str!("../../charts/imaas-operator/files/runtimes/container.yaml");
+        let runtime = include_str!("../../../charts/imaas-operator/files/runtimes/container.yaml");
         let rendered = render(&Input {
             tenant: "acme",
             service: "orders",
