@@ -196,7 +196,7 @@ pub struct Run {
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "Examples:
   kubectl imaas resume orders prod
-It ends a hold and a rollback; a rejected release stays rejected.")]
+It ends a hold, a rollback and a pause; a rejected release stays rejected.")]
 pub struct Resume {
     /// Which.
     #[command(flatten)]
@@ -204,6 +204,48 @@ pub struct Resume {
     /// Why.
     #[arg(long)]
     pub reason: Option<String>,
+}
+
+/// Options of `rollout pause`.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "Examples:
+  kubectl imaas rollout pause orders prod --reason 'the error rate is looked at'
+It ends by `kubectl imaas rollout resume`. What fails is given up all the same.")]
+pub struct Pause {
+    /// Which.
+    #[command(flatten)]
+    pub about: About,
+    /// Why; whoever finds it paused reads this.
+    #[arg(long)]
+    pub reason: String,
+}
+
+/// Options of `rollout skip`.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "Examples:
+  kubectl imaas rollout skip orders prod
+It is of the step at which it is now, also while that is paused.")]
+pub struct Skip {
+    /// Which.
+    #[command(flatten)]
+    pub about: About,
+    /// Why.
+    #[arg(long)]
+    pub reason: Option<String>,
+}
+
+/// Options of `rollout abort`.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "Examples:
+  kubectl imaas rollout abort orders prod --reason 'the error rate is up'
+The release stays away until the content changes, or `kubectl imaas retry`.")]
+pub struct Abort {
+    /// Which.
+    #[command(flatten)]
+    pub about: About,
+    /// Why; whoever asks for it again reads this.
+    #[arg(long)]
+    pub reason: String,
 }
 
 /// What is decided, whichever command says it.
@@ -276,6 +318,26 @@ impl From<Retry> for Decision {
 impl From<Run> for Decision {
     fn from(Run { about, reason }: Run) -> Self {
         Self { action: DecisionAction::Run, about, reason, target: None, gate: None, lasts: None }
+    }
+}
+
+impl From<Pause> for Decision {
+    fn from(Pause { about, reason }: Pause) -> Self {
+        let action = DecisionAction::Pause;
+        Self { action, about, reason: Some(reason), target: None, gate: None, lasts: None }
+    }
+}
+
+impl From<Skip> for Decision {
+    fn from(Skip { about, reason }: Skip) -> Self {
+        Self { action: DecisionAction::Skip, about, reason, target: None, gate: None, lasts: None }
+    }
+}
+
+impl From<Abort> for Decision {
+    fn from(Abort { about, reason }: Abort) -> Self {
+        let action = DecisionAction::Abort;
+        Self { action, about, reason: Some(reason), target: None, gate: None, lasts: None }
     }
 }
 

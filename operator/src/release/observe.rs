@@ -155,7 +155,7 @@ fn is_of(deployment: &Deployment, release: &Release) -> bool {
         && deployment.spec.as_ref().and_then(|spec| spec.replicas) == Some(release.spec.replicas)
 }
 
-fn is_current(deployment: &Deployment, status: &DeploymentStatus) -> bool {
+pub(super) fn is_current(deployment: &Deployment, status: &DeploymentStatus) -> bool {
     deployment.metadata.generation.is_some() && status.observed_generation >= deployment.metadata.generation
 }
 

@@ -13,7 +13,7 @@ use k8s_openapi::api::{
 use kube::ResourceExt;
 
 use super::{
-    desired::{Children, Footprint, Target, desired, ending, route, running},
+    desired::{Beside, Children, Footprint, Target, Trial, beside, desired, divided, ending, route, running},
     observe::{self, Observed, Phase, alone_since, current, observed, of_current, spare},
     runs,
     trouble::{SANDBOX_FAILED, Trouble, failed_run, trouble, unsandboxed, without_sandbox},
@@ -21,6 +21,7 @@ use super::{
 use crate::{
     api::{HttpRoute, Release},
     cluster::{ApplyError, Cluster, ObjectKey, Workload},
+    names,
 };
 
 /// How far a release is.
@@ -34,23 +35,37 @@ pub struct RolledOut {
     pub route: Result<(), ApplyError>,
 }
 
-/// Applies what runs the release, and removes what neither it nor a pod of an earlier one needs. Sends nothing when nothing
-/// differs.
+/// Applies what runs the release and what is tried beside it, and removes what neither they nor a pod of an earlier one need.
+/// Sends nothing when nothing differs.
 pub async fn roll_out(
     cluster: &Cluster,
     target: &Target<'_>,
+    trial: &Trial<'_>,
     now: Timestamp,
 ) -> Result<RolledOut, ApplyError> {
     let namespace = target.namespace();
     let name = &target.release.spec.service;
     let live = live(cluster, target).await?;
     let seen = seen(cluster, target, (live.as_ref(), now)).await?;
-    let mut running = beside(cluster, live.as_ref(), target.release).await?;
+    let mut running = counted(cluster, live.as_ref(), target.release).await?;
     let since = live.as_ref().filter(|_| seen.is_alone()).and_then(settled_since);
     let again = ending(&running, since, now);
     if seen.is_alone() && again.is_none() {
         running = vec![Footprint::of(target.release)];
     }
+    let tried = trial.release.map(Footprint::of).filter(|tried| !running.contains(tried));
+    running.extend(tried);
+    let mut children = {
+        let spare = live.as_ref().and_then(Workload::deployment).map(|live| spare(live, target.release));
+        desired(target, &running, spare.unwrap_or_default())
+    };
+    if seen.is_alone() {
+        // What serves comes first: now that is this release.
+        let own = std::iter::once(Footprint::of(target.release));
+        children.route = route(target, &own.chain(running.iter().cloned()).collect::<Vec<_>>());
+    }
+    let Beside { service: beside_service, deployment: beside_deployment } = beside(target, trial);
+    let beside = names::beside(name);
     // No `..`: a new kind of child does not compile until it is applied here.
     let Children {
         config_map,
@@ -60,14 +75,7 @@ pub async fn roll_out(
         disruption_budget,
         deployment,
         cron_job,
-    } = {
-        let spare = live.as_ref().and_then(Workload::deployment).map(|live| spare(live, target.release));
-        desired(target, &running, spare.unwrap_or_default())
-    };
-    // What serves comes first: now that is this release.
-    let own = Footprint::of(target.release);
-    let alone = || std::iter::once(own).chain(running.iter().cloned()).collect::<Vec<_>>();
-    let routed = if seen.is_alone() { route(target, &alone()) } else { routed };
+    } = divided(children, target, trial);
     // Before the pods that mount it, which would otherwise wait in the kubelet's backoff.
     if let Some(config_map) = config_map {
         cluster.apply(config_map).await?;
@@ -81,11 +89,24 @@ pub async fn roll_out(
         Some(service) => drop(cluster.apply(service).await?),
         None => cluster.delete::<Service>(&namespace, name).await?,
     }
-    // After the Service that it leads to.
+    let is_beside = beside_service.is_some();
+    if let Some(service) = beside_service {
+        cluster.apply(service).await?;
+    }
+    // After the Services that it leads to, and before one of them goes.
     let route = expose(cluster, target, routed).await;
+    if !is_beside && route.is_ok() {
+        cluster.delete::<Service>(&namespace, &beside).await?;
+    }
     match disruption_budget {
         Some(budget) => drop(cluster.apply(budget).await?),
         None => cluster.delete::<PodDisruptionBudget>(&namespace, name).await?,
+    }
+    // After whom it is called by, which may be an old route yet, and before what takes its place.
+    match beside_deployment {
+        _ if route.is_err() => {}
+        Some(deployment) => drop(cluster.apply(deployment).await?),
+        None => cluster.delete::<Deployment>(&namespace, &beside).await?,
     }
     // Last: it says what else may run, and forgets that only when nothing is left to narrow.
     if let Some(deployment) = deployment {
@@ -115,6 +136,15 @@ fn settled_since(live: &Workload) -> Option<Timestamp> {
         Workload::Deployment(deployment) => alone_since(deployment),
         Workload::CronJob(_) => live.made(),
     }
+}
+
+/// What became of the release of `target`, which `live` runs.
+pub async fn seen_in(
+    cluster: &Cluster,
+    target: &Target<'_>,
+    (live, now): (&Arc<Deployment>, Timestamp),
+) -> Result<Observed, ApplyError> {
+    seen(cluster, target, (Some(&Workload::Deployment(live.clone())), now)).await
 }
 
 /// What became of the release. That pods are refused may be said of an older version's, so the current one is asked.
@@ -150,14 +180,14 @@ pub fn well_since(cluster: &Cluster, namespace: &str, release: &Release) -> Opti
     }
 }
 
-/// Why instances of `target`, which runs since then, are not ready, as pods of its own version tell: a few bounded requests.
+/// Why instances of `target`, which `live` runs since then, are not ready, as pods of its own version tell: a few bounded requests.
 pub async fn troubled(
     cluster: &Cluster,
     target: &Target<'_>,
-    (since, now): (Option<Timestamp>, Timestamp),
+    (live, since, now): (Option<Workload>, Option<Timestamp>, Timestamp),
 ) -> Result<Option<Trouble>, ApplyError> {
     let namespace = target.namespace();
-    let labels = match cluster.workload(&namespace, &target.release.spec.service) {
+    let labels = match live {
         None => None,
         Some(Workload::Deployment(live)) => {
             let sets = cluster.replica_sets(&namespace, &target.selector()).await?;
@@ -202,7 +232,7 @@ async fn live(cluster: &Cluster, target: &Target<'_>) -> Result<Option<Workload>
 }
 
 /// What pods count on that may run in `live`, beside those of `release`.
-async fn beside(
+async fn counted(
     cluster: &Cluster,
     live: Option<&Workload>,
     release: &Release,

@@ -12,7 +12,7 @@ use super::{
     batch,
     config::{ConfigFiles, PlannedConfig, config, files_digest},
     render_error::RenderError,
-    template,
+    steps, template,
     uses::{addresses, uses},
 };
 use crate::{
@@ -103,6 +103,7 @@ impl Asked<'_> {
 pub fn render(input: &Input) -> Result<Rendered, RenderError> {
     let profile = profile(input.runtime, input.settings.runtime_version.as_deref())?;
     let settings = resolved(input.settings, profile)?;
+    let steps = steps::steps(&settings)?;
     connects(&settings, input.networks)?;
     let expose = expose(&settings)?;
     let uses = uses(input)?;
@@ -147,6 +148,7 @@ pub fn render(input: &Input) -> Result<Rendered, RenderError> {
         schedule: settings.schedule.clone(),
         many: settings.instances == Some(Instances::Many),
         strategy: settings.rollout.strategy,
+        steps,
         replicas: i32::from(settings.scaling.min),
         ports: settings.ports.clone(),
         config: config_name.clone().map(|name| ReleaseConfig { name }),
@@ -182,7 +184,9 @@ fn resolved(asked: &DescriptorSpec, profile: &RuntimeProfile) -> Result<Descript
             return Err(RenderError::Single { min: settings.scaling.min });
         }
         // Two at a time is just what rolling does.
-        settings.rollout.strategy = Strategy::Recreate;
+        if settings.rollout.strategy == Strategy::Rolling {
+            settings.rollout.strategy = Strategy::Recreate;
+        }
     }
     if settings.type_ == WorkloadType::Api && settings.ports.is_empty() {
         settings.ports.clone_from(&profile.ports);

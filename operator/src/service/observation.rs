@@ -19,7 +19,7 @@ pub(super) fn observation(
     let problems = problems(phase, trouble, (ready, desired, was_good));
     let all = deployment.and_then(|deployment| deployment.status.as_ref()?.ready_replicas);
     let older = all.map_or(0, |all| (all - ready).max(0));
-    Observation { ready, desired, older, well, instances: None, exposed: None, problems }
+    Observation { ready, desired, older, well, instances: None, exposed: None, trial: None, problems }
 }
 
 /// What is to be told of a release, the cause first.

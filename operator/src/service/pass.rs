@@ -229,7 +229,7 @@ impl<'a> Work<'a> {
 fn let_in(environments: &[ValidEnvironment], standing: &BTreeMap<String, Standing>) -> Vec<ValidEnvironment> {
     let with = |one: &ValidEnvironment| {
         let standing = standing.get(&one.name).cloned().unwrap_or_default();
-        let Standing { bypasses, approved, passed, hold: _, rollback: _, rejections: _ } = standing;
+        let Standing { bypasses, approved, passed, .. } = standing;
         ValidEnvironment { bypasses, approved, passed, ..one.clone() }
     };
     environments.iter().map(with).collect()

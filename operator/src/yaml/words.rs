@@ -121,7 +121,7 @@ pub(super) fn of_parser(told: &str) -> String {
     }
 }
 
-/// The only field of an object that needs saying, where `value` may be meant for it.
+/// The only field of an object that needs saying, or the only one that has such a word, where `value` may be meant for it.
 fn only_field<'a>(schema: &'a Value, value: &Value) -> Option<&'a str> {
     let properties = schema["properties"].as_object()?;
     let required: Vec<_> =
@@ -129,7 +129,13 @@ fn only_field<'a>(schema: &'a Value, value: &Value) -> Option<&'a str> {
     let name = match (required.as_slice(), properties.len()) {
         ([only], _) => only,
         ([], 1) => properties.keys().next()?.as_str(),
-        _ => return None,
+        _ => {
+            let has_it = |(_, field): &(&String, &Value)| {
+                field["enum"].as_array().is_some_and(|words| words.contains(value))
+            };
+            let mut fields = properties.iter().filter(has_it);
+            return fields.next().filter(|_| fields.next().is_none()).map(|(name, _)| name.as_str());
+        }
     };
     let fits = match properties[name]["type"].as_str() {
         Some("string") => value.is_string(),
