@@ -48,6 +48,8 @@ reasons! {
     GatePending,
     /// A person holds what is new.
     Held,
+    /// What is tried waits at a step for somebody.
+    Paused,
     /// A person went back to an older release.
     RolledBack,
     /// A person rejected the release.

@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 
 use imaas_operator::{
     api::{
-        Cause, DescriptorSpec, Expose, IntegrationRuntime, Port, Quantity, Release, Strategy, WorkloadType,
-        environment::Network,
+        Cause, DescriptorSpec, Expose, IntegrationRuntime, Port, Quantity, Release, Step, Strategy,
+        WorkloadType, environment::Network,
     },
     environment::Placement,
     names::{self, hex},
@@ -454,6 +454,15 @@ fn each_setting_changes_the_name() {
         ("memory", |c| c.settings.resources.memory = Quantity("300Mi".into())),
         ("scaling", |c| c.settings.scaling.min = 3),
         ("strategy", |c| c.settings.rollout.strategy = Strategy::Recreate),
+        ("canary", |c| c.settings.rollout.strategy = Strategy::Canary),
+        ("steps", |c| {
+            c.settings.rollout.strategy = Strategy::Canary;
+            c.settings.rollout.steps = vec![Step { weight: 5, pause: None }];
+        }),
+        ("keep", |c| {
+            c.settings.rollout.strategy = Strategy::BlueGreen;
+            c.settings.rollout.keep = Some("1h".into());
+        }),
         ("env", |c| drop(c.settings.env.insert("A".into(), "1".into()))),
         ("env's value", |c| drop(c.settings.env.insert("A".into(), "2".into()))),
         ("secrets", |c| c.settings.secrets.push("db".into())),

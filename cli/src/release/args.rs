@@ -217,7 +217,7 @@ pub struct Scale {
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "Examples:
   kubectl imaas resume orders prod
-It ends a hold, a rollback and a scale; a rejected release stays rejected.")]
+It ends a hold, a pause, a rollback and a scale; a rejected release stays rejected.")]
 pub struct Resume {
     /// Which.
     #[command(flatten)]
@@ -225,6 +225,48 @@ pub struct Resume {
     /// Why.
     #[arg(long)]
     pub reason: Option<String>,
+}
+
+/// Options of `rollout pause`.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "Examples:
+  kubectl imaas rollout pause orders prod --reason 'the error rate is looked at'
+It ends by `kubectl imaas rollout resume`. What fails is given up all the same.")]
+pub struct Pause {
+    /// Which.
+    #[command(flatten)]
+    pub about: About,
+    /// Why; whoever finds it paused reads this.
+    #[arg(long)]
+    pub reason: String,
+}
+
+/// Options of `rollout skip`.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "Examples:
+  kubectl imaas rollout skip orders prod
+It is of the step at which it is now, also while that is paused.")]
+pub struct Skip {
+    /// Which.
+    #[command(flatten)]
+    pub about: About,
+    /// Why.
+    #[arg(long)]
+    pub reason: Option<String>,
+}
+
+/// Options of `rollout abort`.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "Examples:
+  kubectl imaas rollout abort orders prod --reason 'the error rate is up'
+The release stays away until the content changes, or `kubectl imaas retry`.")]
+pub struct Abort {
+    /// Which.
+    #[command(flatten)]
+    pub about: About,
+    /// Why; whoever asks for it again reads this.
+    #[arg(long)]
+    pub reason: String,
 }
 
 /// What is decided, whichever command says it.
@@ -354,6 +396,29 @@ impl From<Scale> for Decision {
             replicas: Some(replicas),
             lasts: Some(lasts),
         }
+    }
+}
+
+impl From<Pause> for Decision {
+    fn from(Pause { about, reason }: Pause) -> Self {
+        let action = DecisionAction::Pause;
+        let reason = Some(reason);
+        Self { action, about, reason, target: None, gate: None, replicas: None, lasts: None }
+    }
+}
+
+impl From<Skip> for Decision {
+    fn from(Skip { about, reason }: Skip) -> Self {
+        let action = DecisionAction::Skip;
+        Self { action, about, reason, target: None, gate: None, replicas: None, lasts: None }
+    }
+}
+
+impl From<Abort> for Decision {
+    fn from(Abort { about, reason }: Abort) -> Self {
+        let action = DecisionAction::Abort;
+        let reason = Some(reason);
+        Self { action, about, reason, target: None, gate: None, replicas: None, lasts: None }
     }
 }
 

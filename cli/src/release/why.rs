@@ -6,7 +6,7 @@ use anyhow::Result;
 use imaas_operator::{
     api::{
         IntegrationServiceStatus, Release, ReleaseScaling,
-        integration_service::{EnvironmentState, Held, Waiting},
+        integration_service::{EnvironmentState, Held, Trial, Waiting},
     },
     conditions::PROVEN,
     names::{SERVICE, TENANT, tenant_of_home},
@@ -111,6 +111,7 @@ fn lines(service: &str, (state, running): (&EnvironmentState, &Running), because
     line("last good", last_good.clone().filter(|good| !is_told(good)));
     line("head", commit.clone());
     line("asks for", candidate.clone());
+    line("tries", state.trial.as_ref().map(tries));
     line("attempt", state.attempt.map(|attempt| attempt.to_string()));
     for Held { decision, action, by, reason, until } in &state.held {
         let reason = reason.as_ref().map(|reason| format!(" ({reason})")).unwrap_or_default();
@@ -141,6 +142,16 @@ fn scales(release: &Release) -> Option<String> {
     let targets = targets.map(|(name, percent)| percent.map(|percent| format!("{name} {percent} %")));
     let targets: Vec<_> = targets.into_iter().flatten().collect();
     Some(format!("with the load, {} to {max} instances ({})", release.spec.replicas, targets.join(", ")))
+}
+
+/// How far what is tried is.
+fn tries(Trial { release, passed, steps, weight, begun, since: _ }: &Trial) -> String {
+    let step = if passed < steps {
+        format!("step {} of {steps}, {weight} of 100 requests", passed + 1)
+    } else {
+        "it takes the place of what ran".to_owned()
+    };
+    format!("{release} ({step}) since {begun}")
 }
 
 /// Why what runs does not yet count as healthy for what promotes from here.

@@ -81,6 +81,9 @@ pub struct ReleaseSpec {
     pub many: bool,
     /// How instances are replaced.
     pub strategy: Strategy,
+    /// How it is tried first, beside what runs.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub steps: Vec<ReleaseStep>,
     /// Number of instances; the least of them where load adds some.
     pub replicas: i32,
     /// How load adds instances.
@@ -140,6 +143,17 @@ pub struct ReleaseScaling {
 pub struct ReleaseConfig {
     /// Name of the immutable ConfigMap, `<service>-<hash>`.
     pub name: String,
+}
+
+/// A part of a release's trial.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ReleaseStep {
+    /// So many of 100 requests.
+    pub weight: u8,
+    /// How long; without it, until somebody ends it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pause: Option<String>,
 }
 
 /// The way into a release from outside the cluster, where its environment has a gateway.

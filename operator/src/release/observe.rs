@@ -175,7 +175,7 @@ fn is_of(deployment: &Deployment, release: &Release) -> bool {
         && deployment.spec.as_ref().and_then(|spec| spec.replicas) == Some(wanted(Some(deployment), release))
 }
 
-fn is_current(deployment: &Deployment, status: &DeploymentStatus) -> bool {
+pub(super) fn is_current(deployment: &Deployment, status: &DeploymentStatus) -> bool {
     deployment.metadata.generation.is_some() && status.observed_generation >= deployment.metadata.generation
 }
 

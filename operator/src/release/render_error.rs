@@ -84,6 +84,14 @@ pub enum RenderError {
         /// What to change.
         problem: String,
     },
+    /// Not how such a service is rolled out.
+    #[error("rollout.{field}: {problem}")]
+    Rollout {
+        /// Which.
+        field: String,
+        /// What to change.
+        problem: String,
+    },
     /// Nothing that can be reached from outside.
     #[error("expose{0}")]
     Expose(String),
@@ -140,6 +148,7 @@ impl RenderError {
             | Self::Network { .. }
             | Self::Use { .. }
             | Self::Batch { .. }
+            | Self::Rollout { .. }
             | Self::Expose(_)
             | Self::TemplateTooLarge { .. } => Reason::InvalidDescriptor,
         }

@@ -43,7 +43,7 @@ pub fn shortage(release: &Release, number: i32, hard: &BTreeMap<String, Amount>)
 /// A quarter, rounded up, as the Deployment says.
 fn surge(strategy: Strategy, number: i32) -> i32 {
     match strategy {
-        Strategy::Rolling => (number + 3) / 4,
+        Strategy::Rolling | Strategy::Canary | Strategy::BlueGreen => (number + 3) / 4,
         Strategy::Recreate => 0,
     }
 }

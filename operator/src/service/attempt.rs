@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// Longest message of a failure, in characters.
-const LONGEST: usize = 300;
+pub const LONGEST: usize = 300;
 
 /// Why a release is given up, unless it may still become healthy. `missed`: its own deadline, not that of one before.
 pub fn given_up(seen: &Observed, trouble: Option<&Trouble>, missed: bool) -> Option<String> {

@@ -333,8 +333,8 @@ fn every_mistake_in_a_descriptor_is_told_with_its_place() {
         ),
         (
             "strategy: recreate",
-            "strategy: canary",
-            vec!["13:25: environments.prod.rollout.strategy: \"canary\" is not supported yet"],
+            "analysis: []",
+            vec!["13:15: environments.prod.rollout.analysis: not supported yet: leave it out"],
         ),
         (
             "    scaling: {min: 3}",

@@ -121,7 +121,8 @@ pub(super) fn of_parser(told: &str) -> String {
     }
 }
 
-/// The only field of an object that needs saying, or that is never without a value, where `value` may be meant for it.
+/// The only field of an object that needs saying, or that is never without a value, or that has such a word, where `value`
+/// may be meant for it.
 fn only_field<'a>(schema: &'a Value, value: &Value) -> Option<&'a str> {
     let properties = schema["properties"].as_object()?;
     let required: Vec<_> =
@@ -131,7 +132,13 @@ fn only_field<'a>(schema: &'a Value, value: &Value) -> Option<&'a str> {
     let name = match (required.as_slice(), certain.as_slice(), properties.len()) {
         ([only], _, _) | ([], [only], _) => only,
         ([], _, 1) => properties.keys().next()?.as_str(),
-        _ => return None,
+        _ => {
+            let has_it = |(_, field): &(&String, &Value)| {
+                field["enum"].as_array().is_some_and(|words| words.contains(value))
+            };
+            let mut fields = properties.iter().filter(has_it);
+            fields.next().filter(|_| fields.next().is_none())?.0.as_str()
+        }
     };
     fits(&properties[name], value).then_some(name)
 }

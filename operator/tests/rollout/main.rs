@@ -16,7 +16,7 @@ use imaas_operator::{
     cluster::Cluster,
     environment::Placement,
     names::{APPLIED, RUNNING},
-    release::{Input, Outside, Phase, Reach, RolledOut, Target, Trouble, render, roll_out, troubled},
+    release::{Input, Outside, Phase, Reach, RolledOut, Target, Trial, Trouble, render, roll_out, troubled},
 };
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::{
@@ -117,7 +117,8 @@ impl Scene {
             reach: &reach,
             outside: &self.outside,
         };
-        let RolledOut { seen, again, route } = Box::pin(roll_out(&self.cluster, &target, now)).await.unwrap();
+        let RolledOut { seen, again, route } =
+            Box::pin(roll_out(&self.cluster, &target, &Trial::default(), now)).await.unwrap();
         route.unwrap();
         (seen.phase, again.is_some())
     }
@@ -127,7 +128,8 @@ impl Scene {
         let (networks, reach) = (networks(), Reach::default());
         let (config, outside) = (None, &self.outside);
         let target = Target { tenant: "acme", release, config, networks: &networks, reach: &reach, outside };
-        troubled(&self.cluster, &target, (None, Timestamp::now())).await.unwrap()
+        let live = self.cluster.workload("acme-dev", "orders");
+        troubled(&self.cluster, &target, (live, None, Timestamp::now())).await.unwrap()
     }
 
     /// Names of the pods with this first port that are not told to end.

@@ -29,6 +29,7 @@ mod signatures;
 mod stand_ins;
 mod stateful;
 mod stops;
+mod trial;
 mod uses;
 mod waves;
 

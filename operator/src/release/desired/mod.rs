@@ -9,10 +9,12 @@ mod footprint;
 mod network;
 mod reach;
 mod service;
+mod trial;
 
 pub use expose::{Entrance, Outside, route};
 pub use footprint::{Footprint, ending, running, written};
 pub use reach::{Neighbour, Reach, open_ports};
+pub use trial::{Beside, Trial, beside, divided};
 
 use std::collections::BTreeMap;
 
@@ -161,7 +163,7 @@ fn deployment(target: &Target, running: &[Footprint], live: Option<&Deployment>)
 
 fn strategy(strategy: Strategy, spare: i32) -> DeploymentStrategy {
     match strategy {
-        Strategy::Rolling => DeploymentStrategy {
+        Strategy::Rolling | Strategy::Canary | Strategy::BlueGreen => DeploymentStrategy {
             type_: Some("RollingUpdate".to_owned()),
             rolling_update: Some(RollingUpdateDeployment {
                 // No instance that serves leaves before its successor is ready; a version that never gets there harms

@@ -10,10 +10,11 @@ use super::{HOLDING, Rollback, Standing, is_over};
 use crate::{
     api::{
         DecisionAction, DecisionState, IntegrationServiceStatus, Release, ReleaseDecision,
-        ReleaseDecisionStatus, WorkloadType, integration_service::EnvironmentState,
+        ReleaseDecisionStatus, WorkloadType,
+        integration_service::{EnvironmentState, Trial},
     },
     cluster::Workload,
-    conditions::Reason,
+    conditions::{Reason, cut},
     names,
     release::{
         room::{Shortage, shortage},
@@ -21,6 +22,7 @@ use crate::{
     },
     service::{
         Problem,
+        attempt::LONGEST,
         history::{History, Past},
         promote::shared_source,
         validate::{ValidEnvironment, ValidService},
@@ -57,8 +59,10 @@ pub struct Answer {
     pub status: ReleaseDecisionStatus,
     /// A release whose failure is taken back.
     pub tried_again: Option<String>,
-    /// What held in its environment, a hold, a rollback or a scale, holds no more.
+    /// What held in its environment, a hold, a pause, a rollback or a scale, holds no more.
     pub resumes: bool,
+    /// A release that is given up, and why.
+    pub fails: Option<(String, String)>,
     /// A run begins, with this name.
     pub begins: Option<String>,
 }
@@ -107,6 +111,9 @@ fn judged(decision: &ReleaseDecision, situation: Situation<'_>) -> Result<Answer
         | DecisionAction::Pass
         | DecisionAction::Hold
         | DecisionAction::Resume
+        | DecisionAction::Pause
+        | DecisionAction::Skip
+        | DecisionAction::Abort
         | DecisionAction::Rollback
         | DecisionAction::Retry
         | DecisionAction::Run
@@ -129,6 +136,9 @@ fn judged(decision: &ReleaseDecision, situation: Situation<'_>) -> Result<Answer
             Ok(said(DecisionState::InForce, message, ReleaseDecisionStatus::default()))
         }
         DecisionAction::Resume => Ok(case.resume()),
+        DecisionAction::Pause => case.pause(),
+        DecisionAction::Skip => case.skip(),
+        DecisionAction::Abort => case.abort(),
         DecisionAction::Rollback => case.rollback(),
         DecisionAction::Retry => case.retry(),
         DecisionAction::Bypass => case.bypass(),
@@ -253,6 +263,55 @@ impl Case<'_> {
             format!("{} goes on with what Git asks for", self.environment.name)
         };
         Answer { resumes: true, ..said(DecisionState::Done, message, ReleaseDecisionStatus::default()) }
+    }
+
+    /// What is tried, or takes the place of what ran.
+    fn trial(&self) -> Result<&Trial, Problem> {
+        self.state.trial.as_ref().ok_or_else(|| {
+            let (service, environment) = (&self.situation.service.name, &self.environment.name);
+            needless(format!("nothing of {service} is tried in {environment}"))
+        })
+    }
+
+    /// A step of it.
+    fn step(&self) -> Result<&Trial, Problem> {
+        let trial = self.trial()?;
+        if trial.passed >= trial.steps {
+            let message = format!("{} has passed its steps and takes the place of what ran", trial.release);
+            return Err(needless(message));
+        }
+        Ok(trial)
+    }
+
+    fn pause(&self) -> Result<Answer, Problem> {
+        let Trial { release, passed, .. } = self.step()?;
+        let message = format!("{release} stays at step {} until `resume`", passed + 1);
+        let status = ReleaseDecisionStatus { release: Some(release.clone()), ..Default::default() };
+        Ok(said(DecisionState::InForce, message, status))
+    }
+
+    fn skip(&self) -> Result<Answer, Problem> {
+        let Trial { release, passed, .. } = self.step()?;
+        let message = format!("step {} of {release} is over once its instances are ready", passed + 1);
+        let (release, passed) = (Some(release.clone()), Some(*passed));
+        let status = ReleaseDecisionStatus { release, passed, ..Default::default() };
+        Ok(said(DecisionState::InForce, message, status))
+    }
+
+    fn abort(&self) -> Result<Answer, Problem> {
+        let release = &self.trial()?.release;
+        let spec = &self.decision.spec;
+        let why = format!("{} aborted it: {}", spec.author, spec.reason.as_deref().unwrap_or_default());
+        let why = cut(&why, LONGEST);
+        let past = self.release(release)?;
+        if past.failed.as_ref().is_some_and(|failed| *failed != why) {
+            return Err(needless(format!("{release} is given up already")));
+        }
+        let status = ReleaseDecisionStatus { release: Some(release.clone()), ..Default::default() };
+        let done = said(DecisionState::Done, format!("{release} is given up: what ran before stays"), status);
+        // Where its answer was lost, it failed before.
+        let fails = past.failed.is_none().then(|| (release.clone(), why));
+        Ok(Answer { fails, ..done })
     }
 
     fn rollback(&self) -> Result<Answer, Problem> {

@@ -13,7 +13,7 @@ use super::*;
 use crate::{
     api::{
         IntegrationServiceStatus, Release,
-        integration_service::{EnvironmentState, Waiting},
+        integration_service::{EnvironmentState, Trial, Waiting},
     },
     cluster::Workload,
     names, sample,
@@ -508,4 +508,60 @@ fn a_number_by_hand_holds_for_its_time_and_within_what_there_is_room_for() {
     let (over, _) = ended(&world.decisions, at(NOW)).pop().unwrap();
     assert_eq!(over, "one");
     assert!(world.answer("three", 3, "action: resume").resumes);
+}
+
+/// A release that passed so many of two steps is tried beside what runs.
+fn trying(passed: u16) -> World {
+    let mut world = World::new();
+    world.history = History::of(&[release(3, true, false), release(5, false, false)]);
+    let trial = Trial {
+        release: "orders-prod-5".to_owned(),
+        passed,
+        steps: 2,
+        weight: 10,
+        begun: NOW.to_owned(),
+        since: None,
+    };
+    world.board.environments[0].trial = Some(trial);
+    world
+}
+
+#[test]
+fn what_is_tried_is_paused_skipped_and_resumed() {
+    let mut world = trying(1);
+    let paused = world.answer("pause", 1, "action: pause, reason: errors");
+    assert_eq!(paused.status.release.as_deref(), Some("orders-prod-5"));
+    assert_eq!(paused.status.message, "orders-prod-5 stays at step 2 until `resume`");
+    assert_eq!(world.standing().pause.unwrap().release, "orders-prod-5");
+    assert_eq!(world.standing().held().len(), 1);
+    world.answer("skip", 2, "action: skip");
+    let skip = Skip { release: "orders-prod-5".to_owned(), passed: 1 };
+    assert_eq!(world.standing().skipped, [skip]);
+    assert!(world.answer("resume", 3, "action: resume").resumes);
+    for action in ["pause", "skip", "abort"] {
+        let spec = format!("action: {action}, reason: x");
+        let (state, message) = World::new().told(&spec);
+        assert_eq!((state, message.as_str()), (DecisionState::Refused, "nothing of orders is tried in prod"));
+    }
+    for action in ["pause", "skip"] {
+        let (state, message) = trying(2).told(&format!("action: {action}, reason: x"));
+        assert!(state == DecisionState::Refused && message.contains("takes the place"), "{message}");
+    }
+}
+
+#[test]
+fn what_is_aborted_fails_once_and_says_by_whom() {
+    for passed in [0, 2] {
+        let mut world = trying(passed);
+        let aborted = world.answer("abort", 1, "action: abort, reason: errors");
+        let why = "nora aborted it: errors".to_owned();
+        assert_eq!(aborted.status.state, Some(DecisionState::Done));
+        assert_eq!(aborted.fails, Some(("orders-prod-5".to_owned(), why.clone())));
+        // Its answer was lost, and the failure was told.
+        world.history.0[1].failed = Some(why);
+        let again = world.answer("again", 2, "action: abort, reason: errors");
+        assert_eq!((again.status.state, again.fails), (Some(DecisionState::Done), None));
+        let (state, _) = world.told("action: abort, reason: other");
+        assert_eq!(state, DecisionState::Refused, "it is given up already");
+    }
 }

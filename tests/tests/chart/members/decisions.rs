@@ -14,8 +14,10 @@ use serde_json::{Value, json};
 use super::{Person, named};
 use crate::{Broken, ask, rights, root};
 
-const ACTIONS: [&str; 10] =
-    ["approve", "pass", "reject", "hold", "resume", "rollback", "retry", "bypass", "run", "scale"];
+const ACTIONS: [&str; 13] = [
+    "approve", "pass", "reject", "hold", "resume", "pause", "skip", "abort", "rollback", "retry", "bypass",
+    "run", "scale",
+];
 
 /// By `author`, about an environment.
 fn decision(author: &str, action: &str, (namespace, environment): (&str, &str)) -> Value {
