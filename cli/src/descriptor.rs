@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, sync::LazyLock};
 
 use imaas_operator::{
-    api::{Cause, DescriptorSpec, Environment, IntegrationRuntime, Port, WorkloadType},
+    api::{Cause, DescriptorSpec, Environment, IntegrationRuntime, Port},
     environment::{self, Placement, ValidEnvironment},
     release::{
         ConfigFiles, Input, RenderError, render,
@@ -190,8 +190,8 @@ fn unknown_environments(
 fn without_room(settings: &DescriptorSpec, environment: &ValidEnvironment) -> Option<String> {
     let DescriptorSpec { resources, scaling, rollout, .. } = settings.clone();
     // What else it says neither takes room nor is to hide this.
-    let (type_, instances) = (WorkloadType::Worker, Some(settings.instances()));
-    let asked = DescriptorSpec { type_, instances, resources, scaling, rollout, ..DescriptorSpec::default() };
+    let instances = Some(settings.instances());
+    let asked = DescriptorSpec { instances, resources, scaling, rollout, ..DescriptorSpec::default() };
     let release = render(&input(&environment.name, &asked, None, (None, &[], None))).ok()?.release;
     let most = release.spec.scaling.as_ref()?.max;
     let Shortage { told, field: _ } = shortage(&release, most, &environment.quota.max.hard())?;

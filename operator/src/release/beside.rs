@@ -8,9 +8,11 @@ use kube::ResourceExt;
 use super::{
     desired::Target,
     observe::{current, is_current},
+    scaling,
     trial::{Seen, Stable, Tried},
 };
 use crate::{
+    api::Release,
     cluster::{ApplyError, Cluster, ObjectKey, Workload},
     names::{self, RELEASE, TEMPLATE_HASH},
 };
@@ -26,7 +28,12 @@ pub struct Found {
 }
 
 impl Found {
-    /// For the policy. `full`: instances that the service is to have.
+    /// Instances that the service is to have now, with `release`.
+    pub fn wanted(&self, release: &Release) -> i32 {
+        scaling::wanted(self.own.as_deref(), release)
+    }
+
+    /// For the policy. `full`: instances that the service is to have now.
     pub fn seen(&self, full: i32, (has_route, consumes): (bool, bool)) -> Seen<'_> {
         let own = self.own.as_deref();
         let stable = Stable {

@@ -8,6 +8,7 @@ use k8s_openapi::{
     apimachinery::pkg::api::resource::Quantity as Amount,
 };
 
+use super::steps::most_beside;
 use crate::api::{Quantity, Release, Strategy, quantity};
 
 /// Of what a quota has too little.
@@ -21,7 +22,7 @@ pub struct Shortage {
 
 /// What `number` instances of `release` need more of than the quota `hard` has, all of it.
 pub fn shortage(release: &Release, number: i32, hard: &BTreeMap<String, Amount>) -> Option<Shortage> {
-    let more = surge(release.spec.strategy, number);
+    let more = surge(release.spec.strategy, number) + most_beside(release, number);
     let count = match more {
         0 => format!("{number} instances need"),
         _ => format!("{number} instances, and {more} more while they are replaced, need"),
@@ -91,6 +92,17 @@ mod tests {
         }
         assert_eq!(told(5, "", ("1750m", "8Gi", 50)), None, "a quarter, rounded up, is two");
         assert_eq!(told(4, ", strategy: recreate", ("1", "2Gi", 4)), None, "none comes beside another");
+        let scaled = "scaling: {max: 4, downAfterSeconds: 300}";
+        for (tried, more) in [
+            ("strategy: canary, steps: [{weight: 10}, {weight: 50}]".to_owned(), 3),
+            ("strategy: blueGreen, steps: [{weight: 0}, {weight: 100}]".to_owned(), 5),
+            ("type: worker, strategy: canary, steps: [{weight: 50}]".to_owned(), 1),
+            (format!("type: worker, {scaled}, strategy: canary, steps: [{{weight: 50}}]"), 3),
+        ] {
+            let told = told(4, &format!(", {tried}"), ("9", "9Gi", 4)).unwrap();
+            let needs = format!("pods: 4 instances, and {more} more while they are replaced, need pods");
+            assert!(told.starts_with(&needs), "{tried}: {told}");
+        }
         let alone = told(5, ", strategy: recreate", ("1", "4Gi", 5));
         assert_eq!(alone.as_deref(), Some("cpu: 5 instances need requests.cpu 1250m, more than 1,"));
     }

@@ -106,20 +106,33 @@ pub fn tried_beside(release: &Release, base: &Release) -> Vec<trial::Step> {
         && new.replicas >= room
         && old.replicas >= room
         && new.template != old.template;
+    if is_tried { trial_of(release) } else { vec![] }
+}
+
+fn trial_of(release: &Release) -> Vec<trial::Step> {
     let step = |step: &ReleaseStep| trial::Step {
         weight: step.weight,
-        share: match new.strategy {
+        share: match release.spec.strategy {
             Strategy::BlueGreen => 100,
             Strategy::Rolling | Strategy::Recreate | Strategy::Canary => step.weight,
         },
         pause: step.pause.as_deref().and_then(|text| span(text, Duration::ZERO..=LONGEST)),
     };
-    new.steps.iter().filter(|_| is_tried).map(step).collect()
+    release.spec.steps.iter().map(step).collect()
 }
 
-/// Is it never more instances than it is to have?
+/// So many instances of `release` are tried beside `number` of what runs, at the most.
+pub(super) fn most_beside(release: &Release, number: i32) -> i32 {
+    if consumes(release) {
+        return 0;
+    }
+    trial_of(release).iter().map(|step| step.need(number)).max().unwrap_or_default()
+}
+
+/// Are there never more instances than it is to have, so that those that are tried take the place of others? Where their
+/// number is the autoscaler's, nobody else takes any away.
 pub fn consumes(release: &Release) -> bool {
-    release.spec.type_ == WorkloadType::Worker
+    release.spec.type_ == WorkloadType::Worker && release.spec.scaling.is_none()
 }
 
 #[cfg(test)]
@@ -205,5 +218,8 @@ mod tests {
         let canary = format!(", {canary}");
         assert_eq!(tried_beside(&worker(1, &canary, "b"), &worker(1, "", "a")), [], "one is not divided");
         assert_eq!(tried_beside(&worker(2, &canary, "b"), &worker(2, "", "a")).len(), 2);
+        let scaled = format!(", scaling: {{max: 4, downAfterSeconds: 300}}{canary}");
+        let beside = tried_beside(&worker(1, &scaled, "b"), &worker(1, "", "a"));
+        assert_eq!(beside.len(), 2, "it comes beside the one");
     }
 }

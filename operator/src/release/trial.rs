@@ -23,6 +23,13 @@ pub struct Step {
     pub pause: Option<Duration>,
 }
 
+impl Step {
+    /// So many instances are to be ready for it beside `replicas` of what runs.
+    pub fn need(&self, replicas: i32) -> i32 {
+        ((replicas * i32::from(self.share) + 99) / 100).max(1)
+    }
+}
+
 /// What is to run, where it is tried first.
 #[derive(Clone, Copy, Debug)]
 pub struct Wanted<'a> {
@@ -30,7 +37,7 @@ pub struct Wanted<'a> {
     pub release: &'a str,
     /// With rising weights.
     pub steps: &'a [Step],
-    /// Instances that the service is to have.
+    /// Instances that the service is to have now, with this release.
     pub replicas: i32,
     /// A person, or the platform, stops it where it is.
     pub paused: bool,
@@ -56,7 +63,7 @@ pub struct State {
 pub struct Stable<'a> {
     /// The release that it was given last.
     pub release: Option<&'a str>,
-    /// Instances that the service is to have.
+    /// Instances that the service is to have now.
     pub full: i32,
     /// So many it was told to have.
     pub replicas: i32,
@@ -158,21 +165,18 @@ pub struct Next {
 }
 
 impl Wanted<'_> {
-    /// So many instances are to be ready in `step`.
-    fn need(&self, step: &Step) -> i32 {
-        ((self.replicas * i32::from(step.share) + 99) / 100).max(1)
-    }
-
-    /// What `tried` may be given by one of the first `steps`: each weight has its instances. While it is not known how many
-    /// are ready, what it has (`weight`) stays.
+    /// What `tried` may be given by one of the first `steps`: each weight has its instances, and what it has (`weight`) it
+    /// keeps as far as those that are ready can take it, as while load adds some. While it is not known how many are, it is
+    /// given no more.
     fn weight(&self, steps: usize, (tried, weight): (Option<Tried>, u8)) -> u8 {
-        let backed = |ready: i32| {
-            let backed = self.steps.iter().take(steps).filter(|step| self.need(step) <= ready);
-            backed.map(|step| step.weight).max().unwrap_or_default()
+        let able = |ready: i32| {
+            let backed = self.steps.iter().take(steps).filter(|step| step.need(self.replicas) <= ready);
+            let share = u8::try_from(ready * 100 / self.replicas.max(1)).unwrap_or(ALL);
+            backed.map(|step| step.weight).max().unwrap_or_default().max(weight.min(share))
         };
         match tried {
             None => 0,
-            Some(tried) => tried.ready().map_or_else(|| weight.min(backed(tried.replicas)), backed),
+            Some(tried) => tried.ready().map_or_else(|| weight.min(able(tried.replicas)), able),
         }
     }
 
@@ -204,8 +208,10 @@ pub fn next(wanted: Option<&Wanted>, state: Option<&State>, seen: Seen, now: Tim
 fn step(wanted: &Wanted, mut state: State, seen: Seen, now: Timestamp) -> Next {
     let ready = seen.tried.map_or(Some(0), Tried::ready);
     // Of consumers one of what ran before goes on.
-    let most = if seen.consumes { seen.stable.full - 1 } else { i32::MAX };
-    let need = |step: &Step| wanted.need(step).min(most);
+    let most = if seen.consumes { seen.stable.full - 1 } else { wanted.replicas };
+    let given = |step: &Step| step.need(wanted.replicas).min(most).max(0);
+    // None proves nothing, also where there are none for a time.
+    let need = |step: &Step| given(step).max(1);
     let is_backed = |step: &Step| seen.stable.is_one && ready.is_some_and(|ready| ready >= need(step));
     let mut step = &wanted.steps[state.passed];
     if ready.is_some() {
@@ -231,14 +237,14 @@ fn step(wanted: &Wanted, mut state: State, seen: Seen, now: Timestamp) -> Next {
     };
     Next {
         is_passed: false,
-        beside: Some(Beside { replicas: need(step).min(room(seen)), weight }),
+        beside: Some(Beside { replicas: given(step).min(room(seen)), weight }),
         calls: match weight {
             ALL => Calls::Tried,
             0 if seen.stable.is_one => Calls::Stable,
             _ if seen.stable.is_one && seen.has_route => Calls::Stable,
             _ => Calls::All,
         },
-        away: away(seen, need(step)),
+        away: away(seen, given(step)),
         awaits: Some(awaits),
         state: Some(State { weight, ..state }),
     }
@@ -258,7 +264,7 @@ fn promoted(wanted: &Wanted, state: Option<State>, seen: Seen) -> Next {
     Next {
         state: Some(State { weight, ..state }),
         is_passed: true,
-        beside: Some(Beside { replicas: wanted.need(last), weight }),
+        beside: Some(Beside { replicas: last.need(wanted.replicas).min(wanted.replicas), weight }),
         calls: if weight == ALL { Calls::Tried } else { Calls::All },
         away: 0,
         awaits: None,

@@ -11,7 +11,7 @@ use super::{
     validate::ValidEnvironment,
 };
 use crate::{
-    api::{Release, integration_service::Trial},
+    api::{Release, WorkloadType, integration_service::Trial},
     cluster::Workload,
     conditions::Reason,
     release::{
@@ -119,16 +119,19 @@ impl Work<'_> {
         let wanted = wish.map(|wish| Wanted {
             release: &name,
             steps: &wish.steps,
-            replicas: release.spec.replicas,
+            replicas: found.wanted(release),
             paused: wish.paused.is_some(),
             skipped: &wish.skipped,
         });
         let is_base = |wish: &&Wish| found.runs() == Some(wish.base.name_any().as_str());
-        let full = wish.filter(is_base).map_or(release, |wish| &wish.base).spec.replicas;
+        let full = found.wanted(wish.filter(is_base).map_or(release, |wish| &wish.base));
         let state = self.state_before(environment).and_then(|state| state.trial.as_ref()).map(state);
-        let kind = (is_divided(target, wish), release::consumes(release));
-        let now = (self.platform.now)();
-        let next = next(wanted.as_ref(), state.as_ref(), found.seen(full, kind), now);
+        // As each declares it: a number by hand does not change whose place is taken.
+        let names = [Some(name.as_str()), found.runs(), found.tried()];
+        let is_fixed = |name| self.known(name).is_none_or(|known| release::consumes(&known));
+        let consumes = names.into_iter().flatten().all(is_fixed);
+        let seen = found.seen(full, (is_divided(target, wish), consumes));
+        let next = next(wanted.as_ref(), state.as_ref(), seen, (self.platform.now)());
         let base = wish.filter(|_| !next.is_passed).map(|wish| wish.base.as_ref());
         let mut own = base.unwrap_or(release).clone();
         own.spec.replicas = (own.spec.replicas - next.away).max(0);
@@ -137,7 +140,9 @@ impl Work<'_> {
             let ends = found.tried().filter(|tried| beside.replicas == 0 && *tried != name);
             let mut tried =
                 ends.map_or_else(|| Some(Arc::new(release.clone())), |tried| self.known(tried))?;
-            Arc::make_mut(&mut tried).spec.replicas = beside.replicas;
+            let spec = &mut Arc::make_mut(&mut tried).spec;
+            // The number is a share of the service's, whoever makes that.
+            (spec.replicas, spec.scaling) = (beside.replicas, None);
             Some(Arc::unwrap_or_clone(tried))
         });
         match next.awaits {
@@ -194,6 +199,8 @@ impl Work<'_> {
         }
         let place = (self.service.name.as_str(), environment.name.as_str());
         problems.extend(next.awaits.map(|awaits| awaited(awaits, place, (state, tried))));
+        // As before, where nothing newer is known of what runs.
+        told.problems.retain(|problem| !problems.contains(problem));
         told.problems.extend(problems);
     }
 
@@ -250,8 +257,10 @@ fn awaited(
 ) -> Problem {
     let State { release, passed, weight, .. } = state;
     let step = format!("{release} is tried, step {} of {}", passed + 1, tried.steps);
-    let share =
-        if release::consumes(&tried.own) { String::new() } else { format!(" with {weight} of 100 requests") };
+    let share = match tried.own.spec.type_ {
+        WorkloadType::Worker => String::new(),
+        WorkloadType::Api | WorkloadType::Batch => format!(" with {weight} of 100 requests"),
+    };
     let command = |verb: &str| format!("kubectl imaas {verb} {service} {environment}");
     match awaits {
         Awaits::End => Problem::new(

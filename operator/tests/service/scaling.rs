@@ -22,12 +22,12 @@ impl Scene {
         Api::namespaced(self.client.clone(), "acme-dev")
     }
 
-    async fn has_autoscaler(&self) -> bool {
+    pub(super) async fn has_autoscaler(&self) -> bool {
         self.autoscalers().get_opt("orders").await.unwrap().is_some()
     }
 
     /// The autoscaler writes the number first, and what it did after that.
-    async fn load_asks_for(&self, replicas: i32) {
+    pub(super) async fn load_asks_for(&self, replicas: i32) {
         let params = PatchParams {
             field_manager: Some("kube-controller-manager".to_owned()),
             ..PatchParams::default()

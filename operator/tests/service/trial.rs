@@ -7,6 +7,7 @@ use imaas_operator::{
     api::{self, DecisionAction, HttpRoute},
     names::{TEMPLATE_HASH, TRACK},
 };
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::{
     apps::v1::Deployment,
     core::v1::{Pod, Service},
@@ -245,6 +246,57 @@ async fn consumers_give_way_to_what_is_tried_and_come_back_when_it_crashes() {
             (dev.trial.is_none() && dev.current == dev.last_good && dev.failed.is_none()).then_some(())
         })
         .await;
+    operator.stop().await;
+    scene.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_share_follows_the_load_and_the_number_of_what_runs_stays_the_autoscalers() {
+    let following = |image: &str| {
+        let canary = "rollout: {strategy: canary, steps: [{weight: 50}]}";
+        let text = format!("type: worker\ninstances: many\nscaling: {{min: 2, max: 6}}\n{canary}\n");
+        descriptor(image, &text)
+    };
+    let scene = Scene::start().await;
+    scene.push("dev", &[("imaas.yaml", &following(IMAGE_OF_A))]);
+    let operator = scene.operator().await;
+    scene.onboard(true).await;
+    scene.onboard(false).await;
+    let are = async |own: &str, beside: Option<&str>| {
+        scene
+            .ready_until(&format!("{own} {beside:?}"), async || {
+                let sizes = scene.sizes().await;
+                ((sizes.0.as_deref(), sizes.1.as_deref()) == (Some(own), beside)).then_some(())
+            })
+            .await;
+    };
+    are("a 2", None).await;
+    scene.ready_until("it is well", async || scene.state("dev").await?.last_good).await;
+
+    // Nobody gives way to what is tried, whose share follows.
+    scene.push("dev", &[("imaas.yaml", &following(IMAGE_OF_B))]);
+    are("a 2", Some("b 1")).await;
+    scene.awaits("Paused", "step 1 of 1 until").await;
+    scene.load_asks_for(5).await;
+    are("a 5", Some("b 3")).await;
+    scene.awaits("Paused", "step 1 of 1 until").await;
+
+    // By hand it is a share of that number, and what is left is the autoscaler's again.
+    let until_then = (Timestamp::now() + SignedDuration::from_hours(1)).to_string();
+    let by_hand = json!({ "replicas": 4, "expiresAt": until_then });
+    scene.decide("dev", DecisionAction::Scale, by_hand).await;
+    are("a 4", Some("b 2")).await;
+    assert!(!scene.has_autoscaler().await);
+    scene.decide("dev", DecisionAction::Resume, json!({})).await;
+    until("load decides again", async || scene.has_autoscaler().await.then_some(())).await;
+    scene.load_asks_for(3).await;
+    are("a 3", Some("b 2")).await;
+
+    // What passed has as many as there are.
+    scene.awaits("Paused", "step 1 of 1 until").await;
+    scene.decide("dev", DecisionAction::Skip, json!({})).await;
+    are("b 3", None).await;
+    assert!(scene.has_autoscaler().await);
     operator.stop().await;
     scene.end().await;
 }

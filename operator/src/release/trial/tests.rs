@@ -438,3 +438,51 @@ fn whatever_happens_it_ends_where_git_says_and_never_without_instances() {
         }
     }
 }
+
+/// What follows for a service that is to have `number` instances, of whose tried ones so many are `ready` for long.
+fn following(
+    (steps, passed): (&[Step], usize),
+    (number, consumes): (i32, bool),
+    (weight, ready): (u8, i32),
+) -> Next {
+    let skipped = BTreeSet::new();
+    let wanted = Wanted { release: "a", steps, replicas: number, paused: false, skipped: &skipped };
+    let state = State { release: "a".to_owned(), passed, since: Some(at(NOW - PAUSE)), weight };
+    let stable =
+        Stable { release: Some("old"), full: number, replicas: number, there: Some(number), is_one: true };
+    let tried = Some(Tried { release: "a", replicas: ready, there: Some((ready, ready)) });
+    next(Some(&wanted), Some(&state), Seen { stable, tried, has_route: true, consumes }, at(NOW))
+}
+
+#[test]
+fn a_share_follows_the_number_of_instances() {
+    let told = |steps: &[Step], number: i32, had: (u8, i32)| {
+        let Next { beside, state, .. } = following((steps, 1), (number, false), had);
+        let Beside { replicas, weight } = beside.unwrap();
+        (replicas, weight, state.unwrap().since.is_some())
+    };
+    assert_eq!(told(CANARY, 3, (60, 2)), (2, 60, true));
+    assert_eq!(
+        told(CANARY, 6, (60, 2)),
+        (4, 33, false),
+        "until the others are ready two of six take a third"
+    );
+    assert_eq!(told(CANARY, 6, (30, 3)), (4, 30, false), "no more than before");
+    assert_eq!(told(CANARY, 6, (33, 4)), (4, 60, true));
+    assert_eq!(told(CANARY, 2, (60, 4)), (2, 60, true), "load went away");
+    assert_eq!(told(BLUE_GREEN, 5, (100, 4)), (5, 80, false));
+    let passed = following((BLUE_GREEN, 2), (5, false), (100, 4));
+    assert_eq!((passed.is_passed, passed.beside), (true, Some(Beside { replicas: 5, weight: 80 })));
+}
+
+#[test]
+fn where_none_can_be_spared_none_is_tried_and_no_step_ends() {
+    for (consumes, number) in [(false, 0), (true, 0), (true, 1)] {
+        let Next { beside, away, state, awaits, .. } = following((CANARY, 0), (number, consumes), (30, 0));
+        assert_eq!((beside, away), (Some(Beside { replicas: 0, weight: 0 }), 0), "{consumes} {number}");
+        assert_eq!(state.unwrap().passed, 0);
+        assert_eq!(awaits, Some(Awaits::Ready { ready: 0, need: 1 }));
+    }
+    let passed = following((CANARY, 2), (0, false), (60, 0));
+    assert_eq!((passed.is_passed, passed.beside.unwrap().replicas), (true, 0));
+}
