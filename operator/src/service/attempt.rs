@@ -14,15 +14,12 @@ use crate::{
 };
 
 /// Longest message of a failure, in characters.
-pub const LONGEST: usize = 300;
+const LONGEST: usize = 300;
 
 /// Why a release is given up, unless it may still become healthy. `missed`: its own deadline, not that of one before.
 pub fn given_up(seen: &Observed, trouble: Option<&Trouble>, missed: bool) -> Option<String> {
     match (&seen.phase, trouble) {
-        (
-            Phase::Healthy | Phase::Stopped | Phase::Scheduled { .. } | Phase::Blocked { .. } | Phase::Unread,
-            _,
-        )
+        (Phase::Healthy | Phase::Stopped | Phase::Scheduled { .. } | Phase::Blocked { .. }, _)
         | (_, Some(Trouble::Blocked(..))) => None,
         (_, Some(Trouble::Loops(why))) => Some(why.clone()),
         (Phase::Failed { .. }, Some(Trouble::Fails(_) | Trouble::Unready(_)) | None) if missed => {

@@ -56,7 +56,6 @@ pub async fn are_narrow(kubectl: &Kubectl, broken: &mut Broken) -> Result<()> {
         ["create", "pods"],
         ["create", "deployments.apps"],
         ["create", "cronjobs.batch"],
-        ["create", "horizontalpodautoscalers.autoscaling"],
         ["create", "jobs.batch"],
         ["adopt", "tenants.imaas.dev"],
         ["patch", "validatingadmissionpolicies.admissionregistration.k8s.io"],

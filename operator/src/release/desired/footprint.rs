@@ -161,7 +161,7 @@ mod tests {
             reach: &reach,
             outside: &outside,
         };
-        desired(&target, running, None)
+        desired(&target, running, 0)
     }
 
     /// What runs after `releases`, none of which came to be all that runs.

@@ -43,8 +43,14 @@ const CPU_REQUEST: &str = "100m";
 const MEMORY: &str = "256Mi";
 
 pub(super) fn quota(place: &Place<'_>, quota: &ValidQuota) -> ResourceQuota {
+    let ValidQuota { cpu, memory, pods } = quota;
     let mut hard = counts(&ENVIRONMENT_COUNTS);
-    hard.extend(quota.hard());
+    hard.extend([
+        ("requests.cpu".to_owned(), Amount(cpu.0.clone())),
+        ("requests.memory".to_owned(), Amount(memory.0.clone())),
+        ("limits.memory".to_owned(), Amount(memory.0.clone())),
+        ("pods".to_owned(), Amount(pods.to_string())),
+    ]);
     resource_quota(place, hard)
 }
 
