@@ -136,7 +136,7 @@ async fn of_two_services_that_a_changed_runtime_concerns_one_waits_until_the_oth
         "the runtime container was changed, and services get the change 1 at a time in dev: it is this one's turn when another is done"
     );
     scene.two_looks().await;
-    assert_eq!(with_change().await, [first.clone()], "the first is not done");
+    assert_eq!(with_change().await, std::slice::from_ref(&first), "the first is not done");
 
     until("both have it after the first ran well", async || {
         scene.instances_are_ready("dev").await;
