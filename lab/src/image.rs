@@ -239,6 +239,13 @@ pub fn go_image(source: &Path, name: &str, ports: &[u16]) -> Result<Image> {
     plain_image(&binary, ports)
 }
 
+/// Stands in for WSO2 Micro Integrator, whose own image needs its registry: its ports and health answers, and no more.
+pub fn micro_integrator_stand_in() -> Result<Image> {
+    let name = "micro-integrator-stand-in";
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("go").join(name);
+    go_image(&source, name, &[8290, 8253, 9201, 9164])
+}
+
 fn architecture() -> &'static str {
     match std::env::consts::ARCH {
         "x86_64" => "amd64",

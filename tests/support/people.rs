@@ -20,6 +20,8 @@ pub enum Sample {
     Inventory,
     /// A static Go program that runs by a schedule and ends.
     Settlement,
+    /// WSO2 Micro Integrator; its image is a stand-in.
+    Payments,
 }
 
 impl Sample {
@@ -29,6 +31,7 @@ impl Sample {
             Self::Orders => "orders",
             Self::Inventory => "inventory",
             Self::Settlement => "settlement",
+            Self::Payments => "payments",
         }
     }
 
@@ -46,6 +49,7 @@ impl Sample {
                 format!("orders.version = {version}"),
             ),
             Self::Inventory | Self::Settlement => ("VERSION", "", version.to_owned()),
+            Self::Payments => ("pom.xml", "  <version>", format!("  <version>{version}</version>")),
         }
     }
 
@@ -54,6 +58,7 @@ impl Sample {
             Self::Orders => camel::image(source, progress),
             Self::Inventory => image::go_image(source, self.name(), &[8080]),
             Self::Settlement => image::go_image(source, self.name(), &[]),
+            Self::Payments => image::micro_integrator_stand_in(),
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use imaas_operator::{
-    api::{Release, Schedule},
+    api::{Concurrency, Release, Schedule},
     release::runs::{End, last, next, under_way},
 };
 use jiff::Timestamp;
@@ -19,16 +19,26 @@ pub fn lines(
     schedule: &Schedule,
     (jobs, now): (Result<&[Arc<Job>], String>, Timestamp),
 ) -> Vec<Line> {
+    let alone = jobs.as_ref().ok().and_then(|jobs| alone(schedule, jobs));
     let mut lines = match jobs {
         Ok(jobs) => begun(release, jobs),
         Err(why) => vec![("last run", format!("not known: {why}"))],
     };
     let next = match release.spec.replicas {
         0 => Some("only on demand: `scaling.min` is 0".to_owned()),
-        _ => next(schedule, now).map(|next| next.to_string()),
+        _ => next(schedule, now).map(|next| match alone {
+            None => next.to_string(),
+            Some(run) => format!("{next}, if {run} has ended by then"),
+        }),
     };
     lines.extend(next.map(|next| ("next run", next)));
     lines
+}
+
+/// Name of a run that goes on and beside which none begins.
+fn alone(schedule: &Schedule, jobs: &[Arc<Job>]) -> Option<String> {
+    let mut runs = under_way(jobs).filter(|_| schedule.concurrency == Concurrency::Forbid);
+    runs.next().map(ResourceExt::name_any)
 }
 
 fn begun(release: &Release, jobs: &[Arc<Job>]) -> Vec<Line> {
@@ -89,7 +99,11 @@ mod tests {
         let goes_on = job("bills-dev-a", 2, None);
         assert_eq!(
             told(1, Ok(&[well, goes_on])),
-            [last, "goes on: bills-2 since 2026-05-01T09:02:00Z", next]
+            [
+                last,
+                "goes on: bills-2 since 2026-05-01T09:02:00Z",
+                &format!("{next}, if bills-2 has ended by then")
+            ]
         );
         let failed = job("bills-dev-a", 1, Some(("Failed", 2)));
         assert_eq!(told(1, Ok(&[failed])), ["last run: bills-1 failed at 2026-05-01T09:02:00Z", next]);

@@ -25,9 +25,11 @@ pub struct Placement {
 impl Placement {
     /// Of an Environment. A time that cannot be read is as good as none.
     pub fn valid(spec: &EnvironmentSpec) -> (Self, Option<Problem>) {
-        let parsed = spec.evict_after.as_ref().map(|text| (text, span(text, Duration::ZERO..=LONGEST)));
+        let read = |text| span(text, Duration::ZERO..=LONGEST).filter(|read| read.subsec_nanos() == 0);
+        let parsed = spec.evict_after.as_ref().map(|text| (text, read(text)));
         let problem = parsed.filter(|(_, parsed)| parsed.is_none()).map(|(text, _)| {
-            let message = format!("{text:?} is no duration of 0s to 1h: write it like 30s or 5m");
+            let message =
+                format!("{text:?} is no whole number of seconds from 0s to 1h: write it like 30s or 5m");
             Problem::new("spec.evictAfter", message)
         });
         let evict_after = parsed.and_then(|(_, parsed)| i64::try_from(parsed?.as_secs()).ok());
@@ -53,9 +55,10 @@ mod tests {
         };
         assert_eq!(placed("30s"), (Some(30), None));
         assert_eq!(placed("0s"), (Some(0), None));
-        for wrong in ["30", "2h", "-1s", "soon"] {
-            let told =
-                format!("spec.evictAfter: {wrong:?} is no duration of 0s to 1h: write it like 30s or 5m");
+        for wrong in ["30", "2h", "-1s", "soon", "0.9s", "500ms"] {
+            let told = format!(
+                "spec.evictAfter: {wrong:?} is no whole number of seconds from 0s to 1h: write it like 30s or 5m"
+            );
             assert_eq!(placed(wrong), (None, Some(told)));
         }
     }

@@ -21,6 +21,8 @@ pub const RETRY: Duration = Duration::from_secs(2);
 pub const RENEW_DEADLINE: Duration = Duration::from_secs(10);
 /// How long a record counts that is not seen to change.
 const DURATION: i32 = 15;
+/// No record counts longer, whatever a person wrote into it: nobody of us writes a longer one.
+const LONGEST: Duration = Duration::from_mins(1);
 /// The least that there is: what was released counts no longer.
 const RELEASED: i32 = 1;
 
@@ -111,10 +113,14 @@ impl Candidate {
         Some(Lease { metadata: ObjectMeta::default(), spec: Some(spec) })
     }
 
-    /// There is none, or nobody's.
+    /// There is none, or its holder gave it back: one that a person emptied counts on, since who held it may not know yet.
     fn is_released(&self) -> bool {
-        let is_there = |seen: &Seen| seen.lease.resource_version().is_some();
-        self.holder().is_none() && self.seen.as_ref().is_none_or(is_there)
+        let is_given_back = |seen: &Seen| {
+            let spec = seen.lease.spec.as_ref();
+            let duration = spec.and_then(|spec| spec.lease_duration_seconds);
+            seen.lease.resource_version().is_some() && duration == Some(RELEASED)
+        };
+        self.holder().is_none() && self.seen.as_ref().is_none_or(is_given_back)
     }
 
     fn spec(&self) -> Option<&LeaseSpec> {
@@ -128,7 +134,7 @@ impl Candidate {
     /// Was it not seen to change for as long as it says?
     fn is_over(&self, now: Instant) -> bool {
         let seconds = self.spec().and_then(|spec| spec.lease_duration_seconds).unwrap_or(DURATION);
-        let duration = Duration::from_secs(seconds.unsigned_abs().into());
+        let duration = Duration::from_secs(seconds.unsigned_abs().into()).min(LONGEST);
         self.seen.as_ref().is_none_or(|seen| now >= seen.since + duration)
     }
 

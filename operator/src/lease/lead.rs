@@ -127,8 +127,7 @@ impl Standing {
     /// One look or renewal.
     async fn round(&self, candidate: &mut Candidate) -> Result<(), Failed> {
         if !candidate.holds() {
-            let found = bounded(self.leases().get_opt(NAME)).await?;
-            candidate.saw(found, Instant::now());
+            self.look(candidate).await?;
         }
         let Some(wanted) = candidate.wanted(Instant::now(), (self.now)()) else {
             // Where it led, somebody else was given the lease.
@@ -138,10 +137,26 @@ impl Standing {
         };
         // The others count from a later moment: when they see what is written now.
         let sent = Instant::now();
-        let written = self.write(&wanted).await.inspect_err(|_| candidate.doubts())?;
-        candidate.saw(Some(written), Instant::now());
+        match self.write(&wanted).await {
+            Ok(written) => candidate.saw(Some(written), Instant::now()),
+            Err(error) => {
+                candidate.doubts();
+                self.look(candidate).await?;
+                if !candidate.holds() {
+                    // Somebody else was given it, who may begin soon.
+                    self.mandate.end();
+                }
+                return Err(error);
+            }
+        }
         self.mandate.hold(sent + RENEW_DEADLINE);
         LEADER.set(1);
+        Ok(())
+    }
+
+    async fn look(&self, candidate: &mut Candidate) -> Result<(), Failed> {
+        let found = bounded(self.leases().get_opt(NAME)).await?;
+        candidate.saw(found, Instant::now());
         Ok(())
     }
 

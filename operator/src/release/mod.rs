@@ -16,7 +16,7 @@ pub use config::{ConfigFile, ConfigFiles, Contents, LARGEST_CONFIG, PlannedConfi
 pub use desired::{
     Children, Entrance, Footprint, Neighbour, Outside, Reach, Target, desired, open_ports, written,
 };
-pub use observe::{Observed, Phase, late, late_since, observed, spare};
+pub use observe::{Observed, Phase, down_since, late, late_since, observed, spare};
 pub use reconcile::{RolledOut, roll_out, troubled, well_since};
 pub use render::{Input, Rendered, render};
 pub use render_error::RenderError;

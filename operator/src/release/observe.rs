@@ -1,6 +1,6 @@
 //! What became of a release, as its Deployment tells. Pure.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::apps::v1::{Deployment, DeploymentCondition, DeploymentStatus, ReplicaSet};
 use kube::ResourceExt;
 
@@ -126,6 +126,13 @@ pub fn well_since(deployment: &Deployment) -> Option<Timestamp> {
 pub fn late_since(deployment: &Deployment) -> Option<Timestamp> {
     let late = condition(deployment.status.as_ref()?, "Progressing", "False")?;
     late.last_update_time.as_ref().map(|time| time.0)
+}
+
+/// Since when too few of a Deployment that rolls nothing out answer for longer than a roll-out may take.
+pub fn down_since(deployment: &Deployment) -> Option<Timestamp> {
+    let down = condition(deployment.status.as_ref()?, "Available", "False")?;
+    let allowed = deployment.spec.as_ref()?.progress_deadline_seconds?;
+    down.last_transition_time.as_ref()?.0.checked_add(SignedDuration::from_secs(allowed.into())).ok()
 }
 
 /// How many instances of `release` need not be there while other pods of `live` give way to it: those that do not serve

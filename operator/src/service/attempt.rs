@@ -22,7 +22,9 @@ pub fn given_up(seen: &Observed, trouble: Option<&Trouble>, missed: bool) -> Opt
         (Phase::Healthy | Phase::Stopped | Phase::Scheduled { .. } | Phase::Blocked { .. }, _)
         | (_, Some(Trouble::Blocked(..))) => None,
         (_, Some(Trouble::Loops(why))) => Some(why.clone()),
-        (Phase::Failed { .. }, Some(Trouble::Fails(_) | Trouble::Unready(_)) | None) if missed => {
+        (Phase::Failed { .. } | Phase::Down, Some(Trouble::Fails(_) | Trouble::Unready(_)) | None)
+            if missed =>
+        {
             Some(late(seen.ready, seen.desired))
         }
         (
@@ -134,6 +136,12 @@ mod tests {
         for trouble in [None, Some(&once), Some(&Trouble::Unready(String::new()))] {
             assert_eq!(given_up(&seen(late()), trouble, true).as_deref(), Some(told));
             assert_eq!(given_up(&seen(late()), trouble, false), None, "that was another's deadline");
+            assert_eq!(
+                given_up(&seen(Phase::Down), trouble, true).as_deref(),
+                Some(told),
+                "it was ready once"
+            );
+            assert_eq!(given_up(&seen(Phase::Down), trouble, false), None, "it may come back");
         }
         for phase in [Phase::Healthy, Phase::Stopped] {
             assert_eq!(given_up(&seen(phase), Some(&loops), true), None);

@@ -22,7 +22,7 @@ use crate::{
     cluster::{ApplyError, Workload},
     conditions::Reason,
     environment::run::checked,
-    release::{self, Observed, Outside, Phase, RolledOut, Trouble, late_since},
+    release::{self, Observed, Outside, Phase, RolledOut, Trouble, down_since, late_since},
 };
 
 /// Between two looks at pods that are not ready and do not tell why.
@@ -183,15 +183,17 @@ impl Work<'_> {
         }
         let begun = self.begun(environment, &name);
         let live = self.platform.cluster.workload(&environment.namespace, &self.service.name);
-        let missed = live.as_ref().and_then(Workload::deployment).and_then(late_since);
-        let missed = missed.is_some_and(|missed| begun.is_none_or(|begun| missed > begun));
+        let late = if seen.phase == Phase::Down { down_since } else { late_since };
+        let missed = live.as_ref().and_then(Workload::deployment).and_then(late);
+        let now = (self.platform.now)();
+        let missed = missed.is_some_and(|missed| missed <= now && begun.is_none_or(|begun| missed > begun));
         let Some(why) = given_up(seen, trouble, missed) else { return };
         let why = match self.rounds.seen(&self.key, &environment.name).and_then(|seen| seen.problem()) {
             Some(degraded) => format!("{why}: {}", degraded.message),
             None => why,
         };
         tracing::warn!(release = name, tenant = self.service.tenant, "given up");
-        let (now, past) = ((self.platform.now)(), self.history.named(&name).cloned().unwrap_or_default());
+        let past = self.history.named(&name).cloned().unwrap_or_default();
         match self.tell_release(release, failed(release, &why, now)).await {
             Ok(()) => self.count_failed(release, &past, now),
             Err(error) => self.errors.push(error),

@@ -72,12 +72,12 @@ pub(super) fn versioned(mut release: Release, revision: Option<String>) -> Relea
     release
 }
 
-/// Is `current` what `new` is, made when nobody asked for the versions of Secrets? Then it stays.
+/// Is `current` what `new` is, made when nobody asked for the versions of the Secrets that it names? Then it stays.
 pub(super) fn is_older(new: &ReleaseSpec, current: &ReleaseSpec) -> bool {
     let is_same = current.content_revision.is_some()
         && current.content_revision == new.content_revision
         && current.runtime_revision == new.runtime_revision;
-    is_same && current.secrets_revision.is_none()
+    is_same && current.secrets_revision.is_none() && new.secrets_revision.is_some()
 }
 
 #[cfg(test)]
@@ -120,6 +120,7 @@ mod tests {
         let (old, new) = (release().spec, versioned(release(), Some("1".to_owned())).spec);
         assert!(is_older(&new, &old));
         assert!(!is_older(&new, &new));
+        assert!(!is_older(&old, &old), "one that names none is as new as its Environment");
         assert!(!is_older(&ReleaseSpec { runtime_revision: None, ..new.clone() }, &old));
         assert!(!is_older(&ReleaseSpec { content_revision: None, ..new }, &old));
     }

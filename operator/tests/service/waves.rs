@@ -146,3 +146,31 @@ async fn of_two_services_that_a_changed_runtime_concerns_one_waits_until_the_oth
     operator.stop().await;
     scene.end().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_environment_says_of_lost_nodes_reaches_what_runs_there() {
+    let scene = Scene::start().await;
+    let operator = scene.operator().await;
+    scene.onboard(true).await;
+    scene.onboard(false).await;
+    let stays = async |environment: &str| {
+        let deployment = scene.deployments(environment).get_opt("orders").await.unwrap()?;
+        let tolerations = deployment.spec?.template.spec?.tolerations?;
+        tolerations.into_iter().find_map(|one| one.toleration_seconds)
+    };
+    for environment in ["dev", "test"] {
+        until("it runs", async || {
+            scene.instances_are_ready(environment).await;
+            (stays(environment).await == Some(60)).then_some(())
+        })
+        .await;
+    }
+    scene
+        .kubectl(&["patch", "environment", "dev", "--type=merge", "-p", r#"{"spec": {"evictAfter": "5s"}}"#])
+        .await;
+    until("it is heard", async || (stays("dev").await == Some(5)).then_some(())).await;
+    scene.two_looks().await;
+    assert_eq!(stays("test").await, Some(60), "each environment by itself");
+    operator.stop().await;
+    scene.end().await;
+}

@@ -33,7 +33,7 @@ pub async fn merges(flow: &Flow) -> Result<String> {
         let moved: Vec<_> =
             (0..3).filter(|at| before[*at] != after[*at]).map(|at| ENVIRONMENTS[at]).collect();
         ensure!(moved == [into], "a merge into {into} changed {moved:?}");
-        flow.answers(into, "2").await?;
+        flow.answers(("inventory", into), "2").await?;
     }
     Ok(format!("one digest; {sent:?} requests in dev, test, prod, none failed"))
 }
@@ -111,7 +111,7 @@ pub async fn missing_image(flow: &Flow) -> Result<String> {
     );
     tokio::time::sleep(std::time::Duration::from_secs(3)).await;
     ensure!(generations(flow).await? == before, "a Deployment was changed");
-    flow.answers("dev", "2").await?;
+    flow.answers(("inventory", "dev"), "2").await?;
     let digest = flow.inventory.build(&flow.stand, &flow.progress).await?;
     let board = flow.stand.deployed(("acme", "inventory", "dev"), &commit, PATIENCE).await?;
     ensure!(board["digest"] == digest.as_str(), "the image that came: {board}");

@@ -10,11 +10,13 @@ mod delivery;
 mod gateway;
 mod killed;
 mod log;
+mod micro_integrator;
 mod onboarding;
 mod registry;
 mod retirement;
 mod rights;
 mod steady;
+mod story;
 mod tenants_repository;
 
 use std::{
@@ -31,8 +33,8 @@ use serde_json::Value;
 
 use self::log::OperatorLog;
 
-/// Two minutes for what takes seconds: a busy machine is not a failure.
-const PATIENCE: Duration = Duration::from_mins(2);
+/// Minutes for what takes seconds: a busy machine is not a failure.
+const PATIENCE: Duration = Duration::from_mins(5);
 const ENVIRONMENTS: [&str; 3] = ["dev", "test", "prod"];
 /// Between two requests of a trickle.
 const PERIOD: Duration = Duration::from_millis(50);
@@ -59,21 +61,27 @@ impl Flow {
 
     /// A trickle of requests to a service of acme made of the sample `inventory`, from its first answer on.
     async fn trickle(&self, environment: &str, service: &str) -> Result<Trickle> {
-        let address = self.stand.service_address("acme", environment, service).await?;
-        until("the first answer", PATIENCE, || async {
-            get(address, "/inventory").await.map_err(|error| format!("{error:#}"))
-        })
-        .await?;
-        Ok(Trickle::start(address, "/inventory", PERIOD))
+        self.trickle_of((service, environment), "/inventory").await
     }
 
-    /// Waits until acme's inventory answers with this version: the node's proxy hears of new pods a moment after the board.
-    async fn answers(&self, environment: &str, version: &str) -> Result<()> {
-        let address = self.stand.service_address("acme", environment, "inventory").await?;
-        let wanted = format!("\"version\":\"{version}\"");
-        until(&format!("{wanted} from {environment}"), PATIENCE, || async {
-            let answer = get(address, "/inventory").await.map_err(|error| format!("{error:#}"))?;
-            if answer.status == 200 && answer.body.contains(&wanted) { Ok(()) } else { Err(answer.body) }
+    /// A trickle of requests for `path` to a service of acme, from its first answer on.
+    async fn trickle_of(&self, (service, environment): (&str, &str), path: &'static str) -> Result<Trickle> {
+        let address = self.stand.service_address("acme", environment, service).await?;
+        until("the first answer", PATIENCE, || async {
+            get(address, path).await.map_err(|error| format!("{error:#}"))
+        })
+        .await?;
+        Ok(Trickle::start(address, path, PERIOD))
+    }
+
+    /// Waits until a service of acme, made of the sample of its name, answers with this version: the node's proxy hears
+    /// of new pods a moment after the board.
+    async fn answers(&self, (service, environment): (&str, &str), version: &str) -> Result<()> {
+        let address = self.stand.service_address("acme", environment, service).await?;
+        until(&format!("version {version} of {service} from {environment}"), PATIENCE, || async {
+            let answer = get(address, &format!("/{service}")).await.map_err(|error| format!("{error:#}"))?;
+            let told: Value = serde_json::from_str(&answer.body).unwrap_or_default();
+            if answer.status == 200 && told["version"] == version { Ok(()) } else { Err(answer.body) }
         })
         .await
     }
@@ -215,12 +223,14 @@ async fn every_case(flow: &Flow) -> Vec<String> {
     cases
         .case("a_vanished_service_is_orphaned_but_not_one_by_hand", tenants_repository::vanished_service)
         .await;
+    cases.case("micro_integrator_s_profile_runs_its_stand_in", micro_integrator::by_its_profile).await;
     cases.case("registry_accounts_open_their_own_area_only", registry::areas).await;
     cases.case("what_is_exposed_answers_at_its_host_and_nothing_else_does", gateway::exposed).await;
     cases.case("repair_within_five_seconds", steady::repair).await;
     cases.case("a_second_pass_and_a_restart_change_nothing", steady::restart).await;
     cases.case("kill_at_any_moment_ends_in_the_same_state", killed::at_any_moment).await;
     cases.case("rights_are_enough_and_not_more", rights::are_narrow).await;
+    cases.case("the_whole_story_of_one_camel_service", story::of_one_service).await;
     cases.case("a_service_ends_by_stages_and_comes_back", retirement::service).await;
     cases.case("an_environment_ends_by_stages_and_is_entered_again", retirement::environment).await;
     cases.case("a_tenant_ends_by_stages_and_is_made_anew", retirement::tenant).await;

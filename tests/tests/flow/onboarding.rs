@@ -49,7 +49,7 @@ pub async fn by_commit(flow: &Flow) -> Result<String> {
     ensure!(digest == pushed, "what runs is what CI pushed: {digest}, {pushed}");
     let running = begun.elapsed();
     for environment in ENVIRONMENTS {
-        flow.answers(environment, "1").await?;
+        flow.answers(("inventory", environment), "1").await?;
     }
     let tenant = flow.stand.kubectl.get(&["tenant", "acme"]).await?;
     ensure!(

@@ -9,14 +9,13 @@ use serde_json::Value;
 
 use crate::{ENVIRONMENTS, Flow, PATIENCE, condition, none_failed, onboarding, tenant_file};
 
-/// What is in the stage `Retiring` stays in it for as long as a test takes.
-const LONG: &str = "1h";
-const SHORT: &str = "1s";
-const SERVICE: &str = "imaas.dev/service=inventory";
-const INVENTORY: [&str; 4] = ["-n", "acme-home", "integrationservice", "inventory"];
+/// What is in a stage stays in it for as long as a test takes.
+pub const LONG: &str = "1h";
+pub const SHORT: &str = "1s";
+const SERVICE: &str = "inventory";
 
 /// Restarts the operator with other periods.
-async fn periods(flow: &Flow, orphaned: &str, retiring: &str) -> Result<()> {
+pub async fn periods(flow: &Flow, orphaned: &str, retiring: &str) -> Result<()> {
     let kubectl = &flow.stand.kubectl;
     let (orphaned, retiring) =
         (format!("IMAAS_ORPHANED_FOR={orphaned}"), format!("IMAAS_RETIRING_FOR={retiring}"));
@@ -27,10 +26,10 @@ async fn periods(flow: &Flow, orphaned: &str, retiring: &str) -> Result<()> {
     kubectl.run(&rolled, None).await.map(drop)
 }
 
-/// Waits until the service is told to be in this stage; returns it.
-async fn service_in(flow: &Flow, reason: &str) -> Result<Value> {
-    until(&format!("{reason} on the service"), PATIENCE, || async {
-        let service = flow.seen(&INVENTORY).await?;
+/// Waits until a service of acme is told to be in this stage; returns it.
+pub async fn in_stage(flow: &Flow, service: &str, reason: &str) -> Result<Value> {
+    until(&format!("{reason} on {service}"), PATIENCE, || async {
+        let service = flow.seen(&["-n", "acme-home", "integrationservice", service]).await?;
         let told = condition(&service, "Stalled");
         if told.1 == reason { Ok(service) } else { Err(service["status"].to_string()) }
     })
@@ -48,13 +47,14 @@ async fn replicas(flow: &Flow) -> Result<Vec<i64>> {
     Ok(wanted)
 }
 
-/// Waits until they have so many, and as many pods.
-async fn scaled(flow: &Flow, replicas: &[i64]) -> Result<()> {
+/// Waits until the Deployments of a service of acme have so many replicas, and as many pods.
+pub async fn scaled(flow: &Flow, service: &str, replicas: &[i64]) -> Result<()> {
+    let label = format!("imaas.dev/service={service}");
     for (environment, wanted) in ENVIRONMENTS.iter().zip(replicas) {
         let namespace = format!("acme-{environment}");
         until(&format!("{wanted} pods in {namespace}"), PATIENCE, || async {
-            let deployment = flow.seen(&["-n", &namespace, "deployment", "inventory"]).await?;
-            let pods = flow.seen(&["-n", &namespace, "pods", "-l", SERVICE]).await?;
+            let deployment = flow.seen(&["-n", &namespace, "deployment", service]).await?;
+            let pods = flow.seen(&["-n", &namespace, "pods", "-l", &label]).await?;
             let count = pods["items"].as_array().map_or(0, Vec::len);
             let is_so = deployment["spec"]["replicas"] == *wanted && i64::try_from(count) == Ok(*wanted);
             if is_so { Ok(()) } else { Err(format!("{count} pods, {}", deployment["spec"]["replicas"])) }
@@ -91,13 +91,25 @@ async fn anew(flow: &Flow) -> Result<()> {
     Ok(())
 }
 
-/// The registry has nothing of acme's inventory that a client finds.
-async fn images_are_gone(flow: &Flow) -> Result<()> {
+/// Waits until nothing of a service of acme is in the cluster; its image of `commit` is not in the registry then.
+pub async fn removed(flow: &Flow, service: &str, commit: &str) -> Result<()> {
+    let label = format!("imaas.dev/service={service}");
+    gone(flow, &["-n", "acme-home", "integrationservice", service]).await?;
+    for environment in ENVIRONMENTS {
+        let namespace = format!("acme-{environment}");
+        gone(flow, &["-n", &namespace, crate::objects::CHILDREN, "-l", &label]).await?;
+    }
+    gone(flow, &["-n", "acme-home", "releases.imaas.dev", "-l", &label]).await?;
+    image_is_gone(flow, service, commit).await
+}
+
+/// The registry has nothing of it that a client finds.
+async fn image_is_gone(flow: &Flow, service: &str, commit: &str) -> Result<()> {
     let (user, password) = flow.stand.registry_account("acme", "imaas-registry-pull", "dev").await?;
     let (registry, progress) = (flow.stand.registry.endpoint(), flow.progress.clone());
-    let commit = flow.inventory.work_tree().git(&["rev-parse", "origin/dev"])?;
+    let (repository, commit) = (format!("acme/{service}"), commit.to_owned());
     let asked = tokio::task::spawn_blocking(move || {
-        Pusher::new(&registry, Some((&user, &password)), &progress)?.digest("acme/inventory", &commit)
+        Pusher::new(&registry, Some((&user, &password)), &progress)?.digest(&repository, &commit)
     });
     match asked.await? {
         Ok(digest) => bail!("an image of the service is left: {digest}"),
@@ -121,32 +133,25 @@ pub async fn service(flow: &Flow) -> Result<String> {
     let running = replicas(flow).await?;
     let trickle = flow.trickle("prod", "inventory").await?;
     flow.commit_tenant("acme", without)?;
-    service_in(flow, "Orphaned").await?;
+    in_stage(flow, SERVICE, "Orphaned").await?;
     let sent = none_failed(trickle).await?;
 
     periods(flow, SHORT, LONG).await?;
-    let told = condition(&service_in(flow, "Retiring").await?, "Stalled").2;
-    scaled(flow, &[0, 0, 0]).await?;
+    let told = condition(&in_stage(flow, SERVICE, "Retiring").await?, "Stalled").2;
+    scaled(flow, SERVICE, &[0, 0, 0]).await?;
 
     let undone = Instant::now();
     flow.commit_tenant("acme", &file)?;
-    scaled(flow, &running).await?;
+    scaled(flow, SERVICE, &running).await?;
     flow.stand.deployed(("acme", "inventory", "prod"), &commit, PATIENCE).await?;
     let undone = undone.elapsed();
     let after = template(&flow.stand.kubectl.get(&deployment).await?);
     ensure!(before == after, "it came back as another: {after}");
 
     flow.commit_tenant("acme", without)?;
-    service_in(flow, "Retiring").await?;
+    in_stage(flow, SERVICE, "Retiring").await?;
     periods(flow, SHORT, SHORT).await?;
-    gone(flow, &INVENTORY).await?;
-    for environment in ENVIRONMENTS {
-        let namespace = format!("acme-{environment}");
-        gone(flow, &["-n", &namespace, crate::objects::CHILDREN, "-l", SERVICE]).await?;
-    }
-    gone(flow, &["-n", "acme-home", "releases.imaas.dev", "-l", SERVICE]).await?;
-
-    images_are_gone(flow).await?;
+    removed(flow, SERVICE, &flow.inventory.work_tree().git(&["rev-parse", "origin/dev"])?).await?;
 
     flow.commit_tenant("acme", &file)?;
     anew(flow).await?;
@@ -188,7 +193,7 @@ pub async fn tenant(flow: &Flow) -> Result<String> {
         if told.1 == "Retiring" { Ok(()) } else { Err(tenant["status"].to_string()) }
     })
     .await?;
-    scaled(flow, &[0, 0, 0]).await?;
+    scaled(flow, SERVICE, &[0, 0, 0]).await?;
     periods(flow, SHORT, SHORT).await?;
     gone(flow, &["tenant", "acme"]).await?;
     for name in ["home"].iter().chain(&ENVIRONMENTS) {

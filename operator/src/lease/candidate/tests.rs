@@ -112,6 +112,17 @@ fn one_that_is_deleted_still_counts_for_who_saw_it() {
 }
 
 #[test]
+fn what_a_person_wrote_into_it_ends_nobodys_turn_early_and_lasts_for_no_ever() {
+    let now = Instant::now();
+    let south = candidate("south", Some(stored(1, "", 0)), now);
+    assert!(south.wanted(now + LEASE / 2, at(1)).is_none() && south.wanted(now + LEASE, at(1)).is_some());
+    let mut lease = stored(1, "north", 0);
+    lease.spec.iter_mut().for_each(|spec| spec.lease_duration_seconds = Some(i32::MAX));
+    let south = candidate("south", Some(lease), now);
+    assert!(south.wanted(now + LEASE, at(1)).is_none() && south.wanted(now + LONGEST, at(1)).is_some());
+}
+
+#[test]
 fn one_without_a_duration_is_taken_for_one_of_ours() {
     let now = Instant::now();
     let mut lease = stored(1, "north", 0);
