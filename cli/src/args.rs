@@ -81,8 +81,11 @@ Examples:
     Rollback(release::Rollback),
     /// Lets nothing new run in an environment.
     Hold(release::Hold),
-    /// Ends a hold and a rollback.
+    /// Ends a hold, a pause, a rollback and a scale.
     Resume(release::Resume),
+    /// Says how far what is tried beside what runs is, as a canary or by blue/green, and leads it.
+    #[command(subcommand)]
+    Rollout(RolloutCommand),
     /// Lets a release never run again in an environment.
     Reject(release::Reject),
     /// Tries a release once more that failed.
@@ -91,6 +94,8 @@ Examples:
     Bypass(release::Bypass),
     /// Runs a batch now, whatever its schedule says.
     Run(release::Run),
+    /// Lets so many instances run for a time, whatever the load.
+    Scale(release::Scale),
     /// Lets a commit run where the environment asks for approval.
     Approve(release::Approve),
     /// Says for a check outside of the cluster that a release passed it.
@@ -104,6 +109,21 @@ Examples:
 pub enum TenantCommand {
     /// Writes a valid tenant file and says what comes next. Never overwrites a file.
     New(Box<TenantNew>),
+}
+
+/// Below `rollout`.
+#[derive(Debug, Subcommand)]
+pub enum RolloutCommand {
+    /// As `kubectl imaas why`: its step, its share of the requests, and what is awaited.
+    Status(release::Why),
+    /// Keeps it at its step.
+    Pause(release::Pause),
+    /// As `kubectl imaas resume`: ends a pause, and a hold, a rollback and a scale.
+    Resume(release::Resume),
+    /// Ends the pause of its step: it goes on once its instances are ready.
+    Skip(release::Skip),
+    /// Gives it up: what ran before stays.
+    Abort(release::Abort),
 }
 
 /// Below `service`.

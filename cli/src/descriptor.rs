@@ -5,8 +5,11 @@ use std::{collections::BTreeMap, sync::LazyLock};
 
 use imaas_operator::{
     api::{Cause, DescriptorSpec, Environment, IntegrationRuntime, Port},
-    environment::Placement,
-    release::{ConfigFiles, Input, RenderError, render},
+    environment::{self, Placement, ValidEnvironment},
+    release::{
+        ConfigFiles, Input, RenderError, render,
+        room::{Shortage, shortage},
+    },
     runtime::NoProfile,
     service::exposure::no_gateway,
     yaml::{
@@ -74,6 +77,11 @@ pub fn found(question: &Question<'_>) -> Found {
             let shut = question.environment(stage).filter(|one| one.spec.gateway.is_none());
             let exposed = shut.filter(|_| settings.value.expose.is_some());
             exposed.map(|_| no_gateway(stage)).into_iter().collect()
+        }));
+        let bounds = environment::check(&question.platform.environments);
+        warnings.extend(in_stages(question, read, |settings, stage| {
+            let bounds = bounds.named(stage).and_then(Result::ok);
+            bounds.and_then(|bounds| without_room(&settings.value, bounds)).into_iter().collect()
         }));
     }
     problems.sort();
@@ -176,6 +184,21 @@ fn unknown_environments(
         composed.problem(format!("environments.{name}"), message)
     };
     descriptor.environments().filter(is_unknown).map(told).collect()
+}
+
+/// What load may make of it where no quota that a tenant can ask for has room for that.
+fn without_room(settings: &DescriptorSpec, environment: &ValidEnvironment) -> Option<String> {
+    let DescriptorSpec { resources, scaling, rollout, .. } = settings.clone();
+    // What else it says neither takes room nor is to hide this.
+    let instances = Some(settings.instances());
+    let asked = DescriptorSpec { instances, resources, scaling, rollout, ..DescriptorSpec::default() };
+    let release = render(&input(&environment.name, &asked, None, (None, &[], None))).ok()?.release;
+    let most = release.spec.scaling.as_ref()?.max;
+    let Shortage { told, field: _ } = shortage(&release, most, &environment.quota.max.hard())?;
+    let name = &environment.name;
+    Some(format!(
+        "scaling.max: {told} the most that Environment {name} gives: ask for less, or ask the platform team for `limits` of the tenant"
+    ))
 }
 
 /// What the operator would say of the descriptor in one environment. It stops at the first problem; here what that is about is set

@@ -39,7 +39,7 @@ use imaas_operator::yaml;
 
 use release::decide;
 
-use args::{Cli, Command, SchemaKind, ServiceCommand, TenantCommand};
+use args::{Cli, Command, RolloutCommand, SchemaKind, ServiceCommand, TenantCommand};
 
 /// What a command found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,18 +70,26 @@ fn run(command: Command) -> anyhow::Result<Outcome> {
         Command::Plan(options) => plan::run(&options),
         Command::Adopt(options) => adopt::run(&options),
         Command::Hold(options) => decide::run(&options.into()),
-        Command::Resume(options) => decide::run(&options.into()),
+        Command::Resume(options) | Command::Rollout(RolloutCommand::Resume(options)) => {
+            decide::run(&options.into())
+        }
+        Command::Rollout(RolloutCommand::Pause(options)) => decide::run(&options.into()),
+        Command::Rollout(RolloutCommand::Skip(options)) => decide::run(&options.into()),
+        Command::Rollout(RolloutCommand::Abort(options)) => decide::run(&options.into()),
         Command::Reject(options) => decide::run(&options.into()),
         Command::Rollback(options) => decide::run(&options.into()),
         Command::Retry(options) => decide::run(&options.into()),
         Command::Bypass(options) => decide::run(&options.into()),
         Command::Run(options) => decide::run(&options.into()),
+        Command::Scale(options) => decide::run(&options.into()),
         Command::Approve(options) => decide::run(&options.into()),
         Command::Pass(options) => decide::run(&options.into()),
         Command::History(options) => release::history::run(&options),
         Command::Render(options) => merged::run(&options),
         Command::Instances(options) => release::instances::run(&options),
-        Command::Why(options) => release::why::run(&options),
+        Command::Why(options) | Command::Rollout(RolloutCommand::Status(options)) => {
+            release::why::run(&options)
+        }
         Command::Diff(options) => release::diff::run(&options),
         Command::Schema(options) => {
             let schema = match options.kind {

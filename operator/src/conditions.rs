@@ -48,6 +48,8 @@ reasons! {
     GatePending,
     /// A person holds what is new.
     Held,
+    /// What is tried waits at a step for somebody.
+    Paused,
     /// A person went back to an older release.
     RolledBack,
     /// A person rejected the release.
@@ -146,6 +148,8 @@ reasons! {
     Unhealthy,
     /// The engine runs and says that something of it does not work.
     RuntimeDegraded,
+    /// The number of instances does not follow the load.
+    NotScaling,
     /// The tenant's quota leaves no room.
     QuotaExceeded,
     /// More is asked for than the platform gives; what there is is given.

@@ -8,6 +8,8 @@ use sha2::{Digest, Sha256};
 
 /// Field manager of everything the operator writes, and the value of [`MANAGED_BY`].
 pub const MANAGER: &str = "imaas-operator";
+/// Field manager of what was ours, until somebody else changes it.
+pub const SUCCESSOR: &str = "imaas-handed-over";
 /// Label: who wrote this object.
 pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 /// Label: what a pod is of; [`MANAGER`] on those of the operator itself, by the chart.
@@ -45,6 +47,14 @@ pub const SOURCE_PROBLEM: &str = "imaas.dev/source-problem";
 pub const RELEASE: &str = "imaas.dev/release";
 /// Annotation of a Deployment while pods of several releases may run: what those count on, as JSON.
 pub const RUNNING: &str = "imaas.dev/running";
+/// Label of what is tried beside a service, and of its pods: [`CANARY`].
+pub const TRACK: &str = "imaas.dev/track";
+/// See [`TRACK`].
+pub const CANARY: &str = "canary";
+/// Header of requests that are to reach what is tried beside a service; its value is the service's name.
+pub const PREVIEW: &str = "imaas-preview";
+/// Label by which Kubernetes tells pods of one version of a Deployment from those of another.
+pub const TEMPLATE_HASH: &str = "pod-template-hash";
 /// Annotation of a pod: the revision of the Secrets that it reads.
 pub const SECRETS: &str = "imaas.dev/secrets";
 /// Annotations of a pod by which Prometheus finds its metrics: they are, their port and their path.
@@ -122,6 +132,11 @@ pub fn tenant_of_home(namespace: &str) -> Option<&str> {
 /// `<service>-<environment>-<hash>`: at most 40 + 1 + 12 + 1 + 12 characters.
 pub fn release(service: &str, environment: &str, hash: &str) -> String {
     format!("{service}-{environment}-{hash}")
+}
+
+/// `<service>-canary`, of what is tried beside a service; no service has such a name.
+pub fn beside(service: &str) -> String {
+    format!("{service}-{CANARY}")
 }
 
 /// `<service>-run-<hash>`, for the run of a batch that this decision (its uid) begins.

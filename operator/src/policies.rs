@@ -219,6 +219,7 @@ fn decision() -> ReleaseDecision {
         action: DecisionAction::Resume,
         target: None,
         gate: None,
+        replicas: None,
         reason: None,
         expires_at: None,
         author: PROOF.to_owned(),

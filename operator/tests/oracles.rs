@@ -51,6 +51,8 @@ fn rows() -> Vec<Row> {
     let port = |name: &str, port: u16| json!({ "ports": [{ "name": name, "port": port }] });
     let ports = json!({ "ports": [{ "name": "http", "port": 8000 }, { "name": "grpc", "port": 9000 }] });
     let digest = |digit: &str| json!({ "image": { "digest": format!("sha256:{}", digit.repeat(64)) } });
+    let by = |strategy: &str| json!({ "rollout": { "strategy": strategy } });
+    let steps = |step: Value| json!({ "rollout": { "steps": [step] } });
     let batch = json!({ "type": "batch", "schedule": { "cron": "0 3 * * *" } });
     let scheduled = |path: &'static str, values: [Value; 2]| {
         let field = path.rsplit_once('.').map_or(path, |(_, field)| field);
@@ -82,6 +84,30 @@ fn rows() -> Vec<Row> {
             "rollout.strategy",
             Objects,
             ["recreate", "rolling"].map(|way| json!({ "rollout": { "strategy": way } })),
+        ),
+        with(
+            by("canary"),
+            row("rollout.steps[].weight", Release, [5, 6].map(|weight| steps(json!({ "weight": weight })))),
+        ),
+        with(
+            by("canary"),
+            row(
+                "rollout.steps[].pause",
+                Release,
+                ["1m", "2m"].map(|pause| steps(json!({ "weight": 5, "pause": pause }))),
+            ),
+        ),
+        with(
+            by("blueGreen"),
+            row(
+                "rollout.preview",
+                Release,
+                ["1m", "2m"].map(|time| json!({ "rollout": { "preview": time } })),
+            ),
+        ),
+        with(
+            by("blueGreen"),
+            row("rollout.keep", Release, ["1m", "2m"].map(|time| json!({ "rollout": { "keep": time } }))),
         ),
         row("env.*", Objects, ["fast", "slow"].map(|mode| json!({ "env": { "MODE": mode } }))),
         row("secrets[]", Objects, ["orders-db", "orders-mq"].map(|name| json!({ "secrets": [name] }))),
@@ -209,7 +235,7 @@ fn outcome(descriptor: &Value) -> Result<[Value; 2], String> {
         reach: &Reach::default(),
         outside: &Outside::default(),
     };
-    let objects = desired(&target, &[Footprint::of(&release)], 0);
+    let objects = desired(&target, &[Footprint::of(&release)], None);
     let (deployment, cron_job) = (objects.deployment.map(|one| json!(one)), objects.cron_job);
     let mut pods = deployment.or_else(|| cron_job.map(|one| json!(one))).unwrap();
     // The release's name, which changes with whatever is in it.

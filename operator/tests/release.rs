@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 
 use imaas_operator::{
     api::{
-        Cause, DescriptorSpec, Expose, IntegrationRuntime, Port, Quantity, Release, Strategy, WorkloadType,
-        environment::Network,
+        Cause, DescriptorSpec, Expose, IntegrationRuntime, Port, Quantity, Release, Step, Strategy,
+        WorkloadType, environment::Network,
     },
     environment::Placement,
     names::{self, hex},
@@ -131,7 +131,7 @@ impl Case {
 fn children(release: &Release, config: Option<&ConfigMap>, networks: &[Network]) -> Children {
     let (reach, outside) = (Reach::default(), Outside::default());
     let target = Target { tenant: "acme", release, config, networks, reach: &reach, outside: &outside };
-    desired(&target, &[Footprint::of(release)], 0)
+    desired(&target, &[Footprint::of(release)], None)
 }
 
 const CONTAINER_API: &str = "
@@ -146,6 +146,11 @@ resources: {cpu: 500m, memory: 384Mi}
 config: config
 ";
 const WORKER: &str = "type: worker";
+const SCALED: &str = "
+type: worker
+instances: many
+scaling: {min: 2, max: 5, cpu: 60, downAfter: 15m}
+";
 const BATCH: &str = "
 type: batch
 schedule: {cron: 0 3 * * MON-FRI, timeZone: Europe/Zurich, timeout: 2h, history: 5}
@@ -161,6 +166,7 @@ fn cases() -> Vec<(&'static str, Case)> {
         ("container_api", case("container", CONTAINER_API)),
         ("camel_api_with_config", camel),
         ("worker_one", case("container", WORKER)),
+        ("worker_scaled", case("container", SCALED)),
         ("camel_batch", case("camel", BATCH)),
         ("wso2_mi_4_4", case("wso2-mi", MI_44)),
         ("wso2_mi_4_1", case("wso2-mi", MI_41)),
@@ -179,12 +185,13 @@ fn golden_manifests() {
             route,
             disruption_budget,
             deployment,
+            autoscaler,
             cron_job,
         } = children(&release, config_map.as_ref(), &case.networks);
         assert_eq!(route, None, "nothing is exposed");
         let mut release = serde_json::to_value(&release).unwrap();
         release["spec"]["template"] = json!("as in what makes the pods");
-        let all = json!({
+        let mut all = json!({
             "1 release": release,
             "2 config": config,
             "3 policies": network_policies,
@@ -192,6 +199,9 @@ fn golden_manifests() {
             "5 budget": disruption_budget,
             "6 pods": deployment.map(|one| json!(one)).or(cron_job.map(|one| json!(one))),
         });
+        if let Some(autoscaler) = autoscaler {
+            all["7 autoscaler"] = json!(autoscaler);
+        }
         insta::assert_yaml_snapshot!(name, all);
     }
 }
@@ -444,6 +454,15 @@ fn each_setting_changes_the_name() {
         ("memory", |c| c.settings.resources.memory = Quantity("300Mi".into())),
         ("scaling", |c| c.settings.scaling.min = 3),
         ("strategy", |c| c.settings.rollout.strategy = Strategy::Recreate),
+        ("canary", |c| c.settings.rollout.strategy = Strategy::Canary),
+        ("steps", |c| {
+            c.settings.rollout.strategy = Strategy::Canary;
+            c.settings.rollout.steps = vec![Step { weight: 5, pause: None }];
+        }),
+        ("keep", |c| {
+            c.settings.rollout.strategy = Strategy::BlueGreen;
+            c.settings.rollout.keep = Some("1h".into());
+        }),
         ("env", |c| drop(c.settings.env.insert("A".into(), "1".into()))),
         ("env's value", |c| drop(c.settings.env.insert("A".into(), "2".into()))),
         ("secrets", |c| c.settings.secrets.push("db".into())),

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 /// Every kind that the operator writes into a namespace.
 pub const CHILDREN: &str = "secrets,configmaps,services,deployments.apps,cronjobs.batch,poddisruptionbudgets.policy,\
-     networkpolicies.networking.k8s.io,resourcequotas,limitranges,rolebindings.rbac.authorization.k8s.io,\
+     horizontalpodautoscalers.autoscaling,networkpolicies.networking.k8s.io,resourcequotas,limitranges,rolebindings.rbac.authorization.k8s.io,\
      integrationservices.imaas.dev,releases.imaas.dev";
 /// Its own kinds; it writes the status of all and the rest of most.
 const OWN: &str = "tenantsources.imaas.dev,environments.imaas.dev,integrationruntimes.imaas.dev,tenants.imaas.dev,\

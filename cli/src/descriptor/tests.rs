@@ -66,6 +66,18 @@ fn what_only_shows_when_it_is_rendered_is_told_at_its_line() {
             "5:25: environments.prod.scaling.min: 2 instances, but this service never runs two at a time; set it to 1 or say `instances: many`",
         ),
         (
+            "type: worker\nscaling: {max: 3}\n",
+            PLATFORM,
+            None,
+            "4:16: scaling.max: 3 instances, but this service never runs two at a time; set it to 1 or say `instances: many`",
+        ),
+        (
+            "type: worker\ninstances: many\nscaling: {min: 4, max: 9}\nenvironments:\n  prod: {scaling: {max: 3}}\n",
+            PLATFORM,
+            None,
+            "7:25: environments.prod.scaling.max: 3 is less than `min`, which is 4: write at least 4",
+        ),
+        (
             "type: worker\nenv: {A: x}\nenvironments:\n  prod: {uses: [{service: b, as: B}, {service: b, as: A}]}\n",
             PLATFORM,
             None,
@@ -103,6 +115,14 @@ fn what_stops_nothing_is_a_warning_at_its_line() {
         (
             "ports: [{name: x, port: 8000}]\nexpose: {path: /a}\n",
             "4:9: expose: the Environment prod has no gateway, so nothing is reached from outside there, and all else goes on: the platform sets its `domain` and `gateway`, or write `environments: {prod: {expose: null}}` (in prod)",
+        ),
+        (
+            "type: worker\ninstances: many\nenvironments:\n  prod: {scaling: {max: 40}}\n",
+            "6:25: environments.prod.scaling.max: 40 instances, and 10 more while they are replaced, need requests.cpu 5, more than 4, the most that Environment prod gives: ask for less, or ask the platform team for `limits` of the tenant",
+        ),
+        (
+            "rollout: {strategy: blueGreen}\nenvironments:\n  prod: {scaling: {max: 18}}\n",
+            "5:25: environments.prod.scaling.max: 18 instances, and 23 more while they are replaced, need requests.cpu 4100m, more than 4, the most that Environment prod gives: ask for less, or ask the platform team for `limits` of the tenant",
         ),
     ] {
         let (problems, warnings) = (told(text, PLATFORM, None), warned(text, PLATFORM));

@@ -192,11 +192,32 @@ pub struct Run {
     pub reason: Option<String>,
 }
 
+/// Options of `scale`.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "Examples:
+  kubectl imaas scale orders prod 8 --for 6h --reason 'sale'
+  kubectl imaas scale orders prod 0 --for 30m --reason 'sends everything twice'
+Load changes nothing meanwhile. It ends by itself, or by `resume`; then as many run as declared.")]
+pub struct Scale {
+    /// Which.
+    #[command(flatten)]
+    pub about: About,
+    /// How many instances, 0 to 100: beyond `max` of the service too, as far as the tenant's quota has room.
+    #[arg(value_name = "NUMBER", value_parser = clap::value_parser!(u16).range(0..=100))]
+    pub replicas: u16,
+    /// It ends by itself after this time, such as 2h or 30m.
+    #[arg(long = "for", value_name = "TIME", value_parser = duration)]
+    pub lasts: Duration,
+    /// Why; whoever finds it reads this.
+    #[arg(long)]
+    pub reason: String,
+}
+
 /// Options of `resume`.
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "Examples:
   kubectl imaas resume orders prod
-It ends a hold and a rollback; a rejected release stays rejected.")]
+It ends a hold, a pause, a rollback and a scale; a rejected release stays rejected.")]
 pub struct Resume {
     /// Which.
     #[command(flatten)]
@@ -204,6 +225,48 @@ pub struct Resume {
     /// Why.
     #[arg(long)]
     pub reason: Option<String>,
+}
+
+/// Options of `rollout pause`.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "Examples:
+  kubectl imaas rollout pause orders prod --reason 'the error rate is looked at'
+It ends by `kubectl imaas rollout resume`. What fails is given up all the same.")]
+pub struct Pause {
+    /// Which.
+    #[command(flatten)]
+    pub about: About,
+    /// Why; whoever finds it paused reads this.
+    #[arg(long)]
+    pub reason: String,
+}
+
+/// Options of `rollout skip`.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "Examples:
+  kubectl imaas rollout skip orders prod
+It is of the step at which it is now, also while that is paused.")]
+pub struct Skip {
+    /// Which.
+    #[command(flatten)]
+    pub about: About,
+    /// Why.
+    #[arg(long)]
+    pub reason: Option<String>,
+}
+
+/// Options of `rollout abort`.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "Examples:
+  kubectl imaas rollout abort orders prod --reason 'the error rate is up'
+The release stays away until the content changes, or `kubectl imaas retry`.")]
+pub struct Abort {
+    /// Which.
+    #[command(flatten)]
+    pub about: About,
+    /// Why; whoever asks for it again reads this.
+    #[arg(long)]
+    pub reason: String,
 }
 
 /// What is decided, whichever command says it.
@@ -219,6 +282,8 @@ pub struct Decision {
     pub target: Option<String>,
     /// Which gate lets it pass.
     pub gate: Option<String>,
+    /// How many instances run.
+    pub replicas: Option<u16>,
     /// How long it holds.
     pub lasts: Option<Duration>,
 }
@@ -226,31 +291,63 @@ pub struct Decision {
 impl From<Approve> for Decision {
     fn from(Approve { about, commit, reason }: Approve) -> Self {
         let action = DecisionAction::Approve;
-        Self { action, about, reason, target: Some(commit), gate: None, lasts: None }
+        Self { action, about, reason, target: Some(commit), gate: None, replicas: None, lasts: None }
     }
 }
 
 impl From<Pass> for Decision {
     fn from(Pass { about, gate, reason, release: target }: Pass) -> Self {
-        Self { action: DecisionAction::Pass, about, reason, target, gate: Some(gate), lasts: None }
+        Self {
+            action: DecisionAction::Pass,
+            about,
+            reason,
+            target,
+            gate: Some(gate),
+            replicas: None,
+            lasts: None,
+        }
     }
 }
 
 impl From<Hold> for Decision {
     fn from(Hold { about, reason, lasts }: Hold) -> Self {
-        Self { action: DecisionAction::Hold, about, reason: Some(reason), target: None, gate: None, lasts }
+        Self {
+            action: DecisionAction::Hold,
+            about,
+            reason: Some(reason),
+            target: None,
+            gate: None,
+            replicas: None,
+            lasts,
+        }
     }
 }
 
 impl From<Bypass> for Decision {
     fn from(Bypass { about, reason, release: target, lasts }: Bypass) -> Self {
-        Self { action: DecisionAction::Bypass, about, reason: Some(reason), target, gate: None, lasts }
+        Self {
+            action: DecisionAction::Bypass,
+            about,
+            reason: Some(reason),
+            target,
+            gate: None,
+            replicas: None,
+            lasts,
+        }
     }
 }
 
 impl From<Reject> for Decision {
     fn from(Reject { about, reason, release: target }: Reject) -> Self {
-        Self { action: DecisionAction::Reject, about, reason: Some(reason), target, gate: None, lasts: None }
+        Self {
+            action: DecisionAction::Reject,
+            about,
+            reason: Some(reason),
+            target,
+            gate: None,
+            replicas: None,
+            lasts: None,
+        }
     }
 }
 
@@ -262,6 +359,7 @@ impl From<Rollback> for Decision {
             reason: Some(reason),
             target,
             gate: None,
+            replicas: None,
             lasts: None,
         }
     }
@@ -269,19 +367,72 @@ impl From<Rollback> for Decision {
 
 impl From<Retry> for Decision {
     fn from(Retry { about, reason, release: target }: Retry) -> Self {
-        Self { action: DecisionAction::Retry, about, reason, target, gate: None, lasts: None }
+        Self { action: DecisionAction::Retry, about, reason, target, gate: None, replicas: None, lasts: None }
     }
 }
 
 impl From<Run> for Decision {
     fn from(Run { about, reason }: Run) -> Self {
-        Self { action: DecisionAction::Run, about, reason, target: None, gate: None, lasts: None }
+        Self {
+            action: DecisionAction::Run,
+            about,
+            reason,
+            target: None,
+            gate: None,
+            replicas: None,
+            lasts: None,
+        }
+    }
+}
+
+impl From<Scale> for Decision {
+    fn from(Scale { about, replicas, lasts, reason }: Scale) -> Self {
+        Self {
+            action: DecisionAction::Scale,
+            about,
+            reason: Some(reason),
+            target: None,
+            gate: None,
+            replicas: Some(replicas),
+            lasts: Some(lasts),
+        }
+    }
+}
+
+impl From<Pause> for Decision {
+    fn from(Pause { about, reason }: Pause) -> Self {
+        let action = DecisionAction::Pause;
+        let reason = Some(reason);
+        Self { action, about, reason, target: None, gate: None, replicas: None, lasts: None }
+    }
+}
+
+impl From<Skip> for Decision {
+    fn from(Skip { about, reason }: Skip) -> Self {
+        let action = DecisionAction::Skip;
+        Self { action, about, reason, target: None, gate: None, replicas: None, lasts: None }
+    }
+}
+
+impl From<Abort> for Decision {
+    fn from(Abort { about, reason }: Abort) -> Self {
+        let action = DecisionAction::Abort;
+        let reason = Some(reason);
+        Self { action, about, reason, target: None, gate: None, replicas: None, lasts: None }
     }
 }
 
 impl From<Resume> for Decision {
     fn from(Resume { about, reason }: Resume) -> Self {
-        Self { action: DecisionAction::Resume, about, reason, target: None, gate: None, lasts: None }
+        Self {
+            action: DecisionAction::Resume,
+            about,
+            reason,
+            target: None,
+            gate: None,
+            replicas: None,
+            lasts: None,
+        }
     }
 }
 

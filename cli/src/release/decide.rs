@@ -53,7 +53,7 @@ fn target(decision: &Decision, board: &IntegrationServiceStatus) -> Result<Optio
 }
 
 fn object(decision: &Decision, author: &str, now: Timestamp) -> ReleaseDecision {
-    let Decision { action, about, reason, target, gate, lasts } = decision;
+    let Decision { action, about, reason, target, gate, replicas, lasts } = decision;
     let expires_at = lasts.and_then(|lasts| now.checked_add(lasts).ok()).map(|end| {
         // Nobody means a fraction of a second.
         Timestamp::from_second(end.as_second()).unwrap_or(end).to_string()
@@ -64,6 +64,7 @@ fn object(decision: &Decision, author: &str, now: Timestamp) -> ReleaseDecision 
         action: *action,
         target: target.clone(),
         gate: gate.clone(),
+        replicas: *replicas,
         reason: reason.clone(),
         expires_at,
         author: author.to_owned(),
@@ -115,7 +116,15 @@ mod tests {
         };
         let reason = Some("stocktaking".to_owned());
         let lasts = Some(Duration::from_hours(2));
-        Decision { action: DecisionAction::Hold, about, reason, target: None, gate: None, lasts }
+        Decision {
+            action: DecisionAction::Hold,
+            about,
+            reason,
+            target: None,
+            gate: None,
+            replicas: None,
+            lasts,
+        }
     }
 
     fn hold() -> ReleaseDecision {

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use anyhow::Result;
 use imaas_operator::{
     api::{
-        IntegrationServiceStatus, Release,
-        integration_service::{EnvironmentState, Held, Waiting},
+        IntegrationServiceStatus, Release, ReleaseScaling,
+        integration_service::{EnvironmentState, Held, Trial, Waiting},
     },
     conditions::PROVEN,
     names::{SERVICE, TENANT, tenant_of_home},
@@ -100,6 +100,7 @@ fn lines(service: &str, (state, running): (&EnvironmentState, &Running), because
         lines.extend(text.map(|text| format!("  {title:<10} {}", plain(&text))));
     };
     // First all of `current`, then all of what waits.
+    line("scales", running.release.as_ref().and_then(scales));
     line("of image", state.digest.clone());
     line("reached at", state.exposed.clone());
     for (title, text) in running.runs.iter().flatten() {
@@ -110,6 +111,7 @@ fn lines(service: &str, (state, running): (&EnvironmentState, &Running), because
     line("last good", last_good.clone().filter(|good| !is_told(good)));
     line("head", commit.clone());
     line("asks for", candidate.clone());
+    line("tries", state.trial.as_ref().map(tries));
     line("attempt", state.attempt.map(|attempt| attempt.to_string()));
     for Held { decision, action, by, reason, until } in &state.held {
         let reason = reason.as_ref().map(|reason| format!(" ({reason})")).unwrap_or_default();
@@ -131,6 +133,25 @@ fn lines(service: &str, (state, running): (&EnvironmentState, &Running), because
     });
     line("told host", host);
     lines.join("\n") + "\n"
+}
+
+/// Between what, and by what.
+fn scales(release: &Release) -> Option<String> {
+    let ReleaseScaling { max, cpu, memory, down_after_seconds: _ } = release.spec.scaling.as_ref()?;
+    let targets = [("cpu", cpu), ("memory", memory)];
+    let targets = targets.map(|(name, percent)| percent.map(|percent| format!("{name} {percent} %")));
+    let targets: Vec<_> = targets.into_iter().flatten().collect();
+    Some(format!("with the load, {} to {max} instances ({})", release.spec.replicas, targets.join(", ")))
+}
+
+/// How far what is tried is.
+fn tries(Trial { release, passed, steps, weight, begun, since: _ }: &Trial) -> String {
+    let step = if passed < steps {
+        format!("step {} of {steps}, {weight} of 100 requests", passed + 1)
+    } else {
+        "it takes the place of what ran".to_owned()
+    };
+    format!("{release} ({step}) since {begun}")
 }
 
 /// Why what runs does not yet count as healthy for what promotes from here.
@@ -281,6 +302,22 @@ mod tests {
             "{text}"
         );
         assert!(!lines("orders", (&state, &running("True")), &[]).contains("counts"));
+    }
+
+    #[test]
+    fn between_what_load_moves_it_is_told() {
+        let mut release: Release = serde_json::from_value(json!({
+            "apiVersion": "imaas.dev/v1alpha1", "kind": "Release", "metadata": { "name": "x" },
+            "spec": { "service": "orders", "environment": "prod", "commit": "4f2a", "buildId": "b", "image": "i",
+                "digest": "d", "runtime": "camel", "cause": "Promotion", "type": "api", "many": true,
+                "strategy": "rolling", "replicas": 2, "template": {},
+                "scaling": { "max": 6, "cpu": 70, "memory": 80, "downAfterSeconds": 300 } },
+        }))
+        .unwrap();
+        let wanted = "with the load, 2 to 6 instances (cpu 70 %, memory 80 %)";
+        assert_eq!(scales(&release).as_deref(), Some(wanted));
+        release.spec.scaling = None;
+        assert_eq!(scales(&release), None);
     }
 
     #[test]

@@ -275,6 +275,22 @@ pub struct Scaling {
     #[serde(default = "one")]
     #[schemars(range(min = 0, max = 100))]
     pub min: u16,
+    /// Instances that load may make of it; without it, as many as `min`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 100))]
+    pub max: Option<u16>,
+    /// CPU that an instance is to use, in percent of `resources.cpu`; 70 where neither this nor `memory` is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1000))]
+    pub cpu: Option<u16>,
+    /// Memory that an instance is to use, in percent of `resources.memory`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 100))]
+    pub memory: Option<u16>,
+    /// How long load must have been low before instances end, such as `15m`; without it, `5m`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 2, max = 20))]
+    pub down_after: Option<String>,
 }
 
 fn one() -> u16 {
@@ -283,7 +299,7 @@ fn one() -> u16 {
 
 impl Default for Scaling {
     fn default() -> Self {
-        Self { min: one() }
+        Self { min: one(), max: None, cpu: None, memory: None, down_after: None }
     }
 }
 
@@ -291,9 +307,36 @@ impl Default for Scaling {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Rollout {
-    /// `rolling` starts the new before it stops the old; `recreate` stops first.
+    /// `rolling` starts the new before it stops the old; `recreate` stops first. `canary` and `blueGreen` try the new beside
+    /// the old before they do as `rolling`.
     #[serde(default)]
     pub strategy: Strategy,
+    /// Of a `canary`: how it is tried; without them, 10 of 100 requests for 5 minutes, then 50 for 5 minutes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 10))]
+    pub steps: Vec<Step>,
+    /// Of `blueGreen`: how long the new is there for whoever looks at it before all requests go to it, such as `10m`; without
+    /// it, until it is ready.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 2, max = 20))]
+    pub preview: Option<String>,
+    /// Of `blueGreen`: how long the old is kept once all requests go to the new, such as `1h`; without it, 10 minutes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 2, max = 20))]
+    pub keep: Option<String>,
+}
+
+/// A part of a canary.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Step {
+    /// So many of 100 requests go to the new, more in each step; of a worker, so many of 100 instances are of it.
+    #[schemars(range(min = 1, max = 100))]
+    pub weight: u8,
+    /// How long, such as `5m`; without it, until somebody says `kubectl imaas rollout skip`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 2, max = 20))]
+    pub pause: Option<String>,
 }
 
 /// See [`Rollout`].
@@ -305,4 +348,8 @@ pub enum Strategy {
     Rolling,
     /// The old is gone before the new starts.
     Recreate,
+    /// The new gets a growing share of the requests, beside the old, before it takes its place.
+    Canary,
+    /// The new stands whole beside the old, gets all requests at once, and the old is kept for a while.
+    BlueGreen,
 }

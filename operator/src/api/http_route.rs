@@ -58,6 +58,19 @@ pub struct RouteRule {
 pub struct RouteMatch {
     /// Of the request.
     pub path: PathMatch,
+    /// All of them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub headers: Vec<HeaderMatch>,
+}
+
+/// See [`RouteMatch`]. A match with a header goes before one of the same path without.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default)]
+pub struct HeaderMatch {
+    /// In any case.
+    pub name: String,
+    /// Exactly.
+    pub value: String,
 }
 
 /// See [`RouteMatch`].
@@ -79,6 +92,9 @@ pub struct BackendRef {
     pub name: String,
     /// Number of its port.
     pub port: u16,
+    /// Its share among those of the rule.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub weight: Option<u8>,
 }
 
 /// What gateways say of it.

@@ -146,6 +146,9 @@ pub struct EnvironmentState {
     /// How many more there are.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub more_instances: i32,
+    /// What is tried beside `current`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trial: Option<Trial>,
     /// Where `current` is reached from outside: host and path. That the gateway answers there is so while nothing is awaited.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exposed: Option<String>,
@@ -160,6 +163,25 @@ pub struct EnvironmentState {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
 fn is_zero(count: &i32) -> bool {
     *count == 0
+}
+
+/// A release that is tried beside the one that runs, step by step.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Trial {
+    /// Its name.
+    pub release: String,
+    /// How many of its steps it has passed; all of them while it takes the place of what ran.
+    pub passed: u16,
+    /// How many steps it has.
+    pub steps: u16,
+    /// So many of 100 requests it is given.
+    pub weight: u8,
+    /// Since when it is tried.
+    pub begun: String,
+    /// Since when the step is as it should be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<String>,
 }
 
 /// A pod that runs.
@@ -232,7 +254,7 @@ pub struct FailedRelease {
     pub message: String,
 }
 
-/// A hold or a rollback that is in force.
+/// A hold, a rollback or a scale that is in force.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Held {

@@ -18,15 +18,17 @@ pub mod tenant;
 pub mod tenant_source;
 
 pub use descriptor::{
-    Concurrency, DescriptorSpec, Expose, Instances, Port, Schedule, ServiceDescriptor, Strategy, Use,
-    WorkloadType,
+    Concurrency, DescriptorSpec, Expose, Instances, Port, Rollout, Scaling, Schedule, ServiceDescriptor,
+    Step, Strategy, Use, WorkloadType,
 };
 pub use environment::{Environment, EnvironmentSpec};
 pub use http_route::HttpRoute;
 pub use integration_service::{Export, IntegrationService, IntegrationServiceSpec, IntegrationServiceStatus};
 pub use limits::{Limits, TenantLimits};
 pub use quantity::Quantity;
-pub use release::{Cause, Release, ReleaseExpose, ReleaseSpec, ReleaseStatus, ReleaseUse};
+pub use release::{
+    Cause, Release, ReleaseExpose, ReleaseScaling, ReleaseSpec, ReleaseStatus, ReleaseStep, ReleaseUse,
+};
 pub use release_decision::{
     DecisionAction, DecisionState, ReleaseDecision, ReleaseDecisionSpec, ReleaseDecisionStatus,
 };

@@ -81,8 +81,14 @@ pub struct ReleaseSpec {
     pub many: bool,
     /// How instances are replaced.
     pub strategy: Strategy,
-    /// Number of instances.
+    /// How it is tried first, beside what runs.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub steps: Vec<ReleaseStep>,
+    /// Number of instances; the least of them where load adds some.
     pub replicas: i32,
+    /// How load adds instances.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scaling: Option<ReleaseScaling>,
     /// Ports of the Service.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ports: Vec<Port>,
@@ -115,12 +121,39 @@ fn any_object(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "object", "x-kubernetes-preserve-unknown-fields": true })
 }
 
+/// How many instances load makes of a release.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ReleaseScaling {
+    /// The most.
+    pub max: i32,
+    /// CPU that an instance is to use, in percent of what it asks for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu: Option<i32>,
+    /// Memory that an instance is to use, in percent of what it asks for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory: Option<i32>,
+    /// So long load must have been low before instances end.
+    pub down_after_seconds: i32,
+}
+
 /// Where a release's configuration is.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ReleaseConfig {
     /// Name of the immutable ConfigMap, `<service>-<hash>`.
     pub name: String,
+}
+
+/// A part of a release's trial.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ReleaseStep {
+    /// So many of 100 requests.
+    pub weight: u8,
+    /// How long; without it, until somebody ends it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pause: Option<String>,
 }
 
 /// The way into a release from outside the cluster, where its environment has a gateway.

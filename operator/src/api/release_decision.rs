@@ -31,11 +31,13 @@ use serde::{Deserialize, Serialize};
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("self == oldSelf").message("a ReleaseDecision is never changed: make another one"))]
-#[x_kube(validation = Rule::new("!has(self.target) || !(self.action in ['hold', 'resume', 'run'])").message("target: hold and resume are about all releases, and run about the one that runs: remove it"))]
+#[x_kube(validation = Rule::new("!has(self.target) || !(self.action in ['hold', 'resume', 'run', 'scale', 'pause', 'skip', 'abort'])").message("target: hold and resume are about all releases, run and scale about the one that runs, pause, skip and abort about the one that is tried: remove it"))]
 #[x_kube(validation = Rule::new("self.action != 'approve' || has(self.target) && self.target.matches('^[0-9a-f]{40}$')").message("target: name the commit that you approve, 40 hexadecimal digits"))]
 #[x_kube(validation = Rule::new("has(self.gate) == (self.action == 'pass')").message("gate: a pass says which gate it is of, and nothing else does"))]
-#[x_kube(validation = Rule::new("!has(self.expiresAt) || self.action in ['hold', 'bypass']").message("expiresAt: only a hold and a bypass come to an end: remove it"))]
-#[x_kube(validation = Rule::new("has(self.reason) || self.action in ['resume', 'retry', 'run', 'approve', 'pass']").message("reason: say why, for those who find it later"))]
+#[x_kube(validation = Rule::new("has(self.replicas) == (self.action == 'scale')").message("replicas: a scale says how many instances, and nothing else does"))]
+#[x_kube(validation = Rule::new("!has(self.expiresAt) || self.action in ['hold', 'bypass', 'scale']").message("expiresAt: only a hold, a bypass and a scale come to an end: remove it"))]
+#[x_kube(validation = Rule::new("self.action != 'scale' || has(self.expiresAt)").message("expiresAt: say until when; then as many run as declared"))]
+#[x_kube(validation = Rule::new("has(self.reason) || self.action in ['resume', 'retry', 'run', 'approve', 'pass', 'skip']").message("reason: say why, for those who find it later"))]
 pub struct ReleaseDecisionSpec {
     /// Name of the IntegrationService in the same namespace.
     #[schemars(length(min = 1, max = 40), regex(pattern = r"^[a-z]([-a-z0-9]*[a-z0-9])?$"))]
@@ -59,11 +61,15 @@ pub struct ReleaseDecisionSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 40), regex(pattern = r"^[a-z]([-a-z0-9]*[a-z0-9])?$"))]
     pub gate: Option<String>,
+    /// How many instances run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 100))]
+    pub replicas: Option<u16>,
     /// Why, for those who find it later.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 500))]
     pub reason: Option<String>,
-    /// When a hold or a bypass comes to an end by itself (RFC 3339).
+    /// When a hold, a bypass or a scale comes to an end by itself (RFC 3339).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("format" = "date-time"))]
     pub expires_at: Option<String>,
@@ -84,8 +90,14 @@ pub enum DecisionAction {
     Reject,
     /// Nothing new runs until `resume`, or until it expires.
     Hold,
-    /// Ends a hold and a rollback.
+    /// Ends a hold, a pause, a rollback and a scale.
     Resume,
+    /// What is tried stays at its step until `resume`.
+    Pause,
+    /// What is tried goes on to its next step.
+    Skip,
+    /// What is tried, or takes the place of what ran, is given up.
+    Abort,
     /// An older release runs again, until Git asks for something else or `resume`.
     Rollback,
     /// A release that failed is tried once more.
@@ -94,20 +106,26 @@ pub enum DecisionAction {
     Bypass,
     /// A batch runs now, whatever its schedule says.
     Run,
+    /// So many instances run until it expires, whatever the load.
+    Scale,
 }
 
 impl DecisionAction {
     /// Every action there is.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 13] = [
         Self::Approve,
         Self::Pass,
         Self::Reject,
         Self::Hold,
         Self::Resume,
+        Self::Pause,
+        Self::Skip,
+        Self::Abort,
         Self::Rollback,
         Self::Retry,
         Self::Bypass,
         Self::Run,
+        Self::Scale,
     ];
 
     /// As it is written, which is also the verb.
@@ -118,18 +136,30 @@ impl DecisionAction {
             Self::Reject => "reject",
             Self::Hold => "hold",
             Self::Resume => "resume",
+            Self::Pause => "pause",
+            Self::Skip => "skip",
+            Self::Abort => "abort",
             Self::Rollback => "rollback",
             Self::Retry => "retry",
             Self::Bypass => "bypass",
             Self::Run => "run",
+            Self::Scale => "scale",
         }
     }
 
     /// Once taken it holds until it is over; any other is done at once.
     pub const fn holds(self) -> bool {
         match self {
-            Self::Approve | Self::Pass | Self::Reject | Self::Hold | Self::Rollback | Self::Bypass => true,
-            Self::Resume | Self::Retry | Self::Run => false,
+            Self::Approve
+            | Self::Pass
+            | Self::Reject
+            | Self::Hold
+            | Self::Pause
+            | Self::Skip
+            | Self::Rollback
+            | Self::Bypass
+            | Self::Scale => true,
+            Self::Resume | Self::Abort | Self::Retry | Self::Run => false,
         }
     }
 }
@@ -153,6 +183,9 @@ pub struct ReleaseDecisionStatus {
     /// The release that it is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub release: Option<String>,
+    /// Of a skip: how many steps the release had passed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub passed: Option<u16>,
     /// Of a rollback: the release that Git asked for, which it went back from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<String>,

@@ -27,7 +27,7 @@ use super::{
     foreign,
     seen::{Written, mark},
 };
-use crate::names::{APPLIED, MANAGED_BY, MANAGER, content_hash};
+use crate::names::{APPLIED, MANAGED_BY, MANAGER, SUCCESSOR, content_hash};
 
 /// So often an object may move between reading and writing: its status does, a few times after each change.
 pub(super) const MOVES: usize = 5;
@@ -166,6 +166,9 @@ impl Cluster {
                 live = self.send::<K>(key, &params, &Patch::Merge(repair.merge_patch)).await?;
                 applied = Applied::Changed(repair.path);
             }
+        }
+        if let Some(replicas) = foreign::handed_over(&value, &live) {
+            self.send::<K>(key, &PatchParams::apply(SUCCESSOR), &Patch::Apply(replicas)).await?;
         }
         if let Some(path) = first_difference(value, &live).or(taken) {
             live = self.patch(key, wanted, true).await?;

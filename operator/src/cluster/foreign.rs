@@ -87,6 +87,23 @@ pub fn repair(wanted: &Value, live: &Value) -> Option<Repair> {
     Some(Repair { path, merge_patch })
 }
 
+/// The apply with which another manager takes over `spec.replicas` at the value that it has, where we alone own it and
+/// `wanted` leaves it out: a field that its last owner lets go becomes what the API server has for one that nobody sets.
+/// Whoever changes it from then on, such as an autoscaler, owns it.
+pub fn handed_over(wanted: &Value, live: &Value) -> Option<Value> {
+    let owns = |entry: &&Value| !entry["fieldsV1"]["f:spec"]["f:replicas"].is_null();
+    let mut owners = managers(live).iter().filter(owns);
+    let is_let_go =
+        wanted["spec"]["replicas"].is_null() && owners.next().is_some_and(is_ours) && owners.next().is_none();
+    is_let_go.then(|| {
+        let (live, metadata) = (&live["spec"]["replicas"], &live["metadata"]);
+        let metadata = json!({ "name": metadata["name"], "namespace": metadata["namespace"],
+            "uid": metadata["uid"], "resourceVersion": metadata["resourceVersion"] });
+        json!({ "apiVersion": wanted["apiVersion"], "kind": wanted["kind"], "metadata": metadata,
+            "spec": { "replicas": live } })
+    })
+}
+
 fn managers(live: &Value) -> &[Value] {
     live["metadata"]["managedFields"].as_array().map_or(&[], Vec::as_slice)
 }
@@ -258,6 +275,26 @@ mod tests {
             repair.merge_patch["spec"]["containers"],
             json!([{ "name": "orders", "image": "b", "default": 1 }])
         );
+    }
+
+    #[test]
+    fn replicas_are_handed_over_only_where_nobody_else_has_them() {
+        let wanted = |spec: Value| json!({ "apiVersion": "apps/v1", "kind": "Deployment", "spec": spec });
+        let own = own(&json!({ "f:replicas": {}, "f:paused": {} }));
+        let scaled = json!({ "manager": "kube-controller-manager", "operation": "Update", "subresource": "scale",
+            "fieldsV1": { "f:spec": { "f:replicas": {} } } });
+        let spec = json!({ "replicas": 3, "paused": false });
+        let handed =
+            |spec_wanted: Value, entries: &[Value]| handed_over(&wanted(spec_wanted), &live(&spec, entries));
+        let apply = handed(json!({}), std::slice::from_ref(&own)).unwrap();
+        assert_eq!((&apply["spec"], &apply["kind"]), (&json!({ "replicas": 3 }), &json!("Deployment")));
+        assert_eq!(
+            (&apply["metadata"]["resourceVersion"], &apply["metadata"]["uid"]),
+            (&json!("7"), &json!("u"))
+        );
+        assert_eq!(handed(json!({ "replicas": 3 }), std::slice::from_ref(&own)), None, "it stays ours");
+        assert_eq!(handed(json!({}), &[own, scaled.clone()]), None, "it stays theirs");
+        assert_eq!(handed(json!({}), &[scaled]), None, "it is not ours");
     }
 
     #[test]

@@ -32,8 +32,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicBool};
 
 use k8s_openapi::api::{
     apps::v1::Deployment,
+    autoscaling::v2::HorizontalPodAutoscaler,
     batch::v1::{CronJob, Job},
-    core::v1::Namespace,
+    core::v1::{Namespace, ResourceQuota},
 };
 use kube::{
     Resource,
@@ -63,6 +64,8 @@ struct Inner {
     cron_jobs: Store<CronJob>,
     /// Made by `CronJob`s of ours, and by us.
     jobs: Store<Job>,
+    autoscalers: Store<HorizontalPodAutoscaler>,
+    quotas: Store<ResourceQuota>,
     /// See `routes`.
     routes: Store<HttpRoute>,
     has_routes: AtomicBool,

@@ -1,6 +1,6 @@
 #![expect(clippy::disallowed_types, reason = "IO: opens the watches")]
 //! The watches of what the operator wrote: one a kind, of objects with its label only. They keep a version and a mark of
-//! each and nothing else, but for Deployments, `CronJob`s and their Jobs, of which status is read. Secrets are never watched.
+//! each and nothing else, but for Deployments, `CronJob`s, their Jobs, autoscalers and quotas, which are read. Secrets are never watched.
 
 use std::{
     fmt,
@@ -9,9 +9,13 @@ use std::{
     sync::{Arc, Mutex, PoisonError, atomic::AtomicBool},
 };
 
-use futures::{FutureExt, Stream, StreamExt, future::BoxFuture};
+use futures::{
+    FutureExt, Stream, StreamExt,
+    future::{BoxFuture, ready},
+};
 use k8s_openapi::api::{
     apps::v1::Deployment,
+    autoscaling::v2::HorizontalPodAutoscaler,
     batch::v1::{CronJob, Job},
     core::v1::{ConfigMap, LimitRange, Namespace, ResourceQuota, Service},
     networking::v1::NetworkPolicy,
@@ -30,7 +34,7 @@ use super::{
     Cluster, Inner, Workload,
     seen::{Listing, Touch},
 };
-use crate::names::{MANAGED_BY, MANAGER, SERVICE};
+use crate::names::{LIMITS, MANAGED_BY, MANAGER, SERVICE};
 
 /// A future that runs as long as the operator.
 pub type Background = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -42,6 +46,8 @@ impl Cluster {
         let (deployments, writer) = reflector::store();
         let (cron_jobs, writer_of_cron_jobs) = reflector::store();
         let (jobs, writer_of_jobs) = reflector::store();
+        let (quotas, writer_of_quotas) = reflector::store();
+        let (autoscalers, writer_of_autoscalers) = reflector::store();
         let (routes, writer_of_routes) = reflector::store();
         let cluster = Self(Arc::new(Inner {
             client,
@@ -51,13 +57,14 @@ impl Cluster {
             deployments,
             cron_jobs,
             jobs,
+            autoscalers,
+            quotas,
             routes,
             has_routes: AtomicBool::new(false),
         }));
         let mut listed = Vec::new();
         let mut watches: Vec<Background> = vec![
             cluster.watch::<Namespace>(&mut listed),
-            cluster.watch_quotas(&mut listed),
             cluster.watch::<LimitRange>(&mut listed),
             cluster.watch::<NetworkPolicy>(&mut listed),
             cluster.watch::<RoleBinding>(&mut listed),
@@ -77,6 +84,10 @@ impl Cluster {
         watches.push(cluster.watch_kept(writer_of_jobs, &mut listed, |job: &mut Job| {
             job.spec.iter_mut().for_each(|spec| spec.template.spec = None);
         }));
+        watches.push(cluster.watch_kept(writer_of_quotas, &mut listed, |quota: &mut ResourceQuota| {
+            quota.status = None;
+        }));
+        watches.push(cluster.watch_autoscalers(writer_of_autoscalers, &mut listed));
         watches.push(cluster.watch_routes(writer_of_routes, &mut listed));
         let ready = async move {
             for mut one in listed {
@@ -106,6 +117,16 @@ impl Cluster {
         Workload::newest(deployment, cron_job)
     }
 
+    /// Our quota of a namespace, without what of it is used.
+    pub fn quota(&self, namespace: &str) -> Option<Arc<ResourceQuota>> {
+        self.0.quotas.get(&reflector::ObjectRef::new(LIMITS).within(namespace))
+    }
+
+    /// Our autoscaler of this name as last seen, without what it measures.
+    pub fn autoscaler(&self, namespace: &str, name: &str) -> Option<Arc<HorizontalPodAutoscaler>> {
+        self.0.autoscalers.get(&reflector::ObjectRef::new(name).within(namespace))
+    }
+
     /// The runs of the batch `service` as last seen, in no order.
     pub fn jobs(&self, namespace: &str, service: &str) -> Vec<Arc<Job>> {
         self.0.jobs.state_filter(|job| {
@@ -123,9 +144,27 @@ impl Cluster {
         self.follow(stream.boxed(), listed)
     }
 
-    /// With their spec: nothing else says whether it changed, and their status changes with every pod.
-    fn watch_quotas(&self, listed: &mut Vec<watch::Receiver<bool>>) -> Background {
-        let stream = watcher::watcher(Api::<ResourceQuota>::all(self.client()), config()).default_backoff();
+    /// Without what they measure, which they write every few seconds: what changes nothing else is not told.
+    fn watch_autoscalers(
+        &self,
+        writer: reflector::store::Writer<HorizontalPodAutoscaler>,
+        listed: &mut Vec<watch::Receiver<bool>>,
+    ) -> Background {
+        let before = writer.as_reader();
+        let is_news = move |event: &watcher::Result<watcher::Event<HorizontalPodAutoscaler>>| {
+            let Ok(watcher::Event::Apply(now)) = event else { return ready(true) };
+            let before = before.get(&reflector::ObjectRef::from_obj(now));
+            ready(before.is_none_or(|before| *before != *now))
+        };
+        let stream = watcher::watcher(Api::all(self.client()), config())
+            .default_backoff()
+            .modify(|autoscaler: &mut HorizontalPodAutoscaler| {
+                autoscaler.metadata.managed_fields = None;
+                autoscaler.metadata.resource_version = None;
+                autoscaler.status.iter_mut().for_each(|status| status.current_metrics = None);
+            })
+            .filter(is_news)
+            .reflect(writer);
         self.follow(stream.boxed(), listed)
     }
 

@@ -9,7 +9,10 @@ use std::{
 
 use k8s_openapi::{
     Resource as Kind,
-    api::core::v1::{Namespace, ResourceQuota, Secret},
+    api::{
+        autoscaling::v2::HorizontalPodAutoscaler,
+        core::v1::{Namespace, ResourceQuota, Secret},
+    },
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 use kube::{Resource, ResourceExt, runtime::watcher::Event};
@@ -264,13 +267,13 @@ fn touches(object: &ObjectKey, before: Option<Owner>, now: Option<Owner>) -> Vec
 
 /// Another one whenever anything changed that we may have written, and the same one when only its status moved, which
 /// of some kinds it does with every pod that starts. The API server counts changes of the spec in `generation`; of kinds
-/// without one it is the resourceVersion, but for quotas, whose status moves most.
+/// without one it is the resourceVersion, but for quotas and autoscalers, whose status moves most.
 pub fn mark<O: Resource<DynamicType = ()> + Serialize>(object: &O) -> String {
-    let is_quota = O::kind(&()) == ResourceQuota::KIND;
-    if object.meta().generation.is_none() && !is_quota {
+    let is_by_spec = [ResourceQuota::KIND, HorizontalPodAutoscaler::KIND].contains(&&*O::kind(&()));
+    if object.meta().generation.is_none() && !is_by_spec {
         return object.resource_version().unwrap_or_default();
     }
-    let spec = is_quota.then(|| serde_json::to_value(object).map(|mut quota| quota["spec"].take()).ok());
+    let spec = is_by_spec.then(|| serde_json::to_value(object).map(|mut object| object["spec"].take()).ok());
     let mut metadata = ObjectMeta { resource_version: None, managed_fields: None, ..object.meta().clone() };
     // The Deployment controller's own, written together with the status.
     metadata

@@ -8,6 +8,7 @@ use std::{
     fmt,
 };
 
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity as Amount;
 use kube::ResourceExt;
 
 use super::{
@@ -71,6 +72,18 @@ impl ValidQuota {
     /// by one tenant and not by the whole cluster.
     pub fn fallback() -> Self {
         Self { cpu: Quantity("4".into()), memory: Quantity("8Gi".into()), pods: 50 }
+    }
+
+    /// As a quota of Kubernetes says it.
+    pub fn hard(&self) -> BTreeMap<String, Amount> {
+        let Self { cpu, memory, pods } = self;
+        let all = [
+            ("requests.cpu", cpu.0.clone()),
+            ("requests.memory", memory.0.clone()),
+            ("limits.memory", memory.0.clone()),
+            ("pods", pods.to_string()),
+        ];
+        all.map(|(name, amount)| (name.to_owned(), Amount(amount))).into()
     }
 }
 

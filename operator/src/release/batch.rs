@@ -50,6 +50,9 @@ pub(super) fn check(settings: &DescriptorSpec) -> Result<(), RenderError> {
     if settings.scaling.min > 1 {
         return wrong("scaling.min", "a run is one instance: 1, or 0 for a schedule that rests");
     }
+    if settings.scaling.max.is_some() {
+        return wrong("scaling.max", "a run is one instance, whatever the load: remove it");
+    }
     if !settings.ports.is_empty() {
         return wrong("ports", "a batch serves nobody: remove them, or say `type: worker`");
     }
@@ -122,6 +125,7 @@ mod tests {
                 "instances: of a batch",
             ),
             ("{type: batch, schedule: {cron: 0 3 * * *}, scaling: {min: 2}}", "scaling.min: a run is one"),
+            ("{type: batch, schedule: {cron: 0 3 * * *}, scaling: {max: 2}}", "scaling.max: a run is one"),
             (
                 "{type: batch, schedule: {cron: 0 3 * * *}, ports: [{name: http, port: 80}]}",
                 "ports: a batch serves nobody",

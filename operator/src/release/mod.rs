@@ -1,23 +1,30 @@
 //! A release: rendered once from settings, runtime and image, then made so in the cluster and observed.
 
 mod batch;
+mod beside;
 pub mod config;
 pub mod desired;
 pub mod observe;
 pub mod reconcile;
 pub mod render;
 mod render_error;
+pub mod room;
 pub mod runs;
+pub mod scaling;
+mod steps;
 mod template;
+pub mod trial;
 mod trouble;
 mod uses;
 
+pub use beside::{Found, found, is_beside};
 pub use config::{ConfigFile, ConfigFiles, Contents, LARGEST_CONFIG, PlannedConfig, too_much};
 pub use desired::{
-    Children, Entrance, Footprint, Neighbour, Outside, Reach, Target, desired, open_ports, written,
+    Children, Entrance, Footprint, Neighbour, Outside, Reach, Target, Trial, desired, open_ports, written,
 };
-pub use observe::{Observed, Phase, down_since, late, late_since, observed, spare};
-pub use reconcile::{RolledOut, roll_out, troubled, well_since};
+pub use observe::{Observed, Phase, down_since, late, late_since, observed};
+pub use reconcile::{RolledOut, roll_out, seen_in, troubled, well_since};
 pub use render::{Input, Rendered, render};
 pub use render_error::RenderError;
-pub use trouble::{Trouble, trouble};
+pub use steps::{consumes, tried_beside};
+pub use trouble::Trouble;

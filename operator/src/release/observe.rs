@@ -4,6 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::apps::v1::{Deployment, DeploymentCondition, DeploymentStatus, ReplicaSet};
 use kube::ResourceExt;
 
+use super::scaling::wanted;
 use crate::{
     api::Release,
     conditions::{HEALTHY, Reason, is_true},
@@ -30,6 +31,7 @@ impl Observed {
             Phase::Healthy | Phase::Stopped | Phase::Scheduled { .. } | Phase::FirstRun => true,
             Phase::RollingOut
             | Phase::Outlasted { .. }
+            | Phase::Unread
             | Phase::Down
             | Phase::Blocked { .. }
             | Phase::Failed { .. } => false,
@@ -42,6 +44,9 @@ impl Observed {
 pub enum Phase {
     /// On its way.
     RollingOut,
+    /// An autoscaler may have asked for another number a moment ago, and the Deployment's controller has not said yet what
+    /// became of it.
+    Unread,
     /// A batch of which no run has ended yet.
     Scheduled {
         /// When the next one is due.
@@ -56,7 +61,8 @@ pub enum Phase {
     },
     /// The first run of a batch goes on: how it ends is not known, also when some of its tries failed.
     FirstRun,
-    /// All instances are of this release and ready, and no other is left.
+    /// All instances are of this release and ready, and no other is left; where load asked for more a moment ago, all that
+    /// there must be at the least.
     Healthy,
     /// It is as declared with no instance at all, which proves nothing: such a release is never promoted.
     Stopped,
@@ -148,32 +154,35 @@ pub fn spare(live: &Deployment, release: &Release) -> i32 {
     if !ran_well || is_alone {
         return 0;
     }
-    (release.spec.replicas - status.available_replicas.unwrap_or_default()).max(0)
+    (wanted(Some(live), release) - status.available_replicas.unwrap_or_default()).max(0)
 }
 
-/// Reads `deployment` as far as it is about `release`.
-pub fn observed(deployment: Option<&Deployment>, release: &Release) -> Observed {
-    let desired = release.spec.replicas;
+/// Reads `deployment` as far as it is about `release`. `is_moving`: see [`super::scaling`].
+pub fn observed(deployment: Option<&Deployment>, release: &Release, is_moving: bool) -> Observed {
+    let desired = wanted(deployment, release);
     let on_its_way = Observed { ready: 0, desired, updated: 0, phase: Phase::RollingOut };
     let Some(deployment) = deployment.filter(|deployment| is_of(deployment, release)) else {
         return on_its_way;
     };
     // Until the Deployment's controller has read our last write, its status is about the version before.
     let Some(status) = deployment.status.as_ref().filter(|status| is_current(deployment, status)) else {
-        return on_its_way;
+        return match release.spec.scaling {
+            Some(_) => Observed { phase: Phase::Unread, ..on_its_way },
+            None => on_its_way,
+        };
     };
     let updated = status.updated_replicas.unwrap_or_default();
     let all = status.replicas.unwrap_or_default();
     let ready = ready(status);
-    Observed { ready, desired, updated, phase: phase(status, desired, all - updated, release) }
+    Observed { ready, desired, updated, phase: phase(status, (desired, is_moving), all - updated, release) }
 }
 
 fn is_of(deployment: &Deployment, release: &Release) -> bool {
     deployment.annotations().get(RELEASE) == Some(&release.name_any())
-        && deployment.spec.as_ref().and_then(|spec| spec.replicas) == Some(release.spec.replicas)
+        && deployment.spec.as_ref().and_then(|spec| spec.replicas) == Some(wanted(Some(deployment), release))
 }
 
-fn is_current(deployment: &Deployment, status: &DeploymentStatus) -> bool {
+pub(super) fn is_current(deployment: &Deployment, status: &DeploymentStatus) -> bool {
     deployment.metadata.generation.is_some() && status.observed_generation >= deployment.metadata.generation
 }
 
@@ -184,7 +193,7 @@ fn ready(status: &DeploymentStatus) -> i32 {
     (count(status.ready_replicas) - old).max(0)
 }
 
-fn phase(status: &DeploymentStatus, desired: i32, old: i32, release: &Release) -> Phase {
+fn phase(status: &DeploymentStatus, (desired, is_moving): (i32, bool), old: i32, release: &Release) -> Phase {
     let is = |count: Option<i32>| count.unwrap_or_default() == desired;
     if is(status.updated_replicas) && is(status.ready_replicas) && is(status.available_replicas) && old == 0 {
         return if desired > 0 { Phase::Healthy } else { Phase::Stopped };
@@ -192,11 +201,15 @@ fn phase(status: &DeploymentStatus, desired: i32, old: i32, release: &Release) -
     if let Some(refused) = condition(status, REPLICA_FAILURE, "True") {
         return blocked(refused, &release.spec.environment);
     }
+    let is_settled = old == 0 && is_settled(status);
+    if is_moving && is_settled && status.available_replicas >= Some(release.spec.replicas) {
+        return Phase::Healthy;
+    }
     match condition(status, "Progressing", "False") {
         Some(stuck) if stuck.reason.as_deref() == Some("ProgressDeadlineExceeded") => {
             Phase::Failed { message: failed(status, desired, release) }
         }
-        _ if is(status.updated_replicas) && old == 0 && is_settled(status) => Phase::Down,
+        _ if is(status.updated_replicas) && is_settled => Phase::Down,
         _ => Phase::RollingOut,
     }
 }

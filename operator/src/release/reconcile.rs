@@ -6,6 +6,7 @@ use std::{sync::Arc, time::Duration};
 use jiff::Timestamp;
 use k8s_openapi::api::{
     apps::v1::Deployment,
+    autoscaling::v2::HorizontalPodAutoscaler,
     batch::v1::{CronJob, Job},
     core::v1::Service,
     policy::v1::PodDisruptionBudget,
@@ -13,14 +14,15 @@ use k8s_openapi::api::{
 use kube::ResourceExt;
 
 use super::{
-    desired::{Children, Footprint, Target, desired, ending, route, running},
-    observe::{self, Observed, Phase, alone_since, current, observed, of_current, spare},
-    runs,
+    desired::{Beside, Children, Footprint, Target, Trial, beside, desired, divided, ending, route, running},
+    observe::{self, Observed, Phase, alone_since, current, observed, of_current},
+    runs, scaling,
     trouble::{SANDBOX_FAILED, Trouble, failed_run, trouble, unsandboxed, without_sandbox},
 };
 use crate::{
     api::{HttpRoute, Release},
     cluster::{ApplyError, Cluster, ObjectKey, Workload},
+    names,
 };
 
 /// How far a release is.
@@ -28,29 +30,43 @@ use crate::{
 pub struct RolledOut {
     /// Before this pass: a change of the Deployment wakes the service again.
     pub seen: Observed,
-    /// When to look again at what changes nothing there: pods that were told to end and still work.
+    /// When to look again at what changes nothing there: pods that were told to end and still work, or that load asked for.
     pub again: Option<Duration>,
     /// The way in from outside, without which all else goes on.
     pub route: Result<(), ApplyError>,
 }
 
-/// Applies what runs the release, and removes what neither it nor a pod of an earlier one needs. Sends nothing when nothing
-/// differs.
+/// Applies what runs the release and what is tried beside it, and removes what neither they nor a pod of an earlier one need.
+/// Sends nothing when nothing differs.
 pub async fn roll_out(
     cluster: &Cluster,
     target: &Target<'_>,
+    trial: &Trial<'_>,
     now: Timestamp,
 ) -> Result<RolledOut, ApplyError> {
     let namespace = target.namespace();
     let name = &target.release.spec.service;
     let live = live(cluster, target).await?;
-    let seen = seen(cluster, target, (live.as_ref(), now)).await?;
-    let mut running = beside(cluster, live.as_ref(), target.release).await?;
+    let autoscaler = cluster.autoscaler(&namespace, name);
+    let moving = live.as_ref().and_then(Workload::deployment).zip(autoscaler.as_deref());
+    let moving = moving.and_then(|(live, by)| scaling::moving(live, by, (target.release, now)));
+    let seen = seen(cluster, target, live.as_ref(), (now, moving.is_some())).await?;
+    let mut running = counted(cluster, live.as_ref(), target.release).await?;
     let since = live.as_ref().filter(|_| seen.is_alone()).and_then(settled_since);
     let mut again = ending(&running, since, now);
     if seen.is_alone() && again.is_none() {
         running = vec![Footprint::of(target.release)];
     }
+    let tried = trial.release.map(Footprint::of).filter(|tried| !running.contains(tried));
+    running.extend(tried);
+    let mut children = desired(target, &running, live.as_ref().and_then(Workload::deployment));
+    if seen.is_alone() {
+        // What serves comes first: now that is this release.
+        let own = std::iter::once(Footprint::of(target.release));
+        children.route = route(target, &own.chain(running.iter().cloned()).collect::<Vec<_>>());
+    }
+    let Beside { service: beside_service, deployment: beside_deployment } = beside(target, trial);
+    let beside = names::beside(name);
     // No `..`: a new kind of child does not compile until it is applied here.
     let Children {
         config_map,
@@ -59,15 +75,9 @@ pub async fn roll_out(
         route: routed,
         disruption_budget,
         deployment,
+        autoscaler,
         cron_job,
-    } = {
-        let spare = live.as_ref().and_then(Workload::deployment).map(|live| spare(live, target.release));
-        desired(target, &running, spare.unwrap_or_default())
-    };
-    // What serves comes first: now that is this release.
-    let own = Footprint::of(target.release);
-    let alone = || std::iter::once(own).chain(running.iter().cloned()).collect::<Vec<_>>();
-    let routed = if seen.is_alone() { route(target, &alone()) } else { routed };
+    } = divided(children, target, trial);
     // Before the pods that mount it, which would otherwise wait in the kubelet's backoff.
     if let Some(config_map) = config_map {
         cluster.apply(config_map).await?;
@@ -81,11 +91,28 @@ pub async fn roll_out(
         Some(service) => drop(cluster.apply(service).await?),
         None => cluster.delete::<Service>(&namespace, name).await?,
     }
-    // After the Service that it leads to.
+    let is_beside = beside_service.is_some();
+    if let Some(service) = beside_service {
+        cluster.apply(service).await?;
+    }
+    // After the Services that it leads to, and before one of them goes.
     let route = expose(cluster, target, routed).await;
+    if !is_beside && route.is_ok() {
+        cluster.delete::<Service>(&namespace, &beside).await?;
+    }
     match disruption_budget {
         Some(budget) => drop(cluster.apply(budget).await?),
         None => cluster.delete::<PodDisruptionBudget>(&namespace, name).await?,
+    }
+    // After whom it is called by, which may be an old route yet, and before what takes its place.
+    match beside_deployment {
+        _ if route.is_err() => {}
+        Some(deployment) => drop(cluster.apply(deployment).await?),
+        None => cluster.delete::<Deployment>(&namespace, &beside).await?,
+    }
+    // Before the number of instances is the operator's again.
+    if autoscaler.is_none() {
+        cluster.delete::<HorizontalPodAutoscaler>(&namespace, name).await?;
     }
     // Last: it says what else may run, and forgets that only when nothing is left to narrow.
     if let Some(deployment) = deployment {
@@ -98,7 +125,11 @@ pub async fn roll_out(
         cluster.apply(runs::beside(cron_job, &runs)).await?;
         cluster.delete::<Deployment>(&namespace, name).await?;
     }
-    Ok(RolledOut { seen, again, route })
+    // When the number of instances is the operator's no more.
+    if let Some(autoscaler) = autoscaler {
+        cluster.apply(autoscaler).await?;
+    }
+    Ok(RolledOut { seen, again: again.into_iter().chain(moving).min(), route })
 }
 
 /// Nothing is asked of a cluster that has no routes.
@@ -119,11 +150,21 @@ fn settled_since(live: &Workload) -> Option<Timestamp> {
     }
 }
 
+/// What became of the release of `target`, which `live` runs.
+pub async fn seen_in(
+    cluster: &Cluster,
+    target: &Target<'_>,
+    (live, now): (&Arc<Deployment>, Timestamp),
+) -> Result<Observed, ApplyError> {
+    seen(cluster, target, Some(&Workload::Deployment(live.clone())), (now, false)).await
+}
+
 /// What became of the release. That pods are refused may be said of an older version's, so the current one is asked.
 async fn seen(
     cluster: &Cluster,
     target: &Target<'_>,
-    (live, now): (Option<&Workload>, Timestamp),
+    live: Option<&Workload>,
+    (now, is_moving): (Timestamp, bool),
 ) -> Result<Observed, ApplyError> {
     let live = match live {
         Some(Workload::CronJob(cron_job)) => {
@@ -132,11 +173,11 @@ async fn seen(
         Some(Workload::Deployment(deployment)) => Some(deployment.as_ref()),
         None => None,
     };
-    let seen = observed(live, target.release);
+    let seen = observed(live, target.release, is_moving);
     let (Phase::Blocked { .. }, Some(live)) = (&seen.phase, live) else { return Ok(seen) };
     let sets = cluster.replica_sets(&target.namespace(), &target.selector()).await?;
     let Some(current) = current(live, &sets) else { return Ok(seen) };
-    Ok(observed(Some(&of_current(live, current)), target.release))
+    Ok(observed(Some(&of_current(live, current)), target.release, is_moving))
 }
 
 /// Ends the runs on demand whose time is over. The runs that are left, and how long until another is to end.
@@ -169,14 +210,14 @@ pub fn well_since(cluster: &Cluster, namespace: &str, release: &Release) -> Opti
     }
 }
 
-/// Why instances of `target`, which runs since then, are not ready, as pods of its own version tell: a few bounded requests.
+/// Why instances of `target`, which `live` runs since then, are not ready, as pods of its own version tell: a few bounded requests.
 pub async fn troubled(
     cluster: &Cluster,
     target: &Target<'_>,
-    (since, now): (Option<Timestamp>, Timestamp),
+    (live, since, now): (Option<Workload>, Option<Timestamp>, Timestamp),
 ) -> Result<Option<Trouble>, ApplyError> {
     let namespace = target.namespace();
-    let labels = match cluster.workload(&namespace, &target.release.spec.service) {
+    let labels = match live {
         None => None,
         Some(Workload::Deployment(live)) => {
             let sets = cluster.replica_sets(&namespace, &target.selector()).await?;
@@ -221,7 +262,7 @@ async fn live(cluster: &Cluster, target: &Target<'_>) -> Result<Option<Workload>
 }
 
 /// What pods count on that may run in `live`, beside those of `release`.
-async fn beside(
+async fn counted(
     cluster: &Cluster,
     live: Option<&Workload>,
     release: &Release,

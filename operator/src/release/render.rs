@@ -12,7 +12,7 @@ use super::{
     batch,
     config::{ConfigFiles, PlannedConfig, config, files_digest},
     render_error::RenderError,
-    template,
+    scaling, steps, template,
     uses::{addresses, uses},
 };
 use crate::{
@@ -108,6 +108,7 @@ impl Asked<'_> {
 pub fn render(input: &Input) -> Result<Rendered, RenderError> {
     let profile = profile(input.runtime, input.settings.runtime_version.as_deref())?;
     let settings = resolved(input.settings, profile)?;
+    let steps = steps::steps(&settings)?;
     connects(&settings, input.networks)?;
     let expose = expose(&settings)?;
     let uses = uses(input)?;
@@ -154,7 +155,9 @@ pub fn render(input: &Input) -> Result<Rendered, RenderError> {
         schedule: settings.schedule.clone(),
         many: settings.instances == Some(Instances::Many),
         strategy: settings.rollout.strategy,
+        steps,
         replicas: i32::from(settings.scaling.min),
+        scaling: scaling::of_release(&settings.scaling),
         ports: settings.ports.clone(),
         config: config_name.clone().map(|name| ReleaseConfig { name }),
         connects: settings.connects.clone(),
@@ -184,11 +187,9 @@ fn resolved(asked: &DescriptorSpec, profile: &RuntimeProfile) -> Result<Descript
     batch::check(&settings)?;
     let instances = settings.instances();
     settings.instances = Some(instances);
-    if instances == Instances::One {
-        if settings.scaling.min > 1 {
-            return Err(RenderError::Single { min: settings.scaling.min });
-        }
-        // Two at a time is just what rolling does.
+    settings.scaling = scaling::resolved(&settings.scaling, instances)?;
+    // Two at a time is just what rolling does.
+    if instances == Instances::One && settings.rollout.strategy == Strategy::Rolling {
         settings.rollout.strategy = Strategy::Recreate;
     }
     if settings.type_ == WorkloadType::Api && settings.ports.is_empty() {

@@ -23,13 +23,13 @@ pub enum RenderError {
         /// What to change.
         problem: String,
     },
-    /// A single instance that is to be many.
-    #[error(
-        "scaling.min: {min} instances, but this service never runs two at a time; set it to 1 or say `instances: many`"
-    )]
-    Single {
-        /// What was asked for.
-        min: u16,
+    /// Not a number of instances that it can have, or nothing that moves it.
+    #[error("scaling.{field}: {problem}")]
+    Scaling {
+        /// Which.
+        field: &'static str,
+        /// What to change.
+        problem: String,
     },
     /// An api that nobody can call.
     #[error(
@@ -84,6 +84,14 @@ pub enum RenderError {
         /// What to change.
         problem: String,
     },
+    /// Not how such a service is rolled out.
+    #[error("rollout.{field}: {problem}")]
+    Rollout {
+        /// Which.
+        field: String,
+        /// What to change.
+        problem: String,
+    },
     /// Nothing that can be reached from outside.
     #[error("expose{0}")]
     Expose(String),
@@ -131,7 +139,7 @@ impl RenderError {
             Self::Digest
             | Self::Repository(_)
             | Self::Resource { .. }
-            | Self::Single { .. }
+            | Self::Scaling { .. }
             | Self::NoPort
             | Self::Port { .. }
             | Self::EnvKept(_)
@@ -140,6 +148,7 @@ impl RenderError {
             | Self::Network { .. }
             | Self::Use { .. }
             | Self::Batch { .. }
+            | Self::Rollout { .. }
             | Self::Expose(_)
             | Self::TemplateTooLarge { .. } => Reason::InvalidDescriptor,
         }

@@ -9,7 +9,7 @@ use kube::{ResourceExt, api::ObjectMeta, runtime::reflector::ObjectRef};
 
 use super::{
     Problem,
-    attempt::tried_again,
+    attempt::{failed, tried_again},
     decision::{
         Answer, KEPT, Situation, Standing, age, answer, bound, ended, expiry, holds, is_answered, order,
         over, refused, standing, surplus,
@@ -79,7 +79,12 @@ impl Work<'_> {
         let namespace = environment_namespace(&service.tenant, &decision.spec.environment);
         let workload = self.platform.cluster.workload(&namespace, &service.name);
         let (board, workload, jobs) = (*board, workload.as_ref(), &self.runs_begun_in(&namespace));
-        answer(decision, Situation { service, board, history, standing: &standing, workload, jobs, now })
+        let environment = service.environments.iter().find(|one| one.name == decision.spec.environment);
+        let release = environment.and_then(|environment| self.current(environment));
+        let quota = self.platform.cluster.quota(&namespace);
+        let (standing, release, quota) = (&standing, release.as_deref(), quota.as_deref());
+        let situation = Situation { service, board, history, standing, workload, jobs, release, quota, now };
+        answer(decision, situation)
     }
 
     /// The runs there, with those that people began and the watch does not show yet.
@@ -104,11 +109,24 @@ impl Work<'_> {
             let status = tried_again(&release, &name, (self.platform.now)());
             self.tell_release(&release, status).await?;
         }
+        if let Some((release, why)) = &answer.fails
+            && let Some(release) = self.known(release)
+        {
+            let (now, past) = ((self.platform.now)(), self.history.named(&release.name_any()).cloned());
+            self.tell_release(&release, failed(&release, why, now)).await?;
+            self.count_failed(&release, &past.unwrap_or_default(), now);
+        }
         if answer.resumes {
             let is_ended = |one: &&Arc<ReleaseDecision>| {
                 holds(one)
                     && one.spec.environment == decision.spec.environment
-                    && matches!(one.spec.action, DecisionAction::Hold | DecisionAction::Rollback)
+                    && matches!(
+                        one.spec.action,
+                        DecisionAction::Hold
+                            | DecisionAction::Pause
+                            | DecisionAction::Rollback
+                            | DecisionAction::Scale
+                    )
             };
             let ended: Vec<_> = self.decisions.iter().filter(is_ended).cloned().collect();
             for one in ended {
@@ -149,6 +167,25 @@ impl Work<'_> {
             return Ok(());
         };
         self.say(decision, over(&known, "Git asks for something else")).await
+    }
+
+    /// Pauses and steps that were skipped are of what is tried, and over with it.
+    pub(super) async fn end_trials(&mut self, environment: &str, tried: Option<&str>) {
+        let is_over = |one: &&Arc<ReleaseDecision>| {
+            let of = one.status.as_ref().and_then(|status| status.release.as_deref());
+            holds(one)
+                && one.spec.environment == environment
+                && matches!(one.spec.action, DecisionAction::Pause | DecisionAction::Skip)
+                && of != tried
+        };
+        let ended: Vec<_> = self.decisions.iter().filter(is_over).cloned().collect();
+        for one in ended {
+            if let Err(error) =
+                self.say(&one.name_any(), over(&one, "what it was about is not tried any more")).await
+            {
+                self.errors.push(error);
+            }
+        }
     }
 
     /// A bypass whose image nobody had seen is of this one from now on.

@@ -14,12 +14,15 @@ use crate::{
 };
 
 /// Longest message of a failure, in characters.
-const LONGEST: usize = 300;
+pub const LONGEST: usize = 300;
 
 /// Why a release is given up, unless it may still become healthy. `missed`: its own deadline, not that of one before.
 pub fn given_up(seen: &Observed, trouble: Option<&Trouble>, missed: bool) -> Option<String> {
     match (&seen.phase, trouble) {
-        (Phase::Healthy | Phase::Stopped | Phase::Scheduled { .. } | Phase::Blocked { .. }, _)
+        (
+            Phase::Healthy | Phase::Stopped | Phase::Scheduled { .. } | Phase::Blocked { .. } | Phase::Unread,
+            _,
+        )
         | (_, Some(Trouble::Blocked(..))) => None,
         (_, Some(Trouble::Loops(why))) => Some(why.clone()),
         (Phase::Failed { .. } | Phase::Down, Some(Trouble::Fails(_) | Trouble::Unready(_)) | None)

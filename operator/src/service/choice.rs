@@ -24,7 +24,10 @@ use crate::{
     api::{Cause, Port, Release, ReleaseUse, Use, environment::Network},
     cluster::ApplyError,
     conditions::Reason,
-    release::{self, Contents, PlannedConfig, Rendered},
+    release::{
+        self, Contents, PlannedConfig, Rendered,
+        room::{Shortage, shortage},
+    },
 };
 
 /// What to do about a Secret that the descriptor names.
@@ -121,14 +124,26 @@ impl Work<'_> {
             },
         );
         let taken = self.path_taken(environment, release, current);
-        let placed = |taken: Problem| Problem::new(taken.reason, asked.resolved.placed(&taken.message));
-        problems.extend(taken.map(placed));
+        let without_room = self.without_room(environment, release).filter(|_| cause.is_none());
+        let placed = |problem: Problem| Problem::new(problem.reason, asked.resolved.placed(&problem.message));
+        problems.extend(taken.into_iter().chain(without_room).map(placed));
         // What runs as it is still gets its Secrets and the platform's changes: those are nobody's commit.
         let uncoordinated = asked.resolved.uncoordinated.as_ref().filter(|_| cause.is_none());
         problems.extend(uncoordinated.map(|told| Problem::new(Reason::Uncoordinated, told.clone())));
         release.spec.cause = cause.unwrap_or(release.spec.cause);
         problems.extend(wave::awaited(environment, &release.spec, earlier, &self.history));
         problems
+    }
+
+    /// What load may make of `release` where the tenant's quota can never have room for that.
+    fn without_room(&mut self, environment: &ValidEnvironment, release: &Release) -> Option<Problem> {
+        let most = release.spec.scaling.as_ref()?.max;
+        let quota = self.platform.cluster.quota(&environment.namespace)?;
+        let Shortage { told, field } = shortage(release, most, quota.spec.as_ref()?.hard.as_ref()?)?;
+        // A quota wakes no service.
+        self.awaits_unwatched = true;
+        let message = format!("scaling.max: {told} {}", environment.too_small(field));
+        Some(Problem::new(Reason::QuotaExceeded, message))
     }
 
     /// What the environment asks of anything new and `new` does not have yet.

@@ -34,6 +34,8 @@ pub struct Place<'a> {
     pub environment: &'a str,
     /// What runs.
     pub current: Option<&'a str>,
+    /// What is tried beside it.
+    pub trial: Option<&'a str>,
     /// What ran well last.
     pub last_good: Option<&'a str>,
     /// All releases of the service.
@@ -80,16 +82,19 @@ pub fn course(asked: Asked<'_>, place: Place<'_>) -> Course {
     let rollback = rollback.filter(|_| stands);
     let wish = match rollback {
         Some(rollback) => place.history.named(&rollback.release),
-        None => asked.release,
+        // What is tried goes on while nothing can be made of what Git asks for.
+        None => asked.release.or_else(|| place.history.named(place.trial?)),
     };
-    let is_other = |past: &Past| Some(past.name.as_str()) != place.current;
+    let is_tried = |past: &Past| Some(past.name.as_str()) == place.trial;
+    let is_other = |past: &Past| Some(past.name.as_str()) != place.current && !is_tried(past);
     let hold = place
         .standing
         .hold
         .as_ref()
         .filter(|_| rollback.is_none() && (asked.awaits || asked.release.is_some_and(is_other)));
     let is_taken = |past: &&Past| hold.is_none() || !is_other(past);
-    let wish_runs = wish.filter(is_taken).filter(|_| rollback.is_some() || asked.is_new);
+    let is_begun = |past: &&Past| rollback.is_some() || asked.is_new || is_tried(past);
+    let wish_runs = wish.filter(is_taken).filter(is_begun);
     let runs = place.runs(wish_runs).map(|past| past.name.clone());
     let mut problems = Vec::new();
     problems.extend(rollback.map(|rollback| place.rolled_back(rollback)));

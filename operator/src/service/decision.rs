@@ -1,7 +1,8 @@
 //! What people decided of a service, and what of it holds in an environment. Pure.
 //!
-//! A decision is answered once, in the order in which they were made. What holds is read from the answers: at most one hold
-//! and one rollback hold in an environment, the newest. So a crash between two answers leads to the same end.
+//! A decision is answered once, in the order in which they were made. What holds is read from the answers: at most one hold,
+//! one pause, one rollback and one scale hold in an environment, the newest. So a crash between two answers leads to the same
+//! end.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -29,8 +30,14 @@ const LET_THROUGH: usize = 20;
 pub struct Standing {
     /// Nothing new runs.
     pub hold: Option<Held>,
+    /// What is tried stays at its step.
+    pub pause: Option<Pause>,
+    /// Steps of what is tried whose pause is over.
+    pub skipped: Vec<Skip>,
     /// An older release runs.
     pub rollback: Option<Rollback>,
+    /// So many instances run.
+    pub scale: Option<(Held, u16)>,
     /// What never runs again.
     pub rejections: Vec<Rejection>,
     /// Images that need not have been healthy in the environment before: digests, and the build id of one that nobody
@@ -40,6 +47,32 @@ pub struct Standing {
     pub approved: Vec<(String, String)>,
     /// A gate, and the digest of an image that it let pass.
     pub passed: Vec<(String, String)>,
+}
+
+/// A pause that holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pause {
+    /// Who and why.
+    pub held: Held,
+    /// What is tried.
+    pub release: String,
+}
+
+impl Pause {
+    /// Why what is tried stays at its step, and what ends that.
+    pub fn told(&self, service: &str, environment: &str) -> String {
+        let why = self.held.reason.as_ref().map(|why| format!(" ({why})")).unwrap_or_default();
+        format!("paused by {}{why} until: kubectl imaas rollout resume {service} {environment}", self.held.by)
+    }
+}
+
+/// A step that somebody ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Skip {
+    /// What is tried.
+    pub release: String,
+    /// So many steps it had passed.
+    pub passed: u16,
 }
 
 /// A rollback that holds.
@@ -94,7 +127,10 @@ impl Standing {
 
     /// As the board tells it.
     pub fn held(&self) -> Vec<Held> {
-        self.hold.iter().chain(self.rollback.as_ref().map(|rollback| &rollback.held)).cloned().collect()
+        let pause = self.pause.as_ref().map(|pause| &pause.held);
+        let rollback = self.rollback.as_ref().map(|rollback| &rollback.held);
+        let scale = self.scale.as_ref().map(|(held, _)| held);
+        self.hold.iter().chain(pause).chain(rollback).chain(scale).cloned().collect()
     }
 }
 
@@ -158,6 +194,14 @@ pub fn standing(decisions: &[Arc<ReleaseDecision>], environment: &str, now: Time
         let answer = decision.status.clone().unwrap_or_default();
         match decision.spec.action {
             DecisionAction::Hold => standing.hold = Some(held(decision)),
+            DecisionAction::Pause => {
+                let held = held(decision);
+                standing.pause = answer.release.map(|release| Pause { held, release });
+            }
+            DecisionAction::Skip => {
+                let skip = answer.release.zip(answer.passed);
+                standing.skipped.extend(skip.map(|(release, passed)| Skip { release, passed }));
+            }
             DecisionAction::Rollback => {
                 let Some(release) = answer.release else { continue };
                 let ReleaseDecisionStatus { from, commit, content_revision: content, .. } = answer;
@@ -176,7 +220,10 @@ pub fn standing(decisions: &[Arc<ReleaseDecision>], environment: &str, now: Time
             DecisionAction::Pass => {
                 standing.passed.extend(decision.spec.gate.clone().zip(answer.digest));
             }
-            DecisionAction::Resume | DecisionAction::Retry | DecisionAction::Run => {}
+            DecisionAction::Scale => {
+                standing.scale = decision.spec.replicas.map(|number| (held(decision), number));
+            }
+            DecisionAction::Resume | DecisionAction::Abort | DecisionAction::Retry | DecisionAction::Run => {}
         }
     }
     standing
@@ -205,11 +252,15 @@ pub fn bound(
 pub fn ended(decisions: &[Arc<ReleaseDecision>], now: Timestamp) -> Vec<(String, ReleaseDecisionStatus)> {
     let replaced_by = |old: &ReleaseDecision| {
         let enough = match old.spec.action {
-            DecisionAction::Hold | DecisionAction::Rollback => 1,
-            DecisionAction::Approve | DecisionAction::Pass => LET_THROUGH,
+            DecisionAction::Hold
+            | DecisionAction::Pause
+            | DecisionAction::Rollback
+            | DecisionAction::Scale => 1,
+            DecisionAction::Approve | DecisionAction::Pass | DecisionAction::Skip => LET_THROUGH,
             DecisionAction::Reject
             | DecisionAction::Bypass
             | DecisionAction::Resume
+            | DecisionAction::Abort
             | DecisionAction::Retry
             | DecisionAction::Run => return None,
         };

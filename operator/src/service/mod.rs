@@ -6,7 +6,7 @@
 //! ```
 //! Pure: [`validate`], [`snapshot`], [`resolve`], [`promote`], [`uses`], [`exposure`], [`signed`], [`wave`], [`decision`], [`course`], [`attempt`], [`history`], [`recall`], [`instances`], [`status`], [`schedule`]. IO: [`poll`] with `look` and [`read`]
 //! looks at Git and the registry and writes nothing; [`reconcile`] writes the cluster and never waits for
-//! Git (`pass` goes over the environments, `stage` over one, `rollout` applies what runs there, `answers` answers what people decided, `choice` finds each one's
+//! Git (`pass` goes over the environments, `stage` over one, `rollout` applies what runs there, `trial` what is tried beside it, `answers` answers what people decided, `choice` finds each one's
 //! release, `awaited` what else keeps it, `written` remembers, `brought` hands over what configurations hold, `neighbours` sees the services beside
 //! it, `relations` knows which of them to wake, `rounds` asks instances how they are); [`run`] wakes it. [`commit_status`] tells the repository's host.
 
@@ -51,6 +51,7 @@ pub mod signed;
 pub mod snapshot;
 mod stage;
 pub mod status;
+mod trial;
 mod turns;
 pub mod uses;
 pub mod validate;

@@ -5,6 +5,7 @@ use k8s_openapi::api::apps::v1::Deployment;
 
 use super::{Problem, status::Observation};
 use crate::{
+    api::integration_service::EnvironmentState,
     conditions::Reason,
     release::{Observed, Phase, Trouble},
 };
@@ -20,7 +21,32 @@ pub(super) fn observation(
     let problems = problems((phase, trouble), (ready, desired, was_good), namespace);
     let all = deployment.and_then(|deployment| deployment.status.as_ref()?.ready_replicas);
     let older = all.map_or(0, |all| (all - ready).max(0));
-    Observation { ready, desired, older, well, instances: None, exposed: None, problems }
+    Observation { ready, desired, older, well, instances: None, exposed: None, trial: None, problems }
+}
+
+/// What [`problems`] says, in some phase.
+const TOLD: [Reason; 7] = [
+    Reason::RollingOut,
+    Reason::Unhealthy,
+    Reason::QuotaExceeded,
+    Reason::ApplyFailed,
+    Reason::ImageNotPulled,
+    Reason::Unschedulable,
+    Reason::SecretMissing,
+];
+
+/// As the board tells of `release` already, while its Deployment is [`Phase::Unread`]; nothing where it tells of another.
+pub(super) fn as_before(release: &str, before: Option<&EnvironmentState>) -> Option<Observation> {
+    let is_it = |name: Option<&String>| name.is_some_and(|name| name == release);
+    let before = before.filter(|before| is_it(before.current.as_ref()))?;
+    let told = |reason: Reason| {
+        let same = before.waiting.iter().filter(move |waiting| waiting.reason == reason.as_str());
+        same.map(move |waiting| Problem::new(reason, &waiting.message))
+    };
+    let problems: Vec<_> = TOLD.into_iter().flat_map(told).collect();
+    let EnvironmentState { ready, desired, older, .. } = *before;
+    let well = problems.is_empty() && is_it(before.last_good.as_ref());
+    Some(Observation { ready, desired, older, well, instances: None, exposed: None, trial: None, problems })
 }
 
 /// What is to be told of a release, the cause first.
@@ -65,7 +91,9 @@ fn problems(
         }
         (Phase::Failed { message }, None) => vec![Problem::new(Reason::Unhealthy, message)],
         (Phase::Down, None) if is_down => vec![down("")],
-        (Phase::Down | Phase::RollingOut, Some(Trouble::Unready(_)) | None) => vec![rolling()],
+        (Phase::Down | Phase::RollingOut | Phase::Unread, Some(Trouble::Unready(_)) | None) => {
+            vec![rolling()]
+        }
     }
 }
 
@@ -89,6 +117,7 @@ mod tests {
     use k8s_openapi::api::apps::v1::DeploymentStatus;
 
     use super::*;
+    use crate::api::integration_service::Waiting;
 
     fn told(phase: Phase, trouble: Option<Trouble>, was_good: bool) -> Vec<(Reason, String)> {
         let problems = problems((phase, trouble), (0, 1, was_good), "acme-dev");
@@ -111,6 +140,34 @@ mod tests {
         assert_eq!(counted(0, 2), (0, 2));
         assert_eq!(counted(1, 2), (1, 1));
         assert_eq!(counted(2, 2), (2, 0));
+    }
+
+    #[test]
+    fn while_nothing_newer_is_known_the_board_stays_as_it_is() {
+        let before = |last_good: &str, reasons: &[&str]| {
+            let waiting = |reason: &&str| Waiting { reason: (*reason).to_owned(), message: "so".to_owned() };
+            EnvironmentState {
+                current: Some("b".to_owned()),
+                last_good: Some(last_good.to_owned()),
+                ready: 2,
+                desired: 3,
+                older: 1,
+                waiting: reasons.iter().map(waiting).collect(),
+                ..EnvironmentState::default()
+            }
+        };
+        let told = |release: &str, before: &EnvironmentState| {
+            as_before(release, Some(before)).map(|told| {
+                let reasons: Vec<_> = told.problems.iter().map(|problem| problem.reason).collect();
+                (told.ready, told.desired, told.older, told.well, reasons)
+            })
+        };
+        assert_eq!(told("b", &before("b", &[])), Some((2, 3, 1, true, vec![])));
+        assert_eq!(told("b", &before("b", &["GatewayMissing"])), Some((2, 3, 1, true, vec![])), "told anew");
+        let rolls = Some((2, 3, 1, false, vec![Reason::RollingOut]));
+        assert_eq!(told("b", &before("a", &["RollingOut"])), rolls);
+        assert_eq!(told("b", &before("a", &[])), Some((2, 3, 1, false, vec![])), "it was never well");
+        assert_eq!(told("c", &before("b", &[])), None, "that was told of another");
     }
 
     #[test]

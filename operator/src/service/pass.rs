@@ -235,8 +235,19 @@ impl<'a> Work<'a> {
 fn let_in(environments: &[ValidEnvironment], standing: &BTreeMap<String, Standing>) -> Vec<ValidEnvironment> {
     let with = |one: &ValidEnvironment| {
         let standing = standing.get(&one.name).cloned().unwrap_or_default();
-        let Standing { bypasses, approved, passed, hold: _, rollback: _, rejections: _ } = standing;
-        ValidEnvironment { bypasses, approved, passed, ..one.clone() }
+        let Standing {
+            bypasses,
+            approved,
+            passed,
+            scale,
+            hold: _,
+            pause: _,
+            skipped: _,
+            rollback: _,
+            rejections: _,
+        } = standing;
+        let scaled = scale.map(|(_, number)| number);
+        ValidEnvironment { bypasses, approved, passed, scaled, ..one.clone() }
     };
     environments.iter().map(with).collect()
 }

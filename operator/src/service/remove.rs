@@ -6,6 +6,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use k8s_openapi::api::{
     apps::v1::Deployment,
+    autoscaling::v2::HorizontalPodAutoscaler,
     batch::v1::CronJob,
     core::v1::{ConfigMap, Service},
     networking::v1::NetworkPolicy,
@@ -77,6 +78,7 @@ pub(super) async fn remove(
     for namespace in environments.iter().filter(|name| **name != home && cluster.belongs(name, tenant)) {
         // First what would miss the rest.
         cluster.delete_labelled::<Deployment>(namespace, &labels).await?;
+        cluster.delete_labelled::<HorizontalPodAutoscaler>(namespace, &labels).await?;
         // With its runs.
         cluster.delete_labelled::<CronJob>(namespace, &labels).await?;
         cluster.delete_labelled::<HttpRoute>(namespace, &labels).await?;

@@ -10,10 +10,11 @@ use super::{
     Problem,
     attempt::{failed, given_up, healthy},
     exposure::Exposure,
-    observation::observation,
+    observation::{as_before, observation},
     pass::Work,
     rounds::Ward,
     status::Observation,
+    trial::Tried,
     validate::ValidEnvironment,
     written::Look,
 };
@@ -22,13 +23,21 @@ use crate::{
     cluster::{ApplyError, Workload},
     conditions::Reason,
     environment::run::checked,
-    release::{self, Observed, Outside, Phase, RolledOut, Trouble, down_since, late_since},
+    names,
+    release::{
+        self, Observed, Outside, Phase, RolledOut, Trouble, down_since, late_since,
+        scaling::{Stuck, stuck},
+    },
 };
 
 /// Between two looks at pods that are not ready and do not tell why.
 const UNTOLD: Duration = Duration::from_secs(3);
 /// The same once they told.
 const TOLD: Duration = Duration::from_secs(15);
+/// So long an autoscaler may have nothing to measure, as while the first instances start.
+const UNMEASURED: Duration = Duration::from_mins(3);
+/// Looks that are kept of an environment: at what runs, and at what is tried beside it.
+const LOOKS: usize = 2;
 
 impl Work<'_> {
     /// Applies what runs a release. It runs from then on, and what ran before until then.
@@ -36,32 +45,29 @@ impl Work<'_> {
         &mut self,
         environment: &ValidEnvironment,
         target: &release::Target<'_>,
+        tried: &Tried,
     ) -> Result<Observation, Problem> {
         let cluster = &self.platform.cluster;
         let now = (self.platform.now)();
         let before = self.current(environment).map(|current| current.name_any());
         let RolledOut { seen, again, route } =
-            Box::pin(release::roll_out(cluster, target, now)).await.map_err(|error| self.failed(error))?;
+            Box::pin(release::roll_out(cluster, target, &tried.trial(), now))
+                .await
+                .map_err(|error| self.failed(error))?;
         self.again = self.again.into_iter().chain(again).min();
         let name = target.release.name_any();
         if before.is_some_and(|before| before != name) {
-            self.last.begun.insert(environment.name.clone(), (name, now));
+            self.last.begun.insert(environment.name.clone(), (name.clone(), now));
         }
         self.last.applied.insert(environment.name.clone(), target.release.name_any());
-        let trouble = self.trouble(environment, target, &seen).await;
-        let (trouble, is_known) = match trouble {
-            Ok(trouble) => (trouble, true),
-            Err(error) => {
-                tracing::warn!(error = &error as &dyn std::error::Error, "pods not read");
-                (None, false)
-            }
-        };
-        if is_known {
-            self.give_up(environment, target.release, (&seen, trouble.as_ref())).await;
-        }
+        let live = cluster.workload(&environment.namespace, &self.service.name);
+        let begun = self.begun(environment, &name);
+        let trouble = self.examined(environment, target, (live, begun), &seen).await;
         let mut observation = self.seen(environment, target.release, (seen, trouble)).await;
         self.exposed(environment, target, &mut observation);
         self.instances(environment, target, &mut observation);
+        self.scaled(environment, target.release, &mut observation);
+        self.tell_trial(environment, target, (tried, &mut observation)).await;
         observation.problems.extend(route.err().map(|error| self.failed(error)));
         let may_lack =
             |problem: &Problem| matches!(problem.reason, Reason::Unhealthy | Reason::SecretMissing);
@@ -73,6 +79,30 @@ impl Work<'_> {
             observation.problems.splice(0..0, missing);
         }
         Ok(observation)
+    }
+
+    /// Why it is not well. What cannot become so is given up.
+    pub(super) async fn examined(
+        &mut self,
+        environment: &ValidEnvironment,
+        target: &release::Target<'_>,
+        (live, begun): (Option<Workload>, Option<Timestamp>),
+        seen: &Observed,
+    ) -> Option<Trouble> {
+        let late = if seen.phase == Phase::Down { down_since } else { late_since };
+        let missed = live.as_ref().and_then(Workload::deployment).and_then(late);
+        let now = (self.platform.now)();
+        let missed = missed.is_some_and(|missed| missed <= now && begun.is_none_or(|begun| missed > begun));
+        match self.trouble(environment, target, (live, begun), seen).await {
+            Ok(trouble) => {
+                self.give_up(environment, target.release, (seen, trouble.as_ref(), missed)).await;
+                trouble
+            }
+            Err(error) => {
+                tracing::warn!(error = &error as &dyn std::error::Error, "pods not read");
+                None
+            }
+        }
     }
 
     /// Who comes in from outside, as the Environment says now.
@@ -104,6 +134,21 @@ impl Work<'_> {
         exposure.tell(observation);
     }
 
+    /// Whether the number of its instances follows the load, where it is to.
+    fn scaled(&mut self, environment: &ValidEnvironment, release: &Release, observation: &mut Observation) {
+        if release.spec.scaling.is_none() {
+            return;
+        }
+        let autoscaler = self.platform.cluster.autoscaler(&environment.namespace, &self.service.name);
+        let Some(Stuck { since, message }) = autoscaler.as_deref().and_then(stuck) else { return };
+        let told_at = since + UNMEASURED;
+        if (self.platform.now)() < told_at {
+            self.look_again(Some(told_at));
+        } else {
+            observation.problems.push(Problem::new(Reason::NotScaling, message));
+        }
+    }
+
     /// What runs, and what that says of itself; until that is known in this run of the operator, what was told last.
     fn instances(
         &self,
@@ -114,7 +159,10 @@ impl Work<'_> {
         let before = self.state_before(environment);
         let live = self.platform.cluster.workload(&environment.namespace, &self.service.name);
         let deployment = live.as_ref().and_then(Workload::deployment);
-        let ward = deployment.and_then(|deployment| Ward::of(deployment, target));
+        let beside =
+            self.platform.cluster.workload(&environment.namespace, &names::beside(&self.service.name));
+        let beside = beside.as_ref().and_then(Workload::deployment);
+        let ward = deployment.and_then(|deployment| Ward::of((deployment, beside), target));
         let is_told = before.is_some_and(|before| !before.instances.is_empty());
         let instances = self.rounds.watch((&self.key, &environment.name), ward, is_told);
         let degraded = match &instances {
@@ -134,32 +182,40 @@ impl Work<'_> {
         &mut self,
         environment: &ValidEnvironment,
         target: &release::Target<'_>,
+        (live, since): (Option<Workload>, Option<Timestamp>),
         seen: &Observed,
     ) -> Result<Option<Trouble>, ApplyError> {
         let is_asked = match &seen.phase {
             Phase::RollingOut | Phase::Outlasted { .. } => seen.updated > 0,
             Phase::FirstRun | Phase::Down | Phase::Failed { .. } => true,
-            Phase::Healthy | Phase::Stopped | Phase::Scheduled { .. } | Phase::Blocked { .. } => false,
+            Phase::Healthy
+            | Phase::Stopped
+            | Phase::Scheduled { .. }
+            | Phase::Unread
+            | Phase::Blocked { .. } => false,
         };
+        let (now, release) = ((self.platform.now)(), target.release.name_any());
+        let looks = self.last.looks.entry(environment.name.clone()).or_default();
         if !is_asked {
-            self.last.looks.remove(&environment.name);
+            looks.retain(|look| look.release != release);
             return Ok(None);
         }
-        let (now, release) = ((self.platform.now)(), target.release.name_any());
-        let before = self.last.looks.get(&environment.name);
-        let look = if let Some(look) = before.filter(|look| look.release == release && now < look.next) {
+        let before = looks.iter().find(|look| look.release == release);
+        let look = if let Some(look) = before.filter(|look| now < look.next) {
             look.clone()
         } else {
             self.again = self.again.into_iter().chain([UNTOLD]).min();
-            let since = self.begun(environment, &release);
-            let trouble = release::troubled(&self.platform.cluster, target, (since, now)).await?;
+            let trouble = release::troubled(&self.platform.cluster, target, (live, since, now)).await?;
             let is_told =
                 matches!(trouble, Some(Trouble::Loops(_) | Trouble::Fails(_) | Trouble::Blocked(..)));
             Look { release, trouble, next: now + if is_told { TOLD } else { UNTOLD } }
         };
         let wait = Duration::try_from(look.next.duration_since(now)).unwrap_or(UNTOLD);
         self.again = self.again.into_iter().chain([wait]).min();
-        self.last.looks.insert(environment.name.clone(), look.clone());
+        let looks = self.last.looks.entry(environment.name.clone()).or_default();
+        looks.retain(|other| other.release != look.release);
+        looks.truncate(LOOKS - 1);
+        looks.insert(0, look.clone());
         Ok(look.trouble)
     }
 
@@ -173,7 +229,7 @@ impl Work<'_> {
         &mut self,
         environment: &ValidEnvironment,
         release: &Release,
-        (seen, trouble): (&Observed, Option<&Trouble>),
+        (seen, trouble, missed): (&Observed, Option<&Trouble>, bool),
     ) {
         let name = release.name_any();
         let was_good = self.state_before(environment).is_some_and(|b| b.last_good.as_ref() == Some(&name));
@@ -181,19 +237,13 @@ impl Work<'_> {
         if was_good || is_told || environment.ending.is_some() {
             return;
         }
-        let begun = self.begun(environment, &name);
-        let live = self.platform.cluster.workload(&environment.namespace, &self.service.name);
-        let late = if seen.phase == Phase::Down { down_since } else { late_since };
-        let missed = live.as_ref().and_then(Workload::deployment).and_then(late);
-        let now = (self.platform.now)();
-        let missed = missed.is_some_and(|missed| missed <= now && begun.is_none_or(|begun| missed > begun));
         let Some(why) = given_up(seen, trouble, missed) else { return };
         let why = match self.rounds.seen(&self.key, &environment.name).and_then(|seen| seen.problem()) {
             Some(degraded) => format!("{why}: {}", degraded.message),
             None => why,
         };
         tracing::warn!(release = name, tenant = self.service.tenant, "given up");
-        let past = self.history.named(&name).cloned().unwrap_or_default();
+        let (now, past) = ((self.platform.now)(), self.history.named(&name).cloned().unwrap_or_default());
         match self.tell_release(release, failed(release, &why, now)).await {
             Ok(()) => self.count_failed(release, &past, now),
             Err(error) => self.errors.push(error),
@@ -233,6 +283,11 @@ impl Work<'_> {
         (seen, trouble): (Observed, Option<Trouble>),
     ) -> Observation {
         let name = release.name_any();
+        if seen.phase == Phase::Unread
+            && let Some(told) = as_before(&name, self.state_before(environment))
+        {
+            return told;
+        }
         if seen.phase == Phase::Healthy {
             let now = (self.platform.now)();
             let passed = environment.passes(&release.spec.digest);

@@ -55,19 +55,22 @@ pub(super) struct Ward {
     namespace: String,
     labels: BTreeMap<String, String>,
     health: Option<Health>,
-    /// Of the Deployment, which changes when the number of ready pods does.
-    version: String,
+    /// Of the Deployments, which change when the number of ready pods does.
+    version: [Option<String>; 2],
 }
 
 impl Ward {
-    /// Nothing while `deployment`, which runs `target`, has no pod.
-    pub(super) fn of(deployment: &Deployment, target: &release::Target<'_>) -> Option<Self> {
+    /// Nothing while `deployment`, which runs `target`, has no pod. `beside`: what is tried.
+    pub(super) fn of(
+        (deployment, beside): (&Deployment, Option<&Deployment>),
+        target: &release::Target<'_>,
+    ) -> Option<Self> {
         let has_pods = deployment.status.as_ref().is_some_and(|status| status.replicas > Some(0));
         has_pods.then(|| Self {
             namespace: target.namespace(),
             labels: target.selector(),
             health: target.release.spec.health.clone(),
-            version: deployment.resource_version().unwrap_or_default(),
+            version: [Some(deployment), beside].map(|one| one.and_then(ResourceExt::resource_version)),
         })
     }
 }

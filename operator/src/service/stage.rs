@@ -68,7 +68,12 @@ impl Work<'_> {
                 .or_else(|| self.known(name).map(|release| (release, None))),
         };
         let ran = self.current(environment);
-        let (observed, running) = self.applied(environment, next, (&networks, &mut problems)).await;
+        let (observed, running) =
+            self.applied(environment, (next, standing), (&networks, &mut problems)).await;
+        if let Some(seen) = &observed {
+            let tried = seen.trial.as_ref().map(|trial| trial.release.as_str());
+            self.end_trials(&environment.name, tried).await;
+        }
         if let Some(running) = running.as_deref() {
             self.tell_way_back(&environment.name, &course, (ran.as_deref(), running));
             if observed.as_ref().is_some_and(Observation::rolls_out) {
@@ -98,7 +103,7 @@ impl Work<'_> {
     async fn applied(
         &mut self,
         environment: &ValidEnvironment,
-        mut next: Option<Next>,
+        (mut next, standing): (Option<Next>, &Standing),
         (networks, problems): (&[Network], &mut Vec<Problem>),
     ) -> (Option<Observation>, Option<Arc<Release>>) {
         let (mut observed, mut running) = (None, self.current(environment));
@@ -108,12 +113,15 @@ impl Work<'_> {
         }
         let rests = environment.ending.as_ref().is_some_and(Ending::is_at_rest);
         while let Some((release, config)) = next.take() {
-            let shown = if rests { Arc::new(at_rest(&release)) } else { release.clone() };
+            let shown = shown(environment, &release);
             let reach = reach(self.asker(environment), &release, &self.neighbours());
             let mut outside = self.outside(environment);
-            if let Some(problem) = self.path_taken(environment, &release, Some(&release)) {
-                outside.taken.extend(release.spec.expose.iter().map(|expose| expose.path.clone()));
-                problems.push(problem);
+            let wish = self.wish(environment, &release, standing);
+            for one in [Some(&release), wish.as_ref().map(|wish| &wish.base)].into_iter().flatten() {
+                if let Some(problem) = self.path_taken(environment, one, Some(one)) {
+                    outside.taken.extend(one.spec.expose.iter().map(|expose| expose.path.clone()));
+                    problems.extend((!problems.contains(&problem)).then_some(problem));
+                }
             }
             let rollout = release::Target {
                 tenant: &self.service.tenant,
@@ -129,8 +137,15 @@ impl Work<'_> {
                 next = runs.filter(|runs| runs.name_any() != release.name_any()).map(|runs| (runs, None));
                 continue;
             }
-            match self.rolled_out(environment, &rollout).await {
-                Ok(seen) => (observed, running) = (Some(seen), Some(release)),
+            let outcome = match self.tried(environment, &rollout, wish.as_ref()).await {
+                Ok(tried) => {
+                    let own = release::Target { release: &tried.own, ..rollout };
+                    self.rolled_out(environment, &own, &tried).await
+                }
+                Err(problem) => Err(problem),
+            };
+            match outcome {
+                Ok(seen) => (observed, running) = (Some(seen), self.current(environment)),
                 Err(problem) => problems.push(problem),
             }
         }
@@ -187,12 +202,15 @@ impl Work<'_> {
             service: &self.service.name,
             environment: &environment.name,
             current: current.as_deref(),
+            trial: state.and_then(|state| Some(state.trial.as_ref()?.release.as_str())),
             last_good: state.and_then(|state| state.last_good.as_deref()),
             history: &self.history,
             standing,
         };
         let mut course = course(asked, place);
-        if environment.entry.frozen && current.is_some() && course.runs != current {
+        // What is tried stays at its step.
+        let is_tried = course.runs.as_deref().is_some_and(|runs| place.trial == Some(runs));
+        if environment.entry.frozen && current.is_some() && course.runs != current && !is_tried {
             let commit = commit.unwrap_or("unknown");
             course.problems.extend(problems.is_empty().then(|| frozen(&environment.name, commit)));
             course.runs = current;
@@ -230,9 +248,19 @@ pub(super) fn owned(platform: &Platform, namespace: &str, tenant: &str) -> Resul
     Err(Problem::new(Reason::NamespaceForeign, message))
 }
 
-/// The release without an instance: its pods' template stays, so that all goes on as it was when that is undone.
-fn at_rest(release: &Release) -> Release {
+/// `release` with as many instances as somebody said for a time, and with none at rest.
+pub(super) fn shown(environment: &ValidEnvironment, release: &Arc<Release>) -> Arc<Release> {
+    let by_hand = environment.scaled.filter(|_| release.spec.schedule.is_none());
+    let rests = environment.ending.as_ref().is_some_and(Ending::is_at_rest);
+    let number = if rests { Some(0) } else { by_hand };
+    number.map_or_else(|| release.clone(), |number| Arc::new(fixed(release, number)))
+}
+
+/// The release with so many instances, whatever the load, and never two of what runs alone. Its pods' template stays, so that
+/// all goes on as it was when that is undone.
+fn fixed(release: &Release, number: u16) -> Release {
     let mut release = release.clone();
-    release.spec.replicas = 0;
+    release.spec.replicas = i32::from(if release.spec.many { number } else { number.min(1) });
+    release.spec.scaling = None;
     release
 }

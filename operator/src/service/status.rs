@@ -14,7 +14,7 @@ use super::{
 use crate::{
     api::{
         IntegrationServiceStatus, Release, ReleaseSpec,
-        integration_service::{EnvironmentState, Held, Waiting},
+        integration_service::{EnvironmentState, Held, Trial, Waiting},
     },
     conditions::{Reason, Wellness, merge},
 };
@@ -37,6 +37,8 @@ pub struct Observation {
     pub instances: Option<Instances>,
     /// Where it is reached from outside: host and path.
     pub exposed: Option<String>,
+    /// What is tried beside it.
+    pub trial: Option<Trial>,
     /// Why not.
     pub problems: Vec<Problem>,
 }
@@ -227,6 +229,7 @@ fn state(stage: &Stage, before: Option<&EnvironmentState>) -> EnvironmentState {
         instances: seen.map_or(old.instances, Instances::told),
         more_instances: seen.map_or(old.more_instances, |seen| seen.more),
         exposed: observed.as_ref().map_or(old.exposed, |observed| observed.exposed.clone()),
+        trial: observed.as_ref().map_or(old.trial, |observed| observed.trial.clone()),
         waiting,
         reported: old.reported,
     }
@@ -234,8 +237,9 @@ fn state(stage: &Stage, before: Option<&EnvironmentState>) -> EnvironmentState {
 
 /// Without what every pass sees anew.
 fn lasting(waiting: Vec<Waiting>) -> Vec<Waiting> {
-    const SEEN: [Reason; 25] = [
+    const SEEN: [Reason; 27] = [
         Reason::Held,
+        Reason::Paused,
         Reason::RolledBack,
         Reason::Rejected,
         Reason::Failed,
@@ -255,6 +259,7 @@ fn lasting(waiting: Vec<Waiting>) -> Vec<Waiting> {
         Reason::AwaitingRun,
         Reason::Unhealthy,
         Reason::RuntimeDegraded,
+        Reason::NotScaling,
         Reason::QuotaExceeded,
         Reason::ApplyFailed,
         Reason::Forbidden,
@@ -284,7 +289,7 @@ fn word(state: &EnvironmentState) -> &'static str {
         "failed"
     } else if awaits(Reason::RuntimeDegraded) {
         "degraded"
-    } else if [Reason::Held, Reason::RolledBack, Reason::Rejected].into_iter().any(awaits) {
+    } else if [Reason::Held, Reason::Paused, Reason::RolledBack, Reason::Rejected].into_iter().any(awaits) {
         "held"
     } else if state.current.is_none() || state.waiting.iter().any(|waiting| !moves(waiting)) {
         "waiting"
@@ -430,6 +435,7 @@ fn stalls(reason: Reason) -> bool {
             | Reason::Failed
             | Reason::Unhealthy
             | Reason::RuntimeDegraded
+            | Reason::NotScaling
     )
 }
 

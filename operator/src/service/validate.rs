@@ -70,9 +70,20 @@ pub struct ValidEnvironment {
     pub approved: Vec<(String, String)>,
     /// A gate, and the digest of an image that it let pass.
     pub passed: Vec<(String, String)>,
+    /// So many instances run, as somebody decided.
+    pub scaled: Option<u16>,
 }
 
 impl ValidEnvironment {
+    /// Which quota it is of which `field` is too small, and what helps.
+    pub fn too_small(&self, field: &str) -> String {
+        let Self { name, namespace, .. } = self;
+        format!(
+            "the quota {} of {namespace}: ask for less, or raise `spec.environments.{name}.quota.{field}` in the tenant file",
+            names::LIMITS
+        )
+    }
+
     /// Gates that let `digest` pass.
     pub fn passes(&self, digest: &str) -> Vec<&str> {
         let of_image = self.passed.iter().filter(|(_, image)| image == digest);
@@ -199,6 +210,7 @@ fn environments(
             bypasses: vec![],
             approved: vec![],
             passed: vec![],
+            scaled: None,
         })
     };
     Ok(listed.iter().filter_map(environment).collect())

@@ -52,8 +52,8 @@ pub(super) struct Last {
     pub begun: BTreeMap<String, (String, Timestamp)>,
     /// Environment → since when a deployment that failed there is not made good.
     pub failing: BTreeMap<String, Timestamp>,
-    /// Environment → what its pods told.
-    pub looks: BTreeMap<String, Look>,
+    /// Environment → what its pods told, the newest look first.
+    pub looks: BTreeMap<String, Vec<Look>>,
     /// Of environments from whose branch another is promoted.
     pub settled: Settled,
 }

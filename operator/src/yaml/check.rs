@@ -129,7 +129,7 @@ impl Checker<'_> {
     fn text(&mut self, schema: &Value, node: &Node, text: &str, path: &str) {
         if let Some(allowed) = schema["enum"].as_array() {
             if !allowed.iter().any(|value| value == text) {
-                let message = self.not_allowed(path, text, allowed);
+                let message = Self::not_allowed(text, allowed);
                 self.tell(node, path, message);
             }
             return;
@@ -219,7 +219,8 @@ impl Checker<'_> {
             self.found.meant.extend(node.entry(near).is_none().then(|| join(path, near)));
             return format!("unknown field, did you mean {near:?}?");
         }
-        if let Some(shelter) = sheltered(schema, key) {
+        let value = node.entry(key).map(|entry| entry.value.json()).unwrap_or_default();
+        if let Some(shelter) = sheltered(schema, key, &value) {
             self.found.meant.push(join(&join(path, shelter), key));
             return format!("stands under `{shelter}`: write it as `{shelter}: {{{key}: …}}`");
         }
@@ -230,10 +231,7 @@ impl Checker<'_> {
         }
     }
 
-    fn not_allowed(&self, path: &str, text: &str, allowed: &[Value]) -> String {
-        if self.form.values_to_come.contains(&(without_indices(path).as_str(), text)) {
-            return format!("{text:?} is not supported yet");
-        }
+    fn not_allowed(text: &str, allowed: &[Value]) -> String {
         let allowed: Vec<_> = allowed.iter().filter_map(Value::as_str).collect();
         match (nearest(text, &allowed), allowed.as_slice()) {
             (_, [only]) => format!("must be {only}"),

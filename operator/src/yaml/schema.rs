@@ -33,8 +33,6 @@ pub(super) struct Form {
     pub fields_to_come: &'static [&'static str],
     /// Fields that are written elsewhere, and where.
     pub fields_elsewhere: &'static [(&'static str, &'static str)],
-    /// Values of the design whose behaviour is not built.
-    pub values_to_come: &'static [(&'static str, &'static str)],
     /// Amounts, and what is wrong with one that nobody means.
     pub amounts: &'static [(&'static str, Judge)],
 }
@@ -43,15 +41,11 @@ pub(super) struct Form {
 type Judge = fn(&Quantity) -> Option<String>;
 
 impl Form {
-    fn new(
-        schema: Value,
-        fields_to_come: &'static [&'static str],
-        values_to_come: &'static [(&'static str, &'static str)],
-    ) -> Self {
+    fn new(schema: Value, fields_to_come: &'static [&'static str]) -> Self {
         let mut patterns = HashMap::new();
         collect_patterns(&schema, &mut patterns);
         let rules = compile_schema(&schema);
-        Self { rules, schema, patterns, fields_to_come, fields_elsewhere: &[], values_to_come, amounts: &[] }
+        Self { rules, schema, patterns, fields_to_come, fields_elsewhere: &[], amounts: &[] }
     }
 }
 
@@ -100,7 +94,7 @@ pub(super) static TENANT: LazyLock<Form> = LazyLock::new(|| {
     }
     let mut schema = document("Tenant", &spec);
     schema["x-kubernetes-validations"] = stored["x-kubernetes-validations"].clone();
-    Form { fields_elsewhere: ELSEWHERE, ..Form::new(schema, &[], &[]) }
+    Form { fields_elsewhere: ELSEWHERE, ..Form::new(schema, &[]) }
 });
 
 /// A file of limits: what the Tenant's schema has of them.
@@ -109,7 +103,7 @@ pub(super) static LIMITS: LazyLock<Form> = LazyLock::new(|| {
     let stored = &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
     let mut spec = stored["properties"]["spec"]["properties"]["limits"].clone();
     spec["nullable"] = json!(false);
-    Form::new(document("TenantLimits", &spec), &[], &[])
+    Form::new(document("TenantLimits", &spec), &[])
 });
 
 /// An Environment as the API server takes and prints it.
@@ -127,7 +121,7 @@ fn stored(kind: &str, crd: impl Serialize) -> Form {
     schema["properties"]["metadata"]["x-kubernetes-preserve-unknown-fields"] = json!(true);
     schema["properties"]["status"] = json!({});
     schema["x-kubernetes-validations"] = stored["x-kubernetes-validations"].clone();
-    Form::new(schema, &[], &[])
+    Form::new(schema, &[])
 }
 
 /// The schema of a file that has nothing but a kind, a name and a spec.
@@ -160,7 +154,7 @@ pub(super) static DESCRIPTOR: LazyLock<Form> = LazyLock::new(|| {
 pub(super) static SETTINGS: LazyLock<Form> = LazyLock::new(|| settings(structural::<DescriptorSpec>()));
 
 fn settings(schema: Value) -> Form {
-    let form = Form::new(schema, SETTINGS_TO_COME, VALUES_TO_COME);
+    let form = Form::new(schema, SETTINGS_TO_COME);
     Form { fields_elsewhere: SETTINGS_ELSEWHERE, amounts: AMOUNTS, ..form }
 }
 
@@ -170,7 +164,6 @@ const AMOUNTS: &[(&str, Judge)] =
 
 /// Of a descriptor.
 const SETTINGS_ELSEWHERE: &[(&str, &str)] = &[
-    ("scaling.max", "not supported yet: as many run as `scaling: {min: …}` says, so leave this out"),
     ("replicas", "is written as `scaling: {min: …}`"),
     ("runtime", "stands in the tenant file, at the service; here only its version does, as `runtimeVersion`"),
     ("name", "stands in the tenant file, at the service: remove it here"),
@@ -178,16 +171,7 @@ const SETTINGS_ELSEWHERE: &[(&str, &str)] = &[
     ("spec", "there is none in this file: write its fields without it, at the beginning of the line"),
 ];
 
-const SETTINGS_TO_COME: &[&str] = &[
-    "scaling.cpu",
-    "scaling.memory",
-    "scaling.triggers",
-    "scaling.schedule",
-    "rollout.steps",
-    "rollout.analysis",
-];
-
-const VALUES_TO_COME: &[(&str, &str)] = &[("rollout.strategy", "canary"), ("rollout.strategy", "blueGreen")];
+const SETTINGS_TO_COME: &[&str] = &["scaling.triggers", "scaling.schedule", "rollout.analysis"];
 
 /// The schema of `T` by the steps with which kube makes a CRD's.
 fn structural<T: JsonSchema>() -> Value {

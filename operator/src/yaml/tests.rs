@@ -287,10 +287,12 @@ fn every_mistake_in_a_descriptor_is_told_with_its_place() {
         ("8290", "0808", vec!["5:28: ports[0].port: expected a whole number, found \"0808\""]),
         (
             "{min: 2}",
-            "{min: 2, max: 6, cpu: 70}",
+            "{min: 2, max: 101, cpu: 0, memory: 101, triggers: []}",
             vec![
-                "7:19: scaling.max: not supported yet: as many run as `scaling: {min: …}` says, so leave this out",
-                "7:27: scaling.cpu: not supported yet: leave it out",
+                "7:24: scaling.max: must be between 0 and 100",
+                "7:34: scaling.cpu: must be between 1 and 1000",
+                "7:45: scaling.memory: must be between 1 and 100",
+                "7:50: scaling.triggers: not supported yet: leave it out",
             ],
         ),
         (
@@ -331,8 +333,8 @@ fn every_mistake_in_a_descriptor_is_told_with_its_place() {
         ),
         (
             "strategy: recreate",
-            "strategy: canary",
-            vec!["13:25: environments.prod.rollout.strategy: \"canary\" is not supported yet"],
+            "analysis: []",
+            vec!["13:15: environments.prod.rollout.analysis: not supported yet: leave it out"],
         ),
         (
             "    scaling: {min: 3}",

@@ -121,22 +121,35 @@ pub(super) fn of_parser(told: &str) -> String {
     }
 }
 
-/// The only field of an object that needs saying, where `value` may be meant for it.
+/// The only field of an object that needs saying, or that is never without a value, or that has such a word, where `value`
+/// may be meant for it.
 fn only_field<'a>(schema: &'a Value, value: &Value) -> Option<&'a str> {
     let properties = schema["properties"].as_object()?;
     let required: Vec<_> =
         schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-    let name = match (required.as_slice(), properties.len()) {
-        ([only], _) => only,
-        ([], 1) => properties.keys().next()?.as_str(),
-        _ => return None,
+    let is_certain = |(_, inner): &(&String, &Value)| inner["nullable"] != true;
+    let certain: Vec<_> = properties.iter().filter(is_certain).map(|(name, _)| name.as_str()).collect();
+    let name = match (required.as_slice(), certain.as_slice(), properties.len()) {
+        ([only], _, _) | ([], [only], _) => only,
+        ([], _, 1) => properties.keys().next()?.as_str(),
+        _ => {
+            let has_it = |(_, field): &(&String, &Value)| {
+                field["enum"].as_array().is_some_and(|words| words.contains(value))
+            };
+            let mut fields = properties.iter().filter(has_it);
+            fields.next().filter(|_| fields.next().is_none())?.0.as_str()
+        }
     };
-    let fits = match properties[name]["type"].as_str() {
+    fits(&properties[name], value).then_some(name)
+}
+
+/// May a scalar be meant for a field of this schema?
+fn fits(schema: &Value, value: &Value) -> bool {
+    match schema["type"].as_str() {
         Some("string") => value.is_string(),
         Some("integer") => value.is_u64(),
-        _ => false,
-    };
-    fits.then_some(name)
+        _ => schema["x-kubernetes-int-or-string"] == true && (value.is_string() || value.is_number()),
+    }
 }
 
 fn is_fit(schema: &Value, value: &Value) -> bool {
@@ -149,12 +162,13 @@ fn last(path: &str) -> &str {
     path.rsplit('.').next().unwrap_or(path)
 }
 
-/// The only field below which `key` is known.
-pub(super) fn sheltered<'a>(schema: &'a Value, key: &str) -> Option<&'a str> {
+/// The only field below which `key` is known, or of several the only one where `value` may be meant.
+pub(super) fn sheltered<'a>(schema: &'a Value, key: &str, value: &Value) -> Option<&'a str> {
     let properties = schema["properties"].as_object()?;
-    let knows = |(_, inner): &(&String, &Value)| inner["properties"].get(key).is_some();
-    let mut shelters = properties.iter().filter(knows);
-    shelters.next().filter(|_| shelters.next().is_none()).map(|(name, _)| name.as_str())
+    let known = |(name, inner): (&'a String, &'a Value)| Some((name.as_str(), inner["properties"].get(key)?));
+    let shelters: Vec<_> = properties.iter().filter_map(known).collect();
+    let mut fitting = shelters.iter().filter(|(_, inner)| shelters.len() == 1 || fits(inner, value));
+    fitting.next().filter(|_| fitting.next().is_none()).map(|(name, _)| *name)
 }
 
 /// A pattern in words.
@@ -349,6 +363,7 @@ mod tests {
                 "secrets: orders-db\n",
                 "3:10: secrets: expected a list, found \"orders-db\": write `secrets: [orders-db]`",
             ),
+            ("cpu: 70\n", "3:1: cpu: unknown field"),
             ("memory: 1Gi\n", "3:1: memory: stands under `resources`: write it as `resources: {memory: …}`"),
             (
                 "rollout: recreate\n",

@@ -245,7 +245,7 @@ fn policies(one: &Workload, stages: &[Environment], around: &Known<'_>) -> Vec<N
     let outside = Outside::of(spec, "imaas-system");
     let networks = &spec.networks;
     let target = Target { tenant, release, config: None, networks, reach: &reach, outside: &outside };
-    release::desired(&target, &[Footprint::of(release)], 0).network_policies
+    release::desired(&target, &[Footprint::of(release)], None).network_policies
 }
 
 fn stage<'a>(stages: &'a [Environment], name: &str) -> &'a Environment {

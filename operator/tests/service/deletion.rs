@@ -11,7 +11,7 @@ use crate::scene::{IMAGE_OF_A, Scene, until};
 const SERVICE: [&str; 3] = ["isvc", "orders", "-nacme-home"];
 
 impl Scene {
-    async fn is_held(&self) -> String {
+    pub async fn is_held(&self) -> String {
         until("the service has its finalizer", async || {
             let service = self.services().get_opt("orders").await.unwrap()?;
             service.finalizers().contains(&"imaas.dev/retirement".to_owned()).then(|| service.uid())?
@@ -19,7 +19,7 @@ impl Scene {
         .await
     }
 
-    async fn delete(&self, confirmed: Option<&str>) {
+    pub async fn delete(&self, confirmed: Option<&str>) {
         if let Some(uid) = confirmed {
             let confirmation = format!("imaas.dev/confirm-delete={uid}");
             self.kubectl(&[&["annotate"], &SERVICE[..], &[&confirmation]].concat()).await;

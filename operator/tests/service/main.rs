@@ -22,12 +22,14 @@ mod killed;
 mod promotion;
 mod registry;
 mod retirement;
+mod scaling;
 mod scene;
 mod secrets;
 mod signatures;
 mod stand_ins;
 mod stateful;
 mod stops;
+mod trial;
 mod uses;
 mod waves;
 

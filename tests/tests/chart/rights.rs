@@ -56,6 +56,7 @@ pub async fn are_narrow(kubectl: &Kubectl, broken: &mut Broken) -> Result<()> {
         ["create", "pods"],
         ["create", "deployments.apps"],
         ["create", "cronjobs.batch"],
+        ["create", "horizontalpodautoscalers.autoscaling"],
         ["create", "jobs.batch"],
         ["adopt", "tenants.imaas.dev"],
         ["patch", "validatingadmissionpolicies.admissionregistration.k8s.io"],

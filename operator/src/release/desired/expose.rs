@@ -131,8 +131,9 @@ pub fn route(target: &Target, running: &[Footprint]) -> Option<HttpRoute> {
     let rule = |(path, port): (&str, u16)| RouteRule {
         matches: vec![RouteMatch {
             path: PathMatch { type_: "PathPrefix".to_owned(), value: path.to_owned() },
+            headers: vec![],
         }],
-        backend_refs: vec![BackendRef { name: name.clone(), port }],
+        backend_refs: vec![BackendRef { name: name.clone(), port, weight: None }],
     };
     let Gateway { name: gateway, namespace, section_name, pods: _ } = gateway.clone();
     let spec = HttpRouteSpec {
@@ -299,7 +300,7 @@ mod tests {
             reach: &reach,
             outside: &outside,
         };
-        let children = desired(&target, &[Footprint::of(&release)], 0);
+        let children = desired(&target, &[Footprint::of(&release)], None);
         assert_eq!(children.route.unwrap().metadata, children.service.unwrap().metadata);
     }
 }

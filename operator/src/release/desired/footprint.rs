@@ -161,7 +161,7 @@ mod tests {
             reach: &reach,
             outside: &outside,
         };
-        desired(&target, running, 0)
+        desired(&target, running, None)
     }
 
     /// What runs after `releases`, none of which came to be all that runs.

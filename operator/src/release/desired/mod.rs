@@ -2,22 +2,26 @@
 //! what is around them may change with an operator upgrade without restarting one. Until the release is all that runs,
 //! what is around its pods is there for those of earlier releases too.
 
+mod autoscaler;
 mod cron_job;
 mod expose;
 mod footprint;
 mod network;
 mod reach;
 mod service;
+mod trial;
 
 pub use expose::{Entrance, Outside, route};
 pub use footprint::{Footprint, ending, running, written};
 pub use reach::{Neighbour, Reach, open_ports};
+pub use trial::{Beside, Trial, beside, divided};
 
 use std::collections::BTreeMap;
 
 use k8s_openapi::{
     api::{
         apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment},
+        autoscaling::v2::HorizontalPodAutoscaler,
         batch::v1::CronJob,
         core::v1::{ConfigMap, PodTemplateSpec, Service},
         networking::v1::NetworkPolicy,
@@ -30,7 +34,7 @@ use k8s_openapi::{
 };
 use kube::ResourceExt;
 
-use super::render::selector;
+use super::{observe::spare, render::selector, scaling};
 use crate::{
     api::{HttpRoute, Release, Strategy, environment::Network},
     names::{self, MANAGED_BY, MANAGER, RELEASE, RUNNING},
@@ -101,13 +105,15 @@ pub struct Children {
     pub disruption_budget: Option<PodDisruptionBudget>,
     /// The pods of an api or a worker.
     pub deployment: Option<Deployment>,
+    /// What moves their number with the load, where it may move.
+    pub autoscaler: Option<HorizontalPodAutoscaler>,
     /// The pods of a batch.
     pub cron_job: Option<CronJob>,
 }
 
-/// The objects for `target`, while pods with the footprints `running` may run, its own among them. `spare`: so many
-/// instances need not be there meanwhile (see [`super::spare`]).
-pub fn desired(target: &Target, running: &[Footprint], spare: i32) -> Children {
+/// The objects for `target`, while pods with the footprints `running` may run, its own among them. `live`: what makes the
+/// pods now.
+pub fn desired(target: &Target, running: &[Footprint], live: Option<&Deployment>) -> Children {
     let schedule = target.release.spec.schedule.as_ref();
     Children {
         config_map: target.config.cloned(),
@@ -115,7 +121,8 @@ pub fn desired(target: &Target, running: &[Footprint], spare: i32) -> Children {
         service: service::service(target, running),
         route: route(target, running),
         disruption_budget: running.iter().any(Footprint::is_kept_up).then(|| disruption_budget(target)),
-        deployment: schedule.is_none().then(|| deployment(target, running, spare)),
+        deployment: schedule.is_none().then(|| deployment(target, running, live)),
+        autoscaler: autoscaler::autoscaler(target),
         cron_job: schedule.map(|schedule| cron_job::cron_job(target, running, schedule)),
     }
 }
@@ -132,19 +139,20 @@ fn metadata(target: &Target, running: &[Footprint]) -> ObjectMeta {
     metadata
 }
 
-fn deployment(target: &Target, running: &[Footprint], spare: i32) -> Deployment {
+fn deployment(target: &Target, running: &[Footprint], live: Option<&Deployment>) -> Deployment {
     let spec = &target.release.spec;
     // A single instance that runs meets no other, of whatever release.
     let is_single = running.iter().any(|one| !one.many);
+    let spare = live.map(|live| spare(live, target.release)).unwrap_or_default();
     let strategy = strategy(if is_single { Strategy::Recreate } else { spec.strategy }, spare);
     Deployment {
         metadata: metadata(target, running),
         spec: Some(DeploymentSpec {
-            replicas: Some(spec.replicas),
+            replicas: scaling::written(live, target.release),
             selector: label_selector(target.selector()),
             strategy: Some(strategy),
             min_ready_seconds: Some(settled(&spec.template)),
-            progress_deadline_seconds: Some(DEADLINE + start_seconds(&spec.template)),
+            progress_deadline_seconds: Some(start_allowance(&spec.template)),
             revision_history_limit: Some(HISTORY),
             template: spec.template.clone(),
             paused: None,
@@ -155,7 +163,7 @@ fn deployment(target: &Target, running: &[Footprint], spare: i32) -> Deployment 
 
 fn strategy(strategy: Strategy, spare: i32) -> DeploymentStrategy {
     match strategy {
-        Strategy::Rolling => DeploymentStrategy {
+        Strategy::Rolling | Strategy::Canary | Strategy::BlueGreen => DeploymentStrategy {
             type_: Some("RollingUpdate".to_owned()),
             rolling_update: Some(RollingUpdateDeployment {
                 // No instance that serves leaves before its successor is ready; a version that never gets there harms
@@ -172,6 +180,11 @@ fn strategy(strategy: Strategy, spare: i32) -> DeploymentStrategy {
 fn settled(template: &PodTemplateSpec) -> i32 {
     let probed = containers(template).any(|container| container.readiness_probe.is_some());
     if probed { SETTLED } else { SETTLED_UNPROBED }
+}
+
+/// So many seconds an instance may take until it is ready.
+pub fn start_allowance(template: &PodTemplateSpec) -> i32 {
+    DEADLINE + start_seconds(template)
 }
 
 /// What the startup probe allows.

@@ -28,7 +28,7 @@ pub(super) fn service(target: &Target, running: &[Footprint]) -> Option<Service>
 }
 
 /// What is there keeps its name, or every proxy would lose its endpoints until they are listed under the new one.
-fn ports(running: &[Footprint]) -> Vec<ServicePort> {
+pub(super) fn ports(running: &[Footprint]) -> Vec<ServicePort> {
     let mut ports: Vec<ServicePort> = Vec::new();
     for port in running.iter().filter(|one| one.type_ == WorkloadType::Api).flat_map(|one| &one.ports) {
         let number = i32::from(port.port);

@@ -22,7 +22,7 @@ fn deployment(counts: [i32; 4], conditions: &str) -> Deployment {
 }
 
 fn phase_of(deployment: &Deployment) -> Phase {
-    observed(Some(deployment), &release()).phase
+    observed(Some(deployment), &release(), false).phase
 }
 
 const LATE: &str = "[{type: Progressing, status: 'False', reason: ProgressDeadlineExceeded}]";
@@ -49,10 +49,10 @@ fn what_the_status_says_of_another_version_counts_for_nothing() {
         ("other release", changed(|d| d.metadata.annotations.as_mut().unwrap().clear())),
         ("other number", changed(|d| d.spec.as_mut().unwrap().replicas = Some(3))),
     ] {
-        let told = observed(Some(&deployment), &release());
+        let told = observed(Some(&deployment), &release(), false);
         assert_eq!((told.phase, told.ready, told.desired), (Phase::RollingOut, 0, 2), "{what}");
     }
-    assert_eq!(observed(None, &release()).phase, Phase::RollingOut);
+    assert_eq!(observed(None, &release(), false).phase, Phase::RollingOut);
 }
 
 #[test]
@@ -166,13 +166,13 @@ fn no_instance_proves_nothing() {
     release.spec.replicas = 0;
     let mut deployment = deployment([0, 0, 0, 0], "[]");
     deployment.spec.as_mut().unwrap().replicas = Some(0);
-    assert_eq!(observed(Some(&deployment), &release).phase, Phase::Stopped);
+    assert_eq!(observed(Some(&deployment), &release, false).phase, Phase::Stopped);
 }
 
 #[test]
 fn ready_counts_the_new_ones_only() {
     for (counts, ready) in [([3, 1, 2, 2], 0), ([3, 1, 3, 2], 1), ([3, 2, 2, 2], 1), ([2, 2, 2, 2], 2)] {
-        assert_eq!(observed(Some(&deployment(counts, "[]")), &release()).ready, ready, "{counts:?}");
+        assert_eq!(observed(Some(&deployment(counts, "[]")), &release(), false).ready, ready, "{counts:?}");
     }
 }
 
@@ -190,4 +190,48 @@ fn what_is_not_ready_for_a_moment_begins_its_bake_time_anew() {
     assert_eq!(since(&available("True", "10:00:00")).as_deref(), Some("2026-01-01T10:00:00Z"));
     assert_eq!(since(&available("False", "10:20:00")), None);
     assert_eq!(since(&available("True", "10:21:00")).as_deref(), Some("2026-01-01T10:21:00Z"));
+}
+
+/// Of one to five instances.
+fn scaled() -> Release {
+    sample::release("orders-dev-abc", "replicas: 1, scaling: {max: 5, downAfterSeconds: 300}")
+}
+
+#[test]
+fn what_load_asks_for_is_no_roll_out_and_no_failure_while_it_starts() {
+    let done = "[{type: Progressing, status: 'True', reason: NewReplicaSetAvailable}]";
+    let phase = |counts, conditions: &str, is_moving| {
+        observed(Some(&deployment(counts, conditions)), &scaled(), is_moving).phase
+    };
+    // From one to two and from three to two: its controller did nothing yet, then it did.
+    for counts in [[1, 1, 1, 1], [2, 2, 1, 1], [3, 3, 3, 3], [2, 2, 3, 3]] {
+        assert_eq!(phase(counts, done, true), Phase::Healthy, "{counts:?}");
+    }
+    assert_eq!(phase([2, 2, 1, 1], done, false), Phase::Down, "it had its time");
+    assert_eq!(phase([2, 2, 0, 0], done, true), Phase::Down, "not even the least serve");
+    assert_eq!(phase([3, 1, 2, 2], done, true), Phase::RollingOut, "old ones are left");
+    let under_way = "[{type: Progressing, status: 'True', reason: ReplicaSetUpdated}]";
+    assert_eq!(phase([2, 2, 1, 1], under_way, true), Phase::RollingOut);
+    let refused = "[{type: Progressing, status: 'True', reason: NewReplicaSetAvailable},
+                    {type: ReplicaFailure, status: 'True', message: 'exceeded quota: imaas'}]";
+    assert!(matches!(phase([1, 1, 1, 1], refused, true), Phase::Blocked { .. }));
+}
+
+#[test]
+fn the_number_that_load_asked_for_is_the_one_that_counts() {
+    let done = "[{type: Progressing, status: 'True', reason: NewReplicaSetAvailable}]";
+    let seen = |replicas: i32, counts| {
+        let mut live = deployment(counts, done);
+        live.spec.as_mut().unwrap().replicas = Some(replicas);
+        let Observed { ready, desired, updated: _, phase } = observed(Some(&live), &scaled(), false);
+        (ready, desired, phase)
+    };
+    assert_eq!(seen(4, [4, 4, 4, 4]), (4, 4, Phase::Healthy));
+    assert_eq!(seen(4, [4, 4, 3, 3]), (3, 4, Phase::Down));
+    assert_eq!(seen(7, [7, 7, 7, 7]), (0, 5, Phase::RollingOut), "the autoscaler will take two away");
+    let mut unread = deployment([2, 2, 2, 2], done);
+    unread.metadata.generation = Some(8);
+    assert_eq!(observed(Some(&unread), &scaled(), false).phase, Phase::Unread);
+    unread.metadata.annotations.as_mut().unwrap().insert(RELEASE.to_owned(), "orders-dev-old".into());
+    assert_eq!(observed(Some(&unread), &scaled(), false).phase, Phase::RollingOut);
 }

@@ -66,7 +66,15 @@ fn at_commit(
         Asked { release: history.named(asked), commit: Some(commit), is_new: true, awaits: asked.is_empty() };
     let current = Some(current).filter(|name| !name.is_empty());
     let last_good = Some(last_good).filter(|name| !name.is_empty());
-    course(asked, Place { service: "orders", environment: "prod", current, last_good, history, standing })
+    course(asked, place([current, last_good, None], history, standing))
+}
+
+fn place<'a>(
+    [current, last_good, trial]: [Option<&'a str>; 3],
+    history: &'a History,
+    standing: &'a Standing,
+) -> Place<'a> {
+    Place { service: "orders", environment: "prod", current, trial, last_good, history, standing }
 }
 
 /// What runs, and why not what is asked for.
@@ -183,15 +191,37 @@ fn what_was_told_before_git_was_read_lets_nothing_new_run() {
     let history = history("Ab");
     let (release, standing) = (history.named("B"), Standing::default());
     let asked = Asked { release, commit: None, is_new: false, awaits: false };
-    let place = Place {
-        service: "orders",
-        environment: "prod",
-        current: Some("A"),
-        last_good: Some("A"),
-        history: &history,
-        standing: &standing,
-    };
+    let place = place([Some("A"), Some("A"), None], &history, &standing);
     assert_eq!(told(&course(asked, place)).0, "A");
+}
+
+#[test]
+fn what_is_tried_goes_on_until_git_asks_for_something_else_or_it_fails() {
+    let (none, tried) = (Standing::default(), [Some("A"), Some("A"), Some("B")]);
+    let asks = |history: &History, release: &str, standing: &Standing| {
+        let release = history.named(release);
+        let asked = Asked { release, commit: Some("c2"), is_new: true, awaits: release.is_none() };
+        let course = course(asked, place(tried, history, standing));
+        (
+            course.runs.unwrap_or_default(),
+            course.problems.into_iter().map(|one| one.reason).collect::<Vec<_>>(),
+        )
+    };
+    let (failed, history) = (history("Ab!"), history("Abc"));
+    assert_eq!(asks(&history, "B", &none), ("B".to_owned(), vec![]));
+    assert_eq!(
+        asks(&history, "", &none),
+        ("B".to_owned(), vec![]),
+        "nothing can be made of the next one yet"
+    );
+    assert_eq!(asks(&history, "C", &none).0, "C", "a newer one takes its turn");
+    assert_eq!(asks(&history, "B", &hold()), ("B".to_owned(), vec![]), "it was on its way");
+    assert_eq!(asks(&history, "C", &hold()).0, "A", "nothing new begins");
+    assert_eq!(asks(&history, "B", &reject("B")).0, "A");
+    assert_eq!(asks(&failed, "B", &none), ("A".to_owned(), vec![Reason::Failed]));
+    let asked = Asked { release: history.named("B"), commit: None, is_new: false, awaits: false };
+    let course = course(asked, place(tried, &history, &none));
+    assert_eq!(course.runs.as_deref(), Some("B"), "after a restart, before Git was read");
 }
 
 /// A step of somebody, or of what runs.
@@ -243,7 +273,7 @@ impl Stored {
         let asked = Asked { release, commit: Some(&commit), is_new: true, awaits: release.is_none() };
         let (current, last_good) = (self.current.as_deref(), self.last_good.as_deref());
         let Self { history, standing, .. } = self;
-        course(asked, Place { service: "orders", environment: "prod", current, last_good, history, standing })
+        course(asked, place([current, last_good, None], history, standing))
     }
 
     /// A pass, which may end after the first write.

@@ -3,21 +3,26 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::{batch::v1::Job, core::v1::ResourceQuota};
 use kube::ResourceExt;
 
 use super::{HOLDING, Rollback, Standing, is_over};
 use crate::{
     api::{
-        DecisionAction, DecisionState, IntegrationServiceStatus, ReleaseDecision, ReleaseDecisionStatus,
-        integration_service::EnvironmentState,
+        DecisionAction, DecisionState, IntegrationServiceStatus, Release, ReleaseDecision,
+        ReleaseDecisionStatus, WorkloadType,
+        integration_service::{EnvironmentState, Trial},
     },
     cluster::Workload,
-    conditions::Reason,
+    conditions::{Reason, cut},
     names,
-    release::runs::{lets_several, under_way},
+    release::{
+        room::{Shortage, shortage},
+        runs::{lets_several, under_way},
+    },
     service::{
         Problem,
+        attempt::LONGEST,
         history::{History, Past},
         promote::shared_source,
         validate::{ValidEnvironment, ValidService},
@@ -39,6 +44,10 @@ pub struct Situation<'a> {
     pub workload: Option<&'a Workload>,
     /// Its runs there, of a batch.
     pub jobs: &'a [Arc<Job>],
+    /// The release that runs there.
+    pub release: Option<&'a Release>,
+    /// How much may be there.
+    pub quota: Option<&'a ResourceQuota>,
     /// Now.
     pub now: Timestamp,
 }
@@ -50,8 +59,10 @@ pub struct Answer {
     pub status: ReleaseDecisionStatus,
     /// A release whose failure is taken back.
     pub tried_again: Option<String>,
-    /// What held in its environment, a hold or a rollback, holds no more.
+    /// What held in its environment, a hold, a pause, a rollback or a scale, holds no more.
     pub resumes: bool,
+    /// A release that is given up, and why.
+    pub fails: Option<(String, String)>,
     /// A run begins, with this name.
     pub begins: Option<String>,
 }
@@ -100,9 +111,13 @@ fn judged(decision: &ReleaseDecision, situation: Situation<'_>) -> Result<Answer
         | DecisionAction::Pass
         | DecisionAction::Hold
         | DecisionAction::Resume
+        | DecisionAction::Pause
+        | DecisionAction::Skip
+        | DecisionAction::Abort
         | DecisionAction::Rollback
         | DecisionAction::Retry
-        | DecisionAction::Run => 0,
+        | DecisionAction::Run
+        | DecisionAction::Scale => 0,
     };
     if holding >= HOLDING {
         let message = format!(
@@ -121,10 +136,14 @@ fn judged(decision: &ReleaseDecision, situation: Situation<'_>) -> Result<Answer
             Ok(said(DecisionState::InForce, message, ReleaseDecisionStatus::default()))
         }
         DecisionAction::Resume => Ok(case.resume()),
+        DecisionAction::Pause => case.pause(),
+        DecisionAction::Skip => case.skip(),
+        DecisionAction::Abort => case.abort(),
         DecisionAction::Rollback => case.rollback(),
         DecisionAction::Retry => case.retry(),
         DecisionAction::Bypass => case.bypass(),
         DecisionAction::Run => case.run(),
+        DecisionAction::Scale => case.scale(),
     }
 }
 
@@ -238,11 +257,61 @@ impl Case<'_> {
 
     fn resume(&self) -> Answer {
         let standing = self.situation.standing;
-        let message = match (&standing.hold, &standing.rollback) {
-            (None, None) => "nothing was held".to_owned(),
-            _ => format!("{} goes on with what Git asks for", self.environment.name),
+        let message = if standing.held().is_empty() {
+            "nothing was held".to_owned()
+        } else {
+            format!("{} goes on with what Git asks for", self.environment.name)
         };
         Answer { resumes: true, ..said(DecisionState::Done, message, ReleaseDecisionStatus::default()) }
+    }
+
+    /// What is tried, or takes the place of what ran.
+    fn trial(&self) -> Result<&Trial, Problem> {
+        self.state.trial.as_ref().ok_or_else(|| {
+            let (service, environment) = (&self.situation.service.name, &self.environment.name);
+            needless(format!("nothing of {service} is tried in {environment}"))
+        })
+    }
+
+    /// A step of it.
+    fn step(&self) -> Result<&Trial, Problem> {
+        let trial = self.trial()?;
+        if trial.passed >= trial.steps {
+            let message = format!("{} has passed its steps and takes the place of what ran", trial.release);
+            return Err(needless(message));
+        }
+        Ok(trial)
+    }
+
+    fn pause(&self) -> Result<Answer, Problem> {
+        let Trial { release, passed, .. } = self.step()?;
+        let message = format!("{release} stays at step {} until `resume`", passed + 1);
+        let status = ReleaseDecisionStatus { release: Some(release.clone()), ..Default::default() };
+        Ok(said(DecisionState::InForce, message, status))
+    }
+
+    fn skip(&self) -> Result<Answer, Problem> {
+        let Trial { release, passed, .. } = self.step()?;
+        let message = format!("step {} of {release} is over once its instances are ready", passed + 1);
+        let (release, passed) = (Some(release.clone()), Some(*passed));
+        let status = ReleaseDecisionStatus { release, passed, ..Default::default() };
+        Ok(said(DecisionState::InForce, message, status))
+    }
+
+    fn abort(&self) -> Result<Answer, Problem> {
+        let release = &self.trial()?.release;
+        let spec = &self.decision.spec;
+        let why = format!("{} aborted it: {}", spec.author, spec.reason.as_deref().unwrap_or_default());
+        let why = cut(&why, LONGEST);
+        let past = self.release(release)?;
+        if past.failed.as_ref().is_some_and(|failed| *failed != why) {
+            return Err(needless(format!("{release} is given up already")));
+        }
+        let status = ReleaseDecisionStatus { release: Some(release.clone()), ..Default::default() };
+        let done = said(DecisionState::Done, format!("{release} is given up: what ran before stays"), status);
+        // Where its answer was lost, it failed before.
+        let fails = past.failed.is_none().then(|| (release.clone(), why));
+        Ok(Answer { fails, ..done })
     }
 
     fn rollback(&self) -> Result<Answer, Problem> {
@@ -384,6 +453,35 @@ impl Case<'_> {
         let message = format!("{run} begins: kubectl -n {namespace} logs -f job/{run}");
         let status = ReleaseDecisionStatus { release: workload.release().cloned(), ..Default::default() };
         Ok(Answer { begins: Some(run), ..said(DecisionState::Done, message, status) })
+    }
+
+    fn scale(&self) -> Result<Answer, Problem> {
+        let Situation { service, release, quota, .. } = self.situation;
+        let (name, spec) = (&self.environment.name, &self.decision.spec);
+        let number = spec.replicas.unwrap_or_default();
+        let release = release.ok_or_else(|| {
+            let message = format!("nothing of {} runs in {name} yet", service.name);
+            Problem::new(Reason::ReleaseMissing, message)
+        })?;
+        if release.spec.type_ == WorkloadType::Batch {
+            let message = format!("{} is a batch in {name}: a run is one instance", service.name);
+            return Err(Problem::new(Reason::Invalid, message));
+        }
+        if number > 1 && !release.spec.many {
+            let message = format!("{} never runs two at a time in {name}: 1 is the most", service.name);
+            return Err(Problem::new(Reason::Invalid, message));
+        }
+        let hard = quota.and_then(|quota| quota.spec.as_ref()?.hard.as_ref());
+        if let Some(Shortage { told, field }) = hard.and_then(|hard| shortage(release, number.into(), hard)) {
+            let message = format!("{told} {}", self.environment.too_small(field));
+            return Err(Problem::new(Reason::QuotaExceeded, message));
+        }
+        let until = spec.expires_at.as_deref().unwrap_or("`resume`");
+        let message = format!(
+            "{number} instances of {} run in {name} until {until}, then as many as declared",
+            service.name
+        );
+        Ok(said(DecisionState::InForce, message, ReleaseDecisionStatus::default()))
     }
 
     fn bypass(&self) -> Result<Answer, Problem> {

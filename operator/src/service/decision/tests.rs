@@ -1,7 +1,10 @@
 //! What each decision comes to, and what holds then.
 
 use k8s_openapi::{
-    api::batch::v1::{CronJob, Job},
+    api::{
+        batch::v1::{CronJob, Job},
+        core::v1::ResourceQuota,
+    },
     apimachinery::pkg::apis::meta::v1::Time,
 };
 use serde_json::json;
@@ -10,7 +13,7 @@ use super::*;
 use crate::{
     api::{
         IntegrationServiceStatus, Release,
-        integration_service::{EnvironmentState, Waiting},
+        integration_service::{EnvironmentState, Trial, Waiting},
     },
     cluster::Workload,
     names, sample,
@@ -69,6 +72,8 @@ struct World {
     decisions: Vec<Arc<ReleaseDecision>>,
     workload: Option<Workload>,
     jobs: Vec<Arc<Job>>,
+    release: Option<Release>,
+    quota: Option<ResourceQuota>,
 }
 
 impl World {
@@ -91,7 +96,16 @@ impl World {
         };
         let board = IntegrationServiceStatus { environments: vec![prod], ..Default::default() };
         let history = History::of(&releases);
-        Self { service: service(), history, board, decisions: vec![], workload: None, jobs: vec![] }
+        Self {
+            service: service(),
+            history,
+            board,
+            decisions: vec![],
+            workload: None,
+            jobs: vec![],
+            release: None,
+            quota: None,
+        }
     }
 
     fn standing(&self) -> Standing {
@@ -109,6 +123,8 @@ impl World {
             standing: &standing,
             workload: self.workload.as_ref(),
             jobs: &self.jobs,
+            release: self.release.as_ref(),
+            quota: self.quota.as_ref(),
             now: at(NOW),
         };
         let answer = answer(&decision, situation);
@@ -155,7 +171,8 @@ fn a_decision_that_cannot_be_taken_says_why() {
         let (service, standing) = (service(), world.standing());
         let (board, history) = (Some(&world.board), &world.history);
         let (service, standing, workload, jobs) = (&service, &standing, None, &[][..]);
-        let situation = Situation { service, board, history, standing, workload, jobs, now: at(NOW) };
+        let (release, quota, now) = (None, None, at(NOW));
+        let situation = Situation { service, board, history, standing, workload, jobs, release, quota, now };
         let answer = answer(&nowhere, situation);
         assert_eq!(answer.status.state, Some(DecisionState::Refused));
         assert!(answer.status.message.contains(words), "{answer:?}");
@@ -456,4 +473,95 @@ fn of_each_environment_the_newest_that_are_over_are_kept() {
     assert_eq!(gone.len(), 60 - KEPT);
     assert!(gone.iter().all(|one| one.spec.environment == "dev"), "{gone:?}");
     assert_eq!(age(gone[0]).0, Some(at("2026-01-01T10:00:00Z")), "the oldest first");
+}
+
+#[test]
+fn a_number_by_hand_holds_for_its_time_and_within_what_there_is_room_for() {
+    let mut world = World::new();
+    let scale = |number: u16| {
+        format!("action: scale, replicas: {number}, expiresAt: '2026-01-01T14:00:00Z', reason: sale")
+    };
+    let refused = |world: &mut World, number: u16| match world.told(&scale(number)) {
+        (DecisionState::Refused, why) => why,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(refused(&mut world, 8), "nothing of orders runs in prod yet");
+    world.release = Some(sample::release("orders-prod-3", "type: batch"));
+    assert!(refused(&mut world, 8).contains("a run is one instance"));
+    world.release = Some(sample::release("orders-prod-3", "many: false"));
+    assert!(refused(&mut world, 2).contains("never runs two at a time in prod"));
+    world.release = Some(sample::release("orders-prod-3", ""));
+    world.quota = serde_saphyr::from_str("spec: {hard: {pods: '9'}}").ok();
+    let why = refused(&mut world, 8);
+    assert!(why.contains("need pods 10, more than 9, the quota imaas of acme-prod"), "{why}");
+    assert!(why.ends_with("raise `spec.environments.prod.quota.pods` in the tenant file"), "{why}");
+    assert_eq!(world.standing().scale, None);
+
+    let (state, message) = world.told(&scale(7));
+    assert_eq!(state, DecisionState::InForce, "{message}");
+    assert_eq!(world.standing().scale.map(|(_, number)| number), Some(7));
+    assert_eq!(world.standing().held().len(), 1, "the board tells it");
+    let after = standing(&world.decisions, "prod", at("2026-01-01T14:00:00Z"));
+    assert_eq!((after.scale, standing(&world.decisions, "dev", at(NOW)).scale), (None, None));
+    world.answer("two", 2, &scale(0));
+    assert_eq!(world.standing().scale.map(|(_, number)| number), Some(0), "the newest");
+    let (over, _) = ended(&world.decisions, at(NOW)).pop().unwrap();
+    assert_eq!(over, "one");
+    assert!(world.answer("three", 3, "action: resume").resumes);
+}
+
+/// A release that passed so many of two steps is tried beside what runs.
+fn trying(passed: u16) -> World {
+    let mut world = World::new();
+    world.history = History::of(&[release(3, true, false), release(5, false, false)]);
+    let trial = Trial {
+        release: "orders-prod-5".to_owned(),
+        passed,
+        steps: 2,
+        weight: 10,
+        begun: NOW.to_owned(),
+        since: None,
+    };
+    world.board.environments[0].trial = Some(trial);
+    world
+}
+
+#[test]
+fn what_is_tried_is_paused_skipped_and_resumed() {
+    let mut world = trying(1);
+    let paused = world.answer("pause", 1, "action: pause, reason: errors");
+    assert_eq!(paused.status.release.as_deref(), Some("orders-prod-5"));
+    assert_eq!(paused.status.message, "orders-prod-5 stays at step 2 until `resume`");
+    assert_eq!(world.standing().pause.unwrap().release, "orders-prod-5");
+    assert_eq!(world.standing().held().len(), 1);
+    world.answer("skip", 2, "action: skip");
+    let skip = Skip { release: "orders-prod-5".to_owned(), passed: 1 };
+    assert_eq!(world.standing().skipped, [skip]);
+    assert!(world.answer("resume", 3, "action: resume").resumes);
+    for action in ["pause", "skip", "abort"] {
+        let spec = format!("action: {action}, reason: x");
+        let (state, message) = World::new().told(&spec);
+        assert_eq!((state, message.as_str()), (DecisionState::Refused, "nothing of orders is tried in prod"));
+    }
+    for action in ["pause", "skip"] {
+        let (state, message) = trying(2).told(&format!("action: {action}, reason: x"));
+        assert!(state == DecisionState::Refused && message.contains("takes the place"), "{message}");
+    }
+}
+
+#[test]
+fn what_is_aborted_fails_once_and_says_by_whom() {
+    for passed in [0, 2] {
+        let mut world = trying(passed);
+        let aborted = world.answer("abort", 1, "action: abort, reason: errors");
+        let why = "nora aborted it: errors".to_owned();
+        assert_eq!(aborted.status.state, Some(DecisionState::Done));
+        assert_eq!(aborted.fails, Some(("orders-prod-5".to_owned(), why.clone())));
+        // Its answer was lost, and the failure was told.
+        world.history.0[1].failed = Some(why);
+        let again = world.answer("again", 2, "action: abort, reason: errors");
+        assert_eq!((again.status.state, again.fails), (Some(DecisionState::Done), None));
+        let (state, _) = world.told("action: abort, reason: other");
+        assert_eq!(state, DecisionState::Refused, "it is given up already");
+    }
 }

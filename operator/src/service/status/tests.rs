@@ -47,6 +47,7 @@ fn seen(problem: Option<Reason>) -> Observation {
         well: problem.is_none(),
         instances: None,
         exposed: None,
+        trial: None,
         problems: problems.into_iter().collect(),
     }
 }

@@ -43,14 +43,8 @@ const CPU_REQUEST: &str = "100m";
 const MEMORY: &str = "256Mi";
 
 pub(super) fn quota(place: &Place<'_>, quota: &ValidQuota) -> ResourceQuota {
-    let ValidQuota { cpu, memory, pods } = quota;
     let mut hard = counts(&ENVIRONMENT_COUNTS);
-    hard.extend([
-        ("requests.cpu".to_owned(), Amount(cpu.0.clone())),
-        ("requests.memory".to_owned(), Amount(memory.0.clone())),
-        ("limits.memory".to_owned(), Amount(memory.0.clone())),
-        ("pods".to_owned(), Amount(pods.to_string())),
-    ]);
+    hard.extend(quota.hard());
     resource_quota(place, hard)
 }
 

@@ -14,8 +14,10 @@ use serde_json::{Value, json};
 use super::{Person, named};
 use crate::{Broken, ask, rights, root};
 
-const ACTIONS: [&str; 9] =
-    ["approve", "pass", "reject", "hold", "resume", "rollback", "retry", "bypass", "run"];
+const ACTIONS: [&str; 13] = [
+    "approve", "pass", "reject", "hold", "resume", "pause", "skip", "abort", "rollback", "retry", "bypass",
+    "run", "scale",
+];
 
 /// By `author`, about an environment.
 fn decision(author: &str, action: &str, (namespace, environment): (&str, &str)) -> Value {
@@ -29,6 +31,10 @@ fn decision(author: &str, action: &str, (namespace, environment): (&str, &str)) 
     match action {
         "approve" => decision["spec"]["target"] = "4f2a".repeat(10).into(),
         "pass" => decision["spec"]["gate"] = "load-test".into(),
+        "scale" => {
+            decision["spec"]["replicas"] = 3.into();
+            decision["spec"]["expiresAt"] = "2100-01-01T00:00:00Z".into();
+        }
         _ => {}
     }
     decision

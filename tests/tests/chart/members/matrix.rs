@@ -17,7 +17,8 @@ use crate::Broken;
 type Rule = (&'static str, &'static [&'static str], &'static [&'static str]);
 
 const READ: &[&str] = &["get", "list", "watch"];
-const DECIDE: &[&str] = &["reject", "hold", "resume", "rollback", "retry", "bypass", "run"];
+const DECIDE: &[&str] =
+    &["reject", "hold", "resume", "pause", "skip", "abort", "rollback", "retry", "bypass", "run", "scale"];
 
 /// Everybody who logged in may ask what they may do, and who they are.
 const ANYBODY: &[Rule] = &[
@@ -42,6 +43,7 @@ const VIEWER: &[Rule] = &[
     ),
     ("", &["pods/log"], &["get"]),
     ("apps", &["deployments", "replicasets"], READ),
+    ("autoscaling", &["horizontalpodautoscalers"], READ),
     ("batch", &["cronjobs", "jobs"], READ),
     ("discovery.k8s.io", &["endpointslices"], READ),
     ("events.k8s.io", &["events"], READ),

@@ -7,6 +7,8 @@
 //! From one release to the next on a real API server with its real controllers: what pods count on is there as long as
 //! they run. The node has no kubelet: that a pod runs and is ready is said by the test, and one that is told to end stays.
 
+mod scaling;
+
 use std::{fmt::Debug, time::Duration};
 
 use imaas_operator::{
@@ -14,7 +16,7 @@ use imaas_operator::{
     cluster::Cluster,
     environment::Placement,
     names::{APPLIED, RUNNING},
-    release::{Input, Outside, Phase, Reach, RolledOut, Target, Trouble, render, roll_out, troubled},
+    release::{Input, Outside, Phase, Reach, RolledOut, Target, Trial, Trouble, render, roll_out, troubled},
 };
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::{
@@ -78,7 +80,7 @@ impl Scene {
 
     /// Stores the release that a descriptor gives.
     async fn release(&self, descriptor: &str) -> Release {
-        let runtime = include_str!("../../charts/imaas-operator/files/runtimes/container.yaml");
+        let runtime = include_str!("../../../charts/imaas-operator/files/runtimes/container.yaml");
         let rendered = render(&Input {
             tenant: "acme",
             service: "orders",
@@ -115,7 +117,8 @@ impl Scene {
             reach: &reach,
             outside: &self.outside,
         };
-        let RolledOut { seen, again, route } = Box::pin(roll_out(&self.cluster, &target, now)).await.unwrap();
+        let RolledOut { seen, again, route } =
+            Box::pin(roll_out(&self.cluster, &target, &Trial::default(), now)).await.unwrap();
         route.unwrap();
         (seen.phase, again.is_some())
     }
@@ -125,7 +128,8 @@ impl Scene {
         let (networks, reach) = (networks(), Reach::default());
         let (config, outside) = (None, &self.outside);
         let target = Target { tenant: "acme", release, config, networks: &networks, reach: &reach, outside };
-        troubled(&self.cluster, &target, (None, Timestamp::now())).await.unwrap()
+        let live = self.cluster.workload("acme-dev", "orders");
+        troubled(&self.cluster, &target, (live, None, Timestamp::now())).await.unwrap()
     }
 
     /// Names of the pods with this first port that are not told to end.

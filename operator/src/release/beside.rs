@@ -1,0 +1,120 @@
+//! IO: reads what there is of a service and of what is tried beside it, for the policy. Not older than our own last writes.
+
+use std::sync::Arc;
+
+use k8s_openapi::api::apps::v1::{Deployment, DeploymentStatus};
+use kube::ResourceExt;
+
+use super::{
+    desired::Target,
+    observe::{current, is_current},
+    scaling,
+    trial::{Seen, Stable, Tried},
+};
+use crate::{
+    api::Release,
+    cluster::{ApplyError, Cluster, ObjectKey, Workload},
+    names::{self, RELEASE, TEMPLATE_HASH},
+};
+
+/// The two Deployments of a service.
+#[derive(Clone, Debug, Default)]
+pub struct Found {
+    own: Option<Arc<Deployment>>,
+    /// What runs beside the service.
+    pub beside: Option<Arc<Deployment>>,
+    /// The version of the service's own pods, where they are of one.
+    pub version: Option<String>,
+}
+
+impl Found {
+    /// Instances that the service is to have now, with `release`.
+    pub fn wanted(&self, release: &Release) -> i32 {
+        scaling::wanted(self.own.as_deref(), release)
+    }
+
+    /// For the policy. `full`: instances that the service is to have now.
+    pub fn seen(&self, full: i32, (has_route, consumes): (bool, bool)) -> Seen<'_> {
+        let own = self.own.as_deref();
+        let stable = Stable {
+            release: own.and_then(release),
+            full,
+            replicas: own.map_or(0, replicas),
+            there: own.and_then(told).map(|status| status.replicas.unwrap_or_default()),
+            is_one: self.version.is_some(),
+        };
+        let tried = self.beside.as_deref().map(|beside| Tried {
+            release: release(beside).unwrap_or_default(),
+            replicas: replicas(beside),
+            there: told(beside).map(|status| {
+                (status.replicas.unwrap_or_default(), status.available_replicas.unwrap_or_default())
+            }),
+        });
+        Seen { stable, tried, has_route, consumes }
+    }
+
+    /// Name of the release that the service's own Deployment was given.
+    pub fn runs(&self) -> Option<&str> {
+        self.own.as_deref().and_then(release)
+    }
+
+    /// Name of the release that runs beside the service.
+    pub fn tried(&self) -> Option<&str> {
+        self.beside.as_deref().and_then(release)
+    }
+}
+
+fn release(deployment: &Deployment) -> Option<&str> {
+    deployment.annotations().get(RELEASE).map(String::as_str)
+}
+
+fn replicas(deployment: &Deployment) -> i32 {
+    deployment.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or_default()
+}
+
+/// What its controller says since it was last changed.
+fn told(deployment: &Deployment) -> Option<&DeploymentStatus> {
+    deployment.status.as_ref().filter(|status| is_current(deployment, status))
+}
+
+/// Is something beside the service of `target`, as far as is known without a request?
+pub fn is_beside(cluster: &Cluster, target: &Target<'_>) -> bool {
+    let name = names::beside(&target.release.spec.service);
+    cluster.has_written::<Deployment>(Some(&target.namespace()), &name)
+}
+
+/// What there is: at most three requests.
+pub async fn found(cluster: &Cluster, target: &Target<'_>) -> Result<Found, ApplyError> {
+    let service = &target.release.spec.service;
+    let own = newest(cluster, target, service).await?;
+    let beside = newest(cluster, target, &names::beside(service)).await?;
+    let is_one = |own: &&Arc<Deployment>| {
+        told(own)
+            .is_some_and(|status| status.replicas > Some(0) && status.replicas == status.updated_replicas)
+    };
+    let version = match own.as_ref().filter(is_one) {
+        None => None,
+        Some(own) => {
+            let sets = cluster.replica_sets(&target.namespace(), &target.selector()).await?;
+            current(own, &sets).and_then(|set| set.labels().get(TEMPLATE_HASH).cloned())
+        }
+    };
+    Ok(Found { own, beside, version })
+}
+
+async fn newest(
+    cluster: &Cluster,
+    target: &Target<'_>,
+    name: &str,
+) -> Result<Option<Arc<Deployment>>, ApplyError> {
+    let namespace = target.namespace();
+    let shown = match cluster.workload(&namespace, name) {
+        Some(Workload::Deployment(shown)) => Some(shown),
+        Some(Workload::CronJob(_)) | None => None,
+    };
+    let key = ObjectKey::named::<Deployment>(Some(&namespace), name);
+    if !cluster.is_behind(&key, shown.as_deref()) {
+        return Ok(shown);
+    }
+    cluster.read(&key).await.map(|read| read.map(Arc::new))
+}

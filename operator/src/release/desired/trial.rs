@@ -1,0 +1,245 @@
+//! A release that is tried beside the one that runs: its own Deployment and Service, and who is led to them. Pure.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::{
+    apps::v1::Deployment,
+    core::v1::{Service, ServiceSpec},
+};
+
+use super::{Children, Footprint, Target, deployment, label_selector, service::ports};
+use crate::{
+    api::{
+        HttpRoute, Release, WorkloadType,
+        http_route::{BackendRef, HeaderMatch, RouteMatch, RouteRule},
+    },
+    names::{self, CANARY, PREVIEW, TEMPLATE_HASH, TRACK},
+    release::trial::Calls,
+};
+
+/// What is tried beside a service; by default nothing is.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Trial<'a> {
+    /// With as many instances as it is to have.
+    pub release: Option<&'a Release>,
+    /// So many of 100 requests a gateway gives it.
+    pub weight: u8,
+    /// Whom the service's own address leads to.
+    pub calls: Calls,
+    /// The version of the service's own pods, where they are of one.
+    pub version: Option<&'a str>,
+}
+
+/// What is beside a service. What is `None` must not exist.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Beside {
+    /// Of an api.
+    pub service: Option<Service>,
+    /// Its pods have one label more than those of the service, which all that is around those holds for as well.
+    pub deployment: Option<Deployment>,
+}
+
+/// What is to be beside the service of `target`.
+pub fn beside(target: &Target, trial: &Trial) -> Beside {
+    let Some(release) = trial.release else { return Beside::default() };
+    let target = &Target { release, ..*target };
+    let running = [Footprint::of(release)];
+    let mut deployment = deployment(target, &running, None);
+    name(&mut deployment.metadata, target);
+    if let Some(spec) = &mut deployment.spec {
+        spec.selector = label_selector(selector(target));
+        spec.template.metadata.get_or_insert_default().labels.get_or_insert_default().extend(track());
+    }
+    let service = (release.spec.type_ == WorkloadType::Api).then(|| {
+        let mut metadata = target.metadata();
+        name(&mut metadata, target);
+        let spec = ServiceSpec {
+            type_: Some("ClusterIP".to_owned()),
+            selector: Some(selector(target)),
+            ports: Some(ports(&running)),
+            ..ServiceSpec::default()
+        };
+        Service { metadata, spec: Some(spec), status: None }
+    });
+    Beside { service, deployment: Some(deployment) }
+}
+
+/// `children` of `target`, with requests divided between them and what is beside.
+pub fn divided(mut children: Children, target: &Target, trial: &Trial) -> Children {
+    let selector = children.service.as_mut().and_then(|service| service.spec.as_mut()?.selector.as_mut());
+    if let Some(selector) = selector {
+        match (trial.calls, trial.version) {
+            (Calls::Stable, Some(version)) => {
+                selector.insert(TEMPLATE_HASH.to_owned(), version.to_owned());
+            }
+            (Calls::Tried, _) => selector.extend(track()),
+            (Calls::All | Calls::Stable, _) => {}
+        }
+    }
+    children.route = children.route.map(|route| divided_route(route, target, trial));
+    children
+}
+
+/// `route` with a share for what is beside, and all requests that ask for it by their header.
+fn divided_route(mut route: HttpRoute, target: &Target, trial: &Trial) -> HttpRoute {
+    let tried = trial.release.filter(|release| release.spec.replicas > 0);
+    let Some(tried) = tried.and_then(|release| release.spec.expose.as_ref()) else { return route };
+    let service = &target.release.spec.service;
+    let own = target.release.spec.expose.as_ref().map(|expose| &expose.path);
+    let is_tried = |rule: &RouteRule| rule.matches.iter().any(|one| one.path.value == tried.path);
+    let beside = |weight| BackendRef { name: names::beside(service), port: tried.port.port, weight };
+    let mut rules = Vec::new();
+    for mut rule in route.spec.rules {
+        if is_tried(&rule) {
+            let header = HeaderMatch { name: PREVIEW.to_owned(), value: service.clone() };
+            let asked = |one: &RouteMatch| RouteMatch { headers: vec![header.clone()], ..one.clone() };
+            let matches = rule.matches.iter().map(asked).collect();
+            rules.push(RouteRule { matches, backend_refs: vec![beside(None)] });
+            if own != Some(&tried.path) {
+                rule.backend_refs = vec![beside(None)];
+            } else if trial.weight > 0 {
+                rule.backend_refs.iter_mut().for_each(|own| own.weight = Some(100 - trial.weight));
+                rule.backend_refs.push(beside(Some(trial.weight)));
+            }
+        }
+        rules.push(rule);
+    }
+    route.spec.rules = rules;
+    route
+}
+
+fn name(metadata: &mut kube::api::ObjectMeta, target: &Target) {
+    metadata.name = Some(names::beside(&target.release.spec.service));
+    metadata.labels.get_or_insert_default().extend(track());
+}
+
+fn selector(target: &Target) -> BTreeMap<String, String> {
+    target.selector().into_iter().chain(track()).collect()
+}
+
+fn track() -> [(String, String); 1] {
+    [(TRACK.to_owned(), CANARY.to_owned())]
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::{
+        api::EnvironmentSpec,
+        release::desired::{Outside, Reach, desired},
+        sample,
+    };
+
+    fn release(name: &str, more: &str) -> Release {
+        let labels = "{imaas.dev/tenant: acme, imaas.dev/service: orders, imaas.dev/environment: dev}";
+        let template = format!("template: {{metadata: {{labels: {labels}}}, spec: {{containers: []}}}}");
+        sample::release(name, &format!("{template}, ports: [{{name: http, port: 8080}}], {more}"))
+    }
+
+    fn exposed(path: &str) -> String {
+        format!("expose: {{path: {path}, port: {{name: http, port: 8080}}}}")
+    }
+
+    /// Objects for `old`, beside which `trial` is.
+    fn children(old: &Release, trial: &Trial) -> (Children, Beside) {
+        let gateway = "{domain: dev.example.com, gateway: {name: public, namespace: gateway-system}}";
+        let spec: EnvironmentSpec = serde_saphyr::from_str(gateway).unwrap();
+        let (outside, reach) = (Outside::of(&spec, "imaas-system"), Reach::default());
+        let target = Target {
+            tenant: "acme",
+            release: old,
+            config: None,
+            networks: &[],
+            reach: &reach,
+            outside: &outside,
+        };
+        let running: Vec<_> = [Some(old), trial.release].into_iter().flatten().map(Footprint::of).collect();
+        let all = divided(desired(&target, &running, None), &target, trial);
+        (all, beside(&target, trial))
+    }
+
+    fn selected(service: &Service) -> Value {
+        let mut selector = service.spec.clone().unwrap().selector.unwrap();
+        selector.retain(|label, _| {
+            !["imaas.dev/tenant", "imaas.dev/service", "imaas.dev/environment"].contains(&label.as_str())
+        });
+        json!(selector)
+    }
+
+    /// `path [header] backend:port weight …` of each rule.
+    fn routed(children: &Children) -> Vec<String> {
+        let rule = |rule: &RouteRule| {
+            let one = &rule.matches[0];
+            let headers = one.headers.iter().map(|header| format!(" [{}: {}]", header.name, header.value));
+            let backends = rule.backend_refs.iter().map(|backend| {
+                let weight = backend.weight.map(|weight| format!(" {weight}")).unwrap_or_default();
+                format!(" {}:{}{weight}", backend.name, backend.port)
+            });
+            one.path.value.clone() + &headers.chain(backends).collect::<String>()
+        };
+        children.route.iter().flat_map(|route| &route.spec.rules).map(rule).collect()
+    }
+
+    #[test]
+    fn what_is_tried_has_pods_of_its_own_that_the_service_finds_as_well() {
+        let (old, new) = (release("orders-dev-a", ""), release("orders-dev-b", "replicas: 1"));
+        let trial = Trial { release: Some(&new), ..Trial::default() };
+        let (all, Beside { service, deployment }) = children(&old, &trial);
+        let (service, deployment) = (service.unwrap(), deployment.unwrap());
+        let names = [deployment.metadata.name.clone(), service.metadata.name.clone()];
+        assert_eq!(names, [Some("orders-canary".to_owned()), Some("orders-canary".to_owned())]);
+        let spec = deployment.spec.unwrap();
+        assert_eq!(deployment.metadata.annotations.unwrap()["imaas.dev/release"], "orders-dev-b");
+        assert_eq!(spec.replicas, Some(1));
+        let labels = spec.template.metadata.unwrap().labels.unwrap();
+        assert_eq!(spec.selector.match_labels.as_ref(), Some(&labels));
+        assert_eq!(labels["imaas.dev/track"], "canary");
+        assert_eq!(selected(&service), json!({ "imaas.dev/track": "canary" }));
+        let own = all.deployment.unwrap();
+        assert_eq!(own.metadata.annotations.unwrap()["imaas.dev/release"], "orders-dev-a");
+        let own = own.spec.unwrap().selector.match_labels.unwrap();
+        assert!(own.iter().all(|(label, value)| labels.get(label) == Some(value)), "{own:?} {labels:?}");
+        let (_, none) = children(&old, &Trial::default());
+        assert_eq!(none, Beside::default());
+        let worker = release("orders-dev-b", "type: worker");
+        let (_, beside) = children(&old, &Trial { release: Some(&worker), ..Trial::default() });
+        assert!(beside.service.is_none() && beside.deployment.is_some());
+    }
+
+    #[test]
+    fn the_services_address_leads_to_whom_the_step_says() {
+        let (old, new) = (release("orders-dev-a", ""), release("orders-dev-b", ""));
+        let called = |calls| {
+            let trial = Trial { release: Some(&new), calls, version: Some("5d4f"), weight: 0 };
+            selected(&children(&old, &trial).0.service.unwrap())
+        };
+        assert_eq!(called(Calls::All), json!({}));
+        assert_eq!(called(Calls::Stable), json!({ "pod-template-hash": "5d4f" }));
+        assert_eq!(called(Calls::Tried), json!({ "imaas.dev/track": "canary" }));
+    }
+
+    #[test]
+    fn a_gateway_divides_requests_and_leads_those_with_the_header_to_what_is_tried() {
+        let [old, new, moved] = [("a", "/orders"), ("b", "/orders"), ("b", "/bestellungen")]
+            .map(|(name, path)| release(name, &exposed(path)));
+        let told = |new: &Release, weight| {
+            let trial = Trial { release: Some(new), weight, ..Trial::default() };
+            routed(&children(&old, &trial).0)
+        };
+        let preview = "/orders [imaas-preview: orders] orders-canary:8080";
+        assert_eq!(told(&new, 0), [preview, "/orders orders:8080"]);
+        assert_eq!(told(&new, 10), [preview, "/orders orders:8080 90 orders-canary:8080 10"]);
+        assert_eq!(told(&new, 100), [preview, "/orders orders:8080 0 orders-canary:8080 100"]);
+        let own = [
+            "/bestellungen [imaas-preview: orders] orders-canary:8080",
+            "/bestellungen orders-canary:8080",
+            "/orders orders:8080",
+        ];
+        assert_eq!(told(&moved, 10), own, "no instance of the old one answers there");
+        let mut gone = new;
+        gone.spec.replicas = 0;
+        assert_eq!(told(&gone, 0), ["/orders orders:8080"]);
+    }
+}

@@ -1,0 +1,268 @@
+//! Between how many instances load moves a release, and what its autoscaler says of that. Pure.
+//!
+//! `spec.replicas` of the Deployment has one writer: the operator where the number is fixed, and Kubernetes' autoscaler where
+//! it is not. What there should be is then what it last asked for.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use k8s_openapi::api::{
+    apps::v1::Deployment,
+    autoscaling::v2::{HorizontalPodAutoscaler, HorizontalPodAutoscalerCondition},
+};
+
+use super::{desired::start_allowance, render_error::RenderError};
+use crate::{
+    api::{Instances, Release, ReleaseScaling, Scaling},
+    span::span,
+};
+
+/// What an instance is to use of the CPU that it asks for, in percent, where nothing is said. Below all of it, since the next
+/// instance takes a minute to start; it may use four times that meanwhile.
+const CPU: u16 = 70;
+/// Messages come in bursts, as files, schedules and the systems that are called bring them: an instance that ends between two
+/// of them is missed at the next.
+const DOWN_AFTER: Duration = Duration::from_mins(5);
+/// The most that Kubernetes takes.
+const LONGEST: Duration = Duration::from_hours(1);
+
+/// With what follows where something is not said, and without what says nothing.
+pub(super) fn resolved(asked: &Scaling, instances: Instances) -> Result<Scaling, RenderError> {
+    let wrong = |field, problem| Err(RenderError::Scaling { field, problem });
+    let Scaling { min, max, cpu, memory, down_after } = asked;
+    let too_many = [("min", Some(*min)), ("max", *max)].into_iter().find(|(_, number)| *number > Some(1));
+    if let (Instances::One, Some((field, Some(number)))) = (instances, too_many) {
+        let problem = format!(
+            "{number} instances, but this service never runs two at a time; set it to 1 or say `instances: many`"
+        );
+        return wrong(field, problem);
+    }
+    let Some(most) = *max else {
+        let of_load =
+            [("cpu", cpu.is_some()), ("memory", memory.is_some()), ("downAfter", down_after.is_some())];
+        return match of_load.into_iter().find(|(_, is_said)| *is_said) {
+            None => Ok(asked.clone()),
+            Some((field, _)) => {
+                let problem = "says how load changes the number of instances, and without `max` it does not: add `max`, or remove this";
+                wrong(field, problem.to_owned())
+            }
+        };
+    };
+    if most < *min {
+        return wrong("max", format!("{most} is less than `min`, which is {min}: write at least {min}"));
+    }
+    if *min == 0 && most > 0 {
+        let problem = "with 0 nothing runs of which load could be measured: write 1, or `max: 0` as well";
+        return wrong("min", problem.to_owned());
+    }
+    if let Some(text) = down_after.as_ref().filter(|text| span(text, ..=LONGEST).is_none()) {
+        return wrong("downAfter", format!("{text:?} is no duration of 0s to 1h: write it like 90s or 15m"));
+    }
+    if most == *min {
+        return Ok(Scaling { min: *min, ..Scaling::default() });
+    }
+    let cpu = cpu.or(memory.is_none().then_some(CPU));
+    Ok(Scaling { cpu, ..asked.clone() })
+}
+
+/// Of `resolved` settings; nothing where the number of instances is fixed.
+pub(super) fn of_release(resolved: &Scaling) -> Option<ReleaseScaling> {
+    let Scaling { min: _, max, cpu, memory, down_after } = resolved;
+    let down_after = down_after.as_deref().and_then(|text| span(text, ..=LONGEST)).unwrap_or(DOWN_AFTER);
+    Some(ReleaseScaling {
+        max: i32::from((*max)?),
+        cpu: cpu.map(i32::from),
+        memory: memory.map(i32::from),
+        down_after_seconds: i32::try_from(down_after.as_secs()).unwrap_or(i32::MAX),
+    })
+}
+
+/// The number that is written; nothing where it is the autoscaler's, which takes over what there is. It neither begins nor
+/// changes anything where there is none.
+pub(super) fn written(live: Option<&Deployment>, release: &Release) -> Option<i32> {
+    let is_begun = live.and_then(asked).is_some_and(|number| number > 0);
+    (release.spec.scaling.is_none() || !is_begun).then_some(release.spec.replicas)
+}
+
+/// How many instances there should be now.
+pub(super) fn wanted(live: Option<&Deployment>, release: &Release) -> i32 {
+    let least = release.spec.replicas;
+    match (&release.spec.scaling, live.and_then(asked)) {
+        (Some(scaling), Some(number)) => number.min(scaling.max).max(least),
+        (None, _) | (_, None) => least,
+    }
+}
+
+fn asked(live: &Deployment) -> Option<i32> {
+    live.spec.as_ref()?.replicas
+}
+
+/// How much longer instances may be on their way that load asked for or needs no more; nothing where the number has stood
+/// long enough for each to be there. What the autoscaler tells comes after what it does.
+pub(super) fn moving(
+    live: &Deployment,
+    autoscaler: &HorizontalPodAutoscaler,
+    (release, now): (&Release, Timestamp),
+) -> Option<Duration> {
+    release.spec.scaling.as_ref()?;
+    let allowance = Duration::from_secs(start_allowance(&release.spec.template).try_into().ok()?);
+    let status = autoscaler.status.as_ref()?;
+    // Zero before it ever measured.
+    if status.desired_replicas > 0 && Some(status.desired_replicas) != asked(live) {
+        return Some(allowance);
+    }
+    let end = status.last_scale_time.as_ref()?.0.checked_add(allowance).ok()?;
+    Duration::try_from(end.duration_since(now)).ok().filter(|left| !left.is_zero())
+}
+
+/// An autoscaler that does nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stuck {
+    /// Since when. While instances start there is nothing yet that it could measure.
+    pub since: Timestamp,
+    /// Why, and what helps.
+    pub message: String,
+}
+
+/// What keeps `autoscaler` from doing anything, as it says itself.
+pub fn stuck(autoscaler: &HorizontalPodAutoscaler) -> Option<Stuck> {
+    let told = autoscaler.status.as_ref()?.conditions.as_ref()?;
+    let is_not =
+        |type_| told.iter().find(|condition| condition.type_ == type_ && condition.status == "False");
+    let stuck = |condition: &HorizontalPodAutoscalerCondition, help: &str| {
+        let why = condition.message.as_deref().unwrap_or_default();
+        let message = format!("the number of instances does not follow the load: {why}{help}");
+        Some(Stuck { since: condition.last_transition_time.as_ref()?.0, message })
+    };
+    match (is_not("ScalingActive"), is_not("AbleToScale")) {
+        (Some(condition), _) => stuck(
+            condition,
+            "; metrics come from metrics-server (metrics.k8s.io), which the platform team installs",
+        ),
+        (None, Some(condition)) => stuck(condition, ""),
+        (None, None) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sample;
+
+    fn told(scaling: &str, instances: Instances) -> String {
+        let scaling: Scaling = serde_saphyr::from_str(scaling).unwrap();
+        match resolved(&scaling, instances) {
+            Err(error) => error.to_string(),
+            Ok(resolved) => match of_release(&resolved) {
+                None => format!("{} always", resolved.min),
+                Some(ReleaseScaling { max, cpu, memory, down_after_seconds }) => {
+                    format!("{} to {max}, {cpu:?} {memory:?} {down_after_seconds}", resolved.min)
+                }
+            },
+        }
+    }
+
+    #[test]
+    fn what_load_does_follows_from_what_is_said_and_the_rest_is_refused() {
+        for (scaling, expected) in [
+            ("{}", "1 always"),
+            ("{min: 3}", "3 always"),
+            ("{min: 3, max: 3, cpu: 50}", "3 always"),
+            ("{min: 0, max: 0}", "0 always"),
+            ("{max: 4}", "1 to 4, Some(70) None 300"),
+            ("{min: 2, max: 4, cpu: 50, downAfter: 15m}", "2 to 4, Some(50) None 900"),
+            ("{min: 2, max: 4, memory: 80}", "2 to 4, None Some(80) 300"),
+            ("{min: 2, max: 4, cpu: 50, memory: 80, downAfter: 0s}", "2 to 4, Some(50) Some(80) 0"),
+            ("{min: 5, max: 4}", "scaling.max: 4 is less than `min`, which is 5: write at least 5"),
+            (
+                "{min: 0, max: 4}",
+                "scaling.min: with 0 nothing runs of which load could be measured: write 1, or `max: 0` as well",
+            ),
+            (
+                "{max: 4, downAfter: 2h}",
+                "scaling.downAfter: \"2h\" is no duration of 0s to 1h: write it like 90s or 15m",
+            ),
+        ] {
+            assert_eq!(told(scaling, Instances::Many), expected, "{scaling}");
+        }
+        for field in ["cpu: 50", "memory: 50", "downAfter: 5m"] {
+            let told = told(&format!("{{min: 2, {field}}}"), Instances::Many);
+            let name = field.split(':').next().unwrap();
+            assert!(told.starts_with(&format!("scaling.{name}: says how load changes")), "{told}");
+        }
+        let alone = "never runs two at a time; set it to 1 or say `instances: many`";
+        for (field, scaling) in [("min", "{min: 2, max: 3}"), ("max", "{min: 1, max: 2}")] {
+            assert_eq!(
+                told(scaling, Instances::One),
+                format!("scaling.{field}: 2 instances, but this service {alone}")
+            );
+        }
+        assert_eq!(told("{max: 1}", Instances::One), "1 always");
+    }
+
+    fn live(replicas: i32) -> Deployment {
+        serde_saphyr::from_str(&format!("spec: {{replicas: {replicas}, selector: {{}}, template: {{}}}}"))
+            .unwrap()
+    }
+
+    fn scaled() -> Release {
+        sample::release("orders-dev-abc", "scaling: {max: 5, downAfterSeconds: 300}")
+    }
+
+    #[test]
+    fn the_number_is_left_to_the_autoscaler_as_soon_as_there_is_one() {
+        for (replicas, wanted_ones) in [(1, 2), (2, 2), (4, 4), (5, 5), (9, 5)] {
+            assert_eq!(written(Some(&live(replicas)), &scaled()), None, "{replicas}");
+            assert_eq!(wanted(Some(&live(replicas)), &scaled()), wanted_ones, "{replicas}");
+        }
+        for none in [None, Some(&live(0))] {
+            assert_eq!(written(none, &scaled()), Some(2), "it is switched off at none");
+            assert_eq!(wanted(none, &scaled()), 2);
+        }
+        let fixed = sample::release("orders-dev-abc", "");
+        assert_eq!((written(Some(&live(4)), &fixed), wanted(Some(&live(4)), &fixed)), (Some(2), 2));
+    }
+
+    fn autoscaler(status: &str) -> HorizontalPodAutoscaler {
+        let text = format!(
+            "spec: {{maxReplicas: 5, scaleTargetRef: {{kind: Deployment, name: orders}}}}\nstatus: {status}"
+        );
+        serde_saphyr::from_str(&text).unwrap()
+    }
+
+    #[test]
+    fn what_load_asked_for_has_its_time_to_start() {
+        let now: Timestamp = "2026-05-01T03:10:00Z".parse().unwrap();
+        let left = |status: &str, release: &Release| {
+            moving(&live(4), &autoscaler(status), (release, now)).map(|left| left.as_secs())
+        };
+        let at = |desired: i32, time: &str| {
+            format!("{{desiredReplicas: {desired}, lastScaleTime: '2026-05-01T03:{time}Z'}}")
+        };
+        assert_eq!(left(&at(4, "09:30"), &scaled()), Some(90));
+        assert_eq!(left(&at(4, "08:00"), &scaled()), None);
+        assert_eq!(left("{desiredReplicas: 4}", &scaled()), None, "it never did anything");
+        assert_eq!(left("{desiredReplicas: 0}", &scaled()), None, "it never measured anything");
+        assert_eq!(left(&at(2, "01:00"), &scaled()), Some(120), "it will tell that it did");
+        assert_eq!(left(&at(4, "09:30"), &sample::release("orders-dev-abc", "")), None, "nothing moves it");
+    }
+
+    #[test]
+    fn an_autoscaler_that_does_nothing_says_why() {
+        let condition = |type_: &str, status: &str| {
+            format!(
+                "{{type: {type_}, status: '{status}', message: no metrics, lastTransitionTime: '2026-05-01T03:00:00Z'}}"
+            )
+        };
+        let told = |conditions: &[String]| {
+            let status = format!("{{desiredReplicas: 2, conditions: [{}]}}", conditions.join(", "));
+            stuck(&autoscaler(&status)).map(|stuck| stuck.message)
+        };
+        let why = "the number of instances does not follow the load: no metrics";
+        assert_eq!(told(&[condition("ScalingActive", "True"), condition("AbleToScale", "True")]), None);
+        assert_eq!(told(&[condition("ScalingLimited", "False")]), None);
+        assert_eq!(told(&[condition("AbleToScale", "False")]).as_deref(), Some(why));
+        let blind = told(&[condition("AbleToScale", "True"), condition("ScalingActive", "False")]).unwrap();
+        assert!(blind.starts_with(why) && blind.contains("metrics-server"), "{blind}");
+    }
+}

@@ -1,0 +1,225 @@
+//! How a release is tried before it takes the place of what runs. Pure.
+
+use std::time::Duration;
+
+use super::{render_error::RenderError, trial};
+use crate::{
+    api::{DescriptorSpec, Instances, Release, ReleaseStep, Rollout, Step, Strategy, WorkloadType},
+    span::span,
+};
+
+/// Longest part of a trial.
+const LONGEST: Duration = Duration::from_hours(24 * 7);
+/// Of a canary that says nothing: weights, and for how long each.
+const CANARY: [u8; 2] = [10, 50];
+const PAUSE: &str = "5m";
+/// Of a blue/green roll-out that says nothing: how long the old is kept.
+const KEEP: &str = "10m";
+const NONE: &str = "0s";
+
+/// The steps that `settings` ask for, with every default filled in; none where nothing is tried.
+pub(super) fn steps(settings: &DescriptorSpec) -> Result<Vec<ReleaseStep>, RenderError> {
+    let Rollout { strategy, steps, preview, keep } = &settings.rollout;
+    let is_tried = match strategy {
+        Strategy::Rolling | Strategy::Recreate => false,
+        Strategy::Canary | Strategy::BlueGreen => true,
+    };
+    if !steps.is_empty() && *strategy != Strategy::Canary {
+        return wrong(
+            "steps",
+            "only `strategy: canary` has them: remove them, in one environment by `steps: null`",
+        );
+    }
+    for (field, value) in [("preview", preview), ("keep", keep)] {
+        if value.is_some() && *strategy != Strategy::BlueGreen {
+            return wrong(
+                field,
+                &format!(
+                    "only `strategy: blueGreen` has it: remove it, in one environment by `{field}: null`"
+                ),
+            );
+        }
+        if let Some(text) = value.as_ref().filter(|text| span(text, Duration::ZERO..=LONGEST).is_none()) {
+            return wrong(field, &no_duration(text));
+        }
+    }
+    if !is_tried {
+        return Ok(vec![]);
+    }
+    if settings.type_ == WorkloadType::Batch {
+        return wrong("strategy", "a batch takes its new version at the next run: remove it");
+    }
+    if settings.instances() == Instances::One {
+        return wrong(
+            "strategy",
+            "it runs two versions side by side, and this service never runs two at a time: say `recreate`, or `instances: many`",
+        );
+    }
+    let step = |weight: u8, pause: &str| ReleaseStep { weight, pause: Some(pause.to_owned()) };
+    if *strategy == Strategy::BlueGreen {
+        if settings.type_ == WorkloadType::Worker {
+            return wrong(
+                "strategy",
+                "nobody calls a worker, so nothing is switched: say `canary`, or `rolling`",
+            );
+        }
+        let or = |text: &Option<String>, default: &str| text.clone().unwrap_or_else(|| default.to_owned());
+        return Ok(vec![step(0, &or(preview, NONE)), step(100, &or(keep, KEEP))]);
+    }
+    for (index, Step { weight, pause }) in steps.iter().enumerate() {
+        let before = index.checked_sub(1).map(|before| steps[before].weight);
+        if before.is_some_and(|before| before >= *weight) {
+            return wrong(
+                &format!("steps[{index}].weight"),
+                &format!("{weight} is not more than in the step before"),
+            );
+        }
+        if let Some(text) = pause.as_ref().filter(|text| span(text, Duration::ZERO..=LONGEST).is_none()) {
+            return wrong(&format!("steps[{index}].pause"), &no_duration(text));
+        }
+    }
+    if steps.is_empty() {
+        return Ok(CANARY.map(|weight| step(weight, PAUSE)).into());
+    }
+    Ok(steps
+        .iter()
+        .map(|Step { weight, pause }| ReleaseStep { weight: *weight, pause: pause.clone() })
+        .collect())
+}
+
+fn wrong<T>(field: &str, problem: &str) -> Result<T, RenderError> {
+    Err(RenderError::Rollout { field: field.to_owned(), problem: problem.to_owned() })
+}
+
+fn no_duration(text: &str) -> String {
+    format!("{text:?} is no duration of 0s to 168h: write it like 5m or 1h30m")
+}
+
+/// The steps of `release`, which is tried beside `base`; none where it takes its place without: where no version of its
+/// pods is new, or one of the two cannot run beside another.
+pub fn tried_beside(release: &Release, base: &Release) -> Vec<trial::Step> {
+    let (new, old) = (&release.spec, &base.spec);
+    let room = if consumes(release) { 2 } else { 1 };
+    let is_tried = new.many
+        && old.many
+        && new.type_ == old.type_
+        && new.replicas >= room
+        && old.replicas >= room
+        && new.template != old.template;
+    if is_tried { trial_of(release) } else { vec![] }
+}
+
+fn trial_of(release: &Release) -> Vec<trial::Step> {
+    let step = |step: &ReleaseStep| trial::Step {
+        weight: step.weight,
+        share: match release.spec.strategy {
+            Strategy::BlueGreen => 100,
+            Strategy::Rolling | Strategy::Recreate | Strategy::Canary => step.weight,
+        },
+        pause: step.pause.as_deref().and_then(|text| span(text, Duration::ZERO..=LONGEST)),
+    };
+    release.spec.steps.iter().map(step).collect()
+}
+
+/// So many instances of `release` are tried beside `number` of what runs, at the most.
+pub(super) fn most_beside(release: &Release, number: i32) -> i32 {
+    if consumes(release) {
+        return 0;
+    }
+    trial_of(release).iter().map(|step| step.need(number)).max().unwrap_or_default()
+}
+
+/// Are there never more instances than it is to have, so that those that are tried take the place of others? Where their
+/// number is the autoscaler's, nobody else takes any away.
+pub fn consumes(release: &Release) -> bool {
+    release.spec.type_ == WorkloadType::Worker && release.spec.scaling.is_none()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sample;
+
+    fn told(settings: &str) -> String {
+        let settings: DescriptorSpec = serde_saphyr::from_str(settings).unwrap();
+        let told = |step: &ReleaseStep| match &step.pause {
+            Some(pause) => format!("{} {pause}", step.weight),
+            None => step.weight.to_string(),
+        };
+        match steps(&settings) {
+            Ok(steps) => steps.iter().map(told).collect::<Vec<_>>().join(", "),
+            Err(error) => error.to_string(),
+        }
+    }
+
+    #[test]
+    fn a_trial_has_steps_and_who_has_none_says_nothing_of_one() {
+        for (settings, words) in [
+            ("{}", ""),
+            ("{rollout: {strategy: recreate}}", ""),
+            ("{rollout: {strategy: canary}}", "10 5m, 50 5m"),
+            ("{rollout: {strategy: canary, steps: [{weight: 5}, {weight: 100, pause: 1h}]}}", "5, 100 1h"),
+            ("{rollout: {strategy: blueGreen}}", "0 0s, 100 10m"),
+            ("{rollout: {strategy: blueGreen, preview: 1h, keep: 2h}}", "0 1h, 100 2h"),
+            ("{type: worker, instances: many, rollout: {strategy: canary}}", "10 5m, 50 5m"),
+        ] {
+            assert_eq!(told(settings), words, "{settings}");
+        }
+        for (settings, words) in [
+            ("{rollout: {steps: [{weight: 5}]}}", "rollout.steps: only `strategy: canary`"),
+            ("{rollout: {strategy: canary, keep: 5m}}", "rollout.keep: only `strategy: blueGreen`"),
+            ("{rollout: {strategy: blueGreen, preview: soon}}", "rollout.preview: \"soon\" is no duration"),
+            (
+                "{rollout: {strategy: canary, steps: [{weight: 5, pause: 8d}]}}",
+                "rollout.steps[0].pause: \"8d\"",
+            ),
+            (
+                "{rollout: {strategy: canary, steps: [{weight: 5}, {weight: 5}]}}",
+                "rollout.steps[1].weight: 5 is",
+            ),
+            ("{type: worker, rollout: {strategy: canary}}", "rollout.strategy: it runs two versions"),
+            (
+                "{type: worker, instances: many, rollout: {strategy: blueGreen}}",
+                "rollout.strategy: nobody calls",
+            ),
+            ("{type: batch, rollout: {strategy: canary}}", "rollout.strategy: a batch"),
+        ] {
+            let told = told(settings);
+            assert!(told.starts_with(words), "{settings}: {told}");
+        }
+    }
+
+    #[test]
+    fn what_is_new_is_tried_where_both_can_run() {
+        let release = |more: &str, image: &str| {
+            let pod = format!("template: {{spec: {{containers: [{{name: main, image: {image}}}]}}}}");
+            let more = if more.is_empty() { String::new() } else { format!(", {more}") };
+            sample::release("orders-dev-a", &format!("{pod}{more}"))
+        };
+        let canary = "strategy: canary, steps: [{weight: 10, pause: 1m}, {weight: 50}]";
+        let (old, new) = (release("", "a"), release(canary, "b"));
+        let step = |weight, pause| trial::Step { weight, share: weight, pause };
+        let minute = Some(Duration::from_mins(1));
+        assert_eq!(tried_beside(&new, &old), [step(10, minute), step(50, None)]);
+        let green = release("strategy: blueGreen, steps: [{weight: 0, pause: 0s}]", "b");
+        assert_eq!(tried_beside(&green, &old)[0].share, 100, "it stands whole from the beginning");
+        let untried = |new: &Release, old: &Release, why: &str| {
+            assert_eq!(tried_beside(new, old), [], "{why}");
+        };
+        untried(&release("", "b"), &old, "it has no steps");
+        untried(&release(canary, "a"), &old, "its pods are no others");
+        untried(&release(&format!("{canary}, replicas: 0"), "b"), &old, "nothing of it runs");
+        untried(&release(&format!("{canary}, many: false"), "b"), &old, "it runs alone");
+        untried(&new, &release("type: worker", "a"), "it is something else");
+        untried(&new, &release("replicas: 0", "a"), "nothing runs");
+        let worker = |replicas: i32, more: &str, image: &str| {
+            release(&format!("type: worker, replicas: {replicas}{more}"), image)
+        };
+        let canary = format!(", {canary}");
+        assert_eq!(tried_beside(&worker(1, &canary, "b"), &worker(1, "", "a")), [], "one is not divided");
+        assert_eq!(tried_beside(&worker(2, &canary, "b"), &worker(2, "", "a")).len(), 2);
+        let scaled = format!(", scaling: {{max: 4, downAfterSeconds: 300}}{canary}");
+        let beside = tried_beside(&worker(1, &scaled, "b"), &worker(1, "", "a"));
+        assert_eq!(beside.len(), 2, "it comes beside the one");
+    }
+}

@@ -1,0 +1,310 @@
+//! A new release that is tried beside the one that runs, step by step. Pure: it remembers nothing but its [`State`], which
+//! may be lost at any time.
+//!
+//! While it is tried, the service's own Deployment keeps what ran before, whole, and the new one runs in a second
+//! Deployment. Once it has passed its steps, the first is rolled to it, and the second goes. Whatever ends a trial earlier
+//! takes away requests first, then instances: what ran before never left.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use jiff::Timestamp;
+
+/// Of weights: all requests.
+const ALL: u8 = 100;
+
+/// A part of a trial.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// So many of 100 requests go to the new release.
+    pub weight: u8,
+    /// So many of 100 instances it has for that.
+    pub share: u8,
+    /// How long; without it, until somebody says so.
+    pub pause: Option<Duration>,
+}
+
+impl Step {
+    /// So many instances are to be ready for it beside `replicas` of what runs.
+    pub fn need(&self, replicas: i32) -> i32 {
+        ((replicas * i32::from(self.share) + 99) / 100).max(1)
+    }
+}
+
+/// What is to run, where it is tried first.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted<'a> {
+    /// Its name.
+    pub release: &'a str,
+    /// With rising weights.
+    pub steps: &'a [Step],
+    /// Instances that the service is to have now, with this release.
+    pub replicas: i32,
+    /// A person, or the platform, stops it where it is.
+    pub paused: bool,
+    /// Steps whose pause a person ended.
+    pub skipped: &'a BTreeSet<usize>,
+}
+
+/// What is kept of a trial from one pass to the next. Where it is lost, the trial begins anew.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct State {
+    /// Which release.
+    pub release: String,
+    /// So many of its steps it has passed.
+    pub passed: usize,
+    /// Since when the step is as it should be, without a break.
+    pub since: Option<Timestamp>,
+    /// So many of 100 requests it was given.
+    pub weight: u8,
+}
+
+/// The service's own Deployment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stable<'a> {
+    /// The release that it was given last.
+    pub release: Option<&'a str>,
+    /// Instances that the service is to have now.
+    pub full: i32,
+    /// So many it was told to have.
+    pub replicas: i32,
+    /// So many it has; nothing until that is known since it was last told.
+    pub there: Option<i32>,
+    /// They are all of one version.
+    pub is_one: bool,
+}
+
+/// The Deployment beside it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tried<'a> {
+    /// The release that it was given.
+    pub release: &'a str,
+    /// So many instances it was told to have.
+    pub replicas: i32,
+    /// So many it has, and so many of them are ready; nothing until that is known since it was last told.
+    pub there: Option<(i32, i32)>,
+}
+
+impl Tried<'_> {
+    /// So many are ready and stay.
+    fn ready(self) -> Option<i32> {
+        self.there.map(|(_, ready)| ready.min(self.replicas))
+    }
+}
+
+/// What is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seen<'a> {
+    /// What ran before, or runs again.
+    pub stable: Stable<'a>,
+    /// What runs beside it.
+    pub tried: Option<Tried<'a>>,
+    /// A gateway divides requests.
+    pub has_route: bool,
+    /// It consumes: what is tried takes the place of instances.
+    pub consumes: bool,
+}
+
+/// Whom the service's address leads to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Calls {
+    /// Every instance.
+    #[default]
+    All,
+    /// Those of the service's own Deployment.
+    Stable,
+    /// Those that are tried.
+    Tried,
+}
+
+/// What runs beside the service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Beside {
+    /// So many instances.
+    pub replicas: i32,
+    /// So many of 100 requests a gateway gives it.
+    pub weight: u8,
+}
+
+/// What a trial waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Awaits {
+    /// That the one before has no instance any more.
+    End,
+    /// That the service runs one version only.
+    Settled,
+    /// That instances are ready.
+    Ready {
+        /// So many are.
+        ready: i32,
+        /// So many are to be.
+        need: i32,
+    },
+    /// A moment.
+    Until(Timestamp),
+    /// That somebody ends the pause of this step.
+    Skip,
+    /// That somebody resumes it.
+    Resume,
+}
+
+/// What is to be there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Next {
+    /// To be kept; nothing when nothing is tried.
+    pub state: Option<State>,
+    /// The service's own Deployment runs what was tried.
+    pub is_passed: bool,
+    /// Beside it; nothing is to be there else.
+    pub beside: Option<Beside>,
+    /// See [`Calls`].
+    pub calls: Calls,
+    /// So many instances fewer the service's own Deployment has.
+    pub away: i32,
+    /// Why it does not go on.
+    pub awaits: Option<Awaits>,
+}
+
+impl Wanted<'_> {
+    /// What `tried` may be given by one of the first `steps`: each weight has its instances, and what it has (`weight`) it
+    /// keeps as far as those that are ready can take it, as while load adds some. While it is not known how many are, it is
+    /// given no more.
+    fn weight(&self, steps: usize, (tried, weight): (Option<Tried>, u8)) -> u8 {
+        let able = |ready: i32| {
+            let backed = self.steps.iter().take(steps).filter(|step| step.need(self.replicas) <= ready);
+            let share = u8::try_from(ready * 100 / self.replicas.max(1)).unwrap_or(ALL);
+            backed.map(|step| step.weight).max().unwrap_or_default().max(weight.min(share))
+        };
+        match tried {
+            None => 0,
+            Some(tried) => tried.ready().map_or_else(|| weight.min(able(tried.replicas)), able),
+        }
+    }
+
+    fn begun(&self) -> State {
+        State { release: self.release.to_owned(), passed: 0, since: None, weight: 0 }
+    }
+}
+
+/// What follows from what was `seen` and the `state` before. `wanted`: nothing where what is to run is not tried, or ran well
+/// already.
+pub fn next(wanted: Option<&Wanted>, state: Option<&State>, seen: Seen, now: Timestamp) -> Next {
+    let Some(wanted) = wanted else { return ending(seen) };
+    let state = state.filter(|state| state.release == wanted.release).cloned();
+    let passed = state.as_ref().map_or(0, |state| state.passed);
+    if passed >= wanted.steps.len() || seen.stable.release == Some(wanted.release) {
+        return promoted(wanted, state, seen);
+    }
+    match seen.tried {
+        Some(tried) if tried.release != wanted.release => {
+            Next { state: Some(wanted.begun()), awaits: Some(Awaits::End), ..ending(seen) }
+        }
+        None if !seen.stable.is_one => {
+            Next { state: Some(wanted.begun()), awaits: Some(Awaits::Settled), ..ending(seen) }
+        }
+        Some(_) | None => step(wanted, state.unwrap_or_else(|| wanted.begun()), seen, now),
+    }
+}
+
+fn step(wanted: &Wanted, mut state: State, seen: Seen, now: Timestamp) -> Next {
+    let ready = seen.tried.map_or(Some(0), Tried::ready);
+    // Of consumers one of what ran before goes on.
+    let most = if seen.consumes { seen.stable.full - 1 } else { wanted.replicas };
+    let given = |step: &Step| step.need(wanted.replicas).min(most).max(0);
+    // None proves nothing, also where there are none for a time.
+    let need = |step: &Step| given(step).max(1);
+    let is_backed = |step: &Step| seen.stable.is_one && ready.is_some_and(|ready| ready >= need(step));
+    let mut step = &wanted.steps[state.passed];
+    if ready.is_some() {
+        state.since = is_backed(step).then(|| state.since.unwrap_or(now));
+    }
+    let until = step.pause.zip(state.since).and_then(|(pause, since)| since.checked_add(pause).ok());
+    let is_skipped = wanted.skipped.contains(&state.passed);
+    let is_over = is_skipped || !wanted.paused && until.is_some_and(|until| until <= now);
+    if is_over && is_backed(step) {
+        state.passed += 1;
+        state.since = None;
+        match wanted.steps.get(state.passed) {
+            None => return promoted(wanted, Some(state), seen),
+            Some(next) => step = next,
+        }
+    }
+    let weight = wanted.weight(state.passed + 1, (seen.tried, state.weight));
+    let awaits = match (ready, state.since) {
+        _ if !seen.stable.is_one => Awaits::Settled,
+        (_, Some(_)) if wanted.paused => Awaits::Resume,
+        (_, Some(_)) => until.map_or(Awaits::Skip, Awaits::Until),
+        (ready, None) => Awaits::Ready { ready: ready.unwrap_or_default(), need: need(step) },
+    };
+    Next {
+        is_passed: false,
+        beside: Some(Beside { replicas: given(step).min(room(seen)), weight }),
+        calls: match weight {
+            ALL => Calls::Tried,
+            0 if seen.stable.is_one => Calls::Stable,
+            _ if seen.stable.is_one && seen.has_route => Calls::Stable,
+            _ => Calls::All,
+        },
+        away: away(seen, given(step)),
+        awaits: Some(awaits),
+        state: Some(State { weight, ..state }),
+    }
+}
+
+/// The service's own Deployment is rolled to what passed. Until it is well with that, what was tried serves, but for
+/// consumers: those are never more than there are to be.
+fn promoted(wanted: &Wanted, state: Option<State>, seen: Seen) -> Next {
+    let passed = wanted.steps.len();
+    let state = State { passed, since: None, ..state.unwrap_or_else(|| wanted.begun()) };
+    let serves = |tried: &Tried| tried.release == wanted.release && !seen.consumes;
+    let tried = seen.tried.filter(serves);
+    let Some(last) = wanted.steps.last().filter(|_| tried.is_some()) else {
+        return Next { state: Some(state), is_passed: true, ..ending(seen) };
+    };
+    let weight = wanted.weight(passed, (tried, state.weight));
+    Next {
+        state: Some(State { weight, ..state }),
+        is_passed: true,
+        beside: Some(Beside { replicas: last.need(wanted.replicas).min(wanted.replicas), weight }),
+        calls: if weight == ALL { Calls::Tried } else { Calls::All },
+        away: 0,
+        awaits: None,
+    }
+}
+
+/// What runs beside the service goes: first its requests, then its instances, then itself.
+fn ending(seen: Seen) -> Next {
+    let left = seen.tried.filter(|tried| tried.replicas > 0 || tried.there.is_none_or(|(all, _)| all > 0));
+    let is_other = |tried: Tried| seen.stable.release != Some(tried.release);
+    Next {
+        state: None,
+        is_passed: false,
+        beside: left.map(|_| Beside { replicas: 0, weight: 0 }),
+        calls: if left.is_some_and(is_other) && seen.stable.is_one { Calls::Stable } else { Calls::All },
+        away: away(seen, 0),
+        awaits: None,
+    }
+}
+
+/// So many instances may be beside the service.
+fn room(seen: Seen) -> i32 {
+    let Stable { full, replicas, there, .. } = seen.stable;
+    match there {
+        _ if !seen.consumes => i32::MAX,
+        Some(there) => (full - there.max(replicas)).max(0),
+        None => seen.tried.map_or(0, |tried| tried.replicas),
+    }
+}
+
+/// So many of the service's own instances give way to what is beside it, which is to be `need`.
+fn away(seen: Seen, need: i32) -> i32 {
+    let there = match seen.tried {
+        _ if !seen.consumes => return 0,
+        None => 0,
+        Some(Tried { there: Some((all, _)), replicas, .. }) => all.max(replicas),
+        Some(Tried { there: None, .. }) => seen.stable.full - seen.stable.replicas,
+    };
+    need.max(there)
+}
+
+#[cfg(test)]
+mod tests;

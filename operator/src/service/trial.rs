@@ -1,0 +1,289 @@
+//! IO: a release that is tried beside what runs: what there is of both, what the policy makes of that, and what the board
+//! tells of it.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use jiff::Timestamp;
+use kube::ResourceExt;
+
+use super::{
+    Problem, decision::Standing, observation::observation, pass::Work, stage::shown, status::Observation,
+    validate::ValidEnvironment,
+};
+use crate::{
+    api::{Release, WorkloadType, integration_service::Trial},
+    cluster::Workload,
+    conditions::Reason,
+    release::{
+        self, Found, Phase,
+        trial::{Awaits, Next, State, Step, Wanted, next},
+    },
+};
+
+/// A release that is to take the place of another once it was tried.
+pub(super) struct Wish {
+    /// What ran well last, and runs meanwhile.
+    pub base: Arc<Release>,
+    steps: Vec<Step>,
+    skipped: BTreeSet<usize>,
+    /// Why it stays at its step.
+    paused: Option<String>,
+}
+
+/// What runs a service, and what runs beside it.
+pub(super) struct Tried {
+    /// With as many instances as are left to it.
+    pub own: Arc<Release>,
+    beside: Option<Release>,
+    found: Found,
+    weight: u8,
+    next: Option<Next>,
+    steps: usize,
+    paused: Option<String>,
+}
+
+impl Tried {
+    /// Nothing is beside it.
+    fn alone(own: &Release) -> Self {
+        Self {
+            own: Arc::new(own.clone()),
+            beside: None,
+            found: Found::default(),
+            weight: 0,
+            next: None,
+            steps: 0,
+            paused: None,
+        }
+    }
+
+    /// To be applied.
+    pub(super) fn trial(&self) -> release::Trial<'_> {
+        release::Trial {
+            release: self.beside.as_ref(),
+            weight: self.weight,
+            calls: self.next.as_ref().map(|next| next.calls).unwrap_or_default(),
+            version: self.found.version.as_deref(),
+        }
+    }
+}
+
+impl Work<'_> {
+    /// How `release` comes to run in `environment`; nothing where it takes its place without a trial: what ran well before
+    /// was tried, and what does not run well is not kept for another's.
+    pub(super) fn wish(
+        &self,
+        environment: &ValidEnvironment,
+        release: &Release,
+        standing: &Standing,
+    ) -> Option<Wish> {
+        let name = release.name_any();
+        let past = self.history.named(&name).filter(|past| !past.healthy && environment.ending.is_none())?;
+        let last_good =
+            self.state_before(environment)?.last_good.as_ref().filter(|good| **good != past.name)?;
+        let good = self.history.named(last_good).filter(|good| good.failed.is_none())?;
+        let base = self.known(last_good).filter(|_| standing.rejects(good).is_none())?;
+        let steps = release::tried_beside(release, &base);
+        let paused = standing.pause.as_ref().filter(|pause| pause.release == name);
+        let frozen =
+            environment.entry.frozen.then(|| format!("the platform has frozen {}", environment.name));
+        let skips = standing.skipped.iter().filter(|skip| skip.release == name);
+        (!steps.is_empty()).then(|| Wish {
+            base: shown(environment, &base),
+            steps,
+            skipped: skips.map(|skip| usize::from(skip.passed)).collect(),
+            paused: paused.map(|pause| pause.told(&self.service.name, &environment.name)).or(frozen),
+        })
+    }
+
+    /// What runs, and what runs beside it, on the way to the release of `target`.
+    pub(super) async fn tried(
+        &mut self,
+        environment: &ValidEnvironment,
+        target: &release::Target<'_>,
+        wish: Option<&Wish>,
+    ) -> Result<Tried, Problem> {
+        let cluster = &self.platform.cluster;
+        let release = target.release;
+        if wish.is_none() && !release::is_beside(cluster, target) {
+            return Ok(Tried::alone(release));
+        }
+        let found = release::found(cluster, target).await.map_err(|error| self.failed(error))?;
+        if target.outside.is_unsure && found.beside.is_some() {
+            let message = format!(
+                "the Environment {} is not valid: until it is, what is tried and what runs stay as they are",
+                environment.name
+            );
+            return Err(Problem::new(Reason::EnvironmentMissing, message));
+        }
+        let name = release.name_any();
+        let wanted = wish.map(|wish| Wanted {
+            release: &name,
+            steps: &wish.steps,
+            replicas: found.wanted(release),
+            paused: wish.paused.is_some(),
+            skipped: &wish.skipped,
+        });
+        let is_base = |wish: &&Wish| found.runs() == Some(wish.base.name_any().as_str());
+        let full = found.wanted(wish.filter(is_base).map_or(release, |wish| &wish.base));
+        let state = self.state_before(environment).and_then(|state| state.trial.as_ref()).map(state);
+        // As each declares it: a number by hand does not change whose place is taken.
+        let names = [Some(name.as_str()), found.runs(), found.tried()];
+        let is_fixed = |name| self.known(name).is_none_or(|known| release::consumes(&known));
+        let consumes = names.into_iter().flatten().all(is_fixed);
+        let seen = found.seen(full, (is_divided(target, wish), consumes));
+        let next = next(wanted.as_ref(), state.as_ref(), seen, (self.platform.now)());
+        let base = wish.filter(|_| !next.is_passed).map(|wish| wish.base.as_ref());
+        let mut own = base.unwrap_or(release).clone();
+        own.spec.replicas = (own.spec.replicas - next.away).max(0);
+        let beside = next.beside.and_then(|beside| {
+            // What ends keeps what it was made with.
+            let ends = found.tried().filter(|tried| beside.replicas == 0 && *tried != name);
+            let mut tried =
+                ends.map_or_else(|| Some(Arc::new(release.clone())), |tried| self.known(tried))?;
+            let spec = &mut Arc::make_mut(&mut tried).spec;
+            // The number is a share of the service's, whoever makes that.
+            (spec.replicas, spec.scaling) = (beside.replicas, None);
+            Some(Arc::unwrap_or_clone(tried))
+        });
+        match next.awaits {
+            Some(Awaits::Until(when)) => self.look_again(Some(when)),
+            // No watch tells of the version of what runs.
+            Some(Awaits::Settled) => self.awaits_unwatched = true,
+            Some(Awaits::End | Awaits::Ready { .. } | Awaits::Skip | Awaits::Resume) | None => {}
+        }
+        Ok(Tried {
+            own: Arc::new(own),
+            beside,
+            found,
+            weight: next.beside.map_or(0, |beside| beside.weight),
+            next: Some(next),
+            steps: wish.map_or(0, |wish| wish.steps.len()),
+            paused: wish.and_then(|wish| wish.paused.clone()),
+        })
+    }
+
+    /// Tells how far what is tried is, and gives it up where it fails.
+    pub(super) async fn tell_trial(
+        &mut self,
+        environment: &ValidEnvironment,
+        target: &release::Target<'_>,
+        (tried, told): (&Tried, &mut Observation),
+    ) {
+        let now = (self.platform.now)();
+        let Some((next, state)) = tried.next.as_ref().and_then(|next| Some((next, next.state.as_ref()?)))
+        else {
+            return;
+        };
+        let trial = self.told_trial(environment, (state, tried.steps), now);
+        let begun = trial.begun.parse().ok();
+        told.trial = Some(trial);
+        if next.is_passed {
+            return;
+        }
+        let mut problems = Vec::new();
+        if let Some((release, live)) = tried.beside.as_ref().zip(tried.found.beside.as_ref())
+            && release.name_any() == state.release
+        {
+            let target = release::Target { release, ..*target };
+            let seen = release::seen_in(&self.platform.cluster, &target, (live, now)).await;
+            match seen {
+                Ok(seen) if seen.phase != Phase::Healthy => {
+                    let live = Some(Workload::Deployment(live.clone()));
+                    let trouble = self.examined(environment, &target, (live, begun), &seen).await;
+                    problems = observation((seen, trouble), false, (None, &environment.namespace)).problems;
+                    problems.retain(|problem| problem.reason != Reason::RollingOut);
+                }
+                Ok(_) => {}
+                Err(error) => self.errors.push(error),
+            }
+        }
+        let place = (self.service.name.as_str(), environment.name.as_str());
+        problems.extend(next.awaits.map(|awaits| awaited(awaits, place, (state, tried))));
+        // As before, where nothing newer is known of what runs.
+        told.problems.retain(|problem| !problems.contains(problem));
+        told.problems.extend(problems);
+    }
+
+    fn told_trial(
+        &self,
+        environment: &ValidEnvironment,
+        (state, steps): (&State, usize),
+        now: Timestamp,
+    ) -> Trial {
+        let State { release, passed, since, weight } = state;
+        let before = self.state_before(environment).and_then(|before| before.trial.as_ref());
+        let before = before.filter(|before| before.release == *release);
+        let begun = before.map_or_else(|| whole(now).to_string(), |before| before.begun.clone());
+        let count = |number: usize| u16::try_from(number).unwrap_or(u16::MAX);
+        let since = since.map(|since| whole(since).to_string());
+        Trial {
+            release: release.clone(),
+            passed: count(*passed),
+            steps: count(steps),
+            weight: *weight,
+            begun,
+            since,
+        }
+    }
+}
+
+/// Nobody reads a fraction of a second.
+fn whole(time: Timestamp) -> Timestamp {
+    Timestamp::from_second(time.as_second()).unwrap_or(time)
+}
+
+/// As it was told last.
+fn state(trial: &Trial) -> State {
+    State {
+        release: trial.release.clone(),
+        passed: usize::from(trial.passed),
+        since: trial.since.as_ref().and_then(|since| since.parse().ok()),
+        weight: trial.weight,
+    }
+}
+
+/// Is there a gateway that leads to both by one path?
+fn is_divided(target: &release::Target<'_>, wish: Option<&Wish>) -> bool {
+    let path = |release: &Release| release.spec.expose.as_ref().map(|expose| expose.path.clone());
+    let both = path(target.release).zip(wish.and_then(|wish| path(&wish.base)));
+    target.outside.entrance.is_some()
+        && both.is_some_and(|(new, old)| new == old && !target.outside.taken.contains(&new))
+}
+
+fn awaited(
+    awaits: Awaits,
+    (service, environment): (&str, &str),
+    (state, tried): (&State, &Tried),
+) -> Problem {
+    let State { release, passed, weight, .. } = state;
+    let step = format!("{release} is tried, step {} of {}", passed + 1, tried.steps);
+    let share = match tried.own.spec.type_ {
+        WorkloadType::Worker => String::new(),
+        WorkloadType::Api | WorkloadType::Batch => format!(" with {weight} of 100 requests"),
+    };
+    let command = |verb: &str| format!("kubectl imaas {verb} {service} {environment}");
+    match awaits {
+        Awaits::End => Problem::new(
+            Reason::RollingOut,
+            format!("{release} is tried once what was tried before has ended"),
+        ),
+        Awaits::Settled => Problem::new(
+            Reason::RollingOut,
+            format!("{release} is tried once {} is all that runs", tried.own.name_any()),
+        ),
+        Awaits::Ready { ready, need } => {
+            Problem::new(Reason::RollingOut, format!("{step}: {ready} of {need} instances are ready"))
+        }
+        Awaits::Until(until) => {
+            Problem::new(Reason::RollingOut, format!("{step}{share} until {}", whole(until)))
+        }
+        Awaits::Skip => Problem::new(
+            Reason::Paused,
+            format!("{step}{share} until somebody says: {}", command("rollout skip")),
+        ),
+        Awaits::Resume => {
+            let why = tried.paused.as_deref().unwrap_or_default();
+            Problem::new(Reason::Paused, format!("{step}{share}: {why}"))
+        }
+    }
+}
