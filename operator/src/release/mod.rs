@@ -27,4 +27,4 @@ pub use reconcile::{RolledOut, roll_out, seen_in, troubled, well_since};
 pub use render::{Input, Rendered, render};
 pub use render_error::RenderError;
 pub use steps::{consumes, tried_beside};
-pub use trouble::Trouble;
+pub use trouble::{Trouble, trouble};
