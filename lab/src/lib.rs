@@ -16,6 +16,7 @@ mod host;
 pub mod image;
 mod iptables;
 pub mod kubectl;
+pub mod metrics_server;
 pub mod node;
 pub mod packages;
 pub mod process;

@@ -120,6 +120,13 @@ const TOOL_SETS: &[ToolSet] = &[
         ..PLAIN
     },
     ToolSet {
+        name: "metrics-server",
+        tools: &[("metrics-server", "sigs.k8s.io/metrics-server/cmd/metrics-server")],
+        files: module!("metrics-server"),
+        cold_build: "2 min",
+        ..PLAIN
+    },
+    ToolSet {
         name: "traefik",
         tools: &[("traefik", "github.com/traefik/traefik/v3/cmd/traefik")],
         files: module!("traefik"),

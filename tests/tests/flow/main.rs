@@ -9,6 +9,7 @@ mod decisions;
 mod delivery;
 mod gateway;
 mod killed;
+mod load;
 mod log;
 mod micro_integrator;
 mod onboarding;
@@ -226,6 +227,7 @@ async fn every_case(flow: &Flow) -> Vec<String> {
     cases.case("micro_integrator_s_profile_runs_its_stand_in", micro_integrator::by_its_profile).await;
     cases.case("registry_accounts_open_their_own_area_only", registry::areas).await;
     cases.case("what_is_exposed_answers_at_its_host_and_nothing_else_does", gateway::exposed).await;
+    cases.case("load_brings_instances_and_takes_them_away", load::brings_instances_and_takes_them_away).await;
     cases.case("repair_within_five_seconds", steady::repair).await;
     cases.case("a_second_pass_and_a_restart_change_nothing", steady::restart).await;
     cases.case("kill_at_any_moment_ends_in_the_same_state", killed::at_any_moment).await;

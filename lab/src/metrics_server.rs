@@ -1,0 +1,86 @@
+//! metrics-server as a process of this machine: the aggregated API `metrics.k8s.io`, by which an autoscaler sees what pods use.
+
+use std::{path::PathBuf, process::Command, time::Duration};
+
+use anyhow::Result;
+
+use crate::{
+    Lab, Progress, cache,
+    process::{Process, free_port, wait_until},
+};
+
+/// Between two measurements; a kubelet has no newer ones more often.
+const RESOLUTION: &str = "--metric-resolution=11s";
+
+/// A running metrics-server. Dropping it kills the process.
+#[derive(Debug)]
+pub struct MetricsServer(Process);
+
+impl MetricsServer {
+    /// Starts it for `lab`, whose pods are real, and waits until it knows the node (90 s at most).
+    ///
+    /// # Errors
+    /// When the binary cannot be had, and what kubectl says.
+    pub async fn start(lab: &Lab, progress: &Progress) -> Result<Self> {
+        let port = free_port()?;
+        let file = |name: &str, path: PathBuf| format!("--{name}={}", path.display());
+        let mut command = Command::new(cache::binary_async("metrics-server", progress).await?);
+        command
+            .arg(format!("--bind-address={}", lab.host_ip()))
+            .arg(format!("--secure-port={port}"))
+            .arg(file("cert-dir", lab.data_dir().join("metrics-server")))
+            .args(
+                ["kubeconfig", "authentication-kubeconfig", "authorization-kubeconfig"]
+                    .map(|name| file(name, lab.kubeconfig().to_owned())),
+            )
+            .args(["--kubelet-insecure-tls", "--kubelet-preferred-address-types=InternalIP", RESOLUTION])
+            .env("NO_PROXY", "*");
+        let log = lab.data_dir().join("metrics-server.log");
+        let process = Process::spawn("metrics-server", &command, &log)?;
+        lab.kubectl().apply(&objects(&lab.host_ip().to_string(), port)).await?;
+        let node = ["get", "--raw", "/apis/metrics.k8s.io/v1beta1/nodes"];
+        wait_until("metrics-server", Duration::from_secs(90), &[&process], || async {
+            lab.kubectl().run(&node, None).await.is_ok_and(|answer| answer.contains("\"usage\""))
+        })
+        .await?;
+        Ok(Self(process))
+    }
+
+    /// Ends it.
+    pub async fn stop(self) {
+        self.0.stop(Duration::from_secs(2)).await;
+    }
+}
+
+fn objects(address: &str, port: u16) -> String {
+    format!(
+        "apiVersion: v1
+kind: Service
+metadata: {{name: metrics-server, namespace: kube-system}}
+spec: {{ports: [{{name: https, port: 443, targetPort: {port}}}]}}
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata:
+  name: metrics-server-host
+  namespace: kube-system
+  labels: {{kubernetes.io/service-name: metrics-server}}
+addressType: IPv4
+endpoints:
+  - {{addresses: [{address}], conditions: {{ready: true}}}}
+ports:
+  - {{name: https, port: {port}}}
+---
+apiVersion: apiregistration.k8s.io/v1
+kind: APIService
+metadata: {{name: v1beta1.metrics.k8s.io}}
+spec:
+  group: metrics.k8s.io
+  version: v1beta1
+  groupPriorityMinimum: 100
+  versionPriority: 100
+  insecureSkipTLSVerify: true
+  service: {{name: metrics-server, namespace: kube-system}}
+"
+    )
+}

@@ -1,0 +1,100 @@
+//! Load that comes and goes, on real pods with real metrics.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use flows::{Trickle, until};
+use lab::metrics_server::MetricsServer;
+use serde_json::Value;
+
+use crate::{Flow, PATIENCE, none_failed};
+
+const IN_DEV: (&str, &str, &str) = ("acme", "inventory", "dev");
+const OF_DEV: &str = "  dev: {scaling: {min: 1}}";
+/// So little that a trickle is load, and an end that is not waited for.
+const SCALED: &str = "  dev: {resources: {cpu: 10m}, scaling: {min: 1, max: 3, cpu: 50, downAfter: 0s}}";
+/// An instance a minute ends, and what is measured is a minute old.
+const LONGEST: Duration = Duration::from_mins(6);
+
+/// Promise: load that rises brings instances, none of its requests is lost, load that ends takes them away again, and nobody but
+/// the autoscaler writes their number meanwhile.
+pub async fn brings_instances_and_takes_them_away(flow: &Flow) -> Result<String> {
+    let metrics = MetricsServer::start(&flow.stand.lab, &flow.progress).await?;
+    let plain = changed(flow, OF_DEV, SCALED).await?;
+    let outcome = Box::pin(up_and_down(flow)).await;
+    changed(flow, SCALED, OF_DEV).await?;
+    metrics.stop().await;
+    let (number, owners) = replicas(flow).await?;
+    let is_ours = owners.iter().any(|owner| owner == "imaas-operator");
+    ensure!(number == 1 && is_ours, "the number is the operator's again: {number} {owners:?}");
+    let autoscaler = flow.seen(&["-n", "acme-dev", "hpa", "inventory"]).await;
+    ensure!(autoscaler.is_err(), "the autoscaler went: {autoscaler:?}");
+    let back = flow.inventory.work_tree().read("imaas.yaml")?;
+    ensure!(back == plain, "the descriptor is as it was: {back}");
+    outcome
+}
+
+/// Commits another line of the descriptor for dev, and waits until that runs; returns the descriptor as it was.
+async fn changed(flow: &Flow, from: &str, to: &str) -> Result<String> {
+    let clone = flow.inventory.work_tree();
+    clone.checkout("dev")?;
+    let before = clone.read("imaas.yaml")?;
+    ensure!(before.contains(from), "the descriptor has the line {from:?}: {before}");
+    clone.write("imaas.yaml", before.replace(from, to))?;
+    let commit = clone.commit(&format!("feat:{to}"))?;
+    clone.push("dev")?;
+    flow.stand.deployed(IN_DEV, &commit, PATIENCE).await?;
+    Ok(before)
+}
+
+async fn up_and_down(flow: &Flow) -> Result<String> {
+    // What nobody scales yet stays as it was handed over.
+    until("the number is handed over", PATIENCE, || async {
+        let (number, owners) = replicas(flow).await.map_err(|error| format!("{error:#}"))?;
+        let is_so = number == 1 && owners == ["imaas-handed-over"];
+        is_so.then_some(()).ok_or_else(|| format!("{number} {owners:?}"))
+    })
+    .await?;
+    let address = flow.stand.service_address("acme", "dev", "inventory").await?;
+    let begun = Instant::now();
+    let load = Trickle::start(address, "/inventory", Duration::from_millis(5));
+    let risen = so_many(flow, 3).await;
+    let rose = begun.elapsed();
+    let sent = none_failed(load).await?;
+    risen?;
+    let ended = Instant::now();
+    so_many(flow, 1).await?;
+    Ok(format!(
+        "{sent} requests in {:.0} s: 3 instances after that; 1 again {:.0} s after the last",
+        rose.as_secs_f64(),
+        ended.elapsed().as_secs_f64()
+    ))
+}
+
+/// Waits until so many are ready; the operator owns the number at no moment that is seen.
+async fn so_many(flow: &Flow, wanted: i64) -> Result<()> {
+    let foreign = until(&format!("{wanted} instances are ready"), LONGEST, || async {
+        let told = |error: anyhow::Error| format!("{error:#}");
+        let (number, owners) = replicas(flow).await.map_err(told)?;
+        if owners.iter().any(|owner| owner == "imaas-operator") {
+            return Ok(Some(format!("{number} {owners:?}")));
+        }
+        let board = flow.stand.board(IN_DEV.0, IN_DEV.1, IN_DEV.2).await.map_err(told)?;
+        let is_so = number == wanted && board["desired"] == wanted && board["ready"] == wanted;
+        if is_so { Ok(None) } else { Err(board.to_string()) }
+    })
+    .await?;
+    ensure!(foreign.is_none(), "the operator took the number: {foreign:?}");
+    Ok(())
+}
+
+/// The number, and the field managers that own it.
+async fn replicas(flow: &Flow) -> Result<(i64, Vec<String>)> {
+    let arguments = ["-n", "acme-dev", "deployment", "inventory", "--show-managed-fields"];
+    let found = flow.stand.kubectl.get(&arguments).await?;
+    let managers = found["metadata"]["managedFields"].as_array().context("no managed fields")?;
+    let owns = |entry: &&Value| !entry["fieldsV1"]["f:spec"]["f:replicas"].is_null();
+    let names = managers.iter().filter(owns).filter_map(|entry| entry["manager"].as_str());
+    let number = found["spec"]["replicas"].as_i64().context("no number")?;
+    Ok((number, names.map(ToOwned::to_owned).collect()))
+}
