@@ -54,11 +54,14 @@ fn rows() -> Vec<Row> {
     let by = |strategy: &str| json!({ "rollout": { "strategy": strategy } });
     let steps = |step: Value| json!({ "rollout": { "steps": [step] } });
     let batch = json!({ "type": "batch", "schedule": { "cron": "0 3 * * *" } });
-    let scheduled = |path: &'static str, values: [Value; 2]| {
-        let field = path.rsplit_once('.').map_or(path, |(_, field)| field);
-        let values = values.map(|value| json!({ "schedule": { field: value } }));
-        with(batch.clone(), row(path, Objects, values))
+    let below = |beside: &Value, path: &'static str, values: [Value; 2]| {
+        let (group, field) = path.split_once('.').unwrap();
+        let values = values.map(|value| json!({ group: { field: value } }));
+        with(beside.clone(), row(path, Objects, values))
     };
+    let scheduled = |path, values| below(&batch, path, values);
+    let to_many = json!({ "scaling": { "max": 4 } });
+    let scaled = |path, values| below(&to_many, path, values);
     vec![
         scheduled("schedule.cron", [json!("0 4 * * *"), json!("*/5 * * * *")]),
         scheduled("schedule.timeZone", [json!("Europe/Zurich"), json!("UTC")]),
@@ -80,6 +83,10 @@ fn rows() -> Vec<Row> {
             ["512Mi", "1Gi"].map(|memory| json!({ "resources": { "memory": memory } })),
         ),
         row("scaling.min", Objects, [2, 3].map(|min| json!({ "scaling": { "min": min } }))),
+        row("scaling.max", Objects, [4, 6].map(|max| json!({ "scaling": { "max": max } }))),
+        scaled("scaling.cpu", [json!(50), json!(90)]),
+        scaled("scaling.memory", [json!(60), json!(80)]),
+        scaled("scaling.downAfter", [json!("1m"), json!("30m")]),
         row(
             "rollout.strategy",
             Objects,
@@ -243,7 +250,13 @@ fn outcome(descriptor: &Value) -> Result<[Value; 2], String> {
     if let Some(job) = pods["spec"]["jobTemplate"]["metadata"].as_object_mut() {
         job.remove("annotations");
     }
-    let objects = json!([pods, objects.service, objects.disruption_budget, objects.network_policies,]);
+    let objects = json!([
+        pods,
+        objects.service,
+        objects.disruption_budget,
+        objects.network_policies,
+        objects.autoscaler
+    ]);
     Ok([serde_json::to_value(&release.spec).unwrap(), objects])
 }
 
