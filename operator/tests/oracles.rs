@@ -45,23 +45,20 @@ fn with(beside: Value, row: Row) -> Row {
     Row { beside, ..row }
 }
 
+/// A field `a.b` beside others.
+fn below(beside: &Value, path: &'static str, values: [Value; 2]) -> Row {
+    let (group, field) = path.split_once('.').unwrap();
+    let values = values.map(|value| json!({ group: { field: value } }));
+    with(beside.clone(), row(path, Shows::Objects, values))
+}
+
 fn rows() -> Vec<Row> {
-    use Shows::{Nowhere, Objects, Release};
-    let used = |one: Value| json!({ "uses": [one] });
-    let port = |name: &str, port: u16| json!({ "ports": [{ "name": name, "port": port }] });
-    let ports = json!({ "ports": [{ "name": "http", "port": 8000 }, { "name": "grpc", "port": 9000 }] });
-    let digest = |digit: &str| json!({ "image": { "digest": format!("sha256:{}", digit.repeat(64)) } });
-    let by = |strategy: &str| json!({ "rollout": { "strategy": strategy } });
-    let steps = |step: Value| json!({ "rollout": { "steps": [step] } });
+    [of_pods(), of_schedules(), of_numbers()].into_iter().flatten().collect()
+}
+
+fn of_schedules() -> Vec<Row> {
     let batch = json!({ "type": "batch", "schedule": { "cron": "0 3 * * *" } });
-    let below = |beside: &Value, path: &'static str, values: [Value; 2]| {
-        let (group, field) = path.split_once('.').unwrap();
-        let values = values.map(|value| json!({ group: { field: value } }));
-        with(beside.clone(), row(path, Objects, values))
-    };
     let scheduled = |path, values| below(&batch, path, values);
-    let to_many = json!({ "scaling": { "max": 4 } });
-    let scaled = |path, values| below(&to_many, path, values);
     vec![
         scheduled("schedule.cron", [json!("0 4 * * *"), json!("*/5 * * * *")]),
         scheduled("schedule.timeZone", [json!("Europe/Zurich"), json!("UTC")]),
@@ -69,6 +66,29 @@ fn rows() -> Vec<Row> {
         scheduled("schedule.retries", [json!(0), json!(5)]),
         scheduled("schedule.timeout", [json!("30m"), json!("2h")]),
         scheduled("schedule.history", [json!(1), json!(9)]),
+    ]
+}
+
+fn of_numbers() -> Vec<Row> {
+    let (one, many) = (json!({}), json!({ "scaling": { "max": 4 } }));
+    vec![
+        below(&one, "scaling.min", [json!(2), json!(3)]),
+        below(&one, "scaling.max", [json!(4), json!(6)]),
+        below(&many, "scaling.cpu", [json!(50), json!(90)]),
+        below(&many, "scaling.memory", [json!(60), json!(80)]),
+        below(&many, "scaling.downAfter", [json!("1m"), json!("30m")]),
+    ]
+}
+
+fn of_pods() -> Vec<Row> {
+    use Shows::{Nowhere, Objects, Release};
+    let used = |one: Value| json!({ "uses": [one] });
+    let port = |name: &str, port: u16| json!({ "ports": [{ "name": name, "port": port }] });
+    let ports = json!({ "ports": [{ "name": "http", "port": 8000 }, { "name": "grpc", "port": 9000 }] });
+    let digest = |digit: &str| json!({ "image": { "digest": format!("sha256:{}", digit.repeat(64)) } });
+    let by = |strategy: &str| json!({ "rollout": { "strategy": strategy } });
+    let steps = |step: Value| json!({ "rollout": { "steps": [step] } });
+    vec![
         row("type", Objects, [json!({ "type": "worker" }), json!({ "type": "api" })]),
         row("runtimeVersion", Release, ["4.10", "4.14"].map(|version| json!({ "runtimeVersion": version }))),
         row("instances", Objects, ["one", "many"].map(|instances| json!({ "instances": instances }))),
@@ -82,11 +102,6 @@ fn rows() -> Vec<Row> {
             Objects,
             ["512Mi", "1Gi"].map(|memory| json!({ "resources": { "memory": memory } })),
         ),
-        row("scaling.min", Objects, [2, 3].map(|min| json!({ "scaling": { "min": min } }))),
-        row("scaling.max", Objects, [4, 6].map(|max| json!({ "scaling": { "max": max } }))),
-        scaled("scaling.cpu", [json!(50), json!(90)]),
-        scaled("scaling.memory", [json!(60), json!(80)]),
-        scaled("scaling.downAfter", [json!("1m"), json!("30m")]),
         row(
             "rollout.strategy",
             Objects,
