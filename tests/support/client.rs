@@ -1,4 +1,4 @@
-//! An HTTP client that opens a new connection for every request, and a trickle of such requests.
+//! An HTTP client for tests, and a trickle of requests.
 
 use std::{
     collections::BTreeMap,
@@ -10,12 +10,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, bail};
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
-    task::JoinHandle,
+use anyhow::{Context, Result};
+use reqwest::{
+    Client,
+    header::{HOST, HeaderMap, HeaderName, HeaderValue},
 };
+use tokio::task::JoinHandle;
 
 /// Longer than any answer of a sample service.
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -29,34 +29,70 @@ pub struct Answer {
     pub body: String,
 }
 
+/// Who asks one server.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    client: Client,
+    address: SocketAddr,
+    headers: HeaderMap,
+}
+
+impl Caller {
+    /// Each request on a connection of its own.
+    ///
+    /// # Errors
+    /// What the library says of its set-up.
+    pub fn new(address: SocketAddr) -> Result<Self> {
+        Self::keeping(0, address)
+    }
+
+    /// Connections are kept for the next request.
+    ///
+    /// # Errors
+    /// As [`Caller::new`].
+    pub fn kept(address: SocketAddr) -> Result<Self> {
+        Self::keeping(usize::MAX, address)
+    }
+
+    fn keeping(idle: usize, address: SocketAddr) -> Result<Self> {
+        let client = Client::builder().no_proxy().timeout(DEADLINE).pool_max_idle_per_host(idle).build()?;
+        Ok(Self { client, address, headers: HeaderMap::new() })
+    }
+
+    /// Asks for this host of a server that has several.
+    ///
+    /// # Errors
+    /// Where it is no host.
+    pub fn of(self, host: &str) -> Result<Self> {
+        self.with((HOST, host))
+    }
+
+    /// With this header.
+    ///
+    /// # Errors
+    /// Where it is no value of one.
+    pub fn with(mut self, (name, value): (HeaderName, &str)) -> Result<Self> {
+        self.headers.insert(name, HeaderValue::from_str(value)?);
+        Ok(self)
+    }
+
+    /// One GET.
+    ///
+    /// # Errors
+    /// When there is no connection, no whole answer within 10 s, or no HTTP in it.
+    pub async fn get(&self, path: &str) -> Result<Answer> {
+        let request = self.client.get(format!("http://{}{path}", self.address)).headers(self.headers.clone());
+        let answer = request.send().await?;
+        Ok(Answer { status: answer.status().as_u16(), body: answer.text().await? })
+    }
+}
+
 /// One GET on a connection of its own.
 ///
 /// # Errors
-/// When there is no connection, no whole answer within 10 s, or no HTTP in it.
+/// As [`Caller::get`].
 pub async fn get(address: SocketAddr, path: &str) -> Result<Answer> {
-    get_of(address, &address.to_string(), path).await
-}
-
-/// The same of a server that has several hosts.
-///
-/// # Errors
-/// As [`get`].
-pub async fn get_of(address: SocketAddr, host: &str, path: &str) -> Result<Answer> {
-    let exchange = async {
-        let mut stream = TcpStream::connect(address).await.context("connect")?;
-        let request = format!("GET {path} HTTP/1.0\r\nHost: {host}\r\nConnection: close\r\n\r\n");
-        stream.write_all(request.as_bytes()).await.context("send")?;
-        let mut answer = Vec::new();
-        stream.read_to_end(&mut answer).await.context("receive")?;
-        let answer = String::from_utf8_lossy(&answer).into_owned();
-        let Some((head, body)) = answer.split_once("\r\n\r\n") else {
-            bail!("the answer ended early: {answer:?}")
-        };
-        let status =
-            head.split(' ').nth(1).and_then(|code| code.parse().ok()).context("no status in the answer")?;
-        Ok(Answer { status, body: body.to_owned() })
-    };
-    tokio::time::timeout(DEADLINE, exchange).await.context("no answer within 10 s")?
+    Caller::new(address)?.get(path).await
 }
 
 /// Requests that go on until they are stopped.
@@ -79,8 +115,8 @@ pub struct TrickleReport {
 }
 
 impl Trickle {
-    /// A request every `period`, each on a new connection; the next does not wait for the one before.
-    pub fn start(address: SocketAddr, path: &'static str, period: Duration) -> Self {
+    /// A request of `caller` every `period`; the next does not wait for the one before.
+    pub fn start(caller: Caller, path: &'static str, period: Duration) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let report = Arc::new(Mutex::new(TrickleReport::default()));
         let (stopped, into) = (stop.clone(), report.clone());
@@ -90,9 +126,9 @@ impl Trickle {
             let mut under_way = tokio::task::JoinSet::new();
             while !stopped.load(Ordering::Relaxed) {
                 clock.tick().await;
-                let into = into.clone();
+                let (into, caller) = (into.clone(), caller.clone());
                 under_way.spawn(async move {
-                    let answer = get(address, path).await;
+                    let answer = caller.get(path).await;
                     let mut report = into.lock().unwrap_or_else(PoisonError::into_inner);
                     report.sent += 1;
                     match answer {

@@ -12,6 +12,6 @@ mod programs;
 mod stand;
 
 pub use binary::kubectl_imaas;
-pub use client::{Answer, Trickle, TrickleReport, get, get_of};
+pub use client::{Answer, Caller, Trickle, TrickleReport, get};
 pub use people::{Developer, Sample};
 pub use stand::{OPERATOR, Stand, StandOptions, until};

@@ -7,14 +7,14 @@ use kube::ResourceExt;
 
 use super::{
     desired::Target,
-    observe::{current, is_current},
+    observe::{is_current, only_version},
     scaling,
     trial::{Seen, Stable, Tried},
 };
 use crate::{
     api::Release,
     cluster::{ApplyError, Cluster, ObjectKey, Workload},
-    names::{self, RELEASE, TEMPLATE_HASH},
+    names::{self, RELEASE},
 };
 
 /// The two Deployments of a service.
@@ -88,15 +88,11 @@ pub async fn found(cluster: &Cluster, target: &Target<'_>) -> Result<Found, Appl
     let service = &target.release.spec.service;
     let own = newest(cluster, target, service).await?;
     let beside = newest(cluster, target, &names::beside(service)).await?;
-    let is_one = |own: &&Arc<Deployment>| {
-        told(own)
-            .is_some_and(|status| status.replicas > Some(0) && status.replicas == status.updated_replicas)
-    };
-    let version = match own.as_ref().filter(is_one) {
+    let version = match &own {
         None => None,
         Some(own) => {
             let sets = cluster.replica_sets(&target.namespace(), &target.selector()).await?;
-            current(own, &sets).and_then(|set| set.labels().get(TEMPLATE_HASH).cloned())
+            only_version(own, &sets).map(ToOwned::to_owned)
         }
     };
     Ok(Found { own, beside, version })

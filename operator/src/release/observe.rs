@@ -8,7 +8,7 @@ use super::scaling::wanted;
 use crate::{
     api::Release,
     conditions::{HEALTHY, Reason, is_true},
-    names::{RELEASE, environment_namespace, tenant_of_home},
+    names::{RELEASE, TEMPLATE_HASH, environment_namespace, tenant_of_home},
 };
 
 /// How far a release is.
@@ -90,11 +90,27 @@ const REPLICA_FAILURE: &str = "ReplicaFailure";
 /// The one of `sets` that is of the version which `deployment` rolls out.
 pub fn current<'a>(deployment: &Deployment, sets: &'a [ReplicaSet]) -> Option<&'a ReplicaSet> {
     let revision = deployment.annotations().get(REVISION)?;
-    sets.iter().find(|set| {
-        let is_owned =
-            set.owner_references().iter().any(|owner| Some(&owner.uid) == deployment.uid().as_ref());
-        is_owned && set.annotations().get(REVISION) == Some(revision)
-    })
+    owned(deployment, sets).find(|set| set.annotations().get(REVISION) == Some(revision))
+}
+
+/// The version of all instances of `deployment`, where they are of one: that which it asks for, and no other has any. This
+/// needs no status of `deployment`, which says nothing for a moment after every change, of a number as well.
+pub fn only_version<'a>(deployment: &Deployment, sets: &'a [ReplicaSet]) -> Option<&'a str> {
+    let has_instances = |set: &&ReplicaSet| {
+        let asked = set.spec.as_ref().and_then(|spec| spec.replicas);
+        asked > Some(0) || set.status.as_ref().is_some_and(|status| status.replicas > 0)
+    };
+    let mut with_instances = owned(deployment, sets).filter(has_instances);
+    let (only, None) = (with_instances.next()?, with_instances.next()) else { return None };
+    let version = only.labels().get(TEMPLATE_HASH)?;
+    let mut template = only.spec.as_ref()?.template.clone()?;
+    template.metadata.as_mut()?.labels.as_mut()?.remove(TEMPLATE_HASH);
+    (deployment.spec.as_ref()?.template == template).then_some(version)
+}
+
+fn owned<'a>(deployment: &Deployment, sets: &'a [ReplicaSet]) -> impl Iterator<Item = &'a ReplicaSet> {
+    let uid = deployment.uid();
+    sets.iter().filter(move |set| set.owner_references().iter().any(|owner| Some(&owner.uid) == uid.as_ref()))
 }
 
 /// `deployment` without the refusal of pods that are of another than its `current` set: where that has none, Kubernetes

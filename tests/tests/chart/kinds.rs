@@ -181,13 +181,14 @@ fn decision(change: &Value) -> Value {
 
 fn bad_decisions() -> Vec<Bad> {
     [
-        (json!({ "action": "scale" }), "spec.action"),
+        (json!({ "action": "grow" }), "spec.action"),
+        (json!({ "action": "scale" }), "replicas: a scale says how many instances"),
         (json!({ "author": "" }), "spec.author"),
         (json!({ "environment": "home" }), "spec.environment"),
         // Else it would be another tenant's namespace: `acme` and `eu-dev` are `acme-eu` and `dev`.
         (json!({ "environment": "eu-dev" }), "spec.environment"),
         (json!({ "target": "orders-dev-0" }), "target: hold and resume are about all releases"),
-        (json!({ "action": "run", "target": "orders-dev-0" }), "and run about the one that runs: remove it"),
+        (json!({ "action": "run", "target": "orders-dev-0" }), "run and scale about the one that runs"),
         (json!({ "action": "reject", "target": "latest!" }), "spec.target"),
         (json!({ "expiresAt": "tomorrow" }), "spec.expiresAt"),
         (json!({ "action": "reject", "expiresAt": "2026-01-01T00:00:00Z" }), "expiresAt: only a hold"),

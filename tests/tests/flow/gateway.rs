@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use anyhow::{Result, ensure};
-use flows::{get_of, until};
+use flows::{Caller, until};
 use lab::{
     HOST_IP,
     gateway::{Traefik, install_kinds},
@@ -13,7 +13,8 @@ use serde_json::Value;
 
 use crate::{Flow, PATIENCE};
 
-const HOST: &str = "acme.dev.example.com";
+/// Of acme in dev.
+pub const HOST: &str = "acme.dev.example.com";
 
 /// What the platform team brings: a Gateway that takes routes of dev only.
 fn platform(port: u16) -> String {
@@ -44,9 +45,11 @@ spec:
     )
 }
 
-/// Promise: an exposed service answers through the gateway at its tenant's host and its path; no other host and no other
-/// path does; and when it is exposed no more, nothing does.
-pub async fn exposed(flow: &Flow) -> Result<String> {
+/// Runs `case` while dev has a gateway at the address that it is given.
+pub async fn with_entrance(
+    flow: &Flow,
+    case: impl AsyncFnOnce(&Flow, SocketAddr) -> Result<String>,
+) -> Result<String> {
     let kubectl = &flow.stand.kubectl;
     install_kinds(kubectl, &flow.progress).await?;
     let address = SocketAddr::from((HOST_IP, free_port()?));
@@ -56,10 +59,16 @@ pub async fn exposed(flow: &Flow) -> Result<String> {
     let entrance =
         r#"{"spec":{"domain":"dev.example.com","gateway":{"name":"public","namespace":"gateway-system"}}}"#;
     environment(flow, entrance).await?;
-    let outcome = Box::pin(reached(flow, address)).await;
+    let outcome = Box::pin(case(flow, address)).await;
     environment(flow, r#"{"spec":{"domain":null,"gateway":null}}"#).await?;
     traefik.stop().await;
     outcome
+}
+
+/// Promise: an exposed service answers through the gateway at its tenant's host and its path; no other host and no other
+/// path does; and when it is exposed no more, nothing does.
+pub async fn exposed(flow: &Flow) -> Result<String> {
+    with_entrance(flow, reached).await
 }
 
 async fn environment(flow: &Flow, patch: &str) -> Result<()> {
@@ -89,7 +98,7 @@ async fn reached(flow: &Flow, address: SocketAddr) -> Result<String> {
         (HOST, "/"),
         (HOST, "/inventoryx"),
     ] {
-        let answer = get_of(address, host, path).await?;
+        let answer = Caller::new(address)?.of(host)?.get(path).await?;
         ensure!(answer.status == 404, "{host}{path}: {answer:?}");
         refused.push(format!("{host}{path}"));
     }
@@ -99,7 +108,8 @@ async fn reached(flow: &Flow, address: SocketAddr) -> Result<String> {
     Ok(format!("{HOST}/inventory answered, {} others did not", refused.len()))
 }
 
-fn pushed(flow: &Flow, descriptor: &str) -> Result<String> {
+/// Commits this descriptor to dev; returns the commit.
+pub fn pushed(flow: &Flow, descriptor: &str) -> Result<String> {
     let clone = flow.inventory.work_tree();
     clone.write("imaas.yaml", descriptor)?;
     let commit = clone.commit("feat: who reaches it")?;
@@ -108,9 +118,10 @@ fn pushed(flow: &Flow, descriptor: &str) -> Result<String> {
 }
 
 /// Waits until the gateway, which hears of a route a moment after the board, answers so.
-async fn answers(address: SocketAddr, host: &str, status: u16) -> Result<()> {
+pub async fn answers(address: SocketAddr, host: &str, status: u16) -> Result<()> {
+    let caller = Caller::new(address)?.of(host)?;
     until(&format!("{status} from {host}"), PATIENCE, || async {
-        let answer = get_of(address, host, "/inventory").await.map_err(|error| format!("{error:#}"))?;
+        let answer = caller.get("/inventory").await.map_err(|error| format!("{error:#}"))?;
         if answer.status == status { Ok(()) } else { Err(format!("{answer:?}")) }
     })
     .await

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use flows::{Trickle, until};
+use flows::{Caller, Trickle, until};
 use lab::metrics_server::MetricsServer;
 use serde_json::Value;
 
@@ -57,7 +57,7 @@ async fn up_and_down(flow: &Flow) -> Result<String> {
     .await?;
     let address = flow.stand.service_address("acme", "dev", "inventory").await?;
     let begun = Instant::now();
-    let load = Trickle::start(address, "/inventory", Duration::from_millis(5));
+    let load = Trickle::start(Caller::new(address)?, "/inventory", Duration::from_millis(5));
     let risen = so_many(flow, 3).await;
     let rose = begun.elapsed();
     let sent = none_failed(load).await?;

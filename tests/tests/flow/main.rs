@@ -19,6 +19,7 @@ mod rights;
 mod steady;
 mod story;
 mod tenants_repository;
+mod trial;
 
 use std::{
     future::Future,
@@ -28,7 +29,7 @@ use std::{
 };
 
 use anyhow::{Result, ensure};
-use flows::{Developer, Sample, Stand, StandOptions, Trickle, get, objects, until};
+use flows::{Caller, Developer, Sample, Stand, StandOptions, Trickle, get, objects, until};
 use lab::{Progress, git_server::WorkTree};
 use serde_json::Value;
 
@@ -72,7 +73,7 @@ impl Flow {
             get(address, path).await.map_err(|error| format!("{error:#}"))
         })
         .await?;
-        Ok(Trickle::start(address, path, PERIOD))
+        Ok(Trickle::start(Caller::new(address)?, path, PERIOD))
     }
 
     /// Waits until a service of acme, made of the sample of its name, answers with this version: the node's proxy hears
@@ -227,6 +228,7 @@ async fn every_case(flow: &Flow) -> Vec<String> {
     cases.case("micro_integrator_s_profile_runs_its_stand_in", micro_integrator::by_its_profile).await;
     cases.case("registry_accounts_open_their_own_area_only", registry::areas).await;
     cases.case("what_is_exposed_answers_at_its_host_and_nothing_else_does", gateway::exposed).await;
+    cases.case("what_is_tried_gets_its_share_and_no_request_is_lost", trial::beside_what_runs).await;
     cases.case("load_brings_instances_and_takes_them_away", load::brings_instances_and_takes_them_away).await;
     cases.case("repair_within_five_seconds", steady::repair).await;
     cases.case("a_second_pass_and_a_restart_change_nothing", steady::restart).await;

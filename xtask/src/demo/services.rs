@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::{Result, ensure};
-use flows::{Developer, Sample, Stand, Trickle, TrickleReport, get, until};
+use flows::{Caller, Developer, Sample, Stand, Trickle, TrickleReport, get, until};
 use lab::Progress;
 use serde_json::Value;
 
@@ -97,7 +97,10 @@ impl Load {
     async fn on(stand: &Stand, environment: &str) -> Result<Self> {
         let address = stand.service_address("acme", environment, "orders").await?;
         println!("             {environment} before: {}", one_line(&get(address, "/orders").await?.body));
-        Ok(Self { address, trickle: Trickle::start(address, "/orders", Duration::from_millis(50)) })
+        Ok(Self {
+            address,
+            trickle: Trickle::start(Caller::new(address)?, "/orders", Duration::from_millis(50)),
+        })
     }
 
     /// Ends it, and tells each request that failed.

@@ -235,3 +235,49 @@ fn the_number_that_load_asked_for_is_the_one_that_counts() {
     unread.metadata.annotations.as_mut().unwrap().insert(RELEASE.to_owned(), "orders-dev-old".into());
     assert_eq!(observed(Some(&unread), &scaled(), false).phase, Phase::RollingOut);
 }
+
+/// A set of the Deployment `uid`, whose pods have this image.
+fn set_of((uid, image): (&str, &str), [asked, there]: [i32; 2]) -> ReplicaSet {
+    serde_saphyr::from_str(&format!(
+        "
+        metadata: {{labels: {{pod-template-hash: of-{image}}}, ownerReferences: [{{apiVersion: apps/v1, kind: Deployment, name: orders, uid: {uid}}}]}}
+        spec:
+          replicas: {asked}
+          selector: {{}}
+          template:
+            metadata: {{labels: {{app: orders, pod-template-hash: of-{image}}}}}
+            spec: {{containers: [{{name: orders, image: {image}}}]}}
+        status: {{replicas: {there}}}
+        "
+    ))
+    .unwrap()
+}
+
+#[test]
+fn its_only_version_is_the_one_that_it_asks_for_where_no_other_has_instances() {
+    let mut live: Deployment = deployment([2, 2, 2, 2], "[]");
+    live.metadata.uid = Some("one".to_owned());
+    let mut template = set_of(("one", "new"), [0, 0]).spec.unwrap().template.unwrap();
+    template.metadata.as_mut().unwrap().labels.as_mut().unwrap().remove(TEMPLATE_HASH);
+    live.spec.as_mut().unwrap().template = template;
+    // As a moment after a change of its number.
+    live.status = None;
+    let of = |sets: &[ReplicaSet]| only_version(&live, sets).map(ToOwned::to_owned);
+    let (new, old) = (("one", "new"), ("one", "old"));
+    let version = Some("of-new".to_owned());
+    assert_eq!(of(&[set_of(new, [2, 2])]), version);
+    assert_eq!(of(&[set_of(old, [0, 0]), set_of(new, [2, 0])]), version);
+    assert_eq!(
+        of(&[set_of(new, [2, 2]), set_of(("canary", "old"), [1, 1])]),
+        version,
+        "what is beside it is another's"
+    );
+    for (what, sets) in [
+        ("nothing has instances", vec![set_of(new, [0, 0])]),
+        ("an old one has some", vec![set_of(old, [0, 1]), set_of(new, [2, 2])]),
+        ("an old one is to have some", vec![set_of(old, [1, 0]), set_of(new, [2, 2])]),
+        ("what it asks for is not begun", vec![set_of(old, [2, 2])]),
+    ] {
+        assert_eq!(of(&sets), None, "{what}");
+    }
+}
