@@ -15,6 +15,7 @@ use kube::runtime::{
     controller::{self, Action, Config},
     reflector::ObjectRef,
 };
+use tokio::sync::Semaphore;
 
 use super::{Watched, apply::Object, seen::ObjectKey};
 use crate::{
@@ -39,7 +40,7 @@ pub struct Control<K: Object> {
     pub watched: Watched<K>,
     /// Other reasons.
     pub triggers: Vec<BoxStream<'static, ObjectRef<K>>>,
-    /// How many objects at a time; one object never runs twice at a time.
+    /// How many objects at a time, in the order in which they were due; one object never runs twice at a time.
     pub concurrency: u16,
     /// Randomness in `0.0..=1.0` for the backoff.
     pub jitter: fn() -> f64,
@@ -57,7 +58,7 @@ enum Failed<E: std::error::Error + 'static> {
 /// Runs `reconcile` until `shutdown` resolves and what is under way is done.
 pub async fn control<K, E, Fut>(
     control: Control<K>,
-    reconcile: impl Fn(Arc<K>) -> Fut + Send + 'static,
+    reconcile: impl Fn(Arc<K>) -> Fut + Send + Sync + 'static,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) where
     K: Object,
@@ -66,19 +67,29 @@ pub async fn control<K, E, Fut>(
 {
     let Control { name, watched, mut triggers, concurrency, jitter } = control;
     triggers.push(watched.changes().boxed());
+    let turns = Arc::new(Semaphore::new(concurrency.into()));
+    let no_more = turns.clone();
+    let shutdown = shutdown.map(move |()| no_more.close());
     let queue = futures::stream::select_all(triggers).take_until(shutdown).map(Ok::<_, Infallible>);
     let failures = Arc::new(Failures::<ObjectKey>::default());
     let policy_failures = failures.clone();
     let policy = move |object: Arc<K>, error: &Failed<E>, _: Arc<()>| {
         again(error, || policy_failures.count(ObjectKey::of(&*object)), jitter())
     };
+    let (store, reconcile) = (watched.store(), Arc::new(reconcile));
     let guarded = move |object: Arc<K>,
                         _: Arc<()>|
           -> Pin<Box<dyn Future<Output = Result<Action, Failed<E>>> + Send>> {
-        let pass = AssertUnwindSafe(reconcile(object)).catch_unwind();
+        let (store, turns, reconcile) = (store.clone(), turns.clone(), reconcile.clone());
         Box::pin(async move {
+            let Ok(_turn) = turns.acquire_owned().await else {
+                // The operator ends.
+                return Ok(Action::await_change());
+            };
+            // It may have changed while it waited.
+            let object = store.get(&ObjectRef::from_obj(&*object)).unwrap_or(object);
             let begun = Instant::now();
-            let outcome = pass.await;
+            let outcome = AssertUnwindSafe(async { reconcile(object).await }).catch_unwind().await;
             RECONCILE_SECONDS.with_label_values(&[name]).observe(begun.elapsed().as_secs_f64());
             let (outcome, reason) = match outcome {
                 Ok(Ok(action)) => (Ok(action), Reason::Succeeded.as_str()),
@@ -92,8 +103,9 @@ pub async fn control<K, E, Fut>(
             outcome
         })
     };
-    // A burst of changes of one object becomes one pass; short, since it delays every roll-out.
-    let config = Config::default().concurrency(concurrency).debounce(Duration::from_millis(20));
+    // A burst of changes of one object becomes one pass; short, since it delays every roll-out. Whoever is due waits for a
+    // turn above: with a limit here the library would take any of those who wait, and some again before others once.
+    let config = Config::default().concurrency(0).debounce(Duration::from_millis(20));
     applier(guarded, policy, Arc::new(()), watched.store(), queue, config)
         .for_each(|result| {
             ended(name, &failures, result);
@@ -142,8 +154,50 @@ fn ended<K: Object, E: std::error::Error + 'static>(
 
 #[cfg(test)]
 mod tests {
+    use std::{collections::BTreeMap, sync::Mutex};
+
+    use kube::ResourceExt;
+    use tokio::sync::mpsc;
+
     use super::*;
     use crate::{api::IntegrationService, cluster::ApplyError};
+
+    #[tokio::test]
+    async fn whoever_is_due_has_a_turn_before_others_have_many() {
+        const PASSES: usize = 200;
+        let names: Vec<_> = (0..20).map(|number| format!("service-{number}")).collect();
+        let service = |name| {
+            let spec = "{repository: {url: 'https://git.example.com/a.git'}, runtime: camel}";
+            let metadata = format!("{{name: {name}, namespace: acme-home}}");
+            let kind = "apiVersion: imaas.dev/v1alpha1, kind: IntegrationService";
+            serde_saphyr::from_str(&format!("{{{kind}, metadata: {metadata}, spec: {spec}}}")).unwrap()
+        };
+        let watched = Watched::of(names.iter().map(service).collect());
+        let (wake, mut woken) = mpsc::unbounded_channel();
+        let woken = futures::stream::poll_fn(move |context| woken.poll_recv(context));
+        let (passes, ends) =
+            (Arc::new(Mutex::new(BTreeMap::<String, usize>::new())), Arc::new(Semaphore::new(0)));
+        let control =
+            Control { name: "test", watched, triggers: vec![woken.boxed()], concurrency: 1, jitter: || 1.0 };
+        let (told, end) = (passes.clone(), ends.clone());
+        let reconcile = move |service: Arc<IntegrationService>| {
+            let mut told = told.lock().unwrap();
+            *told.entry(service.name_any()).or_default() += 1;
+            if told.values().sum::<usize>() == PASSES {
+                end.add_permits(1);
+            }
+            // It is always due again.
+            wake.send(ObjectRef::from_obj(&*service)).unwrap();
+            async {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+                Ok::<_, ApplyError>(Action::await_change())
+            }
+        };
+        super::control(control, reconcile, async move { drop(ends.acquire().await) }).await;
+        let passes = passes.lock().unwrap().clone();
+        let (least, most) = (passes.values().min().unwrap(), passes.values().max().unwrap());
+        assert!(passes.len() == names.len() && most - least <= 2, "{passes:?}");
+    }
 
     #[test]
     fn waiting_for_something_else_is_no_failure() {

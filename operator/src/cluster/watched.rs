@@ -47,6 +47,19 @@ impl<K: Object> Watched<K> {
         (watched, Box::pin(background), ready.boxed())
     }
 
+    /// These objects, as if a watch had shown them.
+    #[cfg(test)]
+    pub fn of(objects: Vec<K>) -> Self {
+        let (store, mut writer) = reflector::store();
+        let listed = objects.into_iter().map(Event::InitApply);
+        [Event::Init]
+            .into_iter()
+            .chain(listed)
+            .chain([Event::InitDone])
+            .for_each(|event| writer.apply_watcher_event(&event));
+        Self { store, listeners: Arc::default() }
+    }
+
     /// The cluster-scoped object of this name.
     pub fn named(&self, name: &str) -> Option<Arc<K>> {
         self.store.get(&ObjectRef::new(name))
