@@ -93,8 +93,9 @@ pub fn current<'a>(deployment: &Deployment, sets: &'a [ReplicaSet]) -> Option<&'
     owned(deployment, sets).find(|set| set.annotations().get(REVISION) == Some(revision))
 }
 
-/// The version of all instances of `deployment`, where they are of one: that which it asks for, and no other has any. This
-/// needs no status of `deployment`, which says nothing for a moment after every change, of a number as well.
+/// The version of all instances of `deployment`, where they are of one: that of its release, and no other has any. This needs
+/// no status of `deployment`, which says nothing for a moment after every change, of a number as well: its controller copies
+/// the annotation to the set that it rolls out.
 pub fn only_version<'a>(deployment: &Deployment, sets: &'a [ReplicaSet]) -> Option<&'a str> {
     let has_instances = |set: &&ReplicaSet| {
         let asked = set.spec.as_ref().and_then(|spec| spec.replicas);
@@ -102,10 +103,9 @@ pub fn only_version<'a>(deployment: &Deployment, sets: &'a [ReplicaSet]) -> Opti
     };
     let mut with_instances = owned(deployment, sets).filter(has_instances);
     let (only, None) = (with_instances.next()?, with_instances.next()) else { return None };
-    let version = only.labels().get(TEMPLATE_HASH)?;
-    let mut template = only.spec.as_ref()?.template.clone()?;
-    template.metadata.as_mut()?.labels.as_mut()?.remove(TEMPLATE_HASH);
-    (deployment.spec.as_ref()?.template == template).then_some(version)
+    let release = deployment.annotations().get(RELEASE)?;
+    let is_its = only.annotations().get(RELEASE) == Some(release);
+    only.labels().get(TEMPLATE_HASH).filter(|_| is_its).map(String::as_str)
 }
 
 fn owned<'a>(deployment: &Deployment, sets: &'a [ReplicaSet]) -> impl Iterator<Item = &'a ReplicaSet> {

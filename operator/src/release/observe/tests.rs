@@ -236,17 +236,16 @@ fn the_number_that_load_asked_for_is_the_one_that_counts() {
     assert_eq!(observed(Some(&unread), &scaled(), false).phase, Phase::RollingOut);
 }
 
-/// A set of the Deployment `uid`, whose pods have this image.
-fn set_of((uid, image): (&str, &str), [asked, there]: [i32; 2]) -> ReplicaSet {
+/// A set of the Deployment `uid`, of this release.
+fn set_of((uid, release): (&str, &str), [asked, there]: [i32; 2]) -> ReplicaSet {
+    let owner = format!("{{apiVersion: apps/v1, kind: Deployment, name: orders, uid: {uid}}}");
     serde_saphyr::from_str(&format!(
         "
-        metadata: {{labels: {{pod-template-hash: of-{image}}}, ownerReferences: [{{apiVersion: apps/v1, kind: Deployment, name: orders, uid: {uid}}}]}}
-        spec:
-          replicas: {asked}
-          selector: {{}}
-          template:
-            metadata: {{labels: {{app: orders, pod-template-hash: of-{image}}}}}
-            spec: {{containers: [{{name: orders, image: {image}}}]}}
+        metadata:
+          labels: {{pod-template-hash: of-{release}}}
+          annotations: {{imaas.dev/release: orders-dev-{release}}}
+          ownerReferences: [{owner}]
+        spec: {{replicas: {asked}, selector: {{}}}}
         status: {{replicas: {there}}}
         "
     ))
@@ -254,29 +253,23 @@ fn set_of((uid, image): (&str, &str), [asked, there]: [i32; 2]) -> ReplicaSet {
 }
 
 #[test]
-fn its_only_version_is_the_one_that_it_asks_for_where_no_other_has_instances() {
-    let mut live: Deployment = deployment([2, 2, 2, 2], "[]");
+fn its_only_version_is_that_of_its_release_where_no_other_has_instances() {
+    let mut live = deployment([2, 2, 2, 2], "[]");
     live.metadata.uid = Some("one".to_owned());
-    let mut template = set_of(("one", "new"), [0, 0]).spec.unwrap().template.unwrap();
-    template.metadata.as_mut().unwrap().labels.as_mut().unwrap().remove(TEMPLATE_HASH);
-    live.spec.as_mut().unwrap().template = template;
     // As a moment after a change of its number.
     live.status = None;
     let of = |sets: &[ReplicaSet]| only_version(&live, sets).map(ToOwned::to_owned);
-    let (new, old) = (("one", "new"), ("one", "old"));
-    let version = Some("of-new".to_owned());
+    let (new, old) = (("one", "abc"), ("one", "old"));
+    let version = Some("of-abc".to_owned());
     assert_eq!(of(&[set_of(new, [2, 2])]), version);
     assert_eq!(of(&[set_of(old, [0, 0]), set_of(new, [2, 0])]), version);
-    assert_eq!(
-        of(&[set_of(new, [2, 2]), set_of(("canary", "old"), [1, 1])]),
-        version,
-        "what is beside it is another's"
-    );
+    let beside = set_of(("canary", "old"), [1, 1]);
+    assert_eq!(of(&[set_of(new, [2, 2]), beside]), version, "what is beside it is another's");
     for (what, sets) in [
         ("nothing has instances", vec![set_of(new, [0, 0])]),
         ("an old one has some", vec![set_of(old, [0, 1]), set_of(new, [2, 2])]),
         ("an old one is to have some", vec![set_of(old, [1, 0]), set_of(new, [2, 2])]),
-        ("what it asks for is not begun", vec![set_of(old, [2, 2])]),
+        ("its own is not begun", vec![set_of(old, [2, 2])]),
     ] {
         assert_eq!(of(&sets), None, "{what}");
     }
