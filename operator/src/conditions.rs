@@ -112,6 +112,8 @@ reasons! {
     NodeLost,
     /// The image, or a changed runtime, was not yet healthy in the environment before.
     NotPromoted,
+    /// Other services get the same change first.
+    AwaitingTurn,
     /// A Secret that the service names is missing.
     SecretMissing,
     /// The configuration of what runs is gone, and Git does not ask for it.

@@ -225,6 +225,24 @@ async fn a_deleted_environment_holds_up_nothing_else(lab: &Lab) {
     until(lab, &["tenants.imaas.dev", "acme"], |tenant| reason(tenant) == "Succeeded").await;
 }
 
+/// Told where it is named; tenants go on.
+async fn a_priority_that_is_not_there_is_told_on_its_environment(lab: &Lab) {
+    let (kubectl, dev) = (lab.kubectl(), ["environments.imaas.dev", "dev"]);
+    kubectl
+        .apply(&PLATFORM.replacen("default: true", "default: true, priorityClass: production", 1))
+        .await
+        .unwrap();
+    let told = until(lab, &dev, |dev| reason(dev) == "Invalid").await["status"]["conditions"].to_string();
+    assert!(told.contains("spec.priorityClass: there is no PriorityClass production"), "{told}");
+    assert_eq!(reason(&kubectl.get(&["tenants.imaas.dev", "acme"]).await.unwrap()), "Succeeded");
+    kubectl
+        .apply("{apiVersion: scheduling.k8s.io/v1, kind: PriorityClass, metadata: {name: production}, value: 1000}")
+        .await
+        .unwrap();
+    until(lab, &dev, |dev| reason(dev) == "Succeeded").await;
+    kubectl.apply(PLATFORM).await.unwrap();
+}
+
 /// With an external registry no login is given out; what the platform has to provide is told by name.
 async fn the_secrets_of_an_external_registry_are_awaited(lab: &Lab) {
     let (_, tasks) = start(lab, None).await;
@@ -297,6 +315,7 @@ async fn a_tenant_gets_its_space_by_the_charts_rights_alone() {
     assert!(kubectl.get(&["resourcequota", "imaas", "-n", "beta-dev"]).await.is_err());
 
     members_follow_the_file_everywhere(&lab).await;
+    a_priority_that_is_not_there_is_told_on_its_environment(&lab).await;
     a_deleted_environment_holds_up_nothing_else(&lab).await;
     a_lowered_max_bounds_the_quota_and_holds_up_nothing_else(&lab).await;
 

@@ -43,7 +43,8 @@ pub fn run(options: &args::Diff) -> Result<Outcome> {
         let home = Home::open(&options.home).await?;
         Ok((seen(&home, &options.old).await?, seen(&home, &options.new).await?))
     })?;
-    let text = told(&old, &new, Style::of_stdout());
+    let style = Style::of_stdout();
+    let text = told(&old, &new, style).map(|text| sides((&options.old, &options.new), style) + &text);
     output::print(text.as_deref().unwrap_or("no difference\n"))?;
     Ok(if text.is_none() { Outcome::Fine } else { Outcome::Problems })
 }
@@ -71,6 +72,13 @@ async fn files(home: &Home, spec: &ReleaseSpec, name: &str) -> Result<Files> {
         (key, told)
     });
     Ok(data.into_iter().flatten().chain(binary).collect())
+}
+
+/// Which mark is whose.
+fn sides((old, new): (&str, &str), style: Style) -> String {
+    let side =
+        |mark: &str, meaning, name: &str| style.paint(meaning, &format!("{mark} {}", plain(name))) + "\n";
+    side("---", Meaning::Bad, old) + &side("+++", Meaning::Good, new)
 }
 
 /// Nothing where nothing differs.
@@ -215,6 +223,11 @@ mod tests {
         let owned = |(key, text): &(&str, &str)| ((*key).to_owned(), (*text).to_owned());
         let files = files.map(|files| files.iter().map(owned).collect()).map_err(ToOwned::to_owned);
         Seen { spec, files }
+    }
+
+    #[test]
+    fn each_mark_has_its_release() {
+        assert_eq!(sides(("orders-dev-a", "orders-dev-b"), PLAIN), "--- orders-dev-a\n+++ orders-dev-b\n");
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use anyhow::Result;
 use imaas_operator::{
     api::{
-        IntegrationServiceStatus, Release, ReleaseScaling,
+        IntegrationServiceStatus, Release, ReleaseScaling, WorkloadType,
         integration_service::{EnvironmentState, Held, Trial, Waiting},
     },
     conditions::PROVEN,
@@ -111,7 +111,9 @@ fn lines(service: &str, (state, running): (&EnvironmentState, &Running), because
     line("last good", last_good.clone().filter(|good| !is_told(good)));
     line("head", commit.clone());
     line("asks for", candidate.clone());
-    line("tries", state.trial.as_ref().map(tries));
+    let type_ = running.release.as_ref().map(|release| release.spec.type_);
+    let is_called = type_ != Some(WorkloadType::Worker);
+    line("tries", state.trial.as_ref().map(|trial| tries(trial, is_called)));
     line("attempt", state.attempt.map(|attempt| attempt.to_string()));
     for Held { decision, action, by, reason, until } in &state.held {
         let reason = reason.as_ref().map(|reason| format!(" ({reason})")).unwrap_or_default();
@@ -144,10 +146,11 @@ fn scales(release: &Release) -> Option<String> {
     Some(format!("with the load, {} to {max} instances ({})", release.spec.replicas, targets.join(", ")))
 }
 
-/// How far what is tried is.
-fn tries(Trial { release, passed, steps, weight, begun, since: _ }: &Trial) -> String {
+/// How far what is tried is. Nobody calls a worker.
+fn tries(Trial { release, passed, steps, weight, begun, since: _ }: &Trial, is_called: bool) -> String {
+    let share = if is_called { format!(", {weight} of 100 requests") } else { String::new() };
     let step = if passed < steps {
-        format!("step {} of {steps}, {weight} of 100 requests", passed + 1)
+        format!("step {} of {steps}{share}", passed + 1)
     } else {
         "it takes the place of what ran".to_owned()
     };

@@ -86,8 +86,10 @@ pub async fn control<K, E, Fut>(
                 // The operator ends.
                 return Ok(Action::await_change());
             };
-            // It may have changed while it waited.
-            let object = store.get(&ObjectRef::from_obj(&*object)).unwrap_or(object);
+            // It may have changed while it waited, or gone.
+            let Some(object) = store.get(&ObjectRef::from_obj(&*object)) else {
+                return Ok(Action::await_change());
+            };
             let begun = Instant::now();
             let outcome = AssertUnwindSafe(async { reconcile(object).await }).catch_unwind().await;
             RECONCILE_SECONDS.with_label_values(&[name]).observe(begun.elapsed().as_secs_f64());

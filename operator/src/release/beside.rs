@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::{Deployment, DeploymentStatus};
 use kube::ResourceExt;
 
 use super::{
     desired::Target,
-    observe::{is_current, only_version},
+    observe::{down_since, is_current, only_version},
     scaling,
     trial::{Seen, Stable, Tried},
 };
@@ -34,7 +35,7 @@ impl Found {
     }
 
     /// For the policy. `full`: instances that the service is to have now.
-    pub fn seen(&self, full: i32, (has_route, consumes): (bool, bool)) -> Seen<'_> {
+    pub fn seen(&self, (full, now): (i32, Timestamp), (has_route, consumes): (bool, bool)) -> Seen<'_> {
         let own = self.own.as_deref();
         let stable = Stable {
             release: own.and_then(release),
@@ -42,6 +43,11 @@ impl Found {
             replicas: own.map_or(0, replicas),
             there: own.and_then(told).map(|status| status.replicas.unwrap_or_default()),
             is_one: self.version.is_some(),
+            is_down: own.is_some_and(|own| {
+                let is_none =
+                    told(own).is_some_and(|status| status.available_replicas.unwrap_or_default() == 0);
+                is_none && down_since(own).is_some_and(|since| since <= now)
+            }),
         };
         let tried = self.beside.as_deref().map(|beside| Tried {
             release: release(beside).unwrap_or_default(),

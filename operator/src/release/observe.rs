@@ -249,7 +249,15 @@ fn blocked(refused: &DeploymentCondition, environment: &str) -> Phase {
         );
         Phase::Blocked { reason: Reason::QuotaExceeded, message }
     } else {
-        Phase::Blocked { reason: Reason::ApplyFailed, message: format!("new instances are refused: {told}") }
+        let whose = if told.contains("no PriorityClass") {
+            format!(
+                "; the platform's admins: make it, or correct `spec.priorityClass` of the Environment {environment}"
+            )
+        } else {
+            String::new()
+        };
+        let message = format!("new instances are refused: {told}{whose}");
+        Phase::Blocked { reason: Reason::ApplyFailed, message }
     }
 }
 

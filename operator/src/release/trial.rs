@@ -71,6 +71,8 @@ pub struct Stable<'a> {
     pub there: Option<i32>,
     /// They are all of one version.
     pub is_one: bool,
+    /// None of them answers, for longer than a roll-out may take: there is nothing to try another one beside.
+    pub is_down: bool,
 }
 
 /// The Deployment beside it.
@@ -191,7 +193,8 @@ pub fn next(wanted: Option<&Wanted>, state: Option<&State>, seen: Seen, now: Tim
     let Some(wanted) = wanted else { return ending(seen) };
     let state = state.filter(|state| state.release == wanted.release).cloned();
     let passed = state.as_ref().map_or(0, |state| state.passed);
-    if passed >= wanted.steps.len() || seen.stable.release == Some(wanted.release) {
+    let is_passed = passed >= wanted.steps.len() || seen.stable.release == Some(wanted.release);
+    if is_passed || seen.stable.is_down && !wanted.paused {
         return promoted(wanted, state, seen);
     }
     match seen.tried {
@@ -200,6 +203,9 @@ pub fn next(wanted: Option<&Wanted>, state: Option<&State>, seen: Seen, now: Tim
         }
         None if !seen.stable.is_one => {
             Next { state: Some(wanted.begun()), awaits: Some(Awaits::Settled), ..ending(seen) }
+        }
+        None if wanted.paused && state.as_ref().is_none_or(|state| *state == wanted.begun()) => {
+            Next { state: Some(wanted.begun()), awaits: Some(Awaits::Resume), ..ending(seen) }
         }
         Some(_) | None => step(wanted, state.unwrap_or_else(|| wanted.begun()), seen, now),
     }

@@ -59,8 +59,11 @@ impl Work<'_> {
         };
         let current = self.current(environment);
         let mut release = self.seen_with_secrets(environment, (asked, rendered.clone()), current.as_deref());
-        // What runs has had its turn and found its Secrets: a pass over it asks for nothing.
-        if current.as_ref().is_none_or(|current| current.name_any() != release.name_any()) {
+        // What runs, or is tried, has had its turn and found its Secrets: a pass over it asks for nothing.
+        let tried = self.state_before(environment).and_then(|before| before.trial.as_ref());
+        let begun =
+            [current.as_ref().map(|current| current.name_any()), tried.map(|tried| tried.release.clone())];
+        if !begun.contains(&Some(release.name_any())) {
             let mut awaited = self.awaited(environment, asked, (&mut release, current.as_deref(), earlier));
             let named = &asked.resolved.settings.secrets;
             match self.secrets(environment, named.iter().map(String::as_str), SECRET_NAMED).await {

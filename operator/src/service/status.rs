@@ -237,7 +237,7 @@ fn state(stage: &Stage, before: Option<&EnvironmentState>) -> EnvironmentState {
 
 /// Without what every pass sees anew.
 fn lasting(waiting: Vec<Waiting>) -> Vec<Waiting> {
-    const SEEN: [Reason; 27] = [
+    const SEEN: [Reason; 28] = [
         Reason::Held,
         Reason::Paused,
         Reason::RolledBack,
@@ -254,6 +254,7 @@ fn lasting(waiting: Vec<Waiting>) -> Vec<Waiting> {
         Reason::ConfigMissing,
         Reason::EnvironmentMissing,
         Reason::Progressing,
+        Reason::AwaitingTurn,
         Reason::TenantNotReady,
         Reason::RollingOut,
         Reason::AwaitingRun,

@@ -84,9 +84,10 @@ impl Work<'_> {
         let base = self.known(last_good).filter(|_| standing.rejects(good).is_none())?;
         let steps = release::tried_beside(release, &base);
         let paused = standing.pause.as_ref().filter(|pause| pause.release == name);
-        let frozen =
-            environment.entry.frozen.then(|| format!("the platform has frozen {}", environment.name));
-        let skips = standing.skipped.iter().filter(|skip| skip.release == name);
+        let is_frozen = environment.entry.frozen;
+        let frozen = is_frozen.then(|| format!("the platform has frozen {}", environment.name));
+        // Nothing that a person says goes past a freeze.
+        let skips = standing.skipped.iter().filter(|skip| skip.release == name && !is_frozen);
         (!steps.is_empty()).then(|| Wish {
             base: shown(environment, &base),
             steps,
@@ -130,8 +131,10 @@ impl Work<'_> {
         let names = [Some(name.as_str()), found.runs(), found.tried()];
         let is_fixed = |name| self.known(name).is_none_or(|known| release::consumes(&known));
         let consumes = names.into_iter().flatten().all(is_fixed);
-        let seen = found.seen(full, (is_divided(target, wish), consumes));
-        let next = next(wanted.as_ref(), state.as_ref(), seen, (self.platform.now)());
+        let now = (self.platform.now)();
+        let has_route = cluster.has_routes() && is_divided(target, wish);
+        let seen = found.seen((full, now), (has_route, consumes));
+        let next = next(wanted.as_ref(), state.as_ref(), seen, now);
         let base = wish.filter(|_| !next.is_passed).map(|wish| wish.base.as_ref());
         let mut own = base.unwrap_or(release).clone();
         own.spec.replicas = (own.spec.replicas - next.away).max(0);

@@ -38,30 +38,36 @@ pub fn awaited(
     history: &History,
 ) -> Option<Problem> {
     let source = environment.promotes_from.as_deref().filter(|_| new.cause == Cause::Runtime)?;
-    let runtime = &new.runtime;
+    let changed = changed(&new.runtime, &environment.name);
     let stage = earlier.iter().find(|stage| stage.environment.name == source);
     let has_it = |running: &&Running| running.runtime_revision == new.runtime_revision;
     let message = match stage.zip(stage.and_then(|stage| stage.running.as_ref()).filter(has_it)) {
         None => format!(
-            "the runtime {runtime} was changed, and {source} does not run with the change yet: see what {source} waits for, or merge what {source} runs into {}",
+            "{changed}, and {source} does not run with the change yet: see what {source} waits for, or merge what {source} runs into {}",
             environment.branch
         ),
         Some((stage, running)) => match ailment(stage, running, history) {
             None => return None,
-            Some(why) => format!(
-                "the runtime {runtime} was changed, and {source}, which runs with the change, is not healthy: {why}"
-            ),
+            Some(why) => {
+                format!("{changed}, and {source}, which runs with the change, is not healthy: {why}")
+            }
         },
     };
     Some(Problem::new(Reason::NotPromoted, message))
 }
 
-/// Told of a service that waits until others in `environment` have the change of `runtime`.
+/// Told of a service that waits until others in `environment` have the change.
 pub fn in_turn((runtime, environment): (&str, &str), at_once: usize) -> Problem {
     let message = format!(
-        "the runtime {runtime} was changed, and services get the change {at_once} at a time in {environment}: it is this one's turn when another is done"
+        "{}, and services get the change {at_once} at a time in {environment}: it is this one's turn when another is done",
+        changed(runtime, environment)
     );
-    Problem::new(Reason::Progressing, message)
+    Problem::new(Reason::AwaitingTurn, message)
+}
+
+/// What a release takes along that no commit asked for.
+fn changed(runtime: &str, environment: &str) -> String {
+    format!("the runtime {runtime} or the Environment {environment} was changed")
 }
 
 /// Why what runs there proves nothing.

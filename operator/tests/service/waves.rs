@@ -128,12 +128,12 @@ async fn of_two_services_that_a_changed_runtime_concerns_one_waits_until_the_oth
     let first = until("one has it", async || with_change().await.pop()).await;
     let second = if first == "orders" { "billing" } else { "orders" };
     let told = until("the other waits for its turn", async || {
-        dev(second).await?.waiting.into_iter().find(|waiting| waiting.reason == "Progressing")
+        dev(second).await?.waiting.into_iter().find(|waiting| waiting.reason == "AwaitingTurn")
     })
     .await;
     assert_eq!(
         told.message,
-        "the runtime container was changed, and services get the change 1 at a time in dev: it is this one's turn when another is done"
+        "the runtime container or the Environment dev was changed, and services get the change 1 at a time in dev: it is this one's turn when another is done"
     );
     scene.two_looks().await;
     assert_eq!(with_change().await, std::slice::from_ref(&first), "the first is not done");

@@ -84,6 +84,9 @@ fn a_full_quota_is_told_as_such_and_before_the_deadline() {
     assert!(message.contains("raise `spec.environments.dev.quota` in the tenant file"), "{message}");
     assert!(!message.contains("orders-7f"), "differs at each attempt: {message}");
     assert_eq!(reason("violates PodSecurity").0, Reason::ApplyFailed);
+    let told =
+        reason("pods \"orders-7f-x1\" is forbidden: no PriorityClass with name production was found").1;
+    assert!(told.ends_with("correct `spec.priorityClass` of the Environment dev"), "{told}");
 }
 
 /// Of the Deployment in [`deployment`], with a revision and conditions.

@@ -196,7 +196,9 @@ impl World {
             full: i32::from(REPLICAS),
             replicas: i32::from(self.stable.replicas),
             there: self.stable.is_told.then(|| i32::from(told.all())),
-            is_one: self.stable.is_told && told.all() == told.of(self.stable.release),
+            // Its sets tell it, without the status.
+            is_one: told.all() > 0 && told.all() == told.of(self.stable.release),
+            is_down: false,
         };
         let tried = self.beside.as_ref().map(|beside| Tried {
             release: NAMES[beside.release],
@@ -448,8 +450,14 @@ fn following(
     let skipped = BTreeSet::new();
     let wanted = Wanted { release: "a", steps, replicas: number, paused: false, skipped: &skipped };
     let state = State { release: "a".to_owned(), passed, since: Some(at(NOW - PAUSE)), weight };
-    let stable =
-        Stable { release: Some("old"), full: number, replicas: number, there: Some(number), is_one: true };
+    let stable = Stable {
+        release: Some("old"),
+        full: number,
+        replicas: number,
+        there: Some(number),
+        is_one: true,
+        is_down: false,
+    };
     let tried = Some(Tried { release: "a", replicas: ready, there: Some((ready, ready)) });
     next(Some(&wanted), Some(&state), Seen { stable, tried, has_route: true, consumes }, at(NOW))
 }
@@ -473,6 +481,29 @@ fn a_share_follows_the_number_of_instances() {
     assert_eq!(told(BLUE_GREEN, 5, (100, 4)), (5, 80, false));
     let passed = following((BLUE_GREEN, 2), (5, false), (100, 4));
     assert_eq!((passed.is_passed, passed.beside), (true, Some(Beside { replicas: 5, weight: 80 })));
+}
+
+/// What follows for the first pass over a release of two instances.
+fn begun(paused: bool, is_down: bool) -> Next {
+    let (steps, skipped) = (CANARY, BTreeSet::new());
+    let wanted = Wanted { release: "a", steps, replicas: 2, paused, skipped: &skipped };
+    let stable = Stable { release: Some("old"), full: 2, replicas: 2, there: Some(2), is_one: true, is_down };
+    next(Some(&wanted), None, Seen { stable, tried: None, has_route: true, consumes: false }, at(NOW))
+}
+
+#[test]
+fn what_is_paused_before_it_began_does_not_begin() {
+    let Next { beside, awaits, state, .. } = begun(true, false);
+    assert_eq!((beside, awaits), (None, Some(Awaits::Resume)));
+    assert_eq!(state.unwrap().passed, 0);
+    assert_eq!(begun(false, false).beside, Some(Beside { replicas: 1, weight: 0 }));
+}
+
+#[test]
+fn nothing_is_tried_beside_what_is_down() {
+    let next = begun(false, true);
+    assert_eq!((next.is_passed, next.beside, next.awaits), (true, None, None));
+    assert!(!begun(true, true).is_passed, "a pause, or a freeze, counts all the same");
 }
 
 #[test]

@@ -162,7 +162,8 @@ impl Case<'_> {
 
     /// The release that Git asks for, as it was told last.
     fn asked(&self) -> Option<&str> {
-        self.state.candidate.as_deref().or(self.state.current.as_deref())
+        let tried = self.state.trial.as_ref().map(|trial| trial.release.as_str());
+        self.state.candidate.as_deref().or(tried).or(self.state.current.as_deref())
     }
 
     /// The release of this name, which must be one of here.
@@ -320,6 +321,15 @@ impl Case<'_> {
             return Err(needless(format!(
                 "{release} is already on its way, by {}'s {}: to another, kubectl imaas rollback {service} {environment} --to RELEASE",
                 held.by, held.decision
+            )));
+        }
+        let current = self.state.current.as_deref();
+        let tried = self.state.trial.as_ref().map(|trial| trial.release.as_str());
+        if let Some(tried) = tried.filter(|tried| current != Some(*tried))
+            && self.target().is_none_or(|target| current == Some(target))
+        {
+            return Err(needless(format!(
+                "{tried} is only tried, and what ran before runs on: to end that, kubectl imaas rollout abort {service} {environment}"
             )));
         }
         let to = self.older()?;

@@ -550,6 +550,21 @@ fn what_is_tried_is_paused_skipped_and_resumed() {
 }
 
 #[test]
+fn what_is_only_tried_is_aborted_and_not_rolled_back_and_a_reject_means_it() {
+    let mut world = trying(1);
+    world.board.environments[0].current = Some("orders-prod-3".to_owned());
+    world.board.environments[0].last_good = Some("orders-prod-3".to_owned());
+    world.board.environments[0].candidate = None;
+    for target in ["", ", target: orders-prod-3"] {
+        let (state, message) = world.told(&format!("action: rollback, reason: errors{target}"));
+        assert_eq!(state, DecisionState::Refused);
+        assert!(message.ends_with("kubectl imaas rollout abort orders prod"), "{message}");
+    }
+    let rejected = world.answer("reject", 1, "action: reject, reason: errors");
+    assert_eq!(rejected.status.release.as_deref(), Some("orders-prod-5"));
+}
+
+#[test]
 fn what_is_aborted_fails_once_and_says_by_whom() {
     for passed in [0, 2] {
         let mut world = trying(passed);

@@ -50,7 +50,7 @@ fn a_changed_runtime_waits_until_the_environment_before_runs_well_with_it() {
     let prod = release("prod", "a", "p2");
     assert_eq!(
         in_prod(&prod, &[test(Some(&old), None)], &[&old]).unwrap(),
-        "the runtime camel was changed, and test does not run with the change yet: see what test waits for, or merge what test runs into prod-branch"
+        "the runtime camel or the Environment prod was changed, and test does not run with the change yet: see what test waits for, or merge what test runs into prod-branch"
     );
     assert_eq!(in_prod(&prod, &[test(Some(&new), None)], &[&old, &new]), None, "whatever commit test is at");
 }
@@ -60,7 +60,7 @@ fn a_source_that_is_not_healthy_is_told_with_its_reason() {
     let new = release("test", "a", "p2");
     let prod = release("prod", "a", "p2");
     let rolling = test(Some(&new), Some((Reason::RollingOut, "1 of 2 new instances are ready")));
-    let told = "the runtime camel was changed, and test, which runs with the change, is not healthy: ";
+    let told = "the runtime camel or the Environment prod was changed, and test, which runs with the change, is not healthy: ";
     let waits = |stage: &Stage, healthy: &[&Release]| in_prod(&prod, std::slice::from_ref(stage), healthy);
     assert_eq!(waits(&rolling, &[]).unwrap(), format!("{told}1 of 2 new instances are ready"));
     assert_eq!(
