@@ -43,7 +43,7 @@ async fn a_changed_runtime_reaches_an_environment_after_it_ran_well_in_the_one_b
     })
     .await;
     let told = &board.environments[1].waiting[0].message;
-    assert!(told.starts_with("the runtime container was changed, and dev"), "{told}");
+    assert!(told.starts_with("the runtime container or the Environment test was changed, and dev"), "{told}");
     scene.two_looks().await;
     assert_eq!(has_change("test").await, None, "dev is not healthy with it");
 
