@@ -6,6 +6,7 @@ use anyhow::Result;
 
 use crate::{
     Lab, Progress, cache,
+    kubectl::Kubectl,
     process::{Process, free_port, wait_until},
 };
 
@@ -14,7 +15,10 @@ const RESOLUTION: &str = "--metric-resolution=12s";
 
 /// A running metrics-server. Dropping it kills the process.
 #[derive(Debug)]
-pub struct MetricsServer(Process);
+pub struct MetricsServer {
+    process: Process,
+    kubectl: Kubectl,
+}
 
 impl MetricsServer {
     /// Starts it for `lab`, whose pods are real, and waits until it knows the node (90 s at most).
@@ -44,12 +48,17 @@ impl MetricsServer {
             lab.kubectl().run(&node, None).await.is_ok_and(|answer| answer.contains("\"usage\""))
         })
         .await?;
-        Ok(Self(process))
+        Ok(Self { process, kubectl: lab.kubectl().clone() })
     }
 
-    /// Ends it.
-    pub async fn stop(self) {
-        self.0.stop(Duration::from_secs(2)).await;
+    /// Takes its API away and ends it: while an API does not answer, no namespace comes to its end.
+    ///
+    /// # Errors
+    /// What kubectl says.
+    pub async fn stop(self) -> Result<()> {
+        self.kubectl.run(&["delete", "apiservice", "v1beta1.metrics.k8s.io"], None).await?;
+        self.process.stop(Duration::from_secs(2)).await;
+        Ok(())
     }
 }
 

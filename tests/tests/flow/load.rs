@@ -23,7 +23,7 @@ pub async fn brings_instances_and_takes_them_away(flow: &Flow) -> Result<String>
     let plain = changed(flow, OF_DEV, SCALED).await?;
     let outcome = Box::pin(up_and_down(flow)).await;
     changed(flow, SCALED, OF_DEV).await?;
-    metrics.stop().await;
+    metrics.stop().await?;
     let (number, owners) = replicas(flow).await?;
     let is_ours = owners.iter().any(|owner| owner == "imaas-operator");
     ensure!(number == 1 && is_ours, "the number is the operator's again: {number} {owners:?}");
