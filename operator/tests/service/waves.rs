@@ -159,11 +159,12 @@ async fn what_an_environment_says_of_lost_nodes_reaches_what_runs_there() {
         tolerations.into_iter().find_map(|one| one.toleration_seconds)
     };
     for environment in ["dev", "test"] {
-        until("it runs", async || {
+        until("it is healthy", async || {
             scene.instances_are_ready(environment).await;
-            (stays(environment).await == Some(60)).then_some(())
+            scene.state(environment).await?.last_good
         })
         .await;
+        assert_eq!(stays(environment).await, Some(60));
     }
     scene
         .kubectl(&["patch", "environment", "dev", "--type=merge", "-p", r#"{"spec": {"evictAfter": "5s"}}"#])
