@@ -6,7 +6,7 @@ use std::{
     fmt,
     future::Future,
     pin::Pin,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, atomic::AtomicBool},
 };
 
 use futures::{
@@ -60,7 +60,7 @@ impl Cluster {
             autoscalers,
             quotas,
             routes,
-            route_rules: Mutex::default(),
+            has_routes: AtomicBool::new(false),
         }));
         let mut listed = Vec::new();
         let mut watches: Vec<Background> = vec![
