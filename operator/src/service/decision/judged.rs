@@ -162,8 +162,12 @@ impl Case<'_> {
 
     /// The release that Git asks for, as it was told last.
     fn asked(&self) -> Option<&str> {
-        let tried = self.state.trial.as_ref().map(|trial| trial.release.as_str());
-        self.state.candidate.as_deref().or(tried).or(self.state.current.as_deref())
+        self.state.candidate.as_deref().or(self.tried()).or(self.state.current.as_deref())
+    }
+
+    /// The release that is tried, or takes the place of what ran.
+    fn tried(&self) -> Option<&str> {
+        self.state.trial.as_ref().map(|trial| trial.release.as_str())
     }
 
     /// The release of this name, which must be one of here.
@@ -324,8 +328,7 @@ impl Case<'_> {
             )));
         }
         let current = self.state.current.as_deref();
-        let tried = self.state.trial.as_ref().map(|trial| trial.release.as_str());
-        if let Some(tried) = tried.filter(|tried| current != Some(*tried))
+        if let Some(tried) = self.tried().filter(|tried| current != Some(*tried))
             && self.target().is_none_or(|target| current == Some(target))
         {
             return Err(needless(format!(
