@@ -126,7 +126,8 @@ async fn a_decision_is_made_in_ones_own_name_and_its_answer_is_told() {
     let diff = ["diff", "orders-prod-old", "orders-prod-new", "--tenant", "acme"];
     let text = run(&lab, &diff).await.expect_status(1).stdout;
     let path = "template.spec.containers.orders.env.LOG_LEVEL.value";
-    assert_eq!(text, format!("- {path}: info\n+ {path}: debug\n"));
+    let heading = "--- orders-prod-old\n+++ orders-prod-new\n";
+    assert_eq!(text, format!("{heading}- {path}: info\n+ {path}: debug\n"));
     lab.stop().await.unwrap();
 }
 
