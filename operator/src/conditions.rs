@@ -128,6 +128,8 @@ reasons! {
     GatewayMissing,
     /// The gateway does not take the route, or not what it leads to.
     RouteRefused,
+    /// The cluster's kind of route cannot say what is asked for.
+    RouteUnsupported,
     /// Another service of the tenant has the path that is to be exposed.
     PathTaken,
     /// Several instances would each do what is to be done once, and nothing says how they agree.

@@ -138,6 +138,18 @@ fn of_pods() -> Vec<Row> {
         row("connects[]", Objects, ["erp", "mail"].map(|network| json!({ "connects": [network] }))),
         row("expose.path", Release, ["/orders", "/offers"].map(|path| json!({ "expose": { "path": path } }))),
         with(
+            json!({ "expose": { "path": "/orders" } }),
+            row(
+                "expose.timeout",
+                Release,
+                ["30s", "2m"].map(|timeout| json!({ "expose": { "timeout": timeout } })),
+            ),
+        ),
+        with(
+            json!({ "expose": { "path": "/orders" } }),
+            row("expose.retries", Release, [1, 5].map(|retries| json!({ "expose": { "retries": retries } }))),
+        ),
+        with(
             ports,
             row(
                 "expose.port",

@@ -472,7 +472,9 @@ fn each_setting_changes_the_name() {
             *c = using(STOCK);
             c.called[0].port = 8081;
         }),
-        ("expose", |c| c.settings.expose = Some(Expose { path: "/a".into(), port: None })),
+        ("expose", |c| c.settings.expose = Some(expose(None, None))),
+        ("its timeout", |c| c.settings.expose = Some(expose(Some("30s"), None))),
+        ("its retries", |c| c.settings.expose = Some(expose(None, Some(2)))),
         ("config", |c| c.config = Some(files())),
         ("config's bytes", |c| {
             let mut changed = files();
@@ -489,6 +491,24 @@ fn each_setting_changes_the_name() {
         assert!(seen.insert(case.name()), "{what}");
     }
     assert_eq!(seen.len(), changes.len());
+}
+
+fn expose(timeout: Option<&str>, retries: Option<u16>) -> Expose {
+    Expose { path: "/a".into(), port: None, timeout: timeout.map(str::to_owned), retries }
+}
+
+#[test]
+fn a_request_may_take_what_the_descriptor_says_else_what_the_runtime_says_else_anything() {
+    let limits = |of_runtime, timeout, retries| {
+        let mut case = case("camel", "{}");
+        case.runtime.spec.profiles[0].request_timeout_seconds = of_runtime;
+        case.settings.expose = Some(expose(timeout, retries));
+        let exposed = case.render().unwrap().release.spec.expose.unwrap();
+        (exposed.timeout_seconds, exposed.retries)
+    };
+    assert_eq!(limits(None, None, None), (None, None));
+    assert_eq!(limits(Some(180), None, Some(0)), (Some(180), None));
+    assert_eq!(limits(Some(180), Some("1m30s"), Some(2)), (Some(90), Some(2)));
 }
 
 #[test]
@@ -551,6 +571,8 @@ fn what_cannot_be_rendered_says_what_to_change() {
             "expose: {path: /a, port: internal}",
             "expose.port: \"internal\" is none of the service's ports; it has http, https",
         ),
+        ("camel", "expose: {path: /a, timeout: 2h}", "expose.timeout: \"2h\" is no duration of 1s to 1h"),
+        ("camel", "expose: {path: /a, timeout: 1s500ms}", "expose.timeout: \"1s500ms\" is no duration"),
     ] {
         let refused = case(runtime, yaml).render().unwrap_err();
         assert!(refused.to_string().contains(told), "{refused}");

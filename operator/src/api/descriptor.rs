@@ -111,6 +111,16 @@ pub struct Expose {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 15), regex(pattern = r"^[a-z]([-a-z0-9]*[a-z0-9])?$"))]
     pub port: Option<String>,
+    /// Longest that a request may take with all its tries, such as `30s`; without it, what the runtime's profile says, else
+    /// what the gateway does by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 2, max = 20))]
+    pub timeout: Option<String>,
+    /// So often the gateway sends a request again that got no answer, or 502, 503 or 504: any request, so only where twice does
+    /// no harm. Without it, never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 5))]
+    pub retries: Option<u16>,
 }
 
 impl DescriptorSpec {

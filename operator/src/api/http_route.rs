@@ -50,6 +50,41 @@ pub struct RouteRule {
     pub matches: Vec<RouteMatch>,
     /// Services of the same namespace.
     pub backend_refs: Vec<BackendRef>,
+    /// See [`RuleFields`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timeouts: Option<RouteTimeouts>,
+    /// See [`RuleFields`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retry: Option<RouteRetry>,
+}
+
+/// Fields of a rule that the installed kind has. What it does not have it refuses.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RuleFields {
+    /// Of the standard channel since 1.2.
+    pub timeouts: bool,
+    /// Of the standard channel since 1.7, of the experimental one since 1.2.
+    pub retry: bool,
+}
+
+/// How long what a gateway does may take, in its own form: at most five digits a unit, such as `30s` (GEP-2257).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default)]
+pub struct RouteTimeouts {
+    /// From the request to its answer, with all tries (GEP-1742).
+    pub request: String,
+}
+
+/// When a request is sent again: without an answer, or with one of these (GEP-1731).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default)]
+pub struct RouteRetry {
+    /// Of an answer.
+    pub codes: Vec<u16>,
+    /// Besides the first.
+    pub attempts: u16,
+    /// Least time between two, as in [`RouteTimeouts`].
+    pub backoff: String,
 }
 
 /// See [`RouteRule`].

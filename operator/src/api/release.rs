@@ -164,6 +164,12 @@ pub struct ReleaseExpose {
     pub path: String,
     /// The port that answers.
     pub port: Port,
+    /// So long a request may take with all its tries.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout_seconds: Option<u16>,
+    /// So often one that failed is sent again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retries: Option<u16>,
 }
 
 /// A service that a release calls, in the same environment.

@@ -85,6 +85,10 @@ pub struct RuntimeProfile {
     /// How an instance leaves without losing a request.
     #[serde(default)]
     pub drain: Drain,
+    /// Seconds that a request from outside may take where the descriptor does not say `expose.timeout`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 3600))]
+    pub request_timeout_seconds: Option<u16>,
 }
 
 fn any_version() -> String {

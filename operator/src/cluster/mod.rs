@@ -28,7 +28,7 @@ pub use seen::{ObjectKey, Touch};
 pub use watched::Watched;
 pub use workload::Workload;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicBool};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use k8s_openapi::api::{
     apps::v1::Deployment,
@@ -47,7 +47,7 @@ use self::{
     event::Budget,
     seen::{Listing, Seen},
 };
-use crate::api::HttpRoute;
+use crate::api::{HttpRoute, http_route::RuleFields};
 
 /// One cluster: its client, and what is known of the operator's own objects in it. Cheap to clone.
 #[derive(Clone)]
@@ -68,7 +68,7 @@ struct Inner {
     quotas: Store<ResourceQuota>,
     /// See `routes`.
     routes: Store<HttpRoute>,
-    has_routes: AtomicBool,
+    route_rules: Mutex<Option<RuleFields>>,
     /// Events that may still be written.
     budget: Mutex<Budget>,
 }

@@ -6,7 +6,7 @@ use std::{
     fmt,
     future::Future,
     pin::Pin,
-    sync::{Arc, Mutex, PoisonError, atomic::AtomicBool},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use futures::{
@@ -60,7 +60,7 @@ impl Cluster {
             autoscalers,
             quotas,
             routes,
-            has_routes: AtomicBool::new(false),
+            route_rules: Mutex::default(),
         }));
         let mut listed = Vec::new();
         let mut watches: Vec<Background> = vec![

@@ -6,7 +6,7 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::ResourceExt;
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use super::{
     batch,
@@ -24,7 +24,11 @@ use crate::{
     environment::Placement,
     names::{self, MANAGED_BY, MANAGER},
     runtime::profile,
+    span::span,
 };
+
+/// Who waits longer for an answer wants a batch.
+const LONGEST_REQUEST: Duration = Duration::from_hours(1);
 
 /// Everything that a release is made of.
 #[derive(Clone, Copy, Debug)]
@@ -110,7 +114,7 @@ pub fn render(input: &Input) -> Result<Rendered, RenderError> {
     let settings = resolved(input.settings, profile)?;
     let steps = steps::steps(&settings)?;
     connects(&settings, input.networks)?;
-    let expose = expose(&settings)?;
+    let expose = expose(&settings, profile)?;
     let uses = uses(input)?;
     let image = image(input)?;
     let config = config(profile, input.config)?;
@@ -234,8 +238,8 @@ fn connects(settings: &DescriptorSpec, networks: &[Network]) -> Result<(), Rende
 }
 
 /// By one of the service's own ports, of which none is one of the runtime's management.
-fn expose(settings: &DescriptorSpec) -> Result<Option<ReleaseExpose>, RenderError> {
-    let Some(Expose { path, port }) = &settings.expose else { return Ok(None) };
+fn expose(settings: &DescriptorSpec, profile: &RuntimeProfile) -> Result<Option<ReleaseExpose>, RenderError> {
+    let Some(Expose { path, port, timeout, retries }) = &settings.expose else { return Ok(None) };
     if settings.type_ != WorkloadType::Api {
         let message = ": only an `api` serves: remove it, or make the service one";
         return Err(RenderError::Expose(message.to_owned()));
@@ -247,7 +251,22 @@ fn expose(settings: &DescriptorSpec) -> Result<Option<ReleaseExpose>, RenderErro
         let message = format!(".port: {name:?} is none of the service's ports; it has {}", known.join(", "));
         return Err(RenderError::Expose(message));
     };
-    Ok(Some(ReleaseExpose { path: path.clone(), port: port.clone() }))
+    let timeout_seconds = match timeout {
+        Some(text) => Some(seconds(text).ok_or_else(|| {
+            RenderError::Expose(format!(
+                ".timeout: {text:?} is no duration of 1s to 1h, in whole seconds: write it like 30s or 2m"
+            ))
+        })?),
+        None => profile.request_timeout_seconds,
+    };
+    let retries = retries.filter(|retries| *retries > 0);
+    Ok(Some(ReleaseExpose { path: path.clone(), port: port.clone(), timeout_seconds, retries }))
+}
+
+fn seconds(timeout: &str) -> Option<u16> {
+    let whole =
+        span(timeout, Duration::from_secs(1)..=LONGEST_REQUEST).filter(|span| span.subsec_nanos() == 0)?;
+    u16::try_from(whole.as_secs()).ok()
 }
 
 /// By digest only, and only from the service's own repository.

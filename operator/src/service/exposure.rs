@@ -8,7 +8,7 @@ use super::{Problem, status::Observation};
 use crate::{
     api::{
         HttpRoute, ReleaseExpose,
-        http_route::{ParentRef, RouteCondition, RouteParent},
+        http_route::{ParentRef, RouteCondition, RouteParent, RuleFields},
     },
     conditions::Reason,
     names,
@@ -92,9 +92,25 @@ impl Exposure<'_> {
             namespace: gateway.namespace.clone(),
             section_name: gateway.section_name.clone(),
         };
+        observation.problems.extend(unsupported(exposed, outside.rules, environment));
         observation.problems.extend(route_problem(*route, &parent));
         observation.exposed = Some(format!("{}{}", names::host(tenant, domain), exposed.path));
     }
+}
+
+/// Of limits that the route is written without.
+fn unsupported(exposed: &ReleaseExpose, rules: RuleFields, environment: &str) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    let mut told = |message| problems.push(Problem::new(Reason::RouteUnsupported, message));
+    if exposed.timeout_seconds.is_some() && !rules.timeouts {
+        told("expose.timeout: the cluster's HTTPRoute has no `timeouts`, so the gateway does what it does by itself, and all else goes on: the platform installs the Gateway API 1.2 or newer".to_owned());
+    }
+    if exposed.retries.is_some() && !rules.retry {
+        told(format!(
+            "expose.retries: the cluster's HTTPRoute has no `retry`, so nothing is asked for again, and all else goes on: the platform installs the Gateway API 1.7 or newer, or the experimental channel of 1.2 or newer; or write `environments: {{{environment}: {{expose: {{retries: null}}}}}}`"
+        ));
+    }
+    problems
 }
 
 /// What the gateway says against the route, or that it said nothing yet.
@@ -159,7 +175,7 @@ mod tests {
     use std::slice;
 
     use super::*;
-    use crate::api::{EnvironmentSpec, Port};
+    use crate::api::EnvironmentSpec;
 
     fn rival(service: &str, second: Option<i64>) -> Rival {
         let since = second.map(|second| Timestamp::from_second(second).unwrap());
@@ -195,6 +211,10 @@ mod tests {
         .unwrap()
     }
 
+    fn exposed() -> ReleaseExpose {
+        serde_saphyr::from_str("{path: /orders, port: {name: http, port: 8080}}").unwrap()
+    }
+
     /// `reason: message`s, and where it is.
     fn told(
         spec: &str,
@@ -202,9 +222,7 @@ mod tests {
         route: Option<&HttpRoute>,
     ) -> (Vec<(Reason, String)>, Option<String>) {
         let spec: EnvironmentSpec = serde_saphyr::from_str(spec).unwrap();
-        let exposed =
-            ReleaseExpose { path: "/orders".into(), port: Port { name: "http".into(), port: 8080 } };
-        let outside = Outside::of(&spec, "imaas-system");
+        let (exposed, outside) = (exposed(), Outside::of(&spec, "imaas-system"));
         let mut observation = Observation::default();
         let exposure = Exposure {
             tenant: "acme",
@@ -229,6 +247,25 @@ mod tests {
         let (problems, exposed) = told(GATED, false, None);
         assert_eq!((problems[0].0, exposed), (Reason::GatewayMissing, None));
         assert!(problems[0].1.contains("installs the Gateway API"), "{problems:?}");
+    }
+
+    #[test]
+    fn limits_that_the_clusters_routes_cannot_say_are_told_by_their_field() {
+        let told = |timeout_seconds, retries, rules| {
+            let limited = ReleaseExpose { timeout_seconds, retries, ..exposed() };
+            let problems = unsupported(&limited, rules, "dev");
+            assert!(
+                problems.iter().all(|problem| problem.reason == Reason::RouteUnsupported),
+                "{problems:?}"
+            );
+            let field = |problem: &Problem| problem.message.split_once(':').unwrap().0.to_owned();
+            problems.iter().map(field).collect::<Vec<_>>()
+        };
+        let (none, all) = (RuleFields::default(), RuleFields { timeouts: true, retry: true });
+        assert_eq!(told(None, None, none), [""; 0]);
+        assert_eq!(told(Some(30), Some(2), none), ["expose.timeout", "expose.retries"]);
+        assert_eq!(told(Some(30), Some(2), RuleFields { timeouts: true, ..none }), ["expose.retries"]);
+        assert_eq!(told(Some(30), Some(2), all), [""; 0]);
     }
 
     #[test]
@@ -281,8 +318,7 @@ mod tests {
     #[test]
     fn a_path_that_another_service_has_is_not_told_as_its_own() {
         let spec: EnvironmentSpec = serde_saphyr::from_str(GATED).unwrap();
-        let exposed =
-            ReleaseExpose { path: "/orders".into(), port: Port { name: "http".into(), port: 8080 } };
+        let exposed = exposed();
         let outside = Outside { taken: ["/orders".to_owned()].into(), ..Outside::of(&spec, "imaas-system") };
         let mut observation = Observation::default();
         let (tenant, environment) = ("acme", "dev");

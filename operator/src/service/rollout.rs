@@ -111,7 +111,8 @@ impl Work<'_> {
         let Some(stage) = stages.named(&environment.name) else { return Outside::default() };
         let has_way_in = stage.spec.domain.is_some() || stage.spec.gateway.is_some();
         let is_unsure = has_way_in && !matches!(checked(stages).named(&environment.name), Some(Ok(_)));
-        Outside { is_unsure, ..Outside::of(&stage.spec, &self.platform.settings.namespace) }
+        let rules = self.platform.cluster.rule_fields();
+        Outside { is_unsure, rules, ..Outside::of(&stage.spec, &self.platform.settings.namespace) }
     }
 
     fn exposed(

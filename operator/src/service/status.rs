@@ -237,7 +237,7 @@ fn state(stage: &Stage, before: Option<&EnvironmentState>) -> EnvironmentState {
 
 /// Without what every pass sees anew.
 fn lasting(waiting: Vec<Waiting>) -> Vec<Waiting> {
-    const SEEN: [Reason; 28] = [
+    const SEEN: [Reason; 29] = [
         Reason::Held,
         Reason::Paused,
         Reason::RolledBack,
@@ -245,6 +245,7 @@ fn lasting(waiting: Vec<Waiting>) -> Vec<Waiting> {
         Reason::Failed,
         Reason::GatewayMissing,
         Reason::RouteRefused,
+        Reason::RouteUnsupported,
         Reason::Orphaned,
         Reason::Retiring,
         Reason::Frozen,
@@ -425,6 +426,7 @@ fn stalls(reason: Reason) -> bool {
             | Reason::NotExported
             | Reason::GatewayMissing
             | Reason::RouteRefused
+            | Reason::RouteUnsupported
             | Reason::PathTaken
             | Reason::Uncoordinated
             | Reason::RuntimeMissing

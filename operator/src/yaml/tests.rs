@@ -305,7 +305,7 @@ fn every_mistake_in_a_descriptor_is_told_with_its_place() {
             "expose: {path: orders, host: acme.example.com}",
             vec![
                 "8:16: expose.path: \"orders\" is not an absolute path of letters, digits and `._~-`, without `/` at the end, such as `/orders`",
-                "8:24: expose.host: unknown field, accepted here are path, port",
+                "8:24: expose.host: unknown field",
             ],
         ),
         (

@@ -176,6 +176,52 @@ async fn an_exposed_service_gets_its_route_and_says_what_is_in_the_way() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_route_is_written_without_what_the_installed_kind_cannot_say_and_with_it_once_it_can() {
+    let scene = Scene::start().await;
+    scene.beta().await;
+    let kubectl = scene.lab.kubectl();
+    gateway::install_kinds(kubectl, &Progress::silent()).await.unwrap();
+    let gateway = json!({ "name": "public", "namespace": "gateway-system" });
+    scene.environment(json!({ "domain": "dev.example.com", "gateway": gateway })).await;
+    let operator = scene.operator().await;
+    let limited = "ports: [{name: http, port: 8080}]\nexpose: {path: /shop, timeout: 1m30s, retries: 2}";
+    let _shop = scene.service(SHOP, limited).await;
+    let limits = async || {
+        let rule = scene.routes().get_opt("shop").await.unwrap()?.spec.rules.remove(0);
+        Some((rule.timeouts.map(|timeouts| timeouts.request), rule.retry.map(|retry| retry.attempts)))
+    };
+
+    // The standard channel of the lab's version has one of the two.
+    let told = scene.waiting(SHOP, "RouteUnsupported").await;
+    assert!(told.starts_with("expose.retries: the cluster's HTTPRoute has no `retry`"), "{told}");
+    assert_eq!(limits().await, Some((Some("90s".to_owned()), None)));
+
+    // As the experimental channel and younger versions have it.
+    let retry = json!({ "type": "object", "properties": {
+        "codes": { "type": "array", "items": { "type": "integer" } },
+        "attempts": { "type": "integer" },
+        "backoff": { "type": "string" },
+    } });
+    let rule = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/rules/items/properties";
+    let patch = json!([{ "op": "add", "path": format!("{rule}/retry"), "value": retry }]).to_string();
+    let kind = "httproutes.gateway.networking.k8s.io";
+    kubectl.run(&["patch", "crd", kind, "--type=json", "-p", &patch], None).await.unwrap();
+    operator.stop().await;
+    let operator = scene.operator().await;
+    until("it is tried again", async || {
+        (limits().await == Some((Some("90s".to_owned()), Some(2)))).then_some(())
+    })
+    .await;
+    until("nothing is told of it", async || {
+        let board = scene.board_of(SHOP).await;
+        reasons(&board, "dev").iter().all(|reason| reason != "RouteUnsupported").then_some(())
+    })
+    .await;
+    operator.stop().await;
+    scene.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_path_belongs_to_the_service_that_has_it_until_it_lets_go() {
     let scene = Scene::start().await;
     scene.beta().await;

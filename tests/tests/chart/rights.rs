@@ -79,6 +79,11 @@ pub async fn are_narrow(kubectl: &Kubectl, broken: &mut Broken) -> Result<()> {
     let patch = ["auth", "can-i", "patch", "integrationservices.imaas.dev", "-A", "--as", OPERATOR];
     let answer = ask(kubectl, &patch, None).await?;
     broken.unless(answer.is_ok(), format!("the operator lets go of a service anywhere: {answer:?}"));
+    // What routes may say; a right of whoever is logged in.
+    let document =
+        ["auth", "can-i", "get", "/openapi/v3/apis/gateway.networking.k8s.io/v1", "--as", OPERATOR];
+    let answer = ask(kubectl, &document, None).await?;
+    broken.unless(answer.is_ok(), format!("the operator reads the form of routes: {answer:?}"));
     for (name, may) in [
         ("secrets/tenants-git", true),
         ("secrets/imaas-registry-auth", false),

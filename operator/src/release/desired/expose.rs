@@ -18,11 +18,19 @@ use crate::{
     api::{
         EnvironmentSpec, HttpRoute, ReleaseExpose,
         environment::{Gateway, Pods},
-        http_route::{BackendRef, HttpRouteSpec, ParentRef, PathMatch, RouteMatch, RouteRule},
+        http_route::{
+            BackendRef, HttpRouteSpec, ParentRef, PathMatch, RouteMatch, RouteRetry, RouteRule,
+            RouteTimeouts, RuleFields,
+        },
     },
     environment::egress::port,
     names::{self, NAMESPACE_NAME},
 };
+
+/// Answers in place of the service's own: it was not there, or a proxy on the way gave up.
+const RETRIED: [u16; 3] = [502, 503, 504];
+/// Between two tries: the endpoints of an instance that left may be a moment old.
+const BACKOFF: &str = "100ms";
 
 /// Who comes in from outside of the tenants, as the Environment says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -37,6 +45,8 @@ pub struct Outside {
     pub taken: BTreeSet<String>,
     /// The Environment is not valid: the route that is there stays as it is.
     pub is_unsure: bool,
+    /// What the cluster's routes can say.
+    pub rules: RuleFields,
 }
 
 /// See [`Outside`].
@@ -61,6 +71,28 @@ impl Outside {
             }),
             taken: BTreeSet::new(),
             is_unsure: false,
+            rules: RuleFields::default(),
+        }
+    }
+
+    /// Where requests for `expose` that `matches` go, within its limits as far as routes can say them here.
+    pub(super) fn rule(
+        &self,
+        expose: &ReleaseExpose,
+        matches: Vec<RouteMatch>,
+        backend_refs: Vec<BackendRef>,
+    ) -> RouteRule {
+        let timeout = expose.timeout_seconds.filter(|_| self.rules.timeouts);
+        let retries = expose.retries.filter(|_| self.rules.retry);
+        RouteRule {
+            matches,
+            backend_refs,
+            timeouts: timeout.map(|seconds| RouteTimeouts { request: format!("{seconds}s") }),
+            retry: retries.map(|attempts| RouteRetry {
+                codes: RETRIED.into(),
+                attempts,
+                backoff: BACKOFF.to_owned(),
+            }),
         }
     }
 
@@ -116,30 +148,28 @@ fn peer(Pods { namespace, labels }: &Pods) -> NetworkPolicyPeer {
 }
 
 /// The route to what `running` expose; `None` where that is nothing, or where nothing leads there. A path goes to the port
-/// of the first that has it.
+/// of the first that has it, within its limits.
 pub fn route(target: &Target, running: &[Footprint]) -> Option<HttpRoute> {
     let Entrance { domain, gateway } = target.outside.entrance.as_ref()?;
     let mut paths = BTreeMap::new();
-    for ReleaseExpose { path, port } in target.outside.exposed(running) {
-        paths.entry(path.as_str()).or_insert(port.port);
+    for expose in target.outside.exposed(running) {
+        paths.entry(&expose.path).or_insert(expose);
     }
     if paths.is_empty() {
         return None;
     }
     let metadata = target.metadata();
     let name = metadata.name.clone().unwrap_or_default();
-    let rule = |(path, port): (&str, u16)| RouteRule {
-        matches: vec![RouteMatch {
-            path: PathMatch { type_: "PathPrefix".to_owned(), value: path.to_owned() },
-            headers: vec![],
-        }],
-        backend_refs: vec![BackendRef { name: name.clone(), port, weight: None }],
+    let rule = |expose: &ReleaseExpose| {
+        let path = PathMatch { type_: "PathPrefix".to_owned(), value: expose.path.clone() };
+        let backend = BackendRef { name: name.clone(), port: expose.port.port, weight: None };
+        target.outside.rule(expose, vec![RouteMatch { path, headers: vec![] }], vec![backend])
     };
     let Gateway { name: gateway, namespace, section_name, pods: _ } = gateway.clone();
     let spec = HttpRouteSpec {
         parent_refs: vec![ParentRef { name: gateway, namespace, section_name }],
         hostnames: vec![names::host(target.tenant, domain)],
-        rules: paths.into_iter().map(rule).collect(),
+        rules: paths.into_values().map(rule).collect(),
     };
     Some(HttpRoute { metadata, spec, status: None })
 }
@@ -166,7 +196,8 @@ mod tests {
         let port = Port { name: name.into(), port: number };
         let mut footprint = Footprint::of(&release(""));
         footprint.ports = vec![port.clone(), Port { name: "rpc".into(), port: 9000 }];
-        footprint.expose = Some(ReleaseExpose { path: path.into(), port });
+        footprint.expose =
+            Some(ReleaseExpose { path: path.into(), port, timeout_seconds: None, retries: None });
         footprint
     }
 
@@ -236,6 +267,26 @@ mod tests {
         kept.ports.clear();
         kept.management = vec![8080];
         assert_eq!(rules(&[running[0].clone(), kept]), [], "some pods keep that number for their management");
+    }
+
+    #[test]
+    fn a_rule_has_the_limits_of_what_is_exposed_as_far_as_the_clusters_routes_can_say_them() {
+        let mut one = exposing("/orders", "http", 8080);
+        let limits = |one: &Footprint, timeouts, retry| {
+            let outside = Outside { rules: RuleFields { timeouts, retry }, ..outside() };
+            let mut rule = routed(&outside, slice::from_ref(one)).unwrap()["rules"][0].take();
+            ["timeouts", "retry"].map(|field| rule[field].take())
+        };
+        assert_eq!(limits(&one, true, true), [Value::Null, Value::Null], "none unless asked");
+        one.expose.iter_mut().for_each(|expose| {
+            expose.timeout_seconds = Some(90);
+            expose.retries = Some(2);
+        });
+        let timeouts = json!({ "request": "90s" });
+        let retry = json!({ "attempts": 2, "codes": [502, 503, 504], "backoff": "100ms" });
+        assert_eq!(limits(&one, true, true), [timeouts.clone(), retry]);
+        assert_eq!(limits(&one, true, false), [timeouts, Value::Null]);
+        assert_eq!(limits(&one, false, false), [Value::Null, Value::Null]);
     }
 
     #[test]

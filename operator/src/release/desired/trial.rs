@@ -94,7 +94,7 @@ fn divided_route(mut route: HttpRoute, target: &Target, trial: &Trial) -> HttpRo
             let header = HeaderMatch { name: PREVIEW.to_owned(), value: service.clone() };
             let asked = |one: &RouteMatch| RouteMatch { headers: vec![header.clone()], ..one.clone() };
             let matches = rule.matches.iter().map(asked).collect();
-            rules.push(RouteRule { matches, backend_refs: vec![beside(None)] });
+            rules.push(target.outside.rule(tried, matches, vec![beside(None)]));
             if own != Some(&tried.path) {
                 rule.backend_refs = vec![beside(None)];
             } else if trial.weight > 0 {
@@ -127,7 +127,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        api::EnvironmentSpec,
+        api::{EnvironmentSpec, http_route::RuleFields},
         release::desired::{Outside, Reach, desired},
         sample,
     };
@@ -146,7 +146,8 @@ mod tests {
     fn children(old: &Release, trial: &Trial) -> (Children, Beside) {
         let gateway = "{domain: dev.example.com, gateway: {name: public, namespace: gateway-system}}";
         let spec: EnvironmentSpec = serde_saphyr::from_str(gateway).unwrap();
-        let (outside, reach) = (Outside::of(&spec, "imaas-system"), Reach::default());
+        let rules = RuleFields { timeouts: true, retry: true };
+        let (outside, reach) = (Outside { rules, ..Outside::of(&spec, "imaas-system") }, Reach::default());
         let target = Target {
             tenant: "acme",
             release: old,
@@ -241,5 +242,22 @@ mod tests {
         let mut gone = new;
         gone.spec.replicas = 0;
         assert_eq!(told(&gone, 0), ["/orders orders:8080"]);
+    }
+
+    #[test]
+    fn every_rule_of_a_trial_keeps_the_limits() {
+        let limited = |name, limits: &str| {
+            let expose = format!("path: /orders, port: {{name: http, port: 8080}}, {limits}");
+            release(name, &format!("expose: {{{expose}}}"))
+        };
+        let (old, new) =
+            (limited("a", "timeoutSeconds: 30, retries: 1"), limited("b", "timeoutSeconds: 9, retries: 2"));
+        let trial = Trial { release: Some(&new), weight: 10, ..Trial::default() };
+        let limits = |rule: &RouteRule| {
+            format!("{} {}", rule.timeouts.clone().unwrap().request, rule.retry.clone().unwrap().attempts)
+        };
+        let route = children(&old, &trial).0.route.unwrap();
+        let told: Vec<_> = route.spec.rules.iter().map(limits).collect();
+        assert_eq!(told, ["9s 2", "30s 1"], "who asks for the tried one, and who does not");
     }
 }
