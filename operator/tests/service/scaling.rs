@@ -143,7 +143,7 @@ async fn a_number_by_hand_replaces_the_load_until_it_is_over() {
     until("none runs", async || (scene.replicas().await == Some(0)).then_some(())).await;
     scene.decide("dev", DecisionAction::Resume, json!({})).await;
     scene.runs_so_many(2).await;
-    assert!(scene.has_autoscaler().await);
+    until("load decides again", async || scene.has_autoscaler().await.then_some(())).await;
 
     operator.stop().await;
     scene.end().await;
