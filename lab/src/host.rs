@@ -5,9 +5,11 @@
 //! is in the lab's folder and ends only processes that are in the lab's control group or are shims of its containerd.
 use std::{
     collections::BTreeSet,
+    ffi::OsStr,
     fs::{self, File},
     io::{Read, Seek, Write},
     net::Ipv4Addr,
+    os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
     process::Command,
     sync::Arc,
@@ -26,6 +28,8 @@ use crate::{Progress, data_dir, iptables, process};
 pub const HOST_IP: Ipv4Addr = Ipv4Addr::new(10, 231, 0, 1);
 pub(crate) const POD_RANGE: &str = "10.231.0.0/16";
 pub(crate) const BRIDGE: &str = "imaas0";
+/// This machine's end of the second node's cable.
+pub(crate) const CABLE: &str = "imaas-node-2";
 pub(crate) const CGROUP: &str = "imaas-lab";
 pub(crate) const NETWORK: &str = "imaas-lab";
 
@@ -135,9 +139,7 @@ impl Host {
         ip(&["link", "add", BRIDGE, "address", "02:00:0a:e7:00:01", "type", "bridge"])?;
         ip(&["addr", "add", &address, "dev", BRIDGE])?;
         ip(&["link", "set", BRIDGE, "up"])?;
-        for hierarchy in cgroup_hierarchies() {
-            make_cgroup(&hierarchy)?;
-        }
+        make_cgroups(CGROUP)?;
         Ok(host)
     }
 
@@ -167,12 +169,11 @@ fn record(mut file: &File, text: &str) -> anyhow::Result<()> {
 }
 
 fn clean(dir: &Path) -> anyhow::Result<()> {
-    end_processes(dir)?;
-    for mount in data_dir::mounts_below(dir) {
-        unmount(&mount, UnmountFlags::DETACH).with_context(|| format!("unmount {}", mount.display()))?;
-    }
-    if Path::new("/sys/class/net").join(BRIDGE).exists() {
-        ip(&["link", "delete", BRIDGE])?;
+    clean_node(dir, CGROUP)?;
+    for link in [CABLE, BRIDGE] {
+        if Path::new("/sys/class/net").join(link).exists() {
+            ip(&["link", "delete", link])?;
+        }
     }
     if let Ok(before) = fs::read_to_string(dir.join(CHAINS_BEFORE)) {
         iptables::remove_chains_since(&before.lines().map(ToOwned::to_owned).collect())?;
@@ -180,9 +181,6 @@ fn clean(dir: &Path) -> anyhow::Result<()> {
     let settings = fs::read_to_string(dir.join(SETTINGS_BEFORE)).unwrap_or_default();
     for (path, value) in settings.lines().filter_map(|line| line.split_once('=')) {
         fs::write(path, value).with_context(|| format!("write {path}"))?;
-    }
-    for hierarchy in cgroup_hierarchies() {
-        remove_cgroups(&hierarchy.join(CGROUP))?;
     }
     remove_elsewhere(dir);
     let note = dir.join(CHAINS_BEFORE);
@@ -192,13 +190,26 @@ fn clean(dir: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Kills the shims of this lab's containerd and then what still runs in its control group.
-fn end_processes(dir: &Path) -> anyhow::Result<()> {
+/// Ends what a node with its files in `dir` left running in `cgroup`, and takes back its mounts and control groups. The
+/// first node's are around those of the second.
+pub(crate) fn clean_node(dir: &Path, cgroup: &str) -> anyhow::Result<()> {
+    end_processes(dir, cgroup)?;
+    for mount in data_dir::mounts_below(dir) {
+        unmount(&mount, UnmountFlags::DETACH).with_context(|| format!("unmount {}", mount.display()))?;
+    }
+    for hierarchy in cgroup_hierarchies() {
+        remove_cgroups(&hierarchy.join(cgroup))?;
+    }
+    Ok(())
+}
+
+/// Kills the shims of containerds that live in `dir` and then what still runs in the control group.
+fn end_processes(dir: &Path, cgroup: &str) -> anyhow::Result<()> {
     let began = Instant::now();
     loop {
         let mut pids = shims(dir);
         for hierarchy in cgroup_hierarchies() {
-            members(&hierarchy.join(CGROUP), &mut pids);
+            members(&hierarchy.join(cgroup), &mut pids);
         }
         if pids.is_empty() {
             return Ok(());
@@ -215,12 +226,11 @@ fn end_processes(dir: &Path) -> anyhow::Result<()> {
 }
 
 fn shims(dir: &Path) -> BTreeSet<i32> {
-    let socket = dir.join("containerd.sock");
     let is_ours = |pid: &i32| {
         let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
         let words: Vec<&[u8]> = line.split(|byte| *byte == 0).collect();
         let shim = words.first().is_some_and(|program| program.ends_with(b"containerd-shim-runc-v2"));
-        shim && words.contains(&socket.as_os_str().as_encoded_bytes())
+        shim && words.iter().any(|word| Path::new(OsStr::from_bytes(word)).starts_with(dir))
     };
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
     entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).filter(is_ours).collect()
@@ -272,14 +282,17 @@ fn cgroup_hierarchies() -> Vec<PathBuf> {
     [cgroup_mounts("cgroup"), cgroup_mounts("cgroup2")].concat()
 }
 
-fn make_cgroup(hierarchy: &Path) -> anyhow::Result<()> {
-    let cgroup = hierarchy.join(CGROUP);
-    fs::create_dir_all(&cgroup).with_context(|| format!("control group {}", cgroup.display()))?;
-    // A new group of version 1's cpuset may use nothing and so takes no process.
-    for file in ["cpuset.cpus", "cpuset.mems"] {
-        if let Ok(all) = fs::read_to_string(hierarchy.join(file)) {
-            fs::write(cgroup.join(file), all.trim())
-                .with_context(|| format!("{file} of {}", cgroup.display()))?;
+/// Makes a control group in each hierarchy; the one around it must be there.
+pub(crate) fn make_cgroups(name: &str) -> anyhow::Result<()> {
+    for hierarchy in cgroup_hierarchies() {
+        let cgroup = hierarchy.join(name);
+        fs::create_dir_all(&cgroup).with_context(|| format!("control group {}", cgroup.display()))?;
+        // A new group of version 1's cpuset may use nothing and so takes no process.
+        for file in ["cpuset.cpus", "cpuset.mems"] {
+            if let Ok(all) = fs::read_to_string(hierarchy.join(file)) {
+                fs::write(cgroup.join(file), all.trim())
+                    .with_context(|| format!("{file} of {}", cgroup.display()))?;
+            }
         }
     }
     Ok(())
@@ -316,6 +329,6 @@ fn remove_elsewhere(dir: &Path) {
     }
 }
 
-fn ip(arguments: &[&str]) -> anyhow::Result<()> {
+pub(crate) fn ip(arguments: &[&str]) -> anyhow::Result<()> {
     process::run(Command::new("ip").args(arguments)).map(drop)
 }

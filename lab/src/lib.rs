@@ -17,6 +17,7 @@ pub mod image;
 mod iptables;
 pub mod kubectl;
 pub mod metrics_server;
+mod network;
 pub mod node;
 pub mod packages;
 pub mod process;
@@ -121,6 +122,8 @@ impl LabOptions {
 pub struct Lab {
     // Fields drop in this order: the folder goes when nobody writes into it, the turn when it is gone.
     node: Option<Node>,
+    dns: Option<Process>,
+    host: Option<Host>,
     simulation: Option<Simulation>,
     control_plane: ControlPlane,
     kubeconfig: PathBuf,
@@ -159,7 +162,16 @@ impl Lab {
             Nodes::None | Nodes::Real => None,
         };
         let kubeconfig = control_plane.kubeconfig();
-        Ok(Self { node: None, simulation, kubeconfig, control_plane, dir, _turn: None })
+        Ok(Self {
+            node: None,
+            dns: None,
+            host: None,
+            simulation,
+            kubeconfig,
+            control_plane,
+            dir,
+            _turn: None,
+        })
     }
 
     async fn start_real(options: &LabOptions, progress: &Progress) -> anyhow::Result<Self> {
@@ -168,16 +180,27 @@ impl Lab {
         let wanted = options.data_dir.as_deref().unwrap_or(Path::new(NODE_DIR));
         let dir = DataDir::create(Some(wanted))?;
         let host = Host::prepare(&turn, dir.path())?;
-        let (kubelet, proxy) = (node::KUBELET_USER, node::PROXY_USER);
         let mut users = options.users.clone();
-        users.extend([User::new(kubelet.0, &[kubelet.1]), User::new(proxy.0, &[proxy.1])]);
+        users.extend(node::users());
         let address = HOST_IP.into();
         let settings = Settings { dir: dir.path(), address, users: &users, audited: &options.audited };
         let (control_plane, runtime) =
             tokio::try_join!(ControlPlane::start(&settings, progress), Runtime::start(dir.path(), progress))?;
-        let node = Node::start(&control_plane, (host, runtime), &options.host_names, progress).await?;
         let kubeconfig = control_plane.kubeconfig();
-        Ok(Self { node: Some(node), simulation: None, kubeconfig, control_plane, dir, _turn: Some(turn) })
+        let (node, dns) = tokio::try_join!(
+            Node::start(&control_plane, runtime, progress),
+            dns::start(dir.path(), control_plane.kubectl(), &kubeconfig, &options.host_names, progress)
+        )?;
+        Ok(Self {
+            node: Some(node),
+            dns: Some(dns),
+            host: Some(host),
+            simulation: None,
+            kubeconfig,
+            control_plane,
+            dir,
+            _turn: Some(turn),
+        })
     }
 
     /// The administrator's kubeconfig file.
@@ -218,6 +241,16 @@ impl Lab {
         self.node.as_ref()
     }
 
+    /// Starts a second node with real pods: a kubelet, a containerd and a kube-proxy in a network of their own, one cable
+    /// away. End it with [`Node::stop`] before the lab.
+    ///
+    /// # Errors
+    /// In a lab without real pods, and when a part does not start.
+    pub async fn second_node(&self, progress: &Progress) -> anyhow::Result<Node> {
+        self.host.as_ref().context("a second node needs a lab with real pods")?;
+        Node::start_second(&self.control_plane, self.dir.path(), progress).await
+    }
+
     /// Kubectl as administrator.
     pub const fn kubectl(&self) -> &Kubectl {
         self.control_plane.kubectl()
@@ -243,7 +276,8 @@ impl Lab {
     pub fn processes(&self) -> Vec<&Process> {
         let plane = self.control_plane.processes();
         let simulation = self.simulation.iter().map(Simulation::process);
-        plane.into_iter().chain(simulation).chain(self.node.iter().flat_map(Node::processes)).collect()
+        let node = self.node.iter().flat_map(Node::processes);
+        plane.into_iter().chain(simulation).chain(node).chain(&self.dns).collect()
     }
 
     /// Ends everything and removes what it left on the machine.
@@ -257,7 +291,13 @@ impl Lab {
                 simulation.process().kill();
             }
             self.control_plane.kill();
-            self.node.as_mut().map_or(Ok(()), Node::stop)
+            if let Some(node) = &self.node {
+                node.kill();
+            }
+            if let Some(dns) = &self.dns {
+                dns.kill();
+            }
+            self.host.as_mut().map_or(Ok(()), Host::clean)
         })
         .await
         .context("the lab's end was interrupted")?

@@ -1,7 +1,8 @@
-//! A real node on this machine: containerd, CNI, kubelet and kube-proxy. Root on Linux only, one at a time.
+//! Real nodes on this machine: containerd, CNI, kubelet and kube-proxy each. Root on Linux only, one lab at a time.
 use std::{
+    ffi::OsStr,
     fs,
-    net::SocketAddr,
+    net::{Ipv4Addr, SocketAddr},
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::Command,
@@ -14,21 +15,22 @@ use serde_json::json;
 use crate::{
     Progress, cache,
     cache::sha256_hex,
-    control_plane::{ControlPlane, ONE_LOOK},
+    control_plane::{ControlPlane, ONE_LOOK, User},
     dns,
-    host::{BRIDGE, CGROUP, HOST_IP, Host, NETWORK, POD_RANGE},
+    host::{self, BRIDGE, CGROUP, HOST_IP, NETWORK, POD_RANGE},
     kubectl::Kubectl,
+    network::{Network, SECOND_IP},
     packages,
     process::{self, Process, free_port, http_status, wait_until},
 };
 
-/// The node's name.
+/// The first node's name.
 pub const NODE_NAME: &str = "imaas-lab";
+/// The name of [`Lab::second_node`](crate::Lab::second_node).
+pub const SECOND_NODE_NAME: &str = "imaas-lab-2";
 /// An image that is on the node from the start: a process that waits for SIGTERM.
 pub const PAUSE_IMAGE: &str = "imaas.lab/pause:1";
-/// Users of the API server that a node needs beside the administrator.
-pub(crate) const KUBELET_USER: (&str, &str) = ("system:node:imaas-lab", "system:nodes");
-pub(crate) const PROXY_USER: (&str, &str) = ("system:kube-proxy", "system:node-proxiers");
+const PROXY_USER: &str = "system:kube-proxy";
 
 const DEADLINE: Duration = Duration::from_secs(90);
 const GO_TOOLS: [&str; 4] = ["kubelet", "kube-proxy", "coredns", "pause"];
@@ -64,34 +66,98 @@ pub(crate) async fn prepare(progress: &Progress) -> anyhow::Result<()> {
         .context("apt-get was ended")?
 }
 
+/// Users of the API server that nodes need beside the administrator.
+pub(crate) fn users() -> [User; 3] {
+    let kubelet = |node| User::new(&kubelet_user(node), &["system:nodes"]);
+    [kubelet(NODE_NAME), kubelet(SECOND_NODE_NAME), User::new(PROXY_USER, &["system:node-proxiers"])]
+}
+
+fn kubelet_user(node: &str) -> String {
+    format!("system:node:{node}")
+}
+
+/// What is a node's own.
+#[derive(Debug)]
+struct Site {
+    name: &'static str,
+    address: Ipv4Addr,
+    /// First and last address of its pods.
+    pods: [&'static str; 2],
+    cgroup: String,
+    dir: PathBuf,
+    /// Which registries are trusted, for all nodes of a lab.
+    registries: PathBuf,
+    /// `None`: the machine's.
+    network: Option<Network>,
+}
+
+impl Site {
+    fn first(dir: &Path) -> Self {
+        Self {
+            name: NODE_NAME,
+            address: HOST_IP,
+            pods: ["10.231.1.1", "10.231.127.254"],
+            cgroup: CGROUP.to_owned(),
+            dir: dir.to_owned(),
+            registries: dir.join("registries"),
+            network: None,
+        }
+    }
+
+    async fn second(lab_dir: &Path) -> anyhow::Result<Self> {
+        let dir = lab_dir.join(SECOND_NODE_NAME);
+        fs::create_dir_all(&dir).with_context(|| format!("folder {}", dir.display()))?;
+        let cgroup = format!("{CGROUP}/{SECOND_NODE_NAME}");
+        host::make_cgroups(&cgroup)?;
+        Ok(Self {
+            name: SECOND_NODE_NAME,
+            address: SECOND_IP,
+            pods: ["10.231.128.1", "10.231.255.254"],
+            cgroup,
+            network: Some(Network::start(&dir).await?),
+            dir,
+            registries: lab_dir.join("registries"),
+        })
+    }
+
+    fn command(&self, program: &OsStr) -> Command {
+        self.network.as_ref().map_or_else(|| Command::new(program), |network| network.command(program))
+    }
+}
+
 /// The container runtime, ready, with the pause image in it.
 #[derive(Debug)]
 pub(crate) struct Runtime {
     process: Process,
-    dir: PathBuf,
+    site: Site,
 }
 
 impl Runtime {
-    pub(crate) async fn start(dir: &Path, progress: &Progress) -> anyhow::Result<Self> {
-        let registries = dir.join("registries");
+    /// The first node's, in a lab's folder.
+    pub(crate) async fn start(lab_dir: &Path, progress: &Progress) -> anyhow::Result<Self> {
+        Self::start_at(Site::first(lab_dir), progress).await
+    }
+
+    async fn start_at(site: Site, progress: &Progress) -> anyhow::Result<Self> {
+        let dir = &site.dir;
         let cni = dir.join("cni");
-        for folder in [&registries, &cni] {
+        for folder in [&site.registries, &cni] {
             fs::create_dir_all(folder).with_context(|| format!("folder {}", folder.display()))?;
         }
-        fs::write(cni.join("10-lab.conflist"), network(dir).to_string())
+        fs::write(cni.join("10-lab.conflist"), network(&site).to_string())
             .context("write the CNI configuration")?;
         let file = dir.join("containerd.toml");
-        fs::write(&file, runtime_configuration(dir)).context("write containerd's configuration")?;
-        let mut command = Command::new("containerd");
+        fs::write(&file, runtime_configuration(&site)).context("write containerd's configuration")?;
+        let mut command = site.command(OsStr::new("containerd"));
         command.arg("--config").arg(&file);
         let process = Process::spawn("containerd", &command, &dir.join("containerd.log"))?;
-        let runtime = Self { process, dir: dir.to_owned() };
+        let runtime = Self { process, site };
         wait_until("containerd", DEADLINE, &[&runtime.process], || async {
             runtime.ctr(&["version"]).is_ok()
         })
         .await?;
         let pause = cache::binary_async("pause", progress).await?;
-        runtime.import(&pause_archive(dir, &pause)?)?;
+        runtime.import(&pause_archive(&runtime.site.dir, &pause)?)?;
         Ok(runtime)
     }
 
@@ -102,51 +168,60 @@ impl Runtime {
 
     fn ctr(&self, arguments: &[&str]) -> anyhow::Result<String> {
         let mut command = Command::new("ctr");
-        command.arg("--address").arg(self.dir.join("containerd.sock")).args(["--namespace", "k8s.io"]);
+        command.arg("--address").arg(self.site.dir.join("containerd.sock")).args(["--namespace", "k8s.io"]);
         process::run(command.args(arguments))
     }
 }
 
-/// A running node. Dropping it kills it and takes back what it changed on the machine.
+/// A running node. Dropping it kills its own processes; its pods end with [`Node::stop`], or with the lab.
 #[derive(Debug)]
 pub struct Node {
-    // Fields drop in this order: the processes end before the machine is cleaned up.
     kubelet: Process,
     proxy: Process,
-    dns: Process,
     runtime: Runtime,
-    host: Host,
 }
 
 impl Node {
-    /// Starts kubelet, kube-proxy and `CoreDNS` and waits until the node is ready.
+    /// Starts kubelet and kube-proxy and waits until the node is ready.
     pub(crate) async fn start(
         plane: &ControlPlane,
-        (host, runtime): (Host, Runtime),
-        names: &[String],
+        runtime: Runtime,
         progress: &Progress,
     ) -> anyhow::Result<Self> {
-        let dir = runtime.dir.clone();
-        let admin = plane.kubeconfig();
-        let kubelet = start_kubelet(&dir, plane, progress).await?;
-        let (proxy, proxy_health) = start_proxy(&dir, plane, progress).await?;
-        let dns = dns::start(&dir, plane.kubectl(), &admin, names, progress).await?;
-        let children = [&runtime.process, &kubelet, &proxy, &dns];
-        wait_for_node(NODE_NAME, plane.kubectl(), &children, DEADLINE).await?;
+        let kubelet = start_kubelet(&runtime.site, plane, progress).await?;
+        let (proxy, proxy_health) = start_proxy(&runtime.site, plane, progress).await?;
+        let node = Self { kubelet, proxy, runtime };
+        let children = node.processes();
+        wait_for_node(node.name(), plane.kubectl(), &children, DEADLINE).await?;
         wait_until("kube-proxy", DEADLINE, &children, || async {
             http_status(proxy_health, "/healthz").await == Some(200)
         })
         .await?;
-        Ok(Self { kubelet, proxy, dns, runtime, host })
+        Ok(node)
     }
 
-    /// Lets the node pull images named `NAME/…` (`registry.imaas.lab:5000`) over plain HTTP from another address
-    /// (`http://10.231.0.1:5000`). At any time: it is read at each pull.
+    /// A second one, beside the first of a running lab.
+    pub(crate) async fn start_second(
+        plane: &ControlPlane,
+        lab_dir: &Path,
+        progress: &Progress,
+    ) -> anyhow::Result<Self> {
+        let runtime = Runtime::start_at(Site::second(lab_dir).await?, progress).await?;
+        Self::start(plane, runtime, progress).await
+    }
+
+    /// As the cluster calls it.
+    pub const fn name(&self) -> &'static str {
+        self.runtime.site.name
+    }
+
+    /// Lets all nodes of the lab pull images named `NAME/…` (`registry.imaas.lab:5000`) over plain HTTP from another
+    /// address (`http://10.231.0.1:5000`). At any time: it is read at each pull.
     ///
     /// # Errors
     /// When the configuration cannot be written.
     pub fn trust_registry(&self, name: &str, endpoint: &str) -> anyhow::Result<()> {
-        let dir = self.runtime.dir.join("registries").join(name);
+        let dir = self.runtime.site.registries.join(name);
         fs::create_dir_all(&dir).with_context(|| format!("folder {}", dir.display()))?;
         let text = format!(
             "server = \"{endpoint}\"\n\n[host.\"{endpoint}\"]\n  capabilities = [\"pull\", \"resolve\"]\n"
@@ -170,17 +245,40 @@ impl Node {
         self.runtime.ctr(arguments)
     }
 
-    /// The processes of the node itself; those of pods are not among them.
-    pub fn processes(&self) -> [&Process; 4] {
-        [&self.runtime.process, &self.kubelet, &self.proxy, &self.dns]
+    /// The second node's cable out, or in again: while it is out nobody reaches the node and its pods, which run on.
+    ///
+    /// # Errors
+    /// On the first node, which is the machine itself.
+    pub fn connect(&self, is_connected: bool) -> anyhow::Result<()> {
+        if self.runtime.site.network.is_none() {
+            bail!("the node {} is this machine: it has no cable", self.name());
+        }
+        Network::connect(is_connected)
     }
 
-    /// Ends the node and takes back what it changed on the machine. Blocks for about a second.
-    pub(crate) fn stop(&mut self) -> anyhow::Result<()> {
-        for process in [&self.kubelet, &self.proxy, &self.dns, &self.runtime.process] {
+    /// The processes of the node itself; those of pods are not among them.
+    pub fn processes(&self) -> Vec<&Process> {
+        let network = self.runtime.site.network.as_ref().map(Network::process);
+        network.into_iter().chain([&self.runtime.process, &self.kubelet, &self.proxy]).collect()
+    }
+
+    /// Ends the node and its pods, takes back what it changed on the machine, and removes its files. The cluster still
+    /// has its Node: `kubectl delete node`. Blocks for about a second. For a second node; the first ends with its lab.
+    ///
+    /// # Errors
+    /// When something could not be taken back; the lab's end tries again.
+    pub fn stop(self) -> anyhow::Result<()> {
+        self.kill();
+        let Site { dir, cgroup, .. } = &self.runtime.site;
+        host::clean_node(dir, cgroup)?;
+        fs::remove_dir_all(dir).with_context(|| format!("remove {}", dir.display()))
+    }
+
+    /// Kills its own processes now; pods run on.
+    pub(crate) fn kill(&self) {
+        for process in self.processes().into_iter().rev() {
             process.kill();
         }
-        self.host.clean()
     }
 }
 
@@ -206,36 +304,37 @@ pub(crate) async fn wait_for_node(
     .map(drop)
 }
 
-async fn start_kubelet(dir: &Path, plane: &ControlPlane, progress: &Progress) -> anyhow::Result<Process> {
+async fn start_kubelet(site: &Site, plane: &ControlPlane, progress: &Progress) -> anyhow::Result<Process> {
+    let dir = &site.dir;
     let program = cache::binary_async("kubelet", progress).await?;
     let root = dir.join("kubelet");
     fs::create_dir_all(&root).with_context(|| format!("folder {}", root.display()))?;
     let file = dir.join("kubelet.json");
-    fs::write(&file, kubelet_configuration(dir, plane.ca_file())?.to_string())
+    fs::write(&file, kubelet_configuration(site, plane.ca_file())?.to_string())
         .context("write the kubelet's configuration")?;
-    let mut command = Command::new(program);
+    let mut command = site.command(program.as_os_str());
     command
         .arg(format!("--config={}", file.display()))
-        .arg(format!("--kubeconfig={}", plane.user_kubeconfig(KUBELET_USER.0)?.display()))
+        .arg(format!("--kubeconfig={}", plane.user_kubeconfig(&kubelet_user(site.name))?.display()))
         .arg(format!("--root-dir={}", root.display()))
         .arg(format!("--cert-dir={}", root.join("pki").display()))
-        .arg(format!("--hostname-override={NODE_NAME}"))
-        .arg(format!("--node-ip={HOST_IP}"))
+        .arg(format!("--hostname-override={}", site.name))
+        .arg(format!("--node-ip={}", site.address))
         .env("NO_PROXY", "*");
     Process::spawn("kubelet", &command, &dir.join("kubelet.log"))
 }
 
 async fn start_proxy(
-    dir: &Path,
+    site: &Site,
     plane: &ControlPlane,
     progress: &Progress,
 ) -> anyhow::Result<(Process, SocketAddr)> {
     let program = cache::binary_async("kube-proxy", progress).await?;
-    let health = SocketAddr::from(([127, 0, 0, 1], free_port()?));
-    let mut command = Command::new(program);
+    let health = SocketAddr::from((site.address, free_port()?));
+    let mut command = site.command(program.as_os_str());
     command
-        .arg(format!("--kubeconfig={}", plane.user_kubeconfig(PROXY_USER.0)?.display()))
-        .arg(format!("--hostname-override={NODE_NAME}"))
+        .arg(format!("--kubeconfig={}", plane.user_kubeconfig(PROXY_USER)?.display()))
+        .arg(format!("--hostname-override={}", site.name))
         .arg(format!("--cluster-cidr={POD_RANGE}"))
         .arg(format!("--healthz-bind-address={health}"))
         .arg(format!("--metrics-bind-address=127.0.0.1:{}", free_port()?))
@@ -246,14 +345,15 @@ async fn start_proxy(
         .args(["--conntrack-max-per-core=0", "--conntrack-tcp-timeout-established=0"])
         .arg("--conntrack-tcp-timeout-close-wait=0")
         .env("NO_PROXY", "*");
-    Ok((Process::spawn("kube-proxy", &command, &dir.join("kube-proxy.log"))?, health))
+    Ok((Process::spawn("kube-proxy", &command, &site.dir.join("kube-proxy.log"))?, health))
 }
 
-fn kubelet_configuration(dir: &Path, ca: &Path) -> anyhow::Result<serde_json::Value> {
+fn kubelet_configuration(site: &Site, ca: &Path) -> anyhow::Result<serde_json::Value> {
+    let dir = &site.dir;
     Ok(json!({
         "apiVersion": "kubelet.config.k8s.io/v1beta1",
         "kind": "KubeletConfiguration",
-        "address": HOST_IP,
+        "address": site.address,
         "port": free_port()?,
         "healthzPort": free_port()?,
         "authentication": {
@@ -262,7 +362,7 @@ fn kubelet_configuration(dir: &Path, ca: &Path) -> anyhow::Result<serde_json::Va
         "authorization": {"mode": "Webhook"},
         "containerRuntimeEndpoint": format!("unix://{}", dir.join("containerd.sock").display()),
         "cgroupDriver": "cgroupfs",
-        "cgroupRoot": format!("/{CGROUP}"),
+        "cgroupRoot": format!("/{}", site.cgroup),
         "failCgroupV1": false,
         "failSwapOn": false,
         "enforceNodeAllocatable": [],
@@ -286,7 +386,7 @@ fn kubelet_configuration(dir: &Path, ca: &Path) -> anyhow::Result<serde_json::Va
     }))
 }
 
-fn runtime_configuration(dir: &Path) -> String {
+fn runtime_configuration(site: &Site) -> String {
     let plugins = ["/usr/lib/cni", "/opt/cni/bin"];
     let plugins =
         plugins.into_iter().find(|path| Path::new(path).join("bridge").exists()).unwrap_or(plugins[0]);
@@ -323,13 +423,16 @@ state = "{dir}/containerd-state"
   Root = "{dir}/runc"
 
 [plugins."io.containerd.grpc.v1.cri".registry]
-  config_path = "{dir}/registries"
+  config_path = "{registries}"
 "#,
-        dir = dir.display(),
+        dir = site.dir.display(),
+        registries = site.registries.display(),
     )
 }
 
-fn network(dir: &Path) -> serde_json::Value {
+fn network(site: &Site) -> serde_json::Value {
+    let [first, last] = site.pods;
+    let range = json!({"subnet": POD_RANGE, "rangeStart": first, "rangeEnd": last, "gateway": site.address});
     json!({
         "cniVersion": "1.0.0",
         "name": NETWORK,
@@ -338,8 +441,8 @@ fn network(dir: &Path) -> serde_json::Value {
                 "type": "bridge", "bridge": BRIDGE, "isGateway": true, "ipMasq": true, "hairpinMode": true,
                 "ipam": {
                     "type": "host-local",
-                    "dataDir": dir.join("addresses"),
-                    "ranges": [[{"subnet": POD_RANGE, "rangeStart": "10.231.1.1", "gateway": HOST_IP}]],
+                    "dataDir": site.dir.join("addresses"),
+                    "ranges": [[range]],
                     "routes": [{"dst": "0.0.0.0/0"}],
                 },
             },

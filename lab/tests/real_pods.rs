@@ -3,8 +3,8 @@
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a test: its helpers too")]
 use std::{
     collections::BTreeSet,
-    fs,
-    net::{SocketAddr, UdpSocket},
+    fs, io,
+    net::{SocketAddr, TcpStream, UdpSocket},
     path::Path,
     process::{Command, Stdio},
     sync::Mutex,
@@ -157,6 +157,54 @@ async fn pods_run_names_resolve_and_a_stopped_lab_leaves_the_machine_as_it_was()
     let began = Instant::now();
     next.unwrap().stop().await.unwrap();
     println!("stopped in {:.1} s", began.elapsed().as_secs_f64());
+    let left: Vec<String> = machine().symmetric_difference(&before).cloned().collect();
+    assert!(left.is_empty(), "{left:#?}");
+}
+
+/// A pod of the second node, or of the first.
+fn pod_on(node: &str, name: &str) -> String {
+    pod(name).replace("spec:\n", &format!("spec:\n  nodeName: {node}\n"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_node_runs_pods_one_cable_away() {
+    if !lab::may_run_pods("real_pods") {
+        return;
+    }
+    let _turn = TURN.lock().await;
+    nobody_elses_lab().await;
+    let before = machine();
+    let lab = Lab::start(LabOptions::real(), &progress()).await.unwrap();
+    let began = Instant::now();
+    let second = lab.second_node(&progress()).await.unwrap();
+    println!("second node ready after {:.1} s", began.elapsed().as_secs_f64());
+    let kubectl = lab.kubectl();
+    for (node, name) in [(node::NODE_NAME, "here"), (second.name(), "there")] {
+        kubectl.apply(&pod_on(node, name)).await.unwrap();
+    }
+    let ready = ["pod/here", "pod/there"];
+    kubectl.wait("condition=Ready", &ready, Duration::from_secs(30)).await.unwrap();
+    let address =
+        kubectl.get(&["pod", "there"]).await.unwrap()["status"]["podIP"].as_str().unwrap().to_owned();
+    // Nothing listens there: the pod's network refuses, and says so.
+    let address = SocketAddr::new(address.parse().unwrap(), 80);
+    let refuses = |error: io::Error| error.kind() == io::ErrorKind::ConnectionRefused;
+    let answers = || TcpStream::connect_timeout(&address, Duration::from_secs(1)).is_err_and(refuses);
+    assert!(answers());
+
+    second.connect(false).unwrap();
+    assert!(!answers());
+    let lost = Instant::now();
+    let node = format!("node/{}", second.name());
+    kubectl.wait("condition=Ready=Unknown", &[&node], Duration::from_mins(2)).await.unwrap();
+    println!("told as lost after {:.1} s", lost.elapsed().as_secs_f64());
+    second.connect(true).unwrap();
+    kubectl.wait("condition=Ready", &[&node], Duration::from_mins(1)).await.unwrap();
+    assert!(answers());
+    assert!(lab.node().unwrap().connect(false).is_err());
+
+    second.stop().unwrap();
+    lab.stop().await.unwrap();
     let left: Vec<String> = machine().symmetric_difference(&before).cloned().collect();
     assert!(left.is_empty(), "{left:#?}");
 }

@@ -110,6 +110,8 @@ pub struct TrickleReport {
     pub sent: u64,
     /// No connection, no answer, or no 200, in words.
     pub failures: Vec<String>,
+    /// When the last of them was known, since the beginning.
+    pub last_failure: Option<Duration>,
     /// How often each body was seen.
     pub bodies: BTreeMap<String, u64>,
 }
@@ -131,17 +133,17 @@ impl Trickle {
                     let answer = caller.get(path).await;
                     let mut report = into.lock().unwrap_or_else(PoisonError::into_inner);
                     report.sent += 1;
-                    match answer {
-                        Ok(Answer { status: 200, body }) => *report.bodies.entry(body).or_default() += 1,
-                        Ok(Answer { status, body }) => {
-                            let at = begun.elapsed().as_secs_f32();
-                            report.failures.push(format!("{at:.1} s: status {status}: {body}"));
+                    let failure = match answer {
+                        Ok(Answer { status: 200, body }) => {
+                            *report.bodies.entry(body).or_default() += 1;
+                            return;
                         }
-                        Err(error) => {
-                            let at = begun.elapsed().as_secs_f32();
-                            report.failures.push(format!("{at:.1} s: {error:#}"));
-                        }
-                    }
+                        Ok(Answer { status, body }) => format!("status {status}: {body}"),
+                        Err(error) => format!("{error:#}"),
+                    };
+                    let at = begun.elapsed();
+                    report.failures.push(format!("{:.1} s: {failure}", at.as_secs_f32()));
+                    report.last_failure = Some(at);
                 });
             }
             under_way.join_all().await;

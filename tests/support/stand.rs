@@ -15,6 +15,7 @@ use lab::{
     git_server::{Credentials, GitServer, WorkTree},
     helm::Release,
     kubectl::Kubectl,
+    node::Node,
     process::Process,
     registry::{Registry, TokenAuth},
 };
@@ -83,6 +84,8 @@ pub struct Stand {
     programs: Option<Programs>,
     places: Places,
     authority: Authority,
+    /// Of the operator's image, where pods are real.
+    archive: Option<PathBuf>,
     scratch: DataDir,
 }
 
@@ -115,21 +118,32 @@ impl Stand {
         };
         let storage = scratch.path().join("registry");
         let registry = Registry::start(&storage, places.registry, Some(&auth), progress).await?;
-        if let Some((node, archive)) = lab.node().zip(archive) {
+        if let Some((node, archive)) = lab.node().zip(archive.as_deref()) {
             node.trust_registry(REGISTRY, &format!("http://{}", registry.endpoint()))?;
-            node.import_image(&archive)?;
+            node.import_image(archive)?;
         }
         let authority = Authority::create(scratch.path(), "git")?;
         let git = git_server(places.git, scratch.path(), &authority, &options)?;
         progress.say("registry and Git server are up");
         let kubectl = lab.kubectl().clone();
-        let mut stand = Self { lab, registry, git, kubectl, programs: None, places, authority, scratch };
+        let mut stand =
+            Self { lab, registry, git, kubectl, programs: None, places, authority, archive, scratch };
         let keys = stand.keys(&signing)?;
         stand.install(&options, &keys, progress).await?;
         if !is_real {
             stand.programs = Some(stand.start_programs(&binary, &keys).await?);
         }
         Ok(stand)
+    }
+
+    /// Starts a second node with real pods, on which the operator can run as well.
+    ///
+    /// # Errors
+    /// As [`Lab::second_node`].
+    pub async fn second_node(&self, progress: &Progress) -> Result<Node> {
+        let node = self.lab.second_node(progress).await?;
+        node.import_image(self.archive.as_deref().context("the operator has no image")?)?;
+        Ok(node)
     }
 
     /// What the chart's Secret holds, as files of the same names.
@@ -339,7 +353,8 @@ impl Stand {
     /// # Errors
     /// What could not be removed.
     pub async fn stop(self) -> Result<()> {
-        let Self { lab, registry, git, kubectl: _, programs, places: _, authority: _, scratch } = self;
+        let Self { lab, registry, git, kubectl: _, programs, places: _, authority: _, archive: _, scratch } =
+            self;
         drop(programs);
         let stopped = lab.stop().await;
         registry.stop().await;

@@ -71,7 +71,8 @@ pub async fn exposed(flow: &Flow) -> Result<String> {
     with_entrance(flow, reached).await
 }
 
-async fn environment(flow: &Flow, patch: &str) -> Result<()> {
+/// Changes the Environment dev.
+pub async fn environment(flow: &Flow, patch: &str) -> Result<()> {
     let arguments = ["patch", "environments.imaas.dev", "dev", "--type=merge", "-p", patch];
     flow.stand.kubectl.run(&arguments, None).await.map(drop)
 }
