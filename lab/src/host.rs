@@ -31,6 +31,8 @@ pub(crate) const BRIDGE: &str = "imaas0";
 /// This machine's end of the second node's cable.
 pub(crate) const CABLE: &str = "imaas-node-2";
 pub(crate) const CGROUP: &str = "imaas-lab";
+/// The second node's name, folder in the lab's, and control group in [`CGROUP`].
+pub(crate) const SECOND: &str = "imaas-lab-2";
 pub(crate) const NETWORK: &str = "imaas-lab";
 
 const HOLDER: &str = "/run/imaas-lab.lock";
@@ -301,8 +303,10 @@ pub(crate) fn make_cgroups(name: &str) -> anyhow::Result<()> {
 /// Removes the lab's own files in folders of the system, then those of these folders that are empty.
 fn remove_elsewhere(dir: &Path) {
     let sockets = fs::read_to_string("/proc/net/unix").unwrap_or_default();
-    let sandboxes: Vec<String> = folders(&dir.join("containerd/io.containerd.grpc.v1.cri/sandboxes"))
+    let of_nodes = [dir.to_owned(), dir.join(SECOND)];
+    let sandboxes: Vec<String> = of_nodes
         .iter()
+        .flat_map(|dir| folders(&dir.join("containerd/io.containerd.grpc.v1.cri/sandboxes")))
         .filter_map(|path| Some(path.file_name()?.to_str()?.to_owned()))
         .collect();
     let unused = |path: &Path| !sockets.contains(&*path.to_string_lossy());

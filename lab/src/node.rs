@@ -27,7 +27,7 @@ use crate::{
 /// The first node's name.
 pub const NODE_NAME: &str = "imaas-lab";
 /// The name of [`Lab::second_node`](crate::Lab::second_node).
-pub const SECOND_NODE_NAME: &str = "imaas-lab-2";
+pub const SECOND_NODE_NAME: &str = host::SECOND;
 /// An image that is on the node from the start: a process that waits for SIGTERM.
 pub const PAUSE_IMAGE: &str = "imaas.lab/pause:1";
 const PROXY_USER: &str = "system:kube-proxy";
@@ -262,16 +262,15 @@ impl Node {
         network.into_iter().chain([&self.runtime.process, &self.kubelet, &self.proxy]).collect()
     }
 
-    /// Ends the node and its pods, takes back what it changed on the machine, and removes its files. The cluster still
-    /// has its Node: `kubectl delete node`. Blocks for about a second. For a second node; the first ends with its lab.
+    /// Ends a second node and its pods and takes back what they changed on the machine; the first ends with its lab. The
+    /// cluster still has its Node: `kubectl delete node`. Blocks for about a second.
     ///
     /// # Errors
     /// When something could not be taken back; the lab's end tries again.
     pub fn stop(self) -> anyhow::Result<()> {
         self.kill();
         let Site { dir, cgroup, .. } = &self.runtime.site;
-        host::clean_node(dir, cgroup)?;
-        fs::remove_dir_all(dir).with_context(|| format!("remove {}", dir.display()))
+        host::clean_node(dir, cgroup)
     }
 
     /// Kills its own processes now; pods run on.

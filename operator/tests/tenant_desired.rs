@@ -224,7 +224,10 @@ fn who_gets_into_what_is_left_follows_the_file_and_the_role_map_there() {
 fn another_mistake_in_the_file_keeps_nobodys_access() {
     let mut tenant: Tenant = serde_saphyr::from_str(TENANT).unwrap();
     let quota = Some(Quota { cpu: Some(Quantity("0".into())), ..Quota::default() });
-    tenant.spec.environments.insert("prod".into(), EnvironmentOverride { omit: false, quota });
+    tenant
+        .spec
+        .environments
+        .insert("prod".into(), EnvironmentOverride { quota, ..EnvironmentOverride::default() });
     assert!(validate(&tenant, &environments()).is_err());
     let known = access(&tenant).unwrap();
     assert_eq!((known.members.clone(), known.environments.len()), (acme().members, 0));

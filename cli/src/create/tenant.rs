@@ -92,7 +92,8 @@ fn repository(path: &Path) -> Option<PathBuf> {
 }
 
 fn tenant(options: &TenantNew, email: Option<String>) -> Tenant {
-    let omit = |name: &String| (name.clone(), EnvironmentOverride { omit: true, quota: None });
+    let omit =
+        |name: &String| (name.clone(), EnvironmentOverride { omit: true, ..EnvironmentOverride::default() });
     let spec = TenantSpec {
         suspend: false,
         cordon: false,

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use imaas_operator::{
-    api::{Limits, Member, Quota, ServiceEntry, Tenant},
+    api::{Limits, Member, Quota, ServiceEntry, Sleep, Tenant, environment::Window},
     names::home_namespace,
     tenant::validate::{ValidSpace, ValidTenant},
 };
@@ -76,7 +76,7 @@ pub fn items(tenant: &Tenant, space: Option<&ValidTenant>) -> Vec<Item> {
     let mut items: Vec<Item> = contact.into_iter().chain(registry).collect();
     let stops = [("suspend", spec.suspend), ("cordon", spec.cordon)].into_iter().filter(|(_, is_on)| *is_on);
     items.extend(stops.map(|(name, _)| Item::new(Kind::Stop, name, Vec::new())));
-    items.extend(space.map_or_else(|| as_written(tenant), namespaces));
+    items.extend(space.map_or_else(|| as_written(tenant), |space| namespaces(tenant, space)));
     items.extend(spec.limits.iter().flat_map(limits));
     items.extend(spec.members.iter().map(member));
     items.extend(spec.services.iter().map(service));
@@ -91,20 +91,23 @@ fn as_written(tenant: &Tenant) -> Vec<Item> {
         if own.omit {
             fields.push(field("omit", "true"));
         }
+        fields.extend(own.sleep.as_ref().map(sleep));
         Item::new(Kind::Environment, name, fields)
     }));
     items
 }
 
-fn namespaces(space: &ValidTenant) -> Vec<Item> {
+fn namespaces(tenant: &Tenant, space: &ValidTenant) -> Vec<Item> {
     let mut items = vec![Item::new(Kind::Namespace, &home_namespace(&space.name), Vec::new())];
-    for ValidSpace { namespace, promotes_from, quota, .. } in &space.environments {
+    for ValidSpace { environment, namespace, promotes_from, quota, .. } in &space.environments {
         let mut fields = vec![
             field("cpu", &quota.cpu.0),
             field("memory", &quota.memory.0),
             field("pods", &quota.pods.to_string()),
         ];
         fields.extend(promotes_from.as_ref().map(|from| field("images from", from)));
+        let own = tenant.spec.environments.get(environment);
+        fields.extend(own.and_then(|own| own.sleep.as_ref()).map(sleep));
         items.push(Item::new(Kind::Namespace, namespace, fields));
     }
     items.extend(space.held.iter().map(|held| {
@@ -129,6 +132,15 @@ fn quota(quota: &Quota) -> Vec<(String, String)> {
     let cpu = cpu.as_ref().map(|cpu| field("cpu", &cpu.0));
     let memory = memory.as_ref().map(|memory| field("memory", &memory.0));
     cpu.into_iter().chain(memory).chain(pods.map(|pods| field("pods", &pods.to_string()))).collect()
+}
+
+fn sleep(Sleep { windows, wake_for }: &Sleep) -> (String, String) {
+    let windows = windows.iter().map(|Window { schedule, duration, time_zone }| {
+        let zone = time_zone.as_ref().map(|zone| format!(" {zone}")).unwrap_or_default();
+        format!("{schedule}{zone} for {duration}")
+    });
+    let but = wake_for.as_ref().map(|time| format!("awake for {time} after a commit"));
+    field("sleeps", &windows.chain(but).collect::<Vec<_>>().join(", "))
 }
 
 fn member(member: &Member) -> Item {

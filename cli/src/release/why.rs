@@ -120,6 +120,13 @@ fn lines(service: &str, (state, running): (&EnvironmentState, &Running), because
         let until = until.as_ref().map(|until| format!(" until {until}")).unwrap_or_default();
         line(action.as_str(), Some(format!("by {by}{until}{reason}: {decision}")));
     }
+    line(
+        "asleep",
+        state.asleep_until.as_ref().map(|until| {
+            let command = format!("kubectl imaas scale {service} {} 1 --for 2h --reason …", state.name);
+            format!("until {until}, as the tenant file says: a commit wakes it, and so does {command}")
+        }),
+    );
     let frozen = "by the platform: nothing new runs in any service until it lets go";
     line("frozen", state.frozen.then(|| frozen.to_owned()));
     for Waiting { reason, message } in because {

@@ -113,7 +113,7 @@ pub struct EnvironmentSpec {
     pub monitoring: Option<Pods>,
 }
 
-/// A time in which something new may begin to run.
+/// A time that comes again and again.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Window {

@@ -125,6 +125,9 @@ pub struct EnvironmentState {
     /// What people decided that keeps Git's release from running here.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub held: Vec<Held>,
+    /// Until when no instance runs, as the tenant file says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asleep_until: Option<String>,
     /// The platform lets nothing new run here.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub frozen: bool,

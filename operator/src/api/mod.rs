@@ -35,7 +35,7 @@ pub use release_decision::{
 pub use retirement::{Retirement, RetirementStage};
 pub use runtime::{IntegrationRuntime, IntegrationRuntimeSpec, RuntimeProfile};
 pub use tenant::{
-    Member, MemberKind, Quota, RegistryUsage, Role, ServiceEntry, Tenant, TenantSpec, TenantStatus,
+    Member, MemberKind, Quota, RegistryUsage, Role, ServiceEntry, Sleep, Tenant, TenantSpec, TenantStatus,
 };
 pub use tenant_source::{Settled, TenantSource, TenantSourceSpec, TenantSourceStatus};
 

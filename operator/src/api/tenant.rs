@@ -7,7 +7,7 @@ use kube::{CustomResource, KubeSchema, ResourceExt};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Limits, Quantity};
+use super::{Limits, Quantity, environment::Window};
 use crate::names;
 
 /// A business unit: its members, environments and services.
@@ -167,6 +167,22 @@ pub struct EnvironmentOverride {
     /// Instead of the environment's default, up to its max.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quota: Option<Quota>,
+    /// When the services there sleep; without it, never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sleep: Option<Sleep>,
+}
+
+/// Hours in which no instance of any service runs, and no schedule begins a run.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Sleep {
+    /// When: from an opening on, for its duration.
+    #[schemars(length(min = 1, max = 16))]
+    pub windows: Vec<Window>,
+    /// For how long a service is awake after something new of it came, from `0s` to `24h`; without it `1h`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 2, max = 20))]
+    pub wake_for: Option<String>,
 }
 
 /// How much a namespace may use. A missing value is the environment's default.

@@ -207,7 +207,7 @@ fn valid(environment: &Environment, problems: &mut Vec<Problem>) -> ValidEnviron
     if let Some(problem) = role_problem(&spec.roles) {
         problems.push(problem);
     }
-    problems.extend(Windows::valid(&spec.windows).1);
+    problems.extend(Windows::valid(&spec.windows, "spec.windows").1);
     problems.extend(Proof::valid(spec).1);
     problems.extend(signers(spec).1);
     problems.extend(Placement::valid(spec).1);

@@ -48,13 +48,15 @@ pub enum Moment {
 
 impl Windows {
     /// Those of an Environment, and what is wrong with the others.
-    pub fn valid(windows: &[Window]) -> (Self, Vec<Problem>) {
+    ///
+    /// `field`: where they are, such as `spec.windows`.
+    pub fn valid(windows: &[Window], field: &str) -> (Self, Vec<Problem>) {
         let (mut valid, mut problems) = (Vec::with_capacity(windows.len()), Vec::new());
         for (index, window) in windows.iter().enumerate() {
             match ValidWindow::new(window) {
                 Ok(window) => valid.push(window),
-                Err((field, message)) => {
-                    problems.push(Problem::new(format!("spec.windows[{index}].{field}"), message));
+                Err((part, message)) => {
+                    problems.push(Problem::new(format!("{field}[{index}].{part}"), message));
                 }
             }
         }
@@ -74,6 +76,14 @@ impl Windows {
                 Moment::Never => (2, Timestamp::MAX),
             })
             .unwrap_or(Moment::Open)
+    }
+
+    /// Until when one or another of them is open without a pause, where one is at `now`.
+    pub fn open_until(&self, now: Timestamp) -> Option<Timestamp> {
+        // Windows that touch each other all around the clock come to no end.
+        const MOST: usize = 100;
+        let end = |at: &Timestamp| self.valid.iter().filter_map(|window| window.open_until(*at)).max();
+        std::iter::successors(end(&now), end).take(MOST).last()
     }
 }
 
@@ -104,11 +114,28 @@ impl ValidWindow {
             if opening > now {
                 return Moment::OpensAt(opening);
             }
-            if opening.checked_add(self.duration).is_ok_and(|end| now < end) {
+            if self.lasts(opening, now).is_some() {
                 return Moment::Open;
             }
             clock = next;
         }
+    }
+
+    /// Until when it is open that was opened before `now`, the latest.
+    fn open_until(&self, now: Timestamp) -> Option<Timestamp> {
+        let from = now.checked_sub(self.duration).and_then(|start| start.checked_sub(CLOCK_CHANGE)).ok()?;
+        let first = self.openings.after(self.openings.clock(from));
+        let openings = std::iter::successors(first, |(clock, _)| self.openings.after(*clock));
+        openings
+            .map(|(_, opening)| opening)
+            .take_while(|opening| *opening <= now)
+            .filter_map(|opening| self.lasts(opening, now))
+            .max()
+    }
+
+    /// Its end after this opening, where that is after `now`.
+    fn lasts(&self, opening: Timestamp, now: Timestamp) -> Option<Timestamp> {
+        opening.checked_add(self.duration).ok().filter(|end| now < *end)
     }
 }
 
@@ -122,7 +149,8 @@ mod tests {
             duration: (*duration).to_owned(),
             time_zone: Some((*zone).to_owned()),
         };
-        let (windows, problems) = Windows::valid(&text.iter().map(window).collect::<Vec<_>>());
+        let (windows, problems) =
+            Windows::valid(&text.iter().map(window).collect::<Vec<_>>(), "spec.windows");
         assert_eq!(problems, []);
         windows
     }
@@ -242,7 +270,7 @@ mod tests {
                 duration: duration.to_owned(),
                 time_zone: Some(zone.to_owned()),
             };
-            let (windows, problems) = Windows::valid(&[window]);
+            let (windows, problems) = Windows::valid(&[window], "spec.windows");
             assert_eq!(windows.at(Timestamp::UNIX_EPOCH), Moment::Never, "{schedule} {duration} {zone}");
             let told = problems.first().map(ToString::to_string).unwrap_or_default();
             assert!(told.starts_with(wanted), "{told:?} for {schedule} {duration} {zone}");

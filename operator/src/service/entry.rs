@@ -62,7 +62,7 @@ pub fn awaited(service: &str, environment: &ValidEnvironment, new: New<'_>, now:
         };
         awaited.problems.push(Problem::new(Reason::ApprovalPending, message));
     }
-    let closed = match Windows::valid(&entry.windows).0.at(now) {
+    let closed = match Windows::valid(&entry.windows, "").0.at(now) {
         Moment::Open => return awaited,
         Moment::OpensAt(when) => {
             awaited.until = Some(when);

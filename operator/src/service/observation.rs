@@ -21,7 +21,17 @@ pub(super) fn observation(
     let problems = problems((phase, trouble), (ready, desired, was_good), namespace);
     let all = deployment.and_then(|deployment| deployment.status.as_ref()?.ready_replicas);
     let older = all.map_or(0, |all| (all - ready).max(0));
-    Observation { ready, desired, older, well, instances: None, exposed: None, trial: None, problems }
+    Observation {
+        ready,
+        desired,
+        older,
+        well,
+        instances: None,
+        exposed: None,
+        trial: None,
+        asleep: None,
+        problems,
+    }
 }
 
 /// What [`problems`] says, in some phase.
@@ -46,7 +56,17 @@ pub(super) fn as_before(release: &str, before: Option<&EnvironmentState>) -> Opt
     let problems: Vec<_> = TOLD.into_iter().flat_map(told).collect();
     let EnvironmentState { ready, desired, older, .. } = *before;
     let well = problems.is_empty() && is_it(before.last_good.as_ref());
-    Some(Observation { ready, desired, older, well, instances: None, exposed: None, trial: None, problems })
+    Some(Observation {
+        ready,
+        desired,
+        older,
+        well,
+        instances: None,
+        exposed: None,
+        trial: None,
+        asleep: None,
+        problems,
+    })
 }
 
 /// What is to be told of a release, the cause first.

@@ -221,7 +221,7 @@ impl Work<'_> {
     }
 
     /// Since when this release runs there, where that began in this run of the operator.
-    fn begun(&self, environment: &ValidEnvironment, release: &str) -> Option<Timestamp> {
+    pub(super) fn begun(&self, environment: &ValidEnvironment, release: &str) -> Option<Timestamp> {
         self.last.begun.get(&environment.name).filter(|(of, _)| of == release).map(|(_, since)| *since)
     }
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
 use kube::ResourceExt;
 
@@ -26,6 +27,7 @@ use crate::{
     names::TENANT,
     platform::Platform,
     release,
+    tenant::sleep::{Rest, Sleep},
 };
 
 /// A release and, where it was made just now, its configuration.
@@ -113,10 +115,11 @@ impl Work<'_> {
         }
         let rests = environment.ending.as_ref().is_some_and(Ending::is_at_rest);
         while let Some((release, config)) = next.take() {
-            let shown = shown(environment, &release);
+            let wish = self.wish(environment, &release, standing);
+            let asleep = self.asleep(environment, (&release, wish.is_some()));
+            let shown = shown(environment, (&release, asleep.is_some()));
             let reach = reach(self.asker(environment), &release, &self.neighbours());
             let mut outside = self.outside(environment);
-            let wish = self.wish(environment, &release, standing);
             for one in [Some(&release), wish.as_ref().map(|wish| &wish.base)].into_iter().flatten() {
                 if let Some(problem) = self.path_taken(environment, one, Some(one)) {
                     outside.taken.extend(one.spec.expose.iter().map(|expose| expose.path.clone()));
@@ -145,11 +148,39 @@ impl Work<'_> {
                 Err(problem) => Err(problem),
             };
             match outcome {
-                Ok(seen) => (observed, running) = (Some(seen), self.current(environment)),
+                Ok(seen) => {
+                    (observed, running) = (Some(Observation { asleep, ..seen }), self.current(environment));
+                }
                 Err(problem) => problems.push(problem),
             }
         }
         (observed, running)
+    }
+
+    /// Until when `release` sleeps; nothing where it is awake: what is tried is tried to its end, and what somebody said of
+    /// the number of instances holds.
+    fn asleep(
+        &mut self,
+        environment: &ValidEnvironment,
+        (release, is_tried): (&Release, bool),
+    ) -> Option<Timestamp> {
+        let sleep = environment.sleep.as_ref()?;
+        if is_tried || by_hand(environment, release).is_some() {
+            return None;
+        }
+        let now = (self.platform.now)();
+        let name = release.name_any();
+        let news = self.history.newest_first(&environment.name).filter(|past| past.of_git);
+        let news = news.filter_map(|past| past.made).max();
+        let is_of_git = self.history.named(&name).is_none_or(|past| past.of_git);
+        let is_other = self.current(environment).is_none_or(|current| current.name_any() != name);
+        let begun = if is_other { Some(now) } else { self.begun(environment, &name) };
+        let (until, asleep) = match Sleep::valid(sleep, "").0.at(now, begun.filter(|_| is_of_git).max(news)) {
+            Rest::Asleep { until } => (Some(until), Some(until)),
+            Rest::Awake { until } => (until, None),
+        };
+        self.look_again(until);
+        asleep
     }
 
     /// Counts that another release than before runs now, and not the one that Git asks for.
@@ -248,12 +279,19 @@ pub(super) fn owned(platform: &Platform, namespace: &str, tenant: &str) -> Resul
     Err(Problem::new(Reason::NamespaceForeign, message))
 }
 
-/// `release` with as many instances as somebody said for a time, and with none at rest.
-pub(super) fn shown(environment: &ValidEnvironment, release: &Arc<Release>) -> Arc<Release> {
-    let by_hand = environment.scaled.filter(|_| release.spec.schedule.is_none());
+/// `release` with as many instances as somebody said for a time, and with none at rest or asleep.
+pub(super) fn shown(
+    environment: &ValidEnvironment,
+    (release, is_asleep): (&Arc<Release>, bool),
+) -> Arc<Release> {
+    let by_hand = by_hand(environment, release);
     let rests = environment.ending.as_ref().is_some_and(Ending::is_at_rest);
-    let number = if rests { Some(0) } else { by_hand };
+    let number = if rests { Some(0) } else { by_hand.or(is_asleep.then_some(0)) };
     number.map_or_else(|| release.clone(), |number| Arc::new(fixed(release, number)))
+}
+
+fn by_hand(environment: &ValidEnvironment, release: &Release) -> Option<u16> {
+    environment.scaled.filter(|_| release.spec.schedule.is_none())
 }
 
 /// The release with so many instances, whatever the load, and never two of what runs alone. Its pods' template stays, so that

@@ -39,6 +39,8 @@ pub struct Observation {
     pub exposed: Option<String>,
     /// What is tried beside it.
     pub trial: Option<Trial>,
+    /// Until when it sleeps.
+    pub asleep: Option<Timestamp>,
     /// Why not.
     pub problems: Vec<Problem>,
 }
@@ -221,6 +223,10 @@ fn state(stage: &Stage, before: Option<&EnvironmentState>) -> EnvironmentState {
         attempt: course.attempt,
         failed: course.failed.clone(),
         held: held.clone(),
+        asleep_until: match observed {
+            Some(observed) => observed.asleep.map(|until| until.to_string()),
+            None => old.asleep_until,
+        },
         frozen: environment.entry.frozen,
         digest: running.as_ref().map(|running| running.digest.clone()),
         ready: observed.as_ref().map_or(old.ready, |observed| observed.ready),
@@ -280,7 +286,10 @@ fn summary(environments: &[EnvironmentState]) -> String {
     words.join(" ")
 }
 
-/// `ok`, `rolling`, `scheduled`, `waiting`, `held`, `degraded`, `failed`, `orphaned` or `retired`.
+const OK: &str = "ok";
+const ASLEEP: &str = "asleep";
+
+/// `ok`, `asleep`, `rolling`, `scheduled`, `waiting`, `held`, `degraded`, `failed`, `orphaned` or `retired`.
 fn word(state: &EnvironmentState) -> &'static str {
     let awaits = |reason: Reason| state.waiting.iter().any(|waiting| waiting.reason == reason.as_str());
     if awaits(Reason::Retiring) {
@@ -301,7 +310,7 @@ fn word(state: &EnvironmentState) -> &'static str {
         && state.candidate.is_none()
         && (state.current == state.last_good || state.desired == 0)
     {
-        "ok"
+        if state.asleep_until.is_some() { ASLEEP } else { OK }
     } else {
         "rolling"
     }
@@ -340,10 +349,15 @@ fn of_stages(pass: &Pass, environments: &[EnvironmentState]) -> Wellness {
     if !problems.is_empty() {
         return told_wellness(problems);
     }
-    let well: Vec<_> =
-        environments.iter().filter(|state| word(state) == "ok").map(|s| s.name.as_str()).collect();
+    let well = [("healthy", OK), ("asleep", ASLEEP)].into_iter().filter_map(|(told, wanted)| {
+        let names =
+            environments.iter().filter(|state| word(state) == wanted).map(|state| state.name.as_str());
+        let names: Vec<_> = names.collect();
+        (!names.is_empty()).then(|| format!("{told} in {}", names.join(", ")))
+    });
+    let well: Vec<_> = well.collect();
     if !well.is_empty() {
-        return Wellness::Ready(format!("healthy in {}", well.join(", ")));
+        return Wellness::Ready(well.join("; "));
     }
     let branches: Vec<_> = environments.iter().map(|state| state.branch.as_str()).collect();
     if pass.stages.iter().any(|stage| stage.wanted == Wanted::Unknown) {
@@ -363,8 +377,10 @@ fn first_problem(stage: &Stage, told: &EnvironmentState) -> Option<Problem> {
     let seen = stage.observed.iter().flat_map(|observed| &observed.problems);
     let first =
         wanted.iter().chain(&stage.problems).chain(seen).min_by_key(|problem| !stalls(problem.reason));
-    let on_its_way =
-        || (!ends && word(told) != "ok").then(|| Problem::new(Reason::Progressing, "on its way"));
+    let on_its_way = || {
+        (!ends && ![OK, ASLEEP].contains(&word(told)))
+            .then(|| Problem::new(Reason::Progressing, "on its way"))
+    };
     let problem = first.cloned().or_else(on_its_way)?;
     Some(Problem::new(problem.reason, format!("{}: {}", told.name, problem.message)))
 }

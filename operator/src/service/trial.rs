@@ -89,7 +89,7 @@ impl Work<'_> {
         // Nothing that a person says goes past a freeze.
         let skips = standing.skipped.iter().filter(|skip| skip.release == name && !is_frozen);
         (!steps.is_empty()).then(|| Wish {
-            base: shown(environment, &base),
+            base: shown(environment, (&base, false)),
             steps,
             skipped: skips.map(|skip| usize::from(skip.passed)).collect(),
             paused: paused.map(|pause| pause.told(&self.service.name, &environment.name)).or(frozen),

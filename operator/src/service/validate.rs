@@ -10,7 +10,7 @@ use super::{
     entry::Entry,
 };
 use crate::{
-    api::{Environment, IntegrationService, Tenant, tenant::TenantEnvironment},
+    api::{Environment, IntegrationService, Sleep, Tenant, tenant::TenantEnvironment},
     conditions::Reason,
     environment::{Placement, Proof, signers},
     git::{GitUrl, UrlPolicy},
@@ -70,6 +70,8 @@ pub struct ValidEnvironment {
     pub approved: Vec<(String, String)>,
     /// A gate, and the digest of an image that it let pass.
     pub passed: Vec<(String, String)>,
+    /// When nothing runs here.
+    pub sleep: Option<Sleep>,
     /// So many instances run, as somebody decided.
     pub scaled: Option<u16>,
 }
@@ -207,6 +209,7 @@ fn environments(
             proof: Proof::valid(&defined.spec).0,
             placement: Placement::valid(&defined.spec).0,
             ending: ending::gravest([ending.cloned(), ending::of_environment(stage)]),
+            sleep: tenant.spec.environments.get(&stage.name).and_then(|own| own.sleep.clone()),
             bypasses: vec![],
             approved: vec![],
             passed: vec![],

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use kube::ResourceExt;
 
-use super::quota::Quotas;
+use super::{quota::Quotas, sleep::Sleep};
 use crate::{
     api::{
         IntegrationServiceSpec, Member, MemberKind, Role, ServiceEntry, Tenant,
@@ -127,6 +127,10 @@ pub(crate) fn examined(tenant: &Tenant, environments: &Checked) -> (ValidTenant,
         services: services(&name, &tenant.spec.services, &mut problems),
         name,
     };
+    for (environment, own) in &tenant.spec.environments {
+        let field = format!("spec.environments.{environment}.sleep");
+        problems.extend(own.sleep.iter().flat_map(|sleep| Sleep::valid(sleep, &field).1));
+    }
     let mut quotas = Quotas::new(tenant);
     for link in environments.chain(has) {
         let namespace = environment_namespace(&valid.name, &link.environment);

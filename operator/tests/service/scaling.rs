@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use futures::StreamExt;
-use imaas_operator::api::{DecisionAction, DecisionState, IntegrationService};
+use imaas_operator::api::{DecisionAction, DecisionState, IntegrationService, Tenant};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::{autoscaling::v2::HorizontalPodAutoscaler, core::v1::ResourceQuota};
 use kube::{
@@ -144,6 +144,52 @@ async fn a_number_by_hand_replaces_the_load_until_it_is_over() {
     scene.decide("dev", DecisionAction::Resume, json!({})).await;
     scene.runs_so_many(2).await;
     until("load decides again", async || scene.has_autoscaler().await.then_some(())).await;
+
+    operator.stop().await;
+    scene.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn at_hours_of_sleep_none_runs_and_what_is_new_wakes_it() {
+    let (scene, operator) = Scene::onboarded().await;
+    scene.settled("dev", IMAGE_OF_A).await;
+    let tenants = Api::<Tenant>::all(scene.client.clone());
+    let always = json!([{ "schedule": "0 0 * * *", "duration": "24h" }]);
+    let sleeps = async |wake_for: Option<&str>| {
+        let sleep = wake_for.map(|wake_for| json!({ "windows": always, "wakeFor": wake_for }));
+        let patch = Patch::Merge(json!({ "spec": { "environments": { "dev": { "sleep": sleep } } } }));
+        tenants.patch("acme", &PatchParams::default(), &patch).await.unwrap();
+    };
+    let is_asleep = async || {
+        until("none runs", async || {
+            let state = scene.state("dev").await?;
+            (state.asleep_until.is_some() && state.desired == 0 && state.waiting.is_empty()).then_some(())
+        })
+        .await;
+        assert_eq!(scene.replicas().await, Some(0));
+        let board = scene.board().await;
+        assert!(board.summary.is_some_and(|summary| summary.starts_with("dev=asleep")));
+    };
+    sleeps(Some("0s")).await;
+    is_asleep().await;
+
+    // Something new keeps it awake, and proves itself.
+    sleeps(Some("24h")).await;
+    scene.push("dev", &[("imaas.yaml", &descriptor(IMAGE_OF_A, "env: {MODE: careful}\n"))]);
+    scene.runs_so_many(1).await;
+    assert_eq!(scene.state("dev").await.unwrap().asleep_until, None);
+
+    sleeps(Some("0s")).await;
+    is_asleep().await;
+    let soon = Timestamp::now() + SignedDuration::from_hours(1);
+    let by_hand =
+        json!({ "replicas": 2, "expiresAt": Timestamp::from_second(soon.as_second()).unwrap().to_string() });
+    scene.decide("dev", DecisionAction::Scale, by_hand).await;
+    scene.runs_so_many(2).await;
+    scene.decide("dev", DecisionAction::Resume, json!({})).await;
+    is_asleep().await;
+    sleeps(None).await;
+    scene.runs_so_many(1).await;
 
     operator.stop().await;
     scene.end().await;

@@ -48,6 +48,7 @@ fn seen(problem: Option<Reason>) -> Observation {
         instances: None,
         exposed: None,
         trial: None,
+        asleep: None,
         problems: problems.into_iter().collect(),
     }
 }
@@ -90,6 +91,23 @@ fn told(before: Option<&IntegrationServiceStatus>, pass: &Pass) -> IntegrationSe
 fn ready(status: &IntegrationServiceStatus) -> (bool, String) {
     let condition = status.conditions.iter().find(|condition| condition.type_ == READY).unwrap();
     (condition.status == "True", condition.reason.clone())
+}
+
+#[test]
+fn what_sleeps_is_as_it_should_be() {
+    let until = "2026-01-02T07:00:00Z".parse().unwrap();
+    let asleep = Observation { ready: 0, desired: 0, asleep: Some(until), ..seen(None) };
+    let of_dev = stage("dev", asked('1'), Some("orders-dev-1"), Some(asleep));
+    let board = passed(None, vec![of_dev, well("test", "orders-test-1")]);
+    assert_eq!(board.summary.as_deref(), Some("dev=asleep test=ok"));
+    let condition = board.conditions.iter().find(|condition| condition.type_ == READY).unwrap();
+    assert_eq!(
+        (condition.status.as_str(), condition.message.as_str()),
+        ("True", "healthy in test; asleep in dev")
+    );
+    // What is not seen in a pass stays told.
+    let unseen = vec![stage("dev", Wanted::Unknown, Some("orders-dev-1"), None), well("test", "orders-test-1")];
+    assert_eq!(passed(Some(&board), unseen).summary, board.summary);
 }
 
 #[test]

@@ -1,0 +1,131 @@
+//! When the services of an environment sleep: `sleep` of a tenant file. Pure.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::{
+    api,
+    environment::{Moment, Problem, Windows},
+    span::span,
+};
+
+/// How long what is new is looked at where nothing is said.
+const WAKES_FOR: Duration = Duration::from_hours(1);
+/// Longest that something new keeps a service awake.
+const LONGEST: Duration = Duration::from_hours(24);
+
+/// The hours of sleep of one environment.
+#[derive(Debug)]
+pub struct Sleep {
+    windows: Windows,
+    wakes_for: Duration,
+}
+
+/// What they say of a service at a moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rest {
+    /// No instance runs.
+    Asleep {
+        /// By itself.
+        until: Timestamp,
+    },
+    /// Instances run.
+    Awake {
+        /// Nothing where it never sleeps again.
+        until: Option<Timestamp>,
+    },
+}
+
+impl Sleep {
+    /// From a tenant file, where it is `field`, and what is wrong with it: whoever has a mistake in it does not sleep.
+    pub fn valid(wire: &api::Sleep, field: &str) -> (Self, Vec<Problem>) {
+        let (windows, mut problems) = Windows::valid(&wire.windows, &format!("{field}.windows"));
+        let wakes_for = match wire.wake_for.as_ref().map(|text| (text, span(text, ..=LONGEST))) {
+            None => WAKES_FOR,
+            Some((_, Some(wakes_for))) => wakes_for,
+            Some((text, None)) => {
+                let message = format!("{text:?} is no duration of 0s to 24h: write it like 30m or 2h");
+                problems.push(Problem::new(format!("{field}.wakeFor"), message));
+                WAKES_FOR
+            }
+        };
+        (Self { windows, wakes_for }, problems)
+    }
+
+    /// What is so at `now` of a service in which something new came at `news`.
+    pub fn at(&self, now: Timestamp, news: Option<Timestamp>) -> Rest {
+        let (Moment::Open, Some(morning)) = (self.windows.at(now), self.windows.open_until(now)) else {
+            let Moment::OpensAt(evening) = self.windows.at(now) else { return Rest::Awake { until: None } };
+            return Rest::Awake { until: Some(evening) };
+        };
+        let seen = news.and_then(|news| news.checked_add(self.wakes_for).ok()).filter(|seen| *seen > now);
+        match seen {
+            Some(seen) => Rest::Awake { until: Some(seen.min(morning)) },
+            None => Rest::Asleep { until: morning },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sleep(yaml: &str) -> (Sleep, Vec<String>) {
+        let (sleep, problems) =
+            Sleep::valid(&serde_saphyr::from_str(yaml).unwrap(), "spec.environments.dev.sleep");
+        (sleep, problems.iter().map(ToString::to_string).collect())
+    }
+
+    const NIGHTS: &str =
+        r#"{windows: [{schedule: "0 20 * * *", duration: 11h}, {schedule: "0 6 * * SAT", duration: 30h}]}"#;
+
+    fn told(yaml: &str, news: Option<&str>, now: &str) -> String {
+        let (sleep, problems) = sleep(yaml);
+        assert_eq!(problems, [""; 0]);
+        match sleep.at(now.parse().unwrap(), news.map(|news| news.parse().unwrap())) {
+            Rest::Asleep { until } => format!("asleep until {until}"),
+            Rest::Awake { until: Some(until) } => format!("awake until {until}"),
+            Rest::Awake { until: None } => "awake".to_owned(),
+        }
+    }
+
+    #[test]
+    fn it_sleeps_through_all_hours_that_touch() {
+        // 2026-01-09 is a Friday.
+        for (now, wanted) in [
+            ("2026-01-07T19:59:59Z", "awake until 2026-01-07T20:00:00Z"),
+            ("2026-01-07T20:00:00Z", "asleep until 2026-01-08T07:00:00Z"),
+            ("2026-01-08T07:00:00Z", "awake until 2026-01-08T20:00:00Z"),
+            ("2026-01-09T23:00:00Z", "asleep until 2026-01-11T12:00:00Z"),
+        ] {
+            assert_eq!(told(NIGHTS, None, now), wanted, "{now}");
+        }
+        let always = r#"{windows: [{schedule: "0 0 * * *", duration: 24h}]}"#;
+        assert!(told(always, None, "2026-01-07T19:00:00Z").starts_with("asleep until 2026-"));
+    }
+
+    #[test]
+    fn what_is_new_keeps_it_awake_for_a_time() {
+        let at = |yaml, news, now| told(yaml, Some(news), now);
+        let (evening, night) = ("2026-01-07T19:30:00Z", "2026-01-07T22:00:00Z");
+        assert_eq!(at(NIGHTS, night, "2026-01-07T22:59:59Z"), "awake until 2026-01-07T23:00:00Z");
+        assert_eq!(at(NIGHTS, night, "2026-01-07T23:00:00Z"), "asleep until 2026-01-08T07:00:00Z");
+        assert_eq!(at(NIGHTS, evening, "2026-01-07T20:00:00Z"), "awake until 2026-01-07T20:30:00Z");
+        let never = NIGHTS.replace("{windows", "{wakeFor: 0s, windows");
+        assert_eq!(at(&never, night, night), "asleep until 2026-01-08T07:00:00Z");
+        let long = NIGHTS.replace("{windows", "{wakeFor: 24h, windows");
+        assert_eq!(at(&long, night, "2026-01-08T06:00:00Z"), "awake until 2026-01-08T07:00:00Z");
+    }
+
+    #[test]
+    fn a_mistake_is_told_with_its_place_and_keeps_it_awake() {
+        let (sleep, problems) =
+            sleep(r#"{wakeFor: soon, windows: [{schedule: "0 25 * * *", duration: 1h}]}"#);
+        assert_eq!(problems.len(), 2, "{problems:?}");
+        assert!(problems[0].starts_with("spec.environments.dev.sleep.windows[0].schedule: "), "{problems:?}");
+        let words = r#"spec.environments.dev.sleep.wakeFor: "soon" is no duration of 0s to 24h"#;
+        assert!(problems[1].starts_with(words), "{problems:?}");
+        assert_eq!(sleep.at("2026-01-07T19:30:00Z".parse().unwrap(), None), Rest::Awake { until: None });
+    }
+}
