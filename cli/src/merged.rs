@@ -3,7 +3,7 @@
 
 use anyhow::{Context, Result, bail};
 use imaas_operator::{
-    api::{DescriptorSpec, ServiceDescriptor},
+    api::{DescriptorSpec, Rollout, ServiceDescriptor},
     yaml::{self, Problem},
 };
 use serde_json::Value;
@@ -68,7 +68,8 @@ fn document(descriptor: &ServiceDescriptor, environment: &str) -> Result<String,
             format!("# {environment}\n# environments.{environment} changes {}\n", changed.join(", "))
         }
     };
-    let settings = DescriptorSpec { instances: Some(settings.instances()), ..settings };
+    let rollout = Rollout { strategy: settings.strategy(), ..settings.rollout.clone() };
+    let settings = DescriptorSpec { instances: Some(settings.instances()), rollout, ..settings };
     let body = serde_saphyr::to_string(&settings).unwrap_or_default();
     Ok(format!("{head}{}\n", body.trim_end()))
 }
@@ -121,7 +122,7 @@ environments:
         scaling:
           min: 1
         rollout:
-          strategy: rolling
+          strategy: recreate
         env:
           MODE: careful
           REGION: eu
@@ -136,7 +137,7 @@ environments:
         scaling:
           min: 1
         rollout:
-          strategy: rolling
+          strategy: recreate
         env:
           MODE: careful
           REGION: eu

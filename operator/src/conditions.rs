@@ -146,8 +146,10 @@ reasons! {
     NamespaceTerminating,
     /// The new version is being rolled out.
     RollingOut,
-    /// No run of a batch has ended yet.
+    /// The first run of a batch is to come.
     AwaitingRun,
+    /// A run of a batch goes on, and it is known at its end only how well the release is.
+    Running,
     /// The new version does not become ready.
     Unhealthy,
     /// The engine runs and says that something of it does not work.

@@ -43,6 +43,11 @@ pub fn spread(interval: Duration, jitter: f64) -> Duration {
     interval.saturating_sub(tenth) + (tenth * 2).mul_f64(jitter.clamp(0.0, 1.0))
 }
 
+/// For whoever mends what was refused: how soon that is seen.
+pub fn asked_again(longest: Duration) -> String {
+    format!("it is asked again at least every {} s", longest.as_secs())
+}
+
 /// Consecutive failures by object, until it succeeds.
 #[derive(Debug)]
 pub struct Failures<K>(Mutex<HashMap<K, u32>>);

@@ -135,6 +135,14 @@ impl DescriptorSpec {
             },
         })
     }
+
+    /// How they are replaced: as it says, but two at a time is just what rolling does.
+    pub fn strategy(&self) -> Strategy {
+        match (self.instances(), self.rollout.strategy) {
+            (Instances::One, Strategy::Rolling) => Strategy::Recreate,
+            (Instances::One | Instances::Many, strategy) => strategy,
+        }
+    }
 }
 
 /// Another service, in the same environment.

@@ -18,8 +18,7 @@ use super::{
 use crate::{
     api::{
         Cause, DescriptorSpec, Expose, Instances, IntegrationRuntime, Port, Release, ReleaseExpose,
-        ReleaseSpec, ReleaseUse, RuntimeProfile, Strategy, WorkloadType, environment::Network,
-        release::ReleaseConfig,
+        ReleaseSpec, ReleaseUse, RuntimeProfile, WorkloadType, environment::Network, release::ReleaseConfig,
     },
     environment::Placement,
     names::{self, MANAGED_BY, MANAGER},
@@ -192,10 +191,7 @@ fn resolved(asked: &DescriptorSpec, profile: &RuntimeProfile) -> Result<Descript
     let instances = settings.instances();
     settings.instances = Some(instances);
     settings.scaling = scaling::resolved(&settings.scaling, instances)?;
-    // Two at a time is just what rolling does.
-    if instances == Instances::One && settings.rollout.strategy == Strategy::Rolling {
-        settings.rollout.strategy = Strategy::Recreate;
-    }
+    settings.rollout.strategy = settings.strategy();
     if settings.type_ == WorkloadType::Api && settings.ports.is_empty() {
         settings.ports.clone_from(&profile.ports);
         if settings.ports.is_empty() {

@@ -1,9 +1,10 @@
-//! A login that a Git host refused, or an authority that is not its own: what is told of it, and when it is tried again. Pure.
+//! A login that a Git host refused, an authority that is not its own, or a repository that it does not show to this login: what is
+//! told of it, and when it is tried again. Pure.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use super::{Problem, read::Failure, validate::ValidService};
-use crate::{conditions::Reason, git::Remote};
+use super::{Problem, read::Failure, schedule::longest_pause, validate::ValidService};
+use crate::{conditions::Reason, git::Remote, retry::asked_again};
 
 /// A Secret with which the host was not read. It is not tried at each look, which may lock an account, unless its Secret changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,11 +23,12 @@ impl Refused {
 }
 
 /// `failure` of a look at `service` by way of `remote`; a login that is refused or missing in words for whoever can change
-/// it. `secret`: version of the Secret that holds it.
+/// it. `secret`: version of the Secret that holds it. `interval`: between two looks.
 pub fn told(
     service: &ValidService,
     (remote, secret): (&Remote, Option<&String>),
     failure: Failure,
+    interval: Duration,
 ) -> Failure {
     let (url, home) = (&service.url, service.home());
     let unnamed = "name it in `repository.credentials` of the service in the tenant file";
@@ -57,16 +59,18 @@ pub fn told(
             reason,
             format!("{url}: the server refuses the login in Secret {name} of {home}: renew it there"),
         ),
+        (reason @ Reason::RepositoryNotFound, _) => {
+            (reason, format!("{}; {}", failure.problem.message, asked_again(longest_pause(interval))))
+        }
         _ => return failure,
     };
-    let refused = secret.filter(|_| reason != Reason::CredentialsMissing).cloned();
+    let is_refused = !matches!(reason, Reason::CredentialsMissing | Reason::RepositoryNotFound);
+    let refused = secret.filter(|_| is_refused).cloned();
     Failure { problem: Problem::new(reason, message), refused, ..failure }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::{git::Credentials, sample};
 
@@ -79,7 +83,7 @@ mod tests {
         let url = service.url.clone();
         let remote = Remote { owner: "acme".to_owned(), url, credentials, ca: None };
         let failure = Failure::permanent(reason, "refused".to_owned());
-        told(&service, (&remote, named.map(|_| "7".to_owned()).as_ref()), failure)
+        told(&service, (&remote, named.map(|_| "7".to_owned()).as_ref()), failure, Duration::from_secs(1))
     }
 
     #[test]
@@ -114,6 +118,17 @@ mod tests {
             assert_eq!((none.problem.reason, none.refused), (reason, None));
             assert!(none.problem.message.ends_with(&way), "{}", none.problem.message);
         }
+    }
+
+    #[test]
+    fn a_repository_that_is_not_there_is_told_with_when_it_is_asked_for_again() {
+        let told = told_after(Reason::RepositoryNotFound, Some("orders-git"), None);
+        assert_eq!(told.problem.message, "refused; it is asked again at least every 60 s");
+        assert_eq!(
+            (told.problem.reason, told.refused),
+            (Reason::RepositoryNotFound, None),
+            "its next look asks"
+        );
     }
 
     #[test]

@@ -45,7 +45,8 @@ async fn look_at_branches(
 ) -> Result<(), Failure> {
     let (remote, secret) = remote(platform, service).await?;
     let seen = look_at((&origins.git, platform.settings.largest_config), (service, &remote), seen).await;
-    seen.map_err(|failure| told(service, (&remote, secret.as_ref()), failure))
+    let interval = platform.settings.interval;
+    seen.map_err(|failure| told(service, (&remote, secret.as_ref()), failure, interval))
 }
 
 /// One request when nothing changed. A branch that cannot be read leaves the others readable.

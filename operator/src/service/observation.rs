@@ -5,20 +5,20 @@ use k8s_openapi::api::apps::v1::Deployment;
 
 use super::{Problem, status::Observation};
 use crate::{
-    api::integration_service::EnvironmentState,
+    api::{Release, integration_service::EnvironmentState},
     conditions::Reason,
     release::{Observed, Phase, Trouble},
 };
 
-/// `was_good`: it is the last that ran well. `namespace`: where it runs.
+/// `was_good`: it is the last that ran well. `place`: what it runs as, and where.
 pub(super) fn observation(
     (seen, trouble): (Observed, Option<Trouble>),
     was_good: bool,
-    (deployment, namespace): (Option<&Deployment>, &str),
+    (deployment, place): (Option<&Deployment>, (Kind, &str)),
 ) -> Observation {
     let Observed { ready, desired, updated: _, phase } = seen;
     let well = matches!(phase, Phase::Healthy | Phase::Stopped);
-    let problems = problems((phase, trouble), (ready, desired, was_good), namespace);
+    let problems = problems((phase, trouble), (ready, desired, was_good), place);
     let all = deployment.and_then(|deployment| deployment.status.as_ref()?.ready_replicas);
     let older = all.map_or(0, |all| (all - ready).max(0));
     Observation {
@@ -31,6 +31,21 @@ pub(super) fn observation(
         trial: None,
         asleep: None,
         problems,
+    }
+}
+
+/// What a release runs as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Instances that stay.
+    Deployment,
+    /// Runs that end.
+    Batch,
+}
+
+impl Kind {
+    pub(super) fn of(release: &Release) -> Self {
+        if release.spec.schedule.is_some() { Self::Batch } else { Self::Deployment }
     }
 }
 
@@ -73,12 +88,14 @@ pub(super) fn as_before(release: &str, before: Option<&EnvironmentState>) -> Opt
 fn problems(
     (phase, trouble): (Phase, Option<Trouble>),
     (ready, desired, was_good): (i32, i32, bool),
-    namespace: &str,
+    (kind, namespace): (Kind, &str),
 ) -> Vec<Problem> {
     let rolling = || {
-        let message = match desired {
-            0 => "the last instances are ending".to_owned(),
-            _ => format!("{ready} of {desired} new instances are ready"),
+        let message = match (kind, desired) {
+            (Kind::Deployment, 0) => "the last instances are ending".to_owned(),
+            (Kind::Deployment, _) => format!("{ready} of {desired} new instances are ready"),
+            (Kind::Batch, 0) => "the last run is ending".to_owned(),
+            (Kind::Batch, _) => "its schedule takes the place of what ran before".to_owned(),
         };
         Problem::new(Reason::RollingOut, message)
     };
@@ -88,12 +105,15 @@ fn problems(
     match (phase, trouble) {
         (Phase::Healthy | Phase::Stopped, _) => vec![],
         (Phase::Blocked { reason, message }, _) => vec![Problem::new(reason, message)],
-        (Phase::Scheduled { next }, _) => vec![awaited(next.map(|next| format!(", which begins at {next}")))],
+        (Phase::Scheduled { next }, _) => {
+            let next = next.map(|next| format!(", which begins at {next}")).unwrap_or_default();
+            vec![first_run(Reason::AwaitingRun, &next)]
+        }
         (Phase::FirstRun, Some(Trouble::Loops(why) | Trouble::Fails(why))) => {
-            vec![awaited(Some(format!(", which goes on: {why}")))]
+            vec![first_run(Reason::Running, &format!(", which goes on: {why}"))]
         }
         (Phase::FirstRun, Some(Trouble::Unready(_)) | None) => {
-            vec![awaited(Some(", which goes on".to_owned()))]
+            vec![first_run(Reason::Running, ", which goes on")]
         }
         (Phase::Outlasted { run, since }, Some(Trouble::Unready(_)) | None) => {
             vec![outlasted(&run, since, namespace)]
@@ -118,9 +138,8 @@ fn problems(
 }
 
 /// What a batch waits for of which no run has ended. `run`: what is known of the first.
-fn awaited(run: Option<String>) -> Problem {
-    let run = run.unwrap_or_default();
-    Problem::new(Reason::AwaitingRun, format!("it is healthy when its first run ends well{run}"))
+fn first_run(reason: Reason, run: &str) -> Problem {
+    Problem::new(reason, format!("it is healthy when its first run ends well{run}"))
 }
 
 /// A run for which nothing new begins.
@@ -129,7 +148,7 @@ fn outlasted(run: &str, since: Option<Timestamp>, namespace: &str) -> Problem {
     let message = format!(
         "the run {run} of before goes on{since}, and nothing new begins until it ends; to end it: kubectl -n {namespace} delete job {run}"
     );
-    Problem::new(Reason::AwaitingRun, message)
+    Problem::new(Reason::Running, message)
 }
 
 #[cfg(test)]
@@ -140,7 +159,15 @@ mod tests {
     use crate::api::integration_service::Waiting;
 
     fn told(phase: Phase, trouble: Option<Trouble>, was_good: bool) -> Vec<(Reason, String)> {
-        let problems = problems((phase, trouble), (0, 1, was_good), "acme-dev");
+        told_as(Kind::Deployment, phase, (trouble, 1, was_good))
+    }
+
+    fn told_as(
+        kind: Kind,
+        phase: Phase,
+        (trouble, desired, was_good): (Option<Trouble>, i32, bool),
+    ) -> Vec<(Reason, String)> {
+        let problems = problems((phase, trouble), (0, desired, was_good), (kind, "acme-dev"));
         problems.into_iter().map(|problem| (problem.reason, problem.message)).collect()
     }
 
@@ -154,7 +181,7 @@ mod tests {
             let status = DeploymentStatus { ready_replicas: Some(all), ..DeploymentStatus::default() };
             let deployment = Deployment { status: Some(status), ..Deployment::default() };
             let seen = Observed { ready, desired: 2, updated: 1, phase: Phase::RollingOut };
-            let told = observation((seen, None), false, (Some(&deployment), "acme-dev"));
+            let told = observation((seen, None), false, (Some(&deployment), (Kind::Deployment, "acme-dev")));
             (told.ready, told.older)
         };
         assert_eq!(counted(0, 2), (0, 2));
@@ -208,10 +235,10 @@ mod tests {
     #[test]
     fn the_first_run_of_a_batch_is_awaited_until_its_last_try_ends() {
         let goes_on = "it is healthy when its first run ends well, which goes on";
-        assert_eq!(told(Phase::FirstRun, None, false), one(Reason::AwaitingRun, goes_on));
+        assert_eq!(told(Phase::FirstRun, None, false), one(Reason::Running, goes_on));
         let crashes = Trouble::Fails("instance a crashes".to_owned());
         let why = format!("{goes_on}: instance a crashes");
-        assert_eq!(told(Phase::FirstRun, Some(crashes), false), one(Reason::AwaitingRun, &why));
+        assert_eq!(told(Phase::FirstRun, Some(crashes), false), one(Reason::Running, &why));
         let full = Trouble::Blocked(Reason::Unschedulable, "no node".to_owned());
         assert_eq!(told(Phase::FirstRun, Some(full), false), one(Reason::Unschedulable, "no node"));
         let scheduled = |next: Option<&str>| {
@@ -225,6 +252,13 @@ mod tests {
     }
 
     #[test]
+    fn a_batch_on_its_way_has_no_words_of_instances() {
+        let told = |desired| told_as(Kind::Batch, Phase::RollingOut, (None, desired, false));
+        assert_eq!(told(1), one(Reason::RollingOut, "its schedule takes the place of what ran before"));
+        assert_eq!(told(0), one(Reason::RollingOut, "the last run is ending"));
+    }
+
+    #[test]
     fn a_run_of_before_is_told_with_its_name_since_when_and_the_way_out() {
         let outlasted = |since: Option<&str>, trouble: Option<Trouble>| {
             let since = since.map(|since| since.parse().unwrap());
@@ -234,10 +268,10 @@ mod tests {
             "and nothing new begins until it ends; to end it: kubectl -n acme-dev delete job orders-29";
         let message = format!("the run orders-29 of before goes on since 2026-05-01T03:00:00Z, {way_out}");
         for trouble in [None, Some(Trouble::Unready("instance a is not ready".to_owned()))] {
-            assert_eq!(outlasted(Some("2026-05-01T03:00:00Z"), trouble), one(Reason::AwaitingRun, &message));
+            assert_eq!(outlasted(Some("2026-05-01T03:00:00Z"), trouble), one(Reason::Running, &message));
         }
         let message = format!("the run orders-29 of before goes on, {way_out}");
-        assert_eq!(outlasted(None, None), one(Reason::AwaitingRun, &message));
+        assert_eq!(outlasted(None, None), one(Reason::Running, &message));
         let crashes = Trouble::Fails("instance a crashes".to_owned());
         assert_eq!(outlasted(None, Some(crashes)), one(Reason::Unhealthy, "instance a crashes"));
     }

@@ -10,7 +10,7 @@ use super::{
     Problem,
     attempt::{failed, given_up, healthy},
     exposure::Exposure,
-    observation::{as_before, observation},
+    observation::{Kind, as_before, observation},
     pass::Work,
     rounds::Ward,
     status::Observation,
@@ -324,7 +324,8 @@ impl Work<'_> {
         }
         let live = self.platform.cluster.workload(&environment.namespace, &self.service.name);
         let deployment = live.as_ref().and_then(Workload::deployment);
-        observation((seen, trouble), was_good, (deployment, &environment.namespace))
+        let place = (Kind::of(release), environment.namespace.as_str());
+        observation((seen, trouble), was_good, (deployment, place))
     }
 
     /// Tells on a release that does not run well any more that it does not count elsewhere as soon as was said.

@@ -92,6 +92,11 @@ pub fn pause(interval: Duration, failures: u32, jitter: f64) -> Duration {
     }
 }
 
+/// The longest [`pause`], but for its jitter.
+pub fn longest_pause(interval: Duration) -> Duration {
+    interval.max(LONGEST_BACKOFF)
+}
+
 /// Time until the first look: at once at what was never looked at; the rest spread over one interval, so that a start
 /// is no stampede.
 pub fn first_pause(interval: Duration, looked_before: bool, jitter: f64) -> Duration {

@@ -243,7 +243,7 @@ fn state(stage: &Stage, before: Option<&EnvironmentState>) -> EnvironmentState {
 
 /// Without what every pass sees anew.
 fn lasting(waiting: Vec<Waiting>) -> Vec<Waiting> {
-    const SEEN: [Reason; 29] = [
+    const SEEN: [Reason; 30] = [
         Reason::Held,
         Reason::Paused,
         Reason::RolledBack,
@@ -265,6 +265,7 @@ fn lasting(waiting: Vec<Waiting>) -> Vec<Waiting> {
         Reason::TenantNotReady,
         Reason::RollingOut,
         Reason::AwaitingRun,
+        Reason::Running,
         Reason::Unhealthy,
         Reason::RuntimeDegraded,
         Reason::NotScaling,
@@ -289,7 +290,7 @@ fn summary(environments: &[EnvironmentState]) -> String {
 const OK: &str = "ok";
 const ASLEEP: &str = "asleep";
 
-/// `ok`, `asleep`, `rolling`, `scheduled`, `waiting`, `held`, `degraded`, `failed`, `orphaned` or `retired`.
+/// `ok`, `asleep`, `rolling`, `scheduled`, `running`, `waiting`, `held`, `degraded`, `failed`, `orphaned` or `retired`.
 fn word(state: &EnvironmentState) -> &'static str {
     let awaits = |reason: Reason| state.waiting.iter().any(|waiting| waiting.reason == reason.as_str());
     if awaits(Reason::Retiring) {
@@ -306,6 +307,8 @@ fn word(state: &EnvironmentState) -> &'static str {
         "waiting"
     } else if awaits(Reason::AwaitingRun) {
         "scheduled"
+    } else if awaits(Reason::Running) {
+        "running"
     } else if state.waiting.is_empty()
         && state.candidate.is_none()
         && (state.current == state.last_good || state.desired == 0)
@@ -318,7 +321,7 @@ fn word(state: &EnvironmentState) -> &'static str {
 
 /// It comes to its end by itself.
 pub(super) fn moves(waiting: &Waiting) -> bool {
-    [Reason::RollingOut, Reason::AwaitingRun, Reason::Progressing]
+    [Reason::RollingOut, Reason::AwaitingRun, Reason::Running, Reason::Progressing]
         .iter()
         .any(|reason| reason.as_str() == waiting.reason)
 }

@@ -7,7 +7,12 @@ use jiff::Timestamp;
 use kube::ResourceExt;
 
 use super::{
-    Problem, decision::Standing, observation::observation, pass::Work, stage::shown, status::Observation,
+    Problem,
+    decision::Standing,
+    observation::{Kind, observation},
+    pass::Work,
+    stage::shown,
+    status::Observation,
     validate::ValidEnvironment,
 };
 use crate::{
@@ -193,7 +198,8 @@ impl Work<'_> {
                 Ok(seen) if seen.phase != Phase::Healthy => {
                     let live = Some(Workload::Deployment(live.clone()));
                     let trouble = self.examined(environment, &target, (live, begun), &seen).await;
-                    problems = observation((seen, trouble), false, (None, &environment.namespace)).problems;
+                    let place = (Kind::of(release), environment.namespace.as_str());
+                    problems = observation((seen, trouble), false, (None, place)).problems;
                     problems.retain(|problem| problem.reason != Reason::RollingOut);
                 }
                 Ok(_) => {}

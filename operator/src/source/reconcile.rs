@@ -233,7 +233,7 @@ fn settled(source: &TenantSource) -> Option<&Settled> {
 }
 
 /// The interval as Kubernetes writes durations: `60s`, `1m30s`.
-fn interval(text: &str) -> Duration {
+pub(super) fn interval(text: &str) -> Duration {
     let parsed = text.parse::<kube::core::Duration>().ok().filter(|duration| !duration.is_negative());
     parsed.map_or(INTERVAL, Duration::from).max(SHORTEST)
 }

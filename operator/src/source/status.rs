@@ -5,12 +5,13 @@ use std::{sync::Arc, time::Duration};
 use jiff::Timestamp;
 use kube::ResourceExt;
 
-use super::{held::Held, publish::PublishError, read::ReadError};
+use super::{held::Held, publish::PublishError, read::ReadError, reconcile::interval};
 use crate::{
     api::{Settled, TenantSource, TenantSourceStatus},
     conditions::{LONGEST_PRINTED, READY, Reason, TOLD_AFTER, Wellness, cut, is_true, merge},
     names::{CONFIRM_REMOVAL, MANUAL},
     retirement::misconfirmed,
+    retry::asked_again,
 };
 
 /// How many problems and orphans are listed.
@@ -55,7 +56,9 @@ pub(super) fn status(
         return old;
     }
     let (wellness, printed) = match outcome {
-        Err(error) if error.is_permanent() => (Wellness::Stalled(error.reason(), error.to_string()), None),
+        Err(error) if error.is_permanent() => {
+            (Wellness::Stalled(error.reason(), told_failure(source, error)), None)
+        }
         Err(error) => (Wellness::Reconciling(error.reason(), error.to_string()), None),
         Ok(synced) => wellness(source, synced),
     };
@@ -120,6 +123,13 @@ fn wellness(source: &TenantSource, synced: &Synced) -> (Wellness, Option<String>
     (Wellness::Stalled(reason, all.join(SEPARATOR)), Some(printed.join(SEPARATOR)))
 }
 
+fn told_failure(source: &TenantSource, error: &ReadError) -> String {
+    match error.reason() {
+        Reason::RepositoryNotFound => format!("{error}; {}", asked_again(interval(&source.spec.interval))),
+        _ => error.to_string(),
+    }
+}
+
 /// The command first, since the end may be cut.
 fn told_held(source: &TenantSource, held: &Held, commit: &str) -> String {
     let Held { tenants, doubt, confirmation } = held;
@@ -169,6 +179,7 @@ mod tests {
     use crate::{
         api::{Repository, TenantSourceSpec},
         conditions::{RECONCILING, STALLED},
+        git::{GitError, GitUrl, UrlPolicy},
     };
 
     fn source(status: Option<TenantSourceStatus>) -> TenantSource {
@@ -220,6 +231,14 @@ mod tests {
             assert_eq!(message(&after), error.to_string());
             assert_eq!(TenantSourceStatus { conditions: before.conditions.clone(), ..after }, before);
         }
+    }
+
+    #[test]
+    fn a_repository_that_is_not_there_is_told_with_when_it_is_asked_for_again() {
+        let url = GitUrl::parse("https://git.example.com/tenants.git", &UrlPolicy::default()).unwrap();
+        let error = ReadError::Git(GitError::NotFound(url));
+        let told = status(&source(None), Err(&error), 1, at("2026-01-01T00:00:00Z"));
+        assert_eq!(message(&told), format!("{error}; it is asked again at least every 60 s"));
     }
 
     #[test]

@@ -20,12 +20,12 @@ fn batch(image: &str) -> String {
     descriptor(image, "type: batch\nschedule: {cron: \"0 3 1 1 *\", retries: 0}\n")
 }
 
-/// What the board says of the environment, while that is `AwaitingRun` alone and holds `words`.
-async fn awaits_run(scene: &Scene, environment: &str, words: &str) -> String {
-    until(&format!("{environment} waits for a run: {words}"), async || {
+/// What the board says of the environment, while that is of this reason alone and holds `words`.
+async fn says(scene: &Scene, environment: &str, (reason, words): (&str, &str)) -> String {
+    until(&format!("{environment} says {reason}: {words}"), async || {
         let waiting = scene.state(environment).await?.waiting;
         let [one] = &waiting[..] else { return None };
-        (one.reason == "AwaitingRun" && one.message.contains(words)).then(|| one.message.clone())
+        (one.reason == reason && one.message.contains(words)).then(|| one.message.clone())
     })
     .await
 }
@@ -123,7 +123,8 @@ async fn a_batch_is_as_well_as_its_runs_end_and_one_whose_first_fails_goes_back(
     assert_eq!(scene.runs_by_schedule("dev", IMAGE_OF_B).await, uid);
     scene.waits_for_a_run("dev").await;
     assert_eq!(scene.state("dev").await.unwrap().last_good.as_ref(), Some(&good));
-    assert!(!awaits_run(&scene, "dev", "first run ends well").await.contains("of before"));
+    says(&scene, "dev", ("AwaitingRun", "first run ends well, which begins at ")).await;
+    assert!(scene.board().await.summary.unwrap().starts_with("dev=scheduled "));
     scene.is_time("dev", "second").await;
     scene.run_ends("dev", "second", "Failed").await;
     assert_eq!(scene.runs_by_schedule("dev", IMAGE_OF_A).await, uid);
@@ -181,8 +182,9 @@ async fn a_run_that_hangs_is_named_with_the_way_out_and_one_on_demand_gives_way_
     let resting = format!("{replaces}scaling: {{min: 0}}\n");
     scene.push("dev", &[("imaas.yaml", &descriptor(IMAGE_OF_B, &resting))]);
     scene.runs_by_schedule("dev", IMAGE_OF_B).await;
-    let told = awaits_run(&scene, "dev", "the run hangs of before goes on since ").await;
+    let told = says(&scene, "dev", ("Running", "the run hangs of before goes on since ")).await;
     assert!(told.ends_with("to end it: kubectl -n acme-dev delete job hangs"), "{told}");
+    assert!(scene.board().await.summary.unwrap().starts_with("dev=running "));
     scene.kubectl(&["delete", "job", "hangs", "-n", "acme-dev"]).await;
     until("nothing is awaited", async || scene.state("dev").await.filter(|state| state.waiting.is_empty()))
         .await;

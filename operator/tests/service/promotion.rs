@@ -1,9 +1,17 @@
-//! What each way of moving a branch does, in a real repository: the rows of `docs/promotion.md`.
+//! What each way of moving a branch does, in a real repository: the rows of `docs/promotion.md`. The tenant's stage, which
+//! tells the environments that a tenant is in, is played by the test, by that stage's own rules.
 
 use std::{collections::BTreeSet, path::Path};
 
-use imaas_operator::api::{self, IntegrationService};
-use kube::api::{ListParams, PostParams};
+use imaas_operator::{
+    api::{self, Environment, IntegrationService, Tenant},
+    environment::check,
+    tenant::validate::{ValidSpace, validate},
+};
+use kube::{
+    Api,
+    api::{ListParams, Patch, PatchParams, PostParams},
+};
 use serde_json::json;
 
 use crate::scene::{IMAGE_OF_B, Scene, descriptor, digest, reasons, until};
@@ -106,6 +114,7 @@ async fn each_way_of_moving_a_branch_does_what_the_table_says() {
     a_digest(&mut story).await;
     a_monorepo(&mut story).await;
     one_branch(&mut story).await;
+    without_test(&mut story).await;
 
     let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/promotion.md");
     let page = std::fs::read_to_string(page).unwrap();
@@ -316,4 +325,53 @@ async fn one_branch(story: &mut Story) {
     })
     .await;
     assert!(image.ends_with(&digest('8')), "{image}");
+}
+
+/// An environment behind test, and its namespace.
+const PROD: &str = "
+apiVersion: v1
+kind: List
+items:
+- {apiVersion: v1, kind: Namespace, metadata: {name: acme-prod, labels: {app.kubernetes.io/managed-by: imaas-operator, imaas.dev/tenant: acme}}}
+- {apiVersion: imaas.dev/v1alpha1, kind: Environment, metadata: {name: prod}, spec: {default: true, promotesFrom: test}}
+";
+
+impl Scene {
+    /// From now on there is prod, which promotes from test, and the tenant's file leaves test out.
+    async fn omit_test(&self) {
+        self.lab.kubectl().run(&["apply", "-f", "-"], Some(PROD)).await.unwrap();
+        let tenants = Api::<Tenant>::all(self.client.clone());
+        let omits = Patch::Merge(json!({ "spec": { "environments": { "test": { "omit": true } } } }));
+        let tenant = tenants.patch("acme", &PatchParams::default(), &omits).await.unwrap();
+        let all = Api::<Environment>::all(self.client.clone()).list(&ListParams::default()).await.unwrap();
+        let valid = validate(&tenant, &check(&all.items)).unwrap();
+        let told = |space: &ValidSpace| json!({ "name": space.environment, "namespace": space.namespace, "promotesFrom": space.promotes_from });
+        let environments: Vec<_> = valid.environments.iter().map(told).collect();
+        let status = Patch::Merge(json!({ "status": { "environments": environments } }));
+        tenants.patch_status("acme", &PatchParams::default(), &status).await.unwrap();
+    }
+}
+
+async fn without_test(story: &mut Story) {
+    story.row("omit test, and merge dev into prod");
+    story.built(&[("imaas.yaml", PLAIN), ("main.go", "package nine")], 'c');
+    story.runs_well("dev", 'c').await;
+    let in_test = story.scene.image("test").await;
+    story.git(&[&["push", "--quiet", "origin", "dev:prod"]]);
+    story.scene.omit_test().await;
+    story.runs_well("prod", 'c').await;
+
+    story.built(&[("main.go", "package ten")], 'd');
+    story.runs("dev", 'd').await;
+    story.git(&[
+        &["fetch", "--quiet"],
+        &["checkout", "--quiet", "-B", "prod", "origin/prod"],
+        &["merge", "--quiet", "--no-ff", "-m", "merge", "dev"],
+        &["push", "--quiet", "origin", "prod"],
+    ]);
+    let told = story.waits("prod", 'c').await;
+    assert!(told.contains("dev") && !told.contains("test"), "{told}");
+    story.scene.healthy("dev").await;
+    story.runs("prod", 'd').await;
+    assert_eq!(story.scene.image("test").await, in_test, "what ran there is no part of it");
 }
