@@ -62,7 +62,7 @@ Examples:
 
 {STATUSES}"))]
     Check(Validate),
-    /// Prints an `imaas.yaml` as each environment sees it: its lines laid over the rest, and every default.
+    /// Prints an `imaas.yaml` as each environment sees it: its lines laid over the rest, and the defaults.
     Render(Render),
     /// Says what a change of tenant files would create, change, retire and hold back.
     Plan(Plan),

@@ -57,6 +57,9 @@ fn of_release(release: &Release, board: &IntegrationServiceStatus, holds: &Stand
     let empty = EnvironmentState::default();
     let state = board.environments.iter().find(|one| one.name == spec.environment).unwrap_or(&empty);
     let conditions = release.status.as_ref().map_or(&[][..], |status| &status.conditions);
+    let is_healthy = is_true(conditions, HEALTHY);
+    let failures = release.status.as_ref().map_or(0, |status| status.failures);
+    let has_failed = is_true(conditions, FAILED) || failures > 0 && !is_healthy;
     let is = |told: &Option<String>| told.as_ref() == Some(&name);
     let serves = board::serves(state);
     let is_rejected = History::of([release]).named(&name).is_some_and(|past| holds.rejects(past).is_some());
@@ -65,8 +68,8 @@ fn of_release(release: &Release, board: &IntegrationServiceStatus, holds: &Stand
         (is(&state.current), if serves.is_some() { "rolling out" } else { "current" }),
         (is(&state.candidate), "candidate"),
         (is(&state.last_good), "last good"),
-        (is_true(conditions, HEALTHY), "healthy"),
-        (is_true(conditions, FAILED), "failed"),
+        (is_healthy, "healthy"),
+        (has_failed, "failed"),
         (is_rejected, "rejected"),
     ];
     let words: Vec<_> = words.iter().filter(|(is, _)| *is).map(|(_, word)| *word).collect();

@@ -127,6 +127,8 @@ fn lines(service: &str, (state, running): (&EnvironmentState, &Running), because
             format!("until {until}, as the tenant file says: a commit wakes it, and so does {command}")
         }),
     );
+    let failed = state.failed.as_ref();
+    line("said last", failed.and_then(|failed| failed.last_words.clone()));
     let frozen = "by the platform: nothing new runs in any service until it lets go";
     line("frozen", state.frozen.then(|| frozen.to_owned()));
     for Waiting { reason, message } in because {

@@ -210,4 +210,7 @@ pub struct ReleaseStatus {
     /// How often it was given up.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub failures: i32,
+    /// The last line of an instance that crashed, while it is given up: for those who may read its log, and nobody else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_words: Option<String>,
 }

@@ -120,6 +120,8 @@ fn container(parts: &Parts, mounts: Vec<VolumeMount>) -> Result<Container, Rende
         startup_probe: ask(&profile.probes.startup),
         readiness_probe: ask(&profile.probes.readiness),
         liveness_probe: ask(&profile.probes.liveness),
+        // A crash is told with its last words: its pod is gone when somebody looks.
+        termination_message_policy: Some("FallbackToLogsOnError".to_owned()),
         lifecycle: pre_stop(&profile.drain),
         security_context: Some(container_security(profile)),
         volume_mounts: some(mounts),

@@ -31,12 +31,15 @@ const PATIENCE: SignedDuration = SignedDuration::from_secs(5);
 const SHORTEST_ID: usize = 16;
 /// Longest part of a sentence that is not ours, in characters: runtimes pass an error on many times, and its cause is last.
 const LONGEST_QUOTE: usize = 500;
+/// Longest part of a line of a log.
+const LONGEST_WORDS: usize = 150;
 
 /// What keeps an instance from being ready, the worst first.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Trouble {
-    /// It failed again and again by itself: only another version or its configuration helps.
-    Loops(String),
+    /// It failed again and again by itself: only another version or its configuration helps. What it said last, where it said
+    /// anything: other words each time.
+    Loops(String, Option<String>),
     /// It failed by itself, and is started again.
     Fails(String),
     /// Something outside the release is in the way.
@@ -65,7 +68,8 @@ pub fn failed_run(run: &Job, pods: &[Pod]) -> Trouble {
         (_, None) => quote(failed.and_then(|failed| failed.message.as_deref()).unwrap_or(reason)),
     };
     let (namespace, name) = (run.namespace().unwrap_or_default(), run.name_any());
-    Trouble::Loops(format!("the run {name} failed: {why}; kubectl -n {namespace} logs job/{name}"))
+    let why = format!("the run {name} failed: {why}; kubectl -n {namespace} logs job/{name}");
+    Trouble::Loops(why, None)
 }
 
 /// How the last of these that failed did.
@@ -199,7 +203,10 @@ fn of_container(pod: &Pod, container: &ContainerStatus, counts: bool) -> Option<
             let crashes = || (reason == "CrashLoopBackOff").then(|| "crashes".to_owned());
             let how = ended(container, &state).or_else(crashes);
             let loops = counts && container.restart_count >= STARTS;
-            let looping = |how: &str| Trouble::Loops(format!("instance {name} {how}, again and again"));
+            let looping = |how: &str| {
+                let said = last_words(container, &state);
+                Trouble::Loops(format!("instance {name} {how}, again and again"), said)
+            };
             let trouble = |how: String| if loops { looping(&how) } else { fails(pod, &how) };
             how.map(trouble).or_else(|| unready(pod, &state))
         }
@@ -207,11 +214,21 @@ fn of_container(pod: &Pod, container: &ContainerStatus, counts: bool) -> Option<
     }
 }
 
+/// The container's end, now or the last time.
+fn end(container: &ContainerStatus, state: &ContainerState) -> Option<ContainerStateTerminated> {
+    state.terminated.clone().or_else(|| container.last_state.as_ref()?.terminated.clone())
+}
+
+/// The last line that it wrote before its end.
+fn last_words(container: &ContainerStatus, state: &ContainerState) -> Option<String> {
+    let message = end(container, state)?.message?;
+    let line = message.lines().rev().map(str::trim).find(|line| !line.is_empty())?;
+    Some(cut(line, LONGEST_WORDS))
+}
+
 /// How the container ended, now or the last time.
 fn ended(container: &ContainerStatus, state: &ContainerState) -> Option<String> {
-    let last = || container.last_state.as_ref()?.terminated.clone();
-    let ContainerStateTerminated { exit_code, reason, message, .. } =
-        state.terminated.clone().or_else(last)?;
+    let ContainerStateTerminated { exit_code, reason, message, .. } = end(container, state)?;
     Some(match (reason.as_deref(), exit_code) {
         (Some("OOMKilled"), _) => "is killed: OOMKilled, raise `resources.memory`".to_owned(),
         (Some(reason @ ("StartError" | "ContainerCannotRun")), _) => {
@@ -238,7 +255,7 @@ fn unready(pod: &Pod, state: &ContainerState) -> Option<Trouble> {
     let since = since.map(|time| format!(" since {}", time.0)).unwrap_or_default();
     let (namespace, name) = (pod.namespace().unwrap_or_default(), pod.name_any());
     let message = format!(
-        "instance {name} runs and is not ready{since}, see its probes: kubectl -n {namespace} describe pod {name}"
+        "instance {name} runs and is not ready{since}; what its probes got: kubectl -n {namespace} events --for pod/{name}"
     );
     Some(Trouble::Unready(message))
 }
@@ -350,7 +367,7 @@ mod tests {
     #[test]
     fn each_cause_comes_first_in_its_sentence() {
         let text = |states: &str| match told(states).unwrap() {
-            Trouble::Loops(text)
+            Trouble::Loops(text, _)
             | Trouble::Fails(text)
             | Trouble::Blocked(_, text)
             | Trouble::Unready(text) => text,
@@ -374,7 +391,7 @@ mod tests {
             ),
             (
                 "state: {running: {}}",
-                "instance orders-a runs and is not ready, see its probes: kubectl -n acme-dev describe pod orders-a",
+                "instance orders-a runs and is not ready; what its probes got: kubectl -n acme-dev events --for pod/orders-a",
             ),
         ] {
             assert!(text(states).starts_with(begins), "{}", text(states));
@@ -438,11 +455,13 @@ mod tests {
 
     #[test]
     fn only_what_crashes_again_and_again_since_it_is_this_release_is_given_up() {
-        let crashes =
-            container("state: {waiting: {reason: CrashLoopBackOff}}, lastState: {terminated: {exitCode: 3}}");
+        let crashes = container(
+            "state: {waiting: {reason: CrashLoopBackOff}}, lastState: {terminated: {exitCode: 3, message: \"a\\nno database\\n\"}}",
+        );
         let often = pod_of(7, &crashes.replace("restartCount: 2", "restartCount: 3"));
         let at = |second: i64| Timestamp::from_second(1_767_225_600 + second).ok();
-        let told = Trouble::Loops("instance orders-a crashes: exit code 3, again and again".to_owned());
+        let why = "instance orders-a crashes: exit code 3, again and again".to_owned();
+        let told = Trouble::Loops(why, Some("no database".to_owned()));
         for since in [None, at(6), at(7)] {
             assert_eq!(trouble(std::slice::from_ref(&often), since), Some(told.clone()), "{since:?}");
         }

@@ -113,7 +113,7 @@ impl Work<'_> {
             && let Some(release) = self.known(release)
         {
             let (now, past) = ((self.platform.now)(), self.history.named(&release.name_any()).cloned());
-            self.tell_release(&release, failed(&release, why, now)).await?;
+            self.tell_release(&release, failed(&release, (why, None), now)).await?;
             self.count_failed(&release, &past.unwrap_or_default(), now);
         }
         if answer.resumes {

@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// Longest message of a failure, in characters.
-pub const LONGEST: usize = 300;
+pub const LONGEST: usize = 400;
 
 /// Why a release is given up, unless it may still become healthy. `missed`: its own deadline, not that of one before.
 pub fn given_up(seen: &Observed, trouble: Option<&Trouble>, missed: bool) -> Option<String> {
@@ -24,12 +24,11 @@ pub fn given_up(seen: &Observed, trouble: Option<&Trouble>, missed: bool) -> Opt
             _,
         )
         | (_, Some(Trouble::Blocked(..))) => None,
-        (_, Some(Trouble::Loops(why))) => Some(why.clone()),
-        (Phase::Failed { .. } | Phase::Down, Some(Trouble::Fails(_) | Trouble::Unready(_)) | None)
-            if missed =>
-        {
-            Some(late(seen.ready, seen.desired))
+        (_, Some(Trouble::Loops(why, _))) => Some(why.clone()),
+        (Phase::Failed { .. } | Phase::Down, Some(Trouble::Fails(why) | Trouble::Unready(why))) if missed => {
+            Some(format!("{}: {why}", late(seen.ready, seen.desired)))
         }
+        (Phase::Failed { .. } | Phase::Down, None) if missed => Some(late(seen.ready, seen.desired)),
         (
             Phase::Failed { .. }
             | Phase::FirstRun
@@ -57,12 +56,12 @@ pub fn healthy(release: &Release, missing: Option<&Unproven>, now: Timestamp) ->
     told(release, &claims, (old.failures, now))
 }
 
-/// It is given up.
-pub fn failed(release: &Release, why: &str, now: Timestamp) -> ReleaseStatus {
+/// It is given up. `last_words`: of an instance that crashed.
+pub fn failed(release: &Release, (why, last_words): (&str, Option<String>), now: Timestamp) -> ReleaseStatus {
     let old = old(release);
     let failed = Claim { type_: FAILED, status: true, reason: Reason::Failed, message: cut(why, LONGEST) };
     let claims: Vec<_> = before(&old).into_iter().chain([failed]).collect();
-    told(release, &claims, (old.failures + 1, now))
+    ReleaseStatus { last_words, ..told(release, &claims, (old.failures + 1, now)) }
 }
 
 /// It is tried once more, as `decision` says.
@@ -103,7 +102,8 @@ fn ran_well() -> Claim {
 
 fn told(release: &Release, claims: &[Claim], (failures, now): (i32, Timestamp)) -> ReleaseStatus {
     let generation = release.metadata.generation.unwrap_or(1);
-    ReleaseStatus { conditions: merge(&old(release).conditions, claims, generation, now), failures }
+    let conditions = merge(&old(release).conditions, claims, generation, now);
+    ReleaseStatus { conditions, failures, last_words: None }
 }
 
 #[cfg(test)]
@@ -122,7 +122,7 @@ mod tests {
     #[test]
     fn what_is_in_the_way_from_outside_is_no_failure() {
         let full = Phase::Blocked { reason: Reason::QuotaExceeded, message: String::new() };
-        let loops = Trouble::Loops("crashes".to_owned());
+        let loops = Trouble::Loops("crashes".to_owned(), None);
         assert_eq!(given_up(&seen(full), Some(&loops), true), None, "the quota is told first");
         let no_node = Trouble::Blocked(Reason::Unschedulable, "no node".to_owned());
         for phase in [Phase::RollingOut, late(), Phase::Down] {
@@ -132,16 +132,19 @@ mod tests {
 
     #[test]
     fn a_release_is_given_up_when_it_crashes_again_and_again_or_is_late() {
-        let (once, loops) = (Trouble::Fails("crashes".to_owned()), Trouble::Loops("crashes".to_owned()));
+        let (once, loops) =
+            (Trouble::Fails("crashes".to_owned()), Trouble::Loops("crashes".to_owned(), None));
         assert_eq!(given_up(&seen(Phase::RollingOut), Some(&once), false), None, "it is started again");
         assert_eq!(given_up(&seen(Phase::RollingOut), Some(&loops), false).as_deref(), Some("crashes"));
         let told = "1 of 2 new instances did not become ready in time";
-        for trouble in [None, Some(&once), Some(&Trouble::Unready(String::new()))] {
-            assert_eq!(given_up(&seen(late()), trouble, true).as_deref(), Some(told));
+        let unready = Trouble::Unready("is not ready".to_owned());
+        for (trouble, cause) in [(None, ""), (Some(&once), ": crashes"), (Some(&unready), ": is not ready")] {
+            let told = format!("{told}{cause}");
+            assert_eq!(given_up(&seen(late()), trouble, true).as_ref(), Some(&told));
             assert_eq!(given_up(&seen(late()), trouble, false), None, "that was another's deadline");
             assert_eq!(
-                given_up(&seen(Phase::Down), trouble, true).as_deref(),
-                Some(told),
+                given_up(&seen(Phase::Down), trouble, true).as_ref(),
+                Some(&told),
                 "it was ready once"
             );
             assert_eq!(given_up(&seen(Phase::Down), trouble, false), None, "it may come back");
@@ -158,11 +161,13 @@ mod tests {
         let is = |release: &Release, type_| is_true(&release.status.as_ref().unwrap().conditions, type_);
         release.status = Some(healthy(&release, None, now));
         assert_eq!(release.status.as_ref().unwrap().conditions.len(), 1);
-        release.status = Some(failed(&release, "crashes", now));
+        release.status = Some(failed(&release, ("crashes", Some("no database".to_owned())), now));
         assert!(is(&release, HEALTHY) && is(&release, FAILED));
+        assert_eq!(release.status.as_ref().unwrap().last_words.as_deref(), Some("no database"));
         release.status = Some(tried_again(&release, "again", now));
         assert!(is(&release, HEALTHY) && !is(&release, FAILED));
-        release.status = Some(failed(&release, "crashes", now));
+        assert_eq!(release.status.as_ref().unwrap().last_words, None);
+        release.status = Some(failed(&release, ("crashes", None), now));
         assert_eq!(release.status.as_ref().unwrap().failures, 2);
         release.status = Some(healthy(&release, None, now));
         assert!(is(&release, HEALTHY) && !is(&release, FAILED));
@@ -178,12 +183,12 @@ mod tests {
         let has = |release: &Release| release.status.as_ref().unwrap().conditions.len();
         release.status = Some(healthy(&release, Some(&missing), at(1)));
         assert!(is(&release, HEALTHY) && !is(&release, PROVEN) && has(&release) == 2);
-        release.status = Some(failed(&release, "crashes", at(2)));
+        release.status = Some(failed(&release, ("crashes", None), at(2)));
         assert!(is(&release, HEALTHY) && !is(&release, PROVEN) && has(&release) == 3);
         release.status = Some(healthy(&release, Some(&missing), at(3)));
         release.status = Some(healthy(&release, None, at(4)));
         assert!(is(&release, PROVEN));
-        release.status = Some(failed(&release, "crashes", at(5)));
+        release.status = Some(failed(&release, ("crashes", None), at(5)));
         assert!(is(&release, PROVEN), "for ever");
     }
 }

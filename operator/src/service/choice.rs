@@ -31,7 +31,8 @@ use crate::{
 };
 
 /// What to do about a Secret that the descriptor names.
-pub(super) const SECRET_NAMED: &str = "which `secrets` names: create it; what runs stays until then";
+pub(super) const SECRET_NAMED: &str =
+    "which `secrets` names: an owner of the tenant creates it; what runs stays until then";
 
 /// What is to run in one environment.
 pub(super) struct Choice {
@@ -249,7 +250,13 @@ impl Work<'_> {
         let containers = release.spec.template.spec.iter().flat_map(|pod| &pod.containers);
         let sources = containers.flat_map(|container| container.env_from.iter().flatten());
         let named = sources.filter_map(|source| Some(source.secret_ref.as_ref()?.name.as_str()));
-        self.secrets(environment, named, "which what runs there needs: create it again").await.map(drop)
+        self.secrets(
+            environment,
+            named,
+            "which what runs there needs: an owner of the tenant creates it again",
+        )
+        .await
+        .map(drop)
     }
 
     pub(super) fn rendered(

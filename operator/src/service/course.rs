@@ -106,7 +106,7 @@ pub fn course(asked: Asked<'_>, place: Place<'_>) -> Course {
         problems,
         failed: wish.and_then(|wish| {
             let message = wish.failed.clone()?;
-            Some(FailedRelease { release: wish.name.clone(), message })
+            Some(FailedRelease { release: wish.name.clone(), message, last_words: wish.last_words.clone() })
         }),
         attempt: wish.map(attempts).filter(|attempt| *attempt > 1),
         rollback_is_over: !stands,

@@ -35,6 +35,8 @@ pub struct Past {
     pub of_git: bool,
     /// Why it was given up.
     pub failed: Option<String>,
+    /// What an instance of it said last, where it crashed.
+    pub last_words: Option<String>,
     /// How often.
     pub failures: i32,
     /// The decision by which it is tried again.
@@ -175,6 +177,7 @@ impl Past {
         let unproven = status.conditions.iter().find(|one| one.type_ == PROVEN && one.status != "True");
         self.unproven = unproven.map(|unproven| unproven.message.clone());
         self.failed = failed.map(|failed| failed.message.clone());
+        self.last_words.clone_from(&status.last_words);
         self.failures = status.failures;
         let again = status.conditions.iter().find(|one| one.type_ == FAILED && one.status != "True");
         self.retried_by = again.and_then(|again| retrier(&again.message)).map(ToOwned::to_owned);

@@ -90,10 +90,10 @@ fn problems(
     (ready, desired, was_good): (i32, i32, bool),
     (kind, namespace): (Kind, &str),
 ) -> Vec<Problem> {
-    let rolling = || {
+    let rolling = |why: &str| {
         let message = match (kind, desired) {
             (Kind::Deployment, 0) => "the last instances are ending".to_owned(),
-            (Kind::Deployment, _) => format!("{ready} of {desired} new instances are ready"),
+            (Kind::Deployment, _) => format!("{ready} of {desired} new instances are ready{why}"),
             (Kind::Batch, 0) => "the last run is ending".to_owned(),
             (Kind::Batch, _) => "its schedule takes the place of what ran before".to_owned(),
         };
@@ -109,7 +109,7 @@ fn problems(
             let next = next.map(|next| format!(", which begins at {next}")).unwrap_or_default();
             vec![first_run(Reason::AwaitingRun, &next)]
         }
-        (Phase::FirstRun, Some(Trouble::Loops(why) | Trouble::Fails(why))) => {
+        (Phase::FirstRun, Some(Trouble::Loops(why, _) | Trouble::Fails(why))) => {
             vec![first_run(Reason::Running, &format!(", which goes on: {why}"))]
         }
         (Phase::FirstRun, Some(Trouble::Unready(_)) | None) => {
@@ -122,18 +122,19 @@ fn problems(
             vec![Problem::new(reason, message), down("")]
         }
         (_, Some(Trouble::Blocked(reason, message))) => vec![Problem::new(reason, message)],
-        (_, Some(Trouble::Loops(why) | Trouble::Fails(why) | Trouble::Unready(why))) if is_down => {
+        (_, Some(Trouble::Loops(why, _) | Trouble::Fails(why) | Trouble::Unready(why))) if is_down => {
             vec![down(&format!(": {why}"))]
         }
-        (_, Some(Trouble::Loops(why) | Trouble::Fails(why)))
+        (_, Some(Trouble::Loops(why, _) | Trouble::Fails(why)))
         | (Phase::Failed { .. }, Some(Trouble::Unready(why))) => {
             vec![Problem::new(Reason::Unhealthy, why)]
         }
         (Phase::Failed { message }, None) => vec![Problem::new(Reason::Unhealthy, message)],
         (Phase::Down, None) if is_down => vec![down("")],
-        (Phase::Down | Phase::RollingOut | Phase::Unread, Some(Trouble::Unready(_)) | None) => {
-            vec![rolling()]
+        (Phase::Down | Phase::RollingOut | Phase::Unread, Some(Trouble::Unready(why))) => {
+            vec![rolling(&format!(": {why}"))]
         }
+        (Phase::Down | Phase::RollingOut | Phase::Unread, None) => vec![rolling("")],
     }
 }
 
@@ -283,7 +284,8 @@ mod tests {
         let full = || Some(Trouble::Blocked(Reason::ImageNotPulled, "no image".to_owned()));
         let rolling = one(Reason::RollingOut, "0 of 1 new instances are ready");
         assert_eq!(told(Phase::RollingOut, None, false), rolling);
-        assert_eq!(told(Phase::RollingOut, unready(), false), rolling, "it may just start");
+        let awaited = one(Reason::RollingOut, "0 of 1 new instances are ready: instance a is not ready");
+        assert_eq!(told(Phase::RollingOut, unready(), false), awaited);
         for phase in [Phase::RollingOut, failed()] {
             assert_eq!(told(phase, full(), false), one(Reason::ImageNotPulled, "no image"));
         }

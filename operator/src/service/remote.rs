@@ -44,7 +44,7 @@ async fn access(platform: &Platform, home: &str, name: &str) -> Result<(Access, 
     })?;
     let secret = secret.ok_or_else(|| {
         missing(format!(
-            "there is no Secret {name} in {home}: create it with `username` and `password` (and `ca.crt` for a private authority)"
+            "there is no Secret {name} in {home}: an owner of the tenant creates it with `username` and `password` (and `ca.crt` for a private authority)"
         ))
     })?;
     let version = secret.metadata.resource_version;

@@ -208,7 +208,7 @@ impl Work<'_> {
             self.again = self.again.into_iter().chain([UNTOLD]).min();
             let trouble = release::troubled(&self.platform.cluster, target, (live, since, now)).await?;
             let is_told =
-                matches!(trouble, Some(Trouble::Loops(_) | Trouble::Fails(_) | Trouble::Blocked(..)));
+                matches!(trouble, Some(Trouble::Loops(..) | Trouble::Fails(_) | Trouble::Blocked(..)));
             Look { release, trouble, next: now + if is_told { TOLD } else { UNTOLD } }
         };
         let wait = Duration::try_from(look.next.duration_since(now)).unwrap_or(UNTOLD);
@@ -245,7 +245,11 @@ impl Work<'_> {
         };
         tracing::warn!(release = name, tenant = self.service.tenant, "given up");
         let (now, past) = ((self.platform.now)(), self.history.named(&name).cloned().unwrap_or_default());
-        match self.tell_release(release, failed(release, &why, now)).await {
+        let last_words = match trouble {
+            Some(Trouble::Loops(_, last_words)) => last_words.clone(),
+            Some(Trouble::Fails(_) | Trouble::Unready(_) | Trouble::Blocked(..)) | None => None,
+        };
+        match self.tell_release(release, failed(release, (&why, last_words), now)).await {
             Ok(()) => self.count_failed(release, &past, now),
             Err(error) => self.errors.push(error),
         }

@@ -198,6 +198,7 @@ mod tests {
                     failed: Some(FailedRelease {
                         release: "orders-dev-b".to_owned(),
                         message: "0 of 1 instances are ready".to_owned(),
+                        last_words: Some("the password is swordfish".to_owned()),
                     }),
                     ..old()
                 },

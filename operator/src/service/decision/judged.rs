@@ -273,7 +273,10 @@ impl Case<'_> {
         let message = if standing.held().is_empty() {
             "nothing was held".to_owned()
         } else {
-            format!("{} goes on with what Git asks for", self.environment.name)
+            let ended = standing.held();
+            let ended: Vec<_> =
+                ended.iter().map(|held| format!("the {} of {}", held.action.as_str(), held.by)).collect();
+            format!("{} goes on with what Git asks for; over: {}", self.environment.name, ended.join(", "))
         };
         Answer { resumes: true, ..said(DecisionState::Done, message, ReleaseDecisionStatus::default()) }
     }
@@ -282,7 +285,9 @@ impl Case<'_> {
     fn trial(&self) -> Result<&Trial, Problem> {
         self.state.trial.as_ref().ok_or_else(|| {
             let (service, environment) = (&self.situation.service.name, &self.environment.name);
-            needless(format!("nothing of {service} is tried in {environment}"))
+            needless(format!(
+                "nothing of {service} is tried in {environment}; what is on its way otherwise is given up by kubectl imaas rollback {service} {environment}, and kept from coming by kubectl imaas hold {service} {environment}"
+            ))
         })
     }
 
@@ -433,13 +438,17 @@ impl Case<'_> {
         let past = self.meant()?;
         self.accepted(past)?;
         let is_answered_again = past.retried_by.as_deref() == Some(&self.decision.name_any());
+        let runs = self.state.current.as_ref() == Some(&past.name);
+        if !is_answered_again && past.failed.is_none() && past.healthy && runs {
+            return Err(needless(format!("{} runs well: there is nothing to try again", past.name)));
+        }
         if !is_answered_again && past.failed.is_none() {
             return Err(needless(format!(
                 "{} has not failed: what it waits for says kubectl imaas why {} {}, and what Kubernetes refuses is tried again by itself, now and after 5 minutes at the latest",
                 past.name, self.situation.service.name, self.environment.name
             )));
         }
-        if !is_answered_again && self.state.current.as_ref() == Some(&past.name) {
+        if !is_answered_again && runs {
             return Err(needless(format!(
                 "{} is tried all the time, since there is nothing to go back to: push a fix",
                 past.name

@@ -106,7 +106,8 @@ fn what_sleeps_is_as_it_should_be() {
         ("True", "healthy in test; asleep in dev")
     );
     // What is not seen in a pass stays told.
-    let unseen = vec![stage("dev", Wanted::Unknown, Some("orders-dev-1"), None), well("test", "orders-test-1")];
+    let unseen =
+        vec![stage("dev", Wanted::Unknown, Some("orders-dev-1"), None), well("test", "orders-test-1")];
     assert_eq!(passed(Some(&board), unseen).summary, board.summary);
 }
 
