@@ -81,9 +81,17 @@ impl Caller {
     /// # Errors
     /// When there is no connection, no whole answer within 10 s, or no HTTP in it.
     pub async fn get(&self, path: &str) -> Result<Answer> {
-        let request = self.client.get(format!("http://{}{path}", self.address)).headers(self.headers.clone());
-        let answer = request.send().await?;
-        Ok(Answer { status: answer.status().as_u16(), body: answer.text().await? })
+        let url = format!("http://{}{path}", self.address);
+        let request = self.client.get(&url).headers(self.headers.clone());
+        let answer = async {
+            let answer = request.send().await?;
+            Ok(Answer { status: answer.status().as_u16(), body: answer.text().await? })
+        };
+        // Some of the library's errors name the address, and some do not.
+        answer
+            .await
+            .map_err(reqwest::Error::without_url)
+            .with_context(|| format!("no whole answer from {url}"))
     }
 }
 
@@ -162,5 +170,34 @@ impl Trickle {
         self.stop.store(true, Ordering::Relaxed);
         self.task.await.context("the trickle died")?;
         Ok(self.report.lock().unwrap_or_else(PoisonError::into_inner).clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::{Read, Write},
+        net::TcpListener,
+        thread,
+    };
+
+    use super::*;
+
+    #[tokio::test]
+    async fn whoever_does_not_answer_to_the_end_is_named() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let half = thread::spawn(move || {
+            let (mut connection, _) = listener.accept().unwrap();
+            let _ = connection.read(&mut [0; 1024]).unwrap();
+            connection.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf").unwrap();
+        });
+        let named = format!("no whole answer from http://{address}/inventory: ");
+        for when in ["while it answers", "before it does"] {
+            let error = get(address, "/inventory").await.unwrap_err();
+            let told = format!("{error:#}");
+            assert!(told.starts_with(&named) && told.matches("/inventory").count() == 1, "{when}: {told}");
+        }
+        half.join().unwrap();
     }
 }

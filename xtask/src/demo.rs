@@ -24,6 +24,8 @@ use crate::invitation::{Places, invitation};
 
 /// Two minutes for what takes seconds: a busy machine is not a failure.
 const PATIENCE: Duration = Duration::from_mins(2);
+/// How long another lab with real pods on this machine may go on first: longer than the flows, the longest that ends by itself.
+const TURN: Duration = Duration::from_mins(30);
 const ENVIRONMENTS: [&str; 3] = ["dev", "test", "prod"];
 
 /// Shows the whole way of a tenant and its services on a real Kubernetes on this machine.
@@ -91,13 +93,8 @@ impl Demo {
         );
         let progress = progress(teller.begun);
         let begun = Instant::now();
-        let options = StandOptions {
-            interval: "1s",
-            nodes: if is_simulated { Nodes::Simulated } else { Nodes::Real },
-            ..StandOptions::default()
-        };
         let stand = tokio::select! {
-            stand = Stand::start(options, &progress) => stand?,
+            stand = Stand::start(stand_options(is_simulated), &progress) => stand?,
             _ = signal::ctrl_c() => bail!("interrupted while setting up"),
         };
         stand.git.open_sign_up();
@@ -126,6 +123,15 @@ impl Demo {
         stopped?;
         println!("Done in {:.0} s.", teller.begun.elapsed().as_secs_f64());
         Ok(())
+    }
+}
+
+fn stand_options(is_simulated: bool) -> StandOptions {
+    StandOptions {
+        interval: "1s",
+        nodes: if is_simulated { Nodes::Simulated } else { Nodes::Real },
+        wait: TURN,
+        ..StandOptions::default()
     }
 }
 
@@ -205,7 +211,7 @@ mod tests {
 
     use imaas_operator::{api::DescriptorSpec, yaml};
 
-    use super::ENVIRONMENTS;
+    use super::{Duration, ENVIRONMENTS, stand_options};
 
     /// The operator and two token services, as the chart asks for them.
     const PLATFORM: i128 = 100 + 2 * 20;
@@ -232,5 +238,10 @@ mod tests {
         // One in each environment, and while one of them changes, the next version beside it.
         let asked = PLATFORM + told + invited + new * 4;
         assert!(asked <= NODE, "{asked}m");
+    }
+
+    #[test]
+    fn another_lab_is_waited_for_as_long_as_the_flows_take() {
+        assert!(stand_options(false).wait > Duration::from_mins(20));
     }
 }
