@@ -4,11 +4,14 @@
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use imaas_operator::runtime::stateful::{self, ADVICE, Finding, Unknown};
+use imaas_operator::{
+    runtime::stateful::{self, ADVICE, Finding, Unknown},
+    yaml::Problem,
+};
 
 use crate::{
     Outcome, args,
-    check::Told,
+    check::{Lines, Told},
     descriptor::{Environments, environments},
     hot,
     subject::{self, Subject, shown, shown_path, tidy},
@@ -65,15 +68,10 @@ fn warnings(directory: &Path) -> Result<Vec<Told>> {
         .with_context(|| format!("cannot read {}", shown(directory)))?;
     let told = |(file, content): (String, Vec<u8>)| {
         let text = String::from_utf8_lossy(&content);
-        let line = hot::hot(&text)?;
-        Some(Told {
-            file: tidy(&directory.join(file)).display().to_string(),
-            line,
-            column: 1,
-            field: String::new(),
-            message: hot::ADVICE.to_owned(),
-            quote: None,
-        })
+        let ((line, column), message) = hot::warning(&text)?;
+        let file = tidy(&directory.join(file)).display().to_string();
+        let problem = Problem { line, column, path: String::new(), message };
+        Some(Told::new(file, &problem, &Lines::default()))
     };
     Ok(files.into_iter().filter_map(told).collect())
 }

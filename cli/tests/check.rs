@@ -117,6 +117,10 @@ fn a_file_that_lets_micro_integrator_deploy_while_it_runs_is_warned_of() {
         "{told}"
     );
     assert!(!told.contains("deployment/deployment.toml"), "{told}");
+    repository.write("config/conf/deployment.toml", "[server]\nhot_deployment = {{ hot }}\n");
+    let told = repository.run(&["check"]).expect_status(0).stdout;
+    let unread = "config/conf/deployment.toml:2:19: warning: whether Micro Integrator deploys artifacts while it runs is not known, since this is not read as TOML: ";
+    assert!(told.contains(unread), "{told}");
     repository.write("config/conf/deployment.toml", "[server]\nhot_deployment = false\n");
     let told = repository.run(&["check"]).expect_status(0).stdout;
     assert!(!told.contains("deployment.toml"), "{told}");
