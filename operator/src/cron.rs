@@ -22,6 +22,18 @@ pub enum CronError {
         "{0:?} is no schedule: write minute, hour, day of the month, month and day of the week, such as 0 22 * * MON-FRI"
     )]
     Form(String),
+    /// Five, of which one is not what stands there.
+    #[error(
+        "{schedule:?} is no schedule: {part:?} is no {field}; write minute, hour, day of the month, month and day of the week, such as 0 22 * * MON-FRI"
+    )]
+    Field {
+        /// All of it.
+        schedule: String,
+        /// Which.
+        field: &'static str,
+        /// What stands there.
+        part: String,
+    },
     /// Such as the 30th of February.
     #[error(
         "{0:?} is no schedule that ever comes: write minute, hour, day of the month, month and day of the week, such as 0 22 * * MON-FRI"
@@ -35,14 +47,17 @@ pub enum CronError {
     Spelling(String, String),
 }
 
+/// In their order.
+const FIELDS: [&str; 5] = ["minute", "hour", "day of the month", "month", "day of the week"];
+
 impl Cron {
     /// `schedule`: minute, hour, day of the month, month, day of the week. `zone`: without it, UTC.
     pub fn parse(schedule: &str, zone: Option<&str>) -> Result<Self, CronError> {
-        if schedule.split_whitespace().count() != 5 {
+        let parts: Vec<_> = schedule.split_whitespace().collect();
+        if parts.len() != FIELDS.len() {
             return Err(CronError::Form(schedule.to_owned()));
         }
-        let times = cronexpr::parse_crontab(&format!("{schedule} UTC"))
-            .map_err(|_| CronError::Form(schedule.to_owned()))?;
+        let times = times(&parts).ok_or_else(|| wrong(schedule, &parts))?;
         times.find_next(Timestamp::UNIX_EPOCH).map_err(|_| CronError::Never(schedule.to_owned()))?;
         let zone = zone.unwrap_or("UTC");
         Ok(Self { times, zone: time_zone(zone)? })
@@ -71,6 +86,26 @@ impl Cron {
         let next = self.times.find_next(read_as_utc).ok()?.datetime();
         // A time that is left out comes as much later as the clock jumps; one that comes twice is the first.
         Some((next, next.to_zoned(self.zone.clone()).ok()?.timestamp()))
+    }
+}
+
+fn times(parts: &[&str]) -> Option<Crontab> {
+    cronexpr::parse_crontab(&format!("{} UTC", parts.join(" "))).ok()
+}
+
+/// Which of `parts` is wrong, also beside others that are not.
+fn wrong(schedule: &str, parts: &[&str]) -> CronError {
+    let alone = |index: usize| {
+        let mut any = ["*"; FIELDS.len()];
+        any[index] = parts[index];
+        times(&any)
+    };
+    match (0..FIELDS.len()).find(|index| alone(*index).is_none()) {
+        None => CronError::Form(schedule.to_owned()),
+        Some(index) => {
+            let (schedule, part) = (schedule.to_owned(), parts[index].to_owned());
+            CronError::Field { schedule, field: FIELDS[index], part }
+        }
     }
 }
 
@@ -107,6 +142,16 @@ mod tests {
     fn what_is_wrong_is_told_with_what_to_write() {
         let told = |schedule, zone| Cron::parse(schedule, zone).unwrap_err().to_string();
         assert!(told("@daily", None).contains("such as 0 22 * * MON-FRI"));
+        for (schedule, named) in [
+            ("60 3 * * *", "\"60\" is no minute; write"),
+            ("0 24 * * *", "\"24\" is no hour; write"),
+            ("0 3 32 * *", "\"32\" is no day of the month; write"),
+            ("0 3 * FEBR MON-FRI", "\"FEBR\" is no month; write"),
+            ("0 3 * * MON-FRY", "\"MON-FRY\" is no day of the week; write"),
+        ] {
+            let told = told(schedule, None);
+            assert!(told.starts_with(&format!("{schedule:?} is no schedule: {named}")), "{told}");
+        }
         assert!(told("0 0 30 2 *", None).contains("no schedule that ever comes"));
         for unknown in ["Mars", "Etc/Unknown", ""] {
             assert!(told("0 0 * * *", Some(unknown)).contains("is no time zone: write a name such as"));

@@ -82,7 +82,7 @@ impl ValidWindow {
         let Window { schedule, duration, time_zone } = wire;
         let openings = Cron::parse(schedule, time_zone.as_deref()).map_err(|error| {
             let field = match error {
-                CronError::Form(_) | CronError::Never(_) => "schedule",
+                CronError::Form(_) | CronError::Field { .. } | CronError::Never(_) => "schedule",
                 CronError::TimeZone(_) | CronError::Spelling(..) => "timeZone",
             };
             (field, error.to_string())
