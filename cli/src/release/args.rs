@@ -510,7 +510,9 @@ fn commit(text: &str) -> Result<String, String> {
 
 /// `2h`, `30m`, `1h30m`.
 fn duration(text: &str) -> Result<Duration, String> {
-    span(text, Duration::from_secs(1)..).ok_or_else(|| "write it like 2h, 30m or 90s".to_owned())
+    const LONGEST: Duration = Duration::from_hours(10 * 365 * 24);
+    let problem = || format!("write it like 2h, 30m or 90s, and at most {} h", LONGEST.as_secs() / 3600);
+    span(text, Duration::from_secs(1)..=LONGEST).ok_or_else(problem)
 }
 
 #[cfg(test)]
