@@ -135,7 +135,7 @@ mod tests {
 
         let text = text(&authority.certificate, &server.address().to_string());
         let pasted: String =
-            text.lines().filter(|line| line.starts_with(' ')).map(|line| format!("{line}\n")).collect();
+            text.lines().filter(|line| line.starts_with(' ')).flat_map(|line| [line, "\n"]).collect();
         let pasted = pasted.replace("tail -f", "true").replace("kubectl imaas plan .", "touch beta.yaml");
         let ran = Command::new("bash")
             .args(["-e", "-c", &format!("{ABSENT}{pasted}")])
