@@ -510,7 +510,9 @@ fn commit(text: &str) -> Result<String, String> {
 
 /// `2h`, `30m`, `1h30m`.
 fn duration(text: &str) -> Result<Duration, String> {
-    span(text, Duration::from_secs(1)..).ok_or_else(|| "write it like 2h, 30m or 90s".to_owned())
+    const LONGEST: Duration = Duration::from_hours(10 * 365 * 24);
+    let problem = || format!("write it like 2h, 30m or 90s, and at most {} h", LONGEST.as_secs() / 3600);
+    span(text, Duration::from_secs(1)..=LONGEST).ok_or_else(problem)
 }
 
 #[cfg(test)]
@@ -530,6 +532,10 @@ mod tests {
     #[test]
     fn a_time_is_written_as_people_write_it() {
         assert_eq!(duration("2h"), Ok(Duration::from_hours(2)));
+        assert!(
+            duration("87601h").is_err_and(|told| told.ends_with("at most 87600 h")),
+            "its end is counted"
+        );
         assert_eq!(duration("1h30m"), Ok(Duration::from_mins(90)));
         for wrong in ["", "2", "-1h", "0s", "soon"] {
             assert!(duration(wrong).is_err(), "{wrong}");

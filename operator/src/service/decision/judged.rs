@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::{batch::v1::Job, core::v1::ResourceQuota};
 use kube::ResourceExt;
 
-use super::{HOLDING, Rollback, Standing, is_over};
+use super::{HOLDING, Rollback, Standing, expiry};
 use crate::{
     api::{
         DecisionAction, DecisionState, IntegrationServiceStatus, Release, ReleaseDecision,
@@ -98,8 +98,16 @@ fn judged(decision: &ReleaseDecision, situation: Situation<'_>) -> Result<Answer
         let message = format!("{} ends in {name}: nothing new runs there", service.name);
         return Err(Problem::new(ending.problem().reason, message));
     }
-    if is_over(decision, situation.now) {
-        return Err(Problem::new(Reason::Expired, "expiresAt is not a time that is to come"));
+    if let Some(text) = &spec.expires_at {
+        let Some(end) = expiry(decision) else {
+            let message = format!(
+                "expiresAt: {text:?} is no time before 9999-12-30: write one such as 2026-05-01T18:00:00Z"
+            );
+            return Err(Problem::new(Reason::Invalid, message));
+        };
+        if end <= situation.now {
+            return Err(Problem::new(Reason::Expired, format!("expiresAt: {text} is past")));
+        }
     }
     let states = situation.board.into_iter().flat_map(|board| &board.environments);
     let empty = EnvironmentState::default();

@@ -155,8 +155,18 @@ fn a_decision_that_cannot_be_taken_says_why() {
             ("Needless", "to keep it, kubectl imaas hold orders prod"),
         ),
         ("action: retry, target: orders-prod-2", ("Needless", "orders-prod-2 has not failed")),
-        ("action: hold, reason: x, expiresAt: '2026-01-01T11:00:00Z'", ("Expired", "expiresAt")),
-        ("action: hold, reason: x, expiresAt: tomorrow", ("Expired", "expiresAt")),
+        (
+            "action: hold, reason: x, expiresAt: '2026-01-01T11:00:00Z'",
+            ("Expired", "expiresAt: 2026-01-01T11:00:00Z is past"),
+        ),
+        (
+            "action: hold, reason: x, expiresAt: tomorrow",
+            ("Invalid", "expiresAt: \"tomorrow\" is no time before 9999-12-30: write one such as"),
+        ),
+        (
+            "action: hold, reason: x, expiresAt: '9999-12-31T23:59:59Z'",
+            ("Invalid", "\"9999-12-31T23:59:59Z\" is no time before 9999-12-30: write one such as"),
+        ),
         ("action: bypass, reason: x, target: orders-dev-1", ("ReleaseMissing", "no release orders-dev-1")),
     ] {
         let ReleaseDecisionStatus { state, reason, message, .. } = World::new().answer("one", 1, spec).status;
