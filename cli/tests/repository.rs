@@ -165,6 +165,22 @@ fn nothing_is_overwritten() {
 }
 
 #[test]
+fn nothing_is_written_below_a_file() {
+    let repository = central();
+    repository.write("orders", "mine");
+    for (arguments, file) in [
+        (&["service", "new", "orders", "orders"][..], "orders/imaas.yaml"),
+        (&["service", "new", "orders", "orders/a/b"], "orders/a/b/imaas.yaml"),
+        (&["tenant", "new", "stark", "--out", "orders/stark.yaml"], "orders/stark.yaml"),
+    ] {
+        let refused = repository.run(arguments).expect_status(2).stderr;
+        let told = format!("orders is no directory, so {file} cannot be written: name a directory");
+        assert!(refused.contains(&told), "{refused}");
+        assert_eq!(repository.read("orders"), "mine");
+    }
+}
+
+#[test]
 fn a_wrong_wish_is_refused_before_anything_is_written() {
     let repository = central();
     for (arguments, told) in [

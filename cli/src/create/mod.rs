@@ -12,7 +12,7 @@ use std::{
     path::Path,
 };
 
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 
 use crate::{check::Told, subject::shown};
 
@@ -28,6 +28,9 @@ fn not_written(problems: &[Told]) -> Result<()> {
 fn write_new(path: &Path, text: &str) -> Result<()> {
     let what = || format!("cannot write {}", shown(path));
     if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        if let Some(file) = parent.ancestors().find(|one| one.symlink_metadata().is_ok() && !one.is_dir()) {
+            bail!("{} is no directory, so {} cannot be written: name a directory", shown(file), shown(path));
+        }
         fs::create_dir_all(parent).with_context(what)?;
     }
     let mut file = File::create_new(path).map_err(|error| match error.kind() {
