@@ -532,6 +532,10 @@ mod tests {
     #[test]
     fn a_time_is_written_as_people_write_it() {
         assert_eq!(duration("2h"), Ok(Duration::from_hours(2)));
+        assert!(
+            duration("87601h").is_err_and(|told| told.ends_with("at most 87600 h")),
+            "its end is counted"
+        );
         assert_eq!(duration("1h30m"), Ok(Duration::from_mins(90)));
         for wrong in ["", "2", "-1h", "0s", "soon"] {
             assert!(duration(wrong).is_err(), "{wrong}");
