@@ -113,7 +113,8 @@ fn name(metadata: &mut kube::api::ObjectMeta, target: &Target) {
     metadata.labels.get_or_insert_default().extend(track());
 }
 
-fn selector(target: &Target) -> BTreeMap<String, String> {
+/// The labels that find the pods of what is tried beside the service of `target`.
+pub fn selector(target: &Target) -> BTreeMap<String, String> {
     target.selector().into_iter().chain(track()).collect()
 }
 
