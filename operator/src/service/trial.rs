@@ -62,7 +62,6 @@ impl Tried {
             release: self.beside.as_ref(),
             weight: self.weight,
             calls: self.next.as_ref().map(|next| next.calls).unwrap_or_default(),
-            version: self.found.version.as_deref(),
         }
     }
 }
