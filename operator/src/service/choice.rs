@@ -26,7 +26,7 @@ use crate::{
     conditions::Reason,
     release::{
         self, Contents, PlannedConfig, Rendered,
-        room::{Shortage, shortage},
+        room::{Shortage, without_room},
     },
 };
 
@@ -138,14 +138,14 @@ impl Work<'_> {
         problems
     }
 
-    /// What load may make of `release` where the tenant's quota can never have room for that.
+    /// What `release` lacks where the tenant's quota can never have room for it, as when it takes the place of what it was tried
+    /// beside.
     fn without_room(&mut self, environment: &ValidEnvironment, release: &Release) -> Option<Problem> {
-        let most = release.spec.scaling.as_ref()?.max;
         let quota = self.platform.cluster.quota(&environment.namespace)?;
-        let Shortage { told, field } = shortage(release, most, quota.spec.as_ref()?.hard.as_ref()?)?;
+        let (number, Shortage { told, field }) = without_room(release, quota.spec.as_ref()?.hard.as_ref()?)?;
         // A quota wakes no service.
         self.awaits_unwatched = true;
-        let message = format!("scaling.max: {told} {}", environment.too_small(field));
+        let message = format!("{number}: {told} {}", environment.too_small(field));
         Some(Problem::new(Reason::QuotaExceeded, message))
     }
 
