@@ -21,7 +21,9 @@ use super::{
     wave,
 };
 use crate::{
-    api::{Cause, Port, Release, ReleaseUse, Use, environment::Network},
+    api::{
+        Cause, Port, Release, ReleaseUse, Use, environment::Network, integration_service::EnvironmentState,
+    },
     cluster::ApplyError,
     conditions::Reason,
     release::{
@@ -59,11 +61,7 @@ impl Work<'_> {
         };
         let current = self.current(environment);
         let mut release = self.seen_with_secrets(environment, (asked, rendered.clone()), current.as_deref());
-        // What runs, or is tried, has had its turn and found its Secrets: a pass over it asks for nothing.
-        let tried = self.state_before(environment).and_then(|before| before.trial.as_ref());
-        let begun =
-            [current.as_ref().map(|current| current.name_any()), tried.map(|tried| tried.release.clone())];
-        if !begun.contains(&Some(release.name_any())) {
+        if !has_begun(&release.name_any(), current.as_deref(), self.state_before(environment)) {
             let mut awaited = self.awaited(environment, asked, (&mut release, current.as_deref(), earlier));
             let named = &asked.resolved.settings.secrets;
             match self.secrets(environment, named.iter().map(String::as_str), SECRET_NAMED).await {
@@ -397,3 +395,13 @@ impl Work<'_> {
         problem
     }
 }
+
+/// What runs, or is tried, has had its turn and found its Secrets: a pass over it asks for nothing.
+fn has_begun(release: &str, current: Option<&Release>, before: Option<&EnvironmentState>) -> bool {
+    let tried = before.and_then(|before| before.trial.as_ref());
+    current.is_some_and(|current| current.name_any() == release)
+        || tried.is_some_and(|tried| tried.release == release)
+}
+
+#[cfg(test)]
+mod tests;
