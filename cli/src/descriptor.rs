@@ -8,7 +8,7 @@ use imaas_operator::{
     environment::{self, Placement, ValidEnvironment},
     release::{
         ConfigFiles, Input, RenderError, render,
-        room::{Shortage, shortage},
+        room::{Shortage, without_room},
     },
     runtime::NoProfile,
     service::exposure::no_gateway,
@@ -81,7 +81,7 @@ pub fn found(question: &Question<'_>) -> Found {
         let bounds = environment::check(&question.platform.environments);
         warnings.extend(in_stages(question, read, |settings, stage| {
             let bounds = bounds.named(stage).and_then(Result::ok);
-            bounds.and_then(|bounds| without_room(&settings.value, bounds)).into_iter().collect()
+            bounds.and_then(|bounds| too_large(&settings.value, bounds)).into_iter().collect()
         }));
     }
     problems.sort();
@@ -186,18 +186,17 @@ fn unknown_environments(
     descriptor.environments().filter(is_unknown).map(told).collect()
 }
 
-/// What load may make of it where no quota that a tenant can ask for has room for that.
-fn without_room(settings: &DescriptorSpec, environment: &ValidEnvironment) -> Option<String> {
+/// How many there may be of it where no quota that a tenant can ask for has room for that.
+fn too_large(settings: &DescriptorSpec, environment: &ValidEnvironment) -> Option<String> {
     let DescriptorSpec { resources, scaling, rollout, .. } = settings.clone();
     // What else it says neither takes room nor is to hide this.
     let instances = Some(settings.instances());
     let asked = DescriptorSpec { instances, resources, scaling, rollout, ..DescriptorSpec::default() };
     let release = render(&input(&environment.name, &asked, None, (None, &[], None))).ok()?.release;
-    let most = release.spec.scaling.as_ref()?.max;
-    let Shortage { told, field: _ } = shortage(&release, most, &environment.quota.max.hard())?;
+    let (number, Shortage { told, field: _ }) = without_room(&release, &environment.quota.max.hard())?;
     let name = &environment.name;
     Some(format!(
-        "scaling.max: {told} the most that Environment {name} gives: ask for less, or ask the platform team for `limits` of the tenant"
+        "{number}: {told} the most that Environment {name} gives: ask for less, or ask the platform team for `limits` of the tenant"
     ))
 }
 

@@ -53,8 +53,6 @@ pub const TRACK: &str = "imaas.dev/track";
 pub const CANARY: &str = "canary";
 /// Header of requests that are to reach what is tried beside a service; its value is the service's name.
 pub const PREVIEW: &str = "imaas-preview";
-/// Label by which Kubernetes tells pods of one version of a Deployment from those of another.
-pub const TEMPLATE_HASH: &str = "pod-template-hash";
 /// Annotation of a pod: the revision of the Secrets that it reads.
 pub const SECRETS: &str = "imaas.dev/secrets";
 /// Annotations of a pod by which Prometheus finds its metrics: they are, their port and their path.

@@ -124,6 +124,10 @@ fn what_stops_nothing_is_a_warning_at_its_line() {
             "rollout: {strategy: blueGreen}\nenvironments:\n  prod: {scaling: {max: 18}}\n",
             "5:25: environments.prod.scaling.max: 18 instances, and 23 more while they are replaced, need requests.cpu 4100m, more than 4, the most that Environment prod gives: ask for less, or ask the platform team for `limits` of the tenant",
         ),
+        (
+            "resources: {cpu: 500m}\nrollout: {strategy: blueGreen}\nenvironments:\n  prod: {scaling: {min: 4}}\n",
+            "6:25: environments.prod.scaling.min: 4 instances, and 5 more while they are replaced, need requests.cpu 4500m, more than 4, the most that Environment prod gives: ask for less, or ask the platform team for `limits` of the tenant",
+        ),
     ] {
         let (problems, warnings) = (told(text, PLATFORM, None), warned(text, PLATFORM));
         assert_eq!((problems, warnings), (Vec::new(), vec![expected.to_owned()]), "{text}");

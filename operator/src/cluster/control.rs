@@ -158,23 +158,61 @@ fn ended<K: Object, E: std::error::Error + 'static>(
 mod tests {
     use std::{collections::BTreeMap, sync::Mutex};
 
-    use kube::ResourceExt;
+    use kube::{ResourceExt, runtime::watcher::Event};
     use tokio::sync::mpsc;
 
     use super::*;
     use crate::{api::IntegrationService, cluster::ApplyError};
 
-    #[tokio::test]
-    async fn whoever_is_due_has_a_turn_before_others_have_many() {
-        const PASSES: usize = 200;
-        let names: Vec<_> = (0..20).map(|number| format!("service-{number}")).collect();
-        let service = |name| {
+    fn services(count: usize) -> Vec<IntegrationService> {
+        let service = |number| {
             let spec = "{repository: {url: 'https://git.example.com/a.git'}, runtime: camel}";
-            let metadata = format!("{{name: {name}, namespace: acme-home}}");
+            let metadata = format!("{{name: service-{number}, namespace: acme-home}}");
             let kind = "apiVersion: imaas.dev/v1alpha1, kind: IntegrationService";
             serde_saphyr::from_str(&format!("{{{kind}, metadata: {metadata}, spec: {spec}}}")).unwrap()
         };
-        let watched = Watched::of(names.iter().map(service).collect());
+        (0..count).map(service).collect()
+    }
+
+    #[tokio::test]
+    async fn what_goes_while_it_waits_for_its_turn_has_none() {
+        const LONG: Duration = Duration::from_millis(200);
+        let (watched, writer) = Watched::written(services(2));
+        let control = Control {
+            name: "test",
+            watched: watched.clone(),
+            triggers: vec![],
+            concurrency: 1,
+            jitter: || 1.0,
+        };
+        let (begun, ends) = (Arc::new(Mutex::new(Vec::new())), Arc::new(Semaphore::new(0)));
+        let (told, end, writer) = (begun.clone(), ends.clone(), Arc::new(Mutex::new(writer)));
+        let reconcile = move |service: Arc<IntegrationService>| {
+            told.lock().unwrap().push(service.name_any());
+            let (watched, writer, end) = (watched.clone(), writer.clone(), end.clone());
+            async move {
+                // The other one waits meanwhile.
+                tokio::time::sleep(LONG).await;
+                for other in watched.all().iter().filter(|other| other.name_any() != service.name_any()) {
+                    writer.lock().unwrap().apply_watcher_event(&Event::Delete((**other).clone()));
+                }
+                end.add_permits(1);
+                Ok::<_, ApplyError>(Action::await_change())
+            }
+        };
+        let shutdown = async move {
+            drop(ends.acquire().await);
+            // The other one would have its turn.
+            tokio::time::sleep(LONG).await;
+        };
+        super::control(control, reconcile, shutdown).await;
+        assert_eq!(begun.lock().unwrap().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn whoever_is_due_has_a_turn_before_others_have_many() {
+        const PASSES: usize = 200;
+        let watched = Watched::of(services(20));
         let (wake, mut woken) = mpsc::unbounded_channel();
         let woken = futures::stream::poll_fn(move |context| woken.poll_recv(context));
         let (passes, ends) =
@@ -198,7 +236,7 @@ mod tests {
         super::control(control, reconcile, async move { drop(ends.acquire().await) }).await;
         let passes = passes.lock().unwrap().clone();
         let (least, most) = (passes.values().min().unwrap(), passes.values().max().unwrap());
-        assert!(passes.len() == names.len() && most - least <= 2, "{passes:?}");
+        assert!(passes.len() == 20 && most - least <= 2, "{passes:?}");
     }
 
     #[test]

@@ -50,6 +50,12 @@ impl<K: Object> Watched<K> {
     /// These objects, as if a watch had shown them.
     #[cfg(test)]
     pub fn of(objects: Vec<K>) -> Self {
+        Self::written(objects).0
+    }
+
+    /// The same, and what tells of more.
+    #[cfg(test)]
+    pub(super) fn written(objects: Vec<K>) -> (Self, Writer<K>) {
         let (store, mut writer) = reflector::store();
         let listed = objects.into_iter().map(Event::InitApply);
         [Event::Init]
@@ -57,7 +63,7 @@ impl<K: Object> Watched<K> {
             .chain(listed)
             .chain([Event::InitDone])
             .for_each(|event| writer.apply_watcher_event(&event));
-        Self { store, listeners: Arc::default() }
+        (Self { store, listeners: Arc::default() }, writer)
     }
 
     /// The cluster-scoped object of this name.

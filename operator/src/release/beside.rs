@@ -8,7 +8,7 @@ use kube::ResourceExt;
 
 use super::{
     desired::Target,
-    observe::{down_since, is_current, only_version},
+    observe::{down_since, is_current, is_one},
     scaling,
     trial::{Seen, Stable, Tried},
 };
@@ -24,8 +24,8 @@ pub struct Found {
     own: Option<Arc<Deployment>>,
     /// What runs beside the service.
     pub beside: Option<Arc<Deployment>>,
-    /// The version of the service's own pods, where they are of one.
-    pub version: Option<String>,
+    /// The service's own pods are of one version.
+    is_one: bool,
 }
 
 impl Found {
@@ -42,7 +42,7 @@ impl Found {
             full,
             replicas: own.map_or(0, replicas),
             there: own.and_then(told).map(|status| status.replicas.unwrap_or_default()),
-            is_one: self.version.is_some(),
+            is_one: self.is_one,
             is_down: own.is_some_and(|own| {
                 let is_none =
                     told(own).is_some_and(|status| status.available_replicas.unwrap_or_default() == 0);
@@ -94,14 +94,11 @@ pub async fn found(cluster: &Cluster, target: &Target<'_>) -> Result<Found, Appl
     let service = &target.release.spec.service;
     let own = newest(cluster, target, service).await?;
     let beside = newest(cluster, target, &names::beside(service)).await?;
-    let version = match &own {
-        None => None,
-        Some(own) => {
-            let sets = cluster.replica_sets(&target.namespace(), &target.selector()).await?;
-            only_version(own, &sets).map(ToOwned::to_owned)
-        }
+    let is_one = match &own {
+        None => false,
+        Some(own) => is_one(own, &cluster.replica_sets(&target.namespace(), &target.selector()).await?),
     };
-    Ok(Found { own, beside, version })
+    Ok(Found { own, beside, is_one })
 }
 
 async fn newest(

@@ -8,7 +8,7 @@ use super::scaling::wanted;
 use crate::{
     api::Release,
     conditions::{HEALTHY, Reason, is_true},
-    names::{RELEASE, TEMPLATE_HASH, environment_namespace, tenant_of_home},
+    names::{RELEASE, environment_namespace, tenant_of_home},
 };
 
 /// How far a release is.
@@ -93,19 +93,20 @@ pub fn current<'a>(deployment: &Deployment, sets: &'a [ReplicaSet]) -> Option<&'
     owned(deployment, sets).find(|set| set.annotations().get(REVISION) == Some(revision))
 }
 
-/// The version of all instances of `deployment`, where they are of one: that of its release, and no other has any. This needs
-/// no status of `deployment`, which says nothing for a moment after every change, of a number as well: its controller copies
-/// the annotation to the set that it rolls out.
-pub fn only_version<'a>(deployment: &Deployment, sets: &'a [ReplicaSet]) -> Option<&'a str> {
+/// Are all instances of `deployment` of one version, that of its release? This needs no status of `deployment`, which says
+/// nothing for a moment after every change, of a number as well: its controller copies the annotation to the set that it
+/// rolls out.
+pub fn is_one(deployment: &Deployment, sets: &[ReplicaSet]) -> bool {
     let has_instances = |set: &&ReplicaSet| {
         let asked = set.spec.as_ref().and_then(|spec| spec.replicas);
         asked > Some(0) || set.status.as_ref().is_some_and(|status| status.replicas > 0)
     };
     let mut with_instances = owned(deployment, sets).filter(has_instances);
-    let (only, None) = (with_instances.next()?, with_instances.next()) else { return None };
-    let release = deployment.annotations().get(RELEASE)?;
-    let is_its = only.annotations().get(RELEASE) == Some(release);
-    only.labels().get(TEMPLATE_HASH).filter(|_| is_its).map(String::as_str)
+    let (Some(only), None) = (with_instances.next(), with_instances.next()) else { return false };
+    deployment
+        .annotations()
+        .get(RELEASE)
+        .is_some_and(|release| only.annotations().get(RELEASE) == Some(release))
 }
 
 fn owned<'a>(deployment: &Deployment, sets: &'a [ReplicaSet]) -> impl Iterator<Item = &'a ReplicaSet> {

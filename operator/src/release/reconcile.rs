@@ -14,7 +14,10 @@ use k8s_openapi::api::{
 use kube::ResourceExt;
 
 use super::{
-    desired::{Beside, Children, Footprint, Target, Trial, beside, desired, divided, ending, route, running},
+    desired::{
+        Beside, Children, Footprint, Target, Trial, beside, beside_selector, desired, divided, ending,
+        leaving, route, running,
+    },
     observe::{self, Observed, Phase, alone_since, current, observed, of_current},
     runs, scaling,
     trouble::{SANDBOX_FAILED, Trouble, failed_run, trouble, unsandboxed, without_sandbox},
@@ -54,16 +57,21 @@ pub async fn roll_out(
     let mut running = counted(cluster, live.as_ref(), target.release).await?;
     let since = live.as_ref().filter(|_| seen.is_alone()).and_then(settled_since);
     let mut again = ending(&running, since, now);
+    let (own, tried) = (Footprint::of(target.release), trial.release.map(Footprint::of));
     if seen.is_alone() && again.is_none() {
-        running = vec![Footprint::of(target.release)];
+        if running.iter().any(|one| *one != own && Some(one) != tried.as_ref()) {
+            again = leaving(&cluster.pods(&namespace, &beside_selector(target)).await?, now);
+        }
+        if again.is_none() {
+            running = vec![own.clone()];
+        }
     }
-    let tried = trial.release.map(Footprint::of).filter(|tried| !running.contains(tried));
-    running.extend(tried);
+    running.extend(tried.filter(|tried| !running.contains(tried)));
     let mut children = desired(target, &running, live.as_ref().and_then(Workload::deployment));
     if seen.is_alone() {
         // What serves comes first: now that is this release.
-        let own = std::iter::once(Footprint::of(target.release));
-        children.route = route(target, &own.chain(running.iter().cloned()).collect::<Vec<_>>());
+        children.route =
+            route(target, &std::iter::once(own).chain(running.iter().cloned()).collect::<Vec<_>>());
     }
     let Beside { service: beside_service, deployment: beside_deployment } = beside(target, trial);
     let beside = names::beside(name);

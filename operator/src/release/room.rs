@@ -20,12 +20,26 @@ pub struct Shortage {
     pub field: &'static str,
 }
 
+/// What `release` needs more of than the quota `hard` has, all of it, with the field that says how many there may be. A run
+/// is one instance, and never replaced.
+pub fn without_room(release: &Release, hard: &BTreeMap<String, Amount>) -> Option<(&'static str, Shortage)> {
+    let spec = &release.spec;
+    let (field, most) = match &spec.scaling {
+        _ if spec.schedule.is_some() => return None,
+        Some(scaling) => ("scaling.max", scaling.max),
+        None => ("scaling.min", spec.replicas),
+    };
+    Some((field, shortage(release, most, hard)?))
+}
+
 /// What `number` instances of `release` need more of than the quota `hard` has, all of it.
 pub fn shortage(release: &Release, number: i32, hard: &BTreeMap<String, Amount>) -> Option<Shortage> {
     let more = surge(release.spec.strategy, number) + most_beside(release, number);
-    let count = match more {
-        0 => format!("{number} instances need"),
-        _ => format!("{number} instances, and {more} more while they are replaced, need"),
+    let count = match (number, more) {
+        (1, 0) => "1 instance needs".to_owned(),
+        (1, _) => format!("1 instance, and {more} more while it is replaced, need"),
+        (_, 0) => format!("{number} instances need"),
+        (_, _) => format!("{number} instances, and {more} more while they are replaced, need"),
     };
     let needs = [
         ("pods", "pods", 1000),
@@ -69,14 +83,43 @@ mod tests {
     use super::*;
     use crate::{environment::ValidQuota, sample};
 
-    fn told(number: i32, more: &str, quota: (&str, &str, u32)) -> Option<String> {
+    fn release(more: &str) -> Release {
         let resources = "{requests: {cpu: 250m, memory: 512Mi}, limits: {cpu: '1', memory: 512Mi}}";
         let template =
             format!("template: {{spec: {{containers: [{{name: orders, resources: {resources}}}]}}}}");
-        let release = sample::release("orders-dev-abc", &format!("{template}{more}"));
-        let (cpu, memory, pods) = quota;
-        let quota = ValidQuota { cpu: Quantity(cpu.into()), memory: Quantity(memory.into()), pods };
-        shortage(&release, number, &quota.hard()).map(|Shortage { told, field }| format!("{field}: {told}"))
+        sample::release("orders-dev-abc", &format!("{template}{more}"))
+    }
+
+    fn hard((cpu, memory, pods): (&str, &str, u32)) -> BTreeMap<String, Amount> {
+        ValidQuota { cpu: Quantity(cpu.into()), memory: Quantity(memory.into()), pods }.hard()
+    }
+
+    fn told(number: i32, more: &str, quota: (&str, &str, u32)) -> Option<String> {
+        let told = shortage(&release(more), number, &hard(quota));
+        told.map(|Shortage { told, field }| format!("{field}: {told}"))
+    }
+
+    #[test]
+    fn what_is_to_run_is_judged_by_as_many_as_there_may_be() {
+        let told = |more: &str, pods: u32| {
+            let told = without_room(&release(more), &hard(("9", "9Gi", pods)));
+            told.map(|(field, shortage)| format!("{field}: {}", shortage.told))
+        };
+        let green = ", replicas: 4, strategy: blueGreen, steps: [{weight: 0}, {weight: 100}]";
+        assert_eq!(told(green, 9), None);
+        assert_eq!(
+            told(green, 8).unwrap(),
+            "scaling.min: 4 instances, and 5 more while they are replaced, need pods 9, more than 8,"
+        );
+        assert_eq!(
+            told(", replicas: 1", 1).unwrap(),
+            "scaling.min: 1 instance, and 1 more while it is replaced, need pods 2, more than 1,"
+        );
+        let alone = ", replicas: 1, strategy: recreate";
+        assert_eq!(told(alone, 0).unwrap(), "scaling.min: 1 instance needs pods 1, more than 0,");
+        let scaled = ", replicas: 1, scaling: {max: 4, downAfterSeconds: 300}";
+        assert!(told(scaled, 4).unwrap().starts_with("scaling.max: 4 instances, and 1 more"));
+        assert_eq!(told(", replicas: 1, type: batch, schedule: {cron: '0 3 * * *'}", 1), None);
     }
 
     #[test]

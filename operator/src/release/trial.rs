@@ -246,8 +246,8 @@ fn step(wanted: &Wanted, mut state: State, seen: Seen, now: Timestamp) -> Next {
         beside: Some(Beside { replicas: given(step).min(room(seen)), weight }),
         calls: match weight {
             ALL => Calls::Tried,
-            0 if seen.stable.is_one => Calls::Stable,
-            _ if seen.stable.is_one && seen.has_route => Calls::Stable,
+            0 => Calls::Stable,
+            _ if seen.has_route => Calls::Stable,
             _ => Calls::All,
         },
         away: away(seen, given(step)),
@@ -280,12 +280,11 @@ fn promoted(wanted: &Wanted, state: Option<State>, seen: Seen) -> Next {
 /// What runs beside the service goes: first its requests, then its instances, then itself.
 fn ending(seen: Seen) -> Next {
     let left = seen.tried.filter(|tried| tried.replicas > 0 || tried.there.is_none_or(|(all, _)| all > 0));
-    let is_other = |tried: Tried| seen.stable.release != Some(tried.release);
     Next {
         state: None,
         is_passed: false,
         beside: left.map(|_| Beside { replicas: 0, weight: 0 }),
-        calls: if left.is_some_and(is_other) && seen.stable.is_one { Calls::Stable } else { Calls::All },
+        calls: if left.is_some() { Calls::Stable } else { Calls::All },
         away: away(seen, 0),
         awaits: None,
     }

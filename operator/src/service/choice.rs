@@ -21,12 +21,14 @@ use super::{
     wave,
 };
 use crate::{
-    api::{Cause, Port, Release, ReleaseUse, Use, environment::Network},
+    api::{
+        Cause, Port, Release, ReleaseUse, Use, environment::Network, integration_service::EnvironmentState,
+    },
     cluster::ApplyError,
     conditions::Reason,
     release::{
         self, Contents, PlannedConfig, Rendered,
-        room::{Shortage, shortage},
+        room::{Shortage, without_room},
     },
 };
 
@@ -60,11 +62,7 @@ impl Work<'_> {
         };
         let current = self.current(environment);
         let mut release = self.seen_with_secrets(environment, (asked, rendered.clone()), current.as_deref());
-        // What runs, or is tried, has had its turn and found its Secrets: a pass over it asks for nothing.
-        let tried = self.state_before(environment).and_then(|before| before.trial.as_ref());
-        let begun =
-            [current.as_ref().map(|current| current.name_any()), tried.map(|tried| tried.release.clone())];
-        if !begun.contains(&Some(release.name_any())) {
+        if !has_begun(&release.name_any(), current.as_deref(), self.state_before(environment)) {
             let mut awaited = self.awaited(environment, asked, (&mut release, current.as_deref(), earlier));
             let named = &asked.resolved.settings.secrets;
             match self.secrets(environment, named.iter().map(String::as_str), SECRET_NAMED).await {
@@ -139,14 +137,14 @@ impl Work<'_> {
         problems
     }
 
-    /// What load may make of `release` where the tenant's quota can never have room for that.
+    /// What `release` lacks where the tenant's quota can never have room for it, as when it takes the place of what it was tried
+    /// beside.
     fn without_room(&mut self, environment: &ValidEnvironment, release: &Release) -> Option<Problem> {
-        let most = release.spec.scaling.as_ref()?.max;
         let quota = self.platform.cluster.quota(&environment.namespace)?;
-        let Shortage { told, field } = shortage(release, most, quota.spec.as_ref()?.hard.as_ref()?)?;
+        let (number, Shortage { told, field }) = without_room(release, quota.spec.as_ref()?.hard.as_ref()?)?;
         // A quota wakes no service.
         self.awaits_unwatched = true;
-        let message = format!("scaling.max: {told} {}", environment.too_small(field));
+        let message = format!("{number}: {told} {}", environment.too_small(field));
         Some(Problem::new(Reason::QuotaExceeded, message))
     }
 
@@ -404,3 +402,13 @@ impl Work<'_> {
         problem
     }
 }
+
+/// What runs, or is tried, has had its turn and found its Secrets: a pass over it asks for nothing.
+fn has_begun(release: &str, current: Option<&Release>, before: Option<&EnvironmentState>) -> bool {
+    let tried = before.and_then(|before| before.trial.as_ref());
+    current.is_some_and(|current| current.name_any() == release)
+        || tried.is_some_and(|tried| tried.release == release)
+}
+
+#[cfg(test)]
+mod tests;

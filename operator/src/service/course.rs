@@ -80,10 +80,11 @@ pub fn course(asked: Asked<'_>, place: Place<'_>) -> Course {
     let rollback = place.standing.rollback.as_ref();
     let stands = rollback.is_none_or(|rollback| stands(rollback, asked));
     let rollback = rollback.filter(|_| stands);
+    // It goes on while nothing can be made of what Git asks for, or that is held.
+    let trial = place.trial.and_then(|trial| place.history.named(trial));
     let wish = match rollback {
         Some(rollback) => place.history.named(&rollback.release),
-        // What is tried goes on while nothing can be made of what Git asks for.
-        None => asked.release.or_else(|| place.history.named(place.trial?)),
+        None => asked.release.or(trial),
     };
     let is_tried = |past: &Past| Some(past.name.as_str()) == place.trial;
     let is_other = |past: &Past| Some(past.name.as_str()) != place.current && !is_tried(past);
@@ -92,10 +93,9 @@ pub fn course(asked: Asked<'_>, place: Place<'_>) -> Course {
         .hold
         .as_ref()
         .filter(|_| rollback.is_none() && (asked.awaits || asked.release.is_some_and(is_other)));
-    let is_taken = |past: &&Past| hold.is_none() || !is_other(past);
     let is_begun = |past: &&Past| rollback.is_some() || asked.is_new || is_tried(past);
-    let wish_runs = wish.filter(is_taken).filter(is_begun);
-    let runs = place.runs(wish_runs).map(|past| past.name.clone());
+    let next = if hold.is_some() { trial } else { wish.filter(is_begun) };
+    let runs = place.runs(next).map(|past| past.name.clone());
     let mut problems = Vec::new();
     problems.extend(rollback.map(|rollback| place.rolled_back(rollback)));
     problems.extend(hold.map(|hold| place.held(hold)));

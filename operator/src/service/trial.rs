@@ -35,6 +35,28 @@ pub(super) struct Wish {
     paused: Option<String>,
 }
 
+impl Wish {
+    /// To take the place of `base` by these `steps`, as far as people and the platform let it.
+    fn of(
+        (environment, standing): (&ValidEnvironment, &Standing),
+        release: &Release,
+        (base, steps): (Arc<Release>, Vec<Step>),
+    ) -> Self {
+        let name = release.name_any();
+        let paused = standing.pause.as_ref().filter(|pause| pause.release == name);
+        let is_frozen = environment.entry.frozen;
+        let frozen = is_frozen.then(|| format!("the platform has frozen {}", environment.name));
+        // Nothing that a person says goes past a freeze.
+        let skips = standing.skipped.iter().filter(|skip| skip.release == name && !is_frozen);
+        Self {
+            base,
+            steps,
+            skipped: skips.map(|skip| usize::from(skip.passed)).collect(),
+            paused: paused.map(|pause| pause.told(&release.spec.service, &environment.name)).or(frozen),
+        }
+    }
+}
+
 /// What runs a service, and what runs beside it.
 pub(super) struct Tried {
     /// With as many instances as are left to it.
@@ -67,7 +89,6 @@ impl Tried {
             release: self.beside.as_ref(),
             weight: self.weight,
             calls: self.next.as_ref().map(|next| next.calls).unwrap_or_default(),
-            version: self.found.version.as_deref(),
         }
     }
 }
@@ -87,18 +108,8 @@ impl Work<'_> {
             self.state_before(environment)?.last_good.as_ref().filter(|good| **good != past.name)?;
         let good = self.history.named(last_good).filter(|good| good.failed.is_none())?;
         let base = self.known(last_good).filter(|_| standing.rejects(good).is_none())?;
-        let steps = release::tried_beside(release, &base);
-        let paused = standing.pause.as_ref().filter(|pause| pause.release == name);
-        let is_frozen = environment.entry.frozen;
-        let frozen = is_frozen.then(|| format!("the platform has frozen {}", environment.name));
-        // Nothing that a person says goes past a freeze.
-        let skips = standing.skipped.iter().filter(|skip| skip.release == name && !is_frozen);
-        (!steps.is_empty()).then(|| Wish {
-            base: shown(environment, (&base, false)),
-            steps,
-            skipped: skips.map(|skip| usize::from(skip.passed)).collect(),
-            paused: paused.map(|pause| pause.told(&self.service.name, &environment.name)).or(frozen),
-        })
+        let (steps, base) = (release::tried_beside(release, &base), shown(environment, (&base, false)));
+        (!steps.is_empty()).then(|| Wish::of((environment, standing), release, (base, steps)))
     }
 
     /// What runs, and what runs beside it, on the way to the release of `target`.
@@ -137,7 +148,7 @@ impl Work<'_> {
         let is_fixed = |name| self.known(name).is_none_or(|known| release::consumes(&known));
         let consumes = names.into_iter().flatten().all(is_fixed);
         let now = (self.platform.now)();
-        let has_route = cluster.has_routes() && is_divided(target, wish);
+        let has_route = is_divided(cluster.has_routes(), target, wish);
         let seen = found.seen((full, now), (has_route, consumes));
         let next = next(wanted.as_ref(), state.as_ref(), seen, now);
         let base = wish.filter(|_| !next.is_passed).map(|wish| wish.base.as_ref());
@@ -252,10 +263,11 @@ fn state(trial: &Trial) -> State {
 }
 
 /// Is there a gateway that leads to both by one path?
-fn is_divided(target: &release::Target<'_>, wish: Option<&Wish>) -> bool {
+fn is_divided(has_routes: bool, target: &release::Target<'_>, wish: Option<&Wish>) -> bool {
     let path = |release: &Release| release.spec.expose.as_ref().map(|expose| expose.path.clone());
     let both = path(target.release).zip(wish.and_then(|wish| path(&wish.base)));
-    target.outside.entrance.is_some()
+    has_routes
+        && target.outside.entrance.is_some()
         && both.is_some_and(|(new, old)| new == old && !target.outside.taken.contains(&new))
 }
 
@@ -294,5 +306,69 @@ fn awaited(
             let why = tried.paused.as_deref().unwrap_or_default();
             Problem::new(Reason::Paused, format!("{step}{share}: {why}"))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        api::{DecisionAction, EnvironmentSpec, integration_service::Held},
+        release::{Outside, Reach, Target},
+        sample,
+        service::decision::{Pause, Skip},
+    };
+
+    fn wish(environment: &ValidEnvironment, standing: &Standing) -> Wish {
+        let base = Arc::new(sample::release("a", "expose: {path: /orders, port: {name: http, port: 8080}}"));
+        Wish::of((environment, standing), &sample::release("b", ""), (base, vec![]))
+    }
+
+    #[test]
+    fn people_lead_what_is_tried_and_nothing_that_they_say_goes_past_a_freeze() {
+        let skip = |release: &str, passed| Skip { release: release.to_owned(), passed };
+        let pause = |release: &str| {
+            let (decision, by) = ("d".to_owned(), "nora".to_owned());
+            let held = Held { decision, action: DecisionAction::Pause, by, reason: None, until: None };
+            Some(Pause { held, release: release.to_owned() })
+        };
+        let skipped = vec![skip("b", 1), skip("another", 0)];
+        let told = |frozen, pause: Option<Pause>| {
+            let mut environment = sample::environment("dev", None);
+            environment.entry.frozen = frozen;
+            let Wish { skipped, paused, .. } =
+                wish(&environment, &Standing { pause, skipped: skipped.clone(), ..Standing::default() });
+            (skipped.into_iter().collect::<Vec<_>>(), paused.unwrap_or_default())
+        };
+        let paused = "paused by nora until: kubectl imaas rollout resume orders dev".to_owned();
+        assert_eq!(told(false, None), (vec![1], String::new()));
+        assert_eq!(told(false, pause("another")), (vec![1], String::new()));
+        assert_eq!(told(false, pause("b")), (vec![1], paused.clone()));
+        assert_eq!(told(true, None), (vec![], "the platform has frozen dev".to_owned()));
+        assert_eq!(told(true, pause("b")), (vec![], paused));
+    }
+
+    #[test]
+    fn requests_are_divided_where_a_gateway_leads_to_both_by_one_path() {
+        let wish = wish(&sample::environment("dev", None), &Standing::default());
+        let exposed = |path: &str| {
+            sample::release("b", &format!("expose: {{path: {path}, port: {{name: http, port: 8080}}}}"))
+        };
+        let gateway = "{domain: dev.example.com, gateway: {name: public, namespace: gateway-system}}";
+        let spec: EnvironmentSpec = serde_saphyr::from_str(gateway).unwrap();
+        let (reach, open) = (Reach::default(), Outside::of(&spec, "imaas-system"));
+        let divided = |has_routes, release: &Release, outside: &Outside| {
+            let (config, networks, reach) = (None, &[][..], &reach);
+            let target = Target { tenant: "acme", release, config, networks, reach, outside };
+            is_divided(has_routes, &target, Some(&wish))
+        };
+        let same = exposed("/orders");
+        assert!(divided(true, &same, &open));
+        assert!(!divided(false, &same, &open), "the cluster has no routes");
+        assert!(!divided(true, &same, &Outside::default()), "the environment has no gateway");
+        assert!(!divided(true, &exposed("/bestellungen"), &open));
+        assert!(!divided(true, &sample::release("b", ""), &open));
+        let taken = Outside { taken: ["/orders".to_owned()].into(), ..open.clone() };
+        assert!(!divided(true, &same, &taken), "another service has the path");
     }
 }

@@ -8,6 +8,7 @@
 //! they run. The node has no kubelet: that a pod runs and is ready is said by the test, and one that is told to end stays.
 
 mod scaling;
+mod trial;
 
 use std::{fmt::Debug, time::Duration};
 
@@ -108,6 +109,11 @@ impl Scene {
 
     /// The phase, and whether pods may still be ending.
     async fn roll_out_at(&self, release: &Release, now: Timestamp) -> (Phase, bool) {
+        self.roll_out_beside(release, Trial::default(), now).await
+    }
+
+    /// The same while another is tried.
+    async fn roll_out_beside(&self, release: &Release, trial: Trial<'_>, now: Timestamp) -> (Phase, bool) {
         let (networks, reach) = (networks(), Reach::default());
         let target = Target {
             tenant: "acme",
@@ -118,7 +124,7 @@ impl Scene {
             outside: &self.outside,
         };
         let RolledOut { seen, again, route } =
-            Box::pin(roll_out(&self.cluster, &target, &Trial::default(), now)).await.unwrap();
+            Box::pin(roll_out(&self.cluster, &target, &trial, now)).await.unwrap();
         route.unwrap();
         (seen.phase, again.is_some())
     }

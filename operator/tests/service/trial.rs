@@ -5,7 +5,7 @@ use std::fmt::Debug;
 
 use imaas_operator::{
     api::{self, DecisionAction, HttpRoute},
-    names::{TEMPLATE_HASH, TRACK},
+    names::{MANAGED_BY, TRACK},
 };
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::{
@@ -77,7 +77,7 @@ impl Scene {
         Some(Shown {
             own: own?,
             beside,
-            called: selector.into_keys().filter(|label| [TRACK, TEMPLATE_HASH].contains(&&**label)).collect(),
+            called: selector.into_keys().filter(|label| [TRACK, MANAGED_BY].contains(&&**label)).collect(),
             routed: plain.backend_refs.iter().map(backend).collect(),
         })
     }
@@ -107,7 +107,7 @@ impl Scene {
     }
 }
 
-const NARROWED: &[&str] = &[TEMPLATE_HASH];
+const NARROWED: &[&str] = &[MANAGED_BY];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_canary_is_tried_step_by_step_and_what_ran_before_serves_until_it_passed() {

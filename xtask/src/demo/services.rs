@@ -108,7 +108,7 @@ impl Load {
         // Requests that come after the change count too.
         tokio::time::sleep(Duration::from_secs(2)).await;
         println!("             after: {}", one_line(&get(self.address, "/orders").await?.body));
-        let TrickleReport { sent, failures, bodies } = self.trickle.finish().await?;
+        let TrickleReport { sent, failures, bodies, last_failure: _ } = self.trickle.finish().await?;
         println!("             {sent} requests, each on a new connection, {} failed", failures.len());
         for (body, times) in &bodies {
             println!("             {times:>4} × {}", one_line(body));

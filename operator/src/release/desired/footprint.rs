@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::core::v1::Pod;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -117,6 +118,15 @@ pub fn ending(running: &[Footprint], since: Option<Timestamp>, now: Timestamp) -
     Duration::try_from(end.duration_since(now)).ok().filter(|left| !left.is_zero())
 }
 
+/// How much longer those of `pods` may be at work that were told to end. Of what was tried nothing else tells: its Deployment
+/// counts them no more, and goes.
+pub fn leaving(pods: &[Pod], now: Timestamp) -> Option<Duration> {
+    let end =
+        pods.iter().filter_map(|pod| pod.metadata.deletion_timestamp.as_ref()).map(|end| end.0).max()?;
+    let end = end.checked_add(SignedDuration::from_secs(1)).ok()?;
+    Duration::try_from(end.duration_since(now)).ok().filter(|left| !left.is_zero())
+}
+
 /// What `live` says of all releases of which its pods may be; nothing while they are of one, or where that cannot be read.
 pub fn written(live: &Workload) -> Vec<Footprint> {
     let text = live.annotations().get(RUNNING);
@@ -127,7 +137,7 @@ pub fn written(live: &Workload) -> Vec<Footprint> {
 mod tests {
     use std::{collections::BTreeMap, sync::Arc};
 
-    use k8s_openapi::api::apps::v1::Deployment;
+    use k8s_openapi::{api::apps::v1::Deployment, apimachinery::pkg::apis::meta::v1::Time};
     use kube::ResourceExt;
 
     use super::*;
@@ -280,5 +290,14 @@ mod tests {
         assert_eq!(ending(&running, Some(at(1000)), at(1091)), None);
         assert_eq!(ending(&running, Some(at(1000)), at(5000)), None);
         assert_eq!(ending(&running[1..], Some(at(1000)), at(1000)), None, "nobody is waited for");
+        let pod = |end: Option<i64>| {
+            let mut pod = Pod::default();
+            pod.metadata.deletion_timestamp = end.map(|end| Time(at(end)));
+            pod
+        };
+        let pods = [pod(None), pod(Some(1090)), pod(Some(1050))];
+        assert_eq!(leaving(&pods, at(1000)), Some(Duration::from_secs(91)));
+        assert_eq!(leaving(&pods, at(1091)), None);
+        assert_eq!(leaving(&pods[..1], at(1000)), None, "it was not told to end");
     }
 }

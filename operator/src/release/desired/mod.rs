@@ -12,9 +12,9 @@ mod service;
 mod trial;
 
 pub use expose::{Entrance, Outside, route};
-pub use footprint::{Footprint, ending, running, written};
+pub use footprint::{Footprint, ending, leaving, running, written};
 pub use reach::{Neighbour, Reach, open_ports};
-pub use trial::{Beside, Trial, beside, divided};
+pub use trial::{Beside, Trial, beside, divided, selector as beside_selector};
 
 use std::collections::BTreeMap;
 

@@ -13,7 +13,7 @@ use crate::{
         HttpRoute, Release, WorkloadType,
         http_route::{BackendRef, HeaderMatch, RouteMatch, RouteRule},
     },
-    names::{self, CANARY, PREVIEW, TEMPLATE_HASH, TRACK},
+    names::{self, CANARY, MANAGED_BY, MANAGER, PREVIEW, TRACK},
     release::trial::Calls,
 };
 
@@ -26,8 +26,6 @@ pub struct Trial<'a> {
     pub weight: u8,
     /// Whom the service's own address leads to.
     pub calls: Calls,
-    /// The version of the service's own pods, where they are of one.
-    pub version: Option<&'a str>,
 }
 
 /// What is beside a service. What is `None` must not exist.
@@ -35,7 +33,8 @@ pub struct Trial<'a> {
 pub struct Beside {
     /// Of an api.
     pub service: Option<Service>,
-    /// Its pods have one label more than those of the service, which all that is around those holds for as well.
+    /// Its pods have one label more than those of the service, which all that is around those holds for as well, and go
+    /// without one that all others have: the selector of a Service knows no `not`.
     pub deployment: Option<Deployment>,
 }
 
@@ -48,7 +47,9 @@ pub fn beside(target: &Target, trial: &Trial) -> Beside {
     name(&mut deployment.metadata, target);
     if let Some(spec) = &mut deployment.spec {
         spec.selector = label_selector(selector(target));
-        spec.template.metadata.get_or_insert_default().labels.get_or_insert_default().extend(track());
+        let labels = spec.template.metadata.get_or_insert_default().labels.get_or_insert_default();
+        labels.extend(track());
+        labels.remove(MANAGED_BY);
     }
     let service = (release.spec.type_ == WorkloadType::Api).then(|| {
         let mut metadata = target.metadata();
@@ -68,12 +69,10 @@ pub fn beside(target: &Target, trial: &Trial) -> Beside {
 pub fn divided(mut children: Children, target: &Target, trial: &Trial) -> Children {
     let selector = children.service.as_mut().and_then(|service| service.spec.as_mut()?.selector.as_mut());
     if let Some(selector) = selector {
-        match (trial.calls, trial.version) {
-            (Calls::Stable, Some(version)) => {
-                selector.insert(TEMPLATE_HASH.to_owned(), version.to_owned());
-            }
-            (Calls::Tried, _) => selector.extend(track()),
-            (Calls::All | Calls::Stable, _) => {}
+        match trial.calls {
+            Calls::All => {}
+            Calls::Stable => selector.extend([(MANAGED_BY.to_owned(), MANAGER.to_owned())]),
+            Calls::Tried => selector.extend(track()),
         }
     }
     children.route = children.route.map(|route| divided_route(route, target, trial));
@@ -113,7 +112,8 @@ fn name(metadata: &mut kube::api::ObjectMeta, target: &Target) {
     metadata.labels.get_or_insert_default().extend(track());
 }
 
-fn selector(target: &Target) -> BTreeMap<String, String> {
+/// The labels that find the pods of what is tried beside the service of `target`.
+pub fn selector(target: &Target) -> BTreeMap<String, String> {
     target.selector().into_iter().chain(track()).collect()
 }
 
@@ -123,6 +123,7 @@ fn track() -> [(String, String); 1] {
 
 #[cfg(test)]
 mod tests {
+    use k8s_openapi::api::core::v1::PodTemplateSpec;
     use serde_json::{Value, json};
 
     use super::*;
@@ -133,7 +134,8 @@ mod tests {
     };
 
     fn release(name: &str, more: &str) -> Release {
-        let labels = "{imaas.dev/tenant: acme, imaas.dev/service: orders, imaas.dev/environment: dev}";
+        let found = "imaas.dev/tenant: acme, imaas.dev/service: orders, imaas.dev/environment: dev";
+        let labels = format!("{{{found}, app.kubernetes.io/managed-by: imaas-operator}}");
         let template = format!("template: {{metadata: {{labels: {labels}}}, spec: {{containers: []}}}}");
         sample::release(name, &format!("{template}, ports: [{{name: http, port: 8080}}], {more}"))
     }
@@ -159,6 +161,10 @@ mod tests {
         let running: Vec<_> = [Some(old), trial.release].into_iter().flatten().map(Footprint::of).collect();
         let all = divided(desired(&target, &running, None), &target, trial);
         (all, beside(&target, trial))
+    }
+
+    fn labels(template: &PodTemplateSpec) -> BTreeMap<String, String> {
+        template.metadata.clone().unwrap().labels.unwrap()
     }
 
     fn selected(service: &Service) -> Value {
@@ -194,7 +200,7 @@ mod tests {
         let spec = deployment.spec.unwrap();
         assert_eq!(deployment.metadata.annotations.unwrap()["imaas.dev/release"], "orders-dev-b");
         assert_eq!(spec.replicas, Some(1));
-        let labels = spec.template.metadata.unwrap().labels.unwrap();
+        let labels = labels(&spec.template);
         assert_eq!(spec.selector.match_labels.as_ref(), Some(&labels));
         assert_eq!(labels["imaas.dev/track"], "canary");
         assert_eq!(selected(&service), json!({ "imaas.dev/track": "canary" }));
@@ -213,12 +219,17 @@ mod tests {
     fn the_services_address_leads_to_whom_the_step_says() {
         let (old, new) = (release("orders-dev-a", ""), release("orders-dev-b", ""));
         let called = |calls| {
-            let trial = Trial { release: Some(&new), calls, version: Some("5d4f"), weight: 0 };
-            selected(&children(&old, &trial).0.service.unwrap())
+            let trial = Trial { release: Some(&new), calls, weight: 0 };
+            let (all, beside) = children(&old, &trial);
+            let selector = all.service.unwrap().spec.unwrap().selector.unwrap();
+            [all.deployment, beside.deployment].map(|deployment| {
+                let labels = labels(&deployment.unwrap().spec.unwrap().template);
+                selector.iter().all(|(label, value)| labels.get(label) == Some(value))
+            })
         };
-        assert_eq!(called(Calls::All), json!({}));
-        assert_eq!(called(Calls::Stable), json!({ "pod-template-hash": "5d4f" }));
-        assert_eq!(called(Calls::Tried), json!({ "imaas.dev/track": "canary" }));
+        assert_eq!(called(Calls::All), [true, true]);
+        assert_eq!(called(Calls::Stable), [true, false], "of whatever version, as while it is restarted");
+        assert_eq!(called(Calls::Tried), [false, true]);
     }
 
     #[test]

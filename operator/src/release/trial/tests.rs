@@ -311,9 +311,7 @@ impl World {
         let is_other = tried.is_some_and(|beside| {
             beside.release != self.stable.release && (beside.pods.all() > 0 || beside.replicas > 0)
         });
-        // What passed may be on its way into the service, or out of it again.
-        let rolls = self.stable.rolls();
-        if is_other && !rolls && !next.is_passed && self.calls == Calls::All {
+        if is_other && !next.is_passed && self.calls == Calls::All {
             // Without a gateway it is its step that gives it a share.
             let has_share = !plan.has_route && next.beside.is_some_and(|beside| beside.weight > 0);
             assert!(has_share, "it is called beyond its step: {}", case());
@@ -489,6 +487,23 @@ fn begun(paused: bool, is_down: bool) -> Next {
     let wanted = Wanted { release: "a", steps, replicas: 2, paused, skipped: &skipped };
     let stable = Stable { release: Some("old"), full: 2, replicas: 2, there: Some(2), is_one: true, is_down };
     next(Some(&wanted), None, Seen { stable, tried: None, has_route: true, consumes: false }, at(NOW))
+}
+
+/// Whom a service's address leads to while what runs is restarted beside what has so many requests.
+fn called(steps: &[Step], has_route: bool, weight: u8) -> Calls {
+    let skipped = BTreeSet::new();
+    let wanted = Wanted { release: "a", steps, replicas: 3, paused: false, skipped: &skipped };
+    let state = State { release: "a".to_owned(), passed: 0, since: None, weight };
+    let stable =
+        Stable { release: Some("old"), full: 3, replicas: 3, there: Some(4), is_one: false, is_down: false };
+    let tried = Some(Tried { release: "a", replicas: 3, there: Some((3, 3)) });
+    next(Some(&wanted), Some(&state), Seen { stable, tried, has_route, consumes: false }, at(NOW)).calls
+}
+
+#[test]
+fn a_restart_of_what_runs_leads_nobody_to_what_is_previewed() {
+    assert_eq!([true, false].map(|has_route| called(BLUE_GREEN, has_route, 0)), [Calls::Stable; 2]);
+    assert_eq!([true, false].map(|has_route| called(CANARY, has_route, 30)), [Calls::Stable, Calls::All]);
 }
 
 #[test]

@@ -216,7 +216,8 @@ fn what_is_tried_goes_on_until_git_asks_for_something_else_or_it_fails() {
     );
     assert_eq!(asks(&history, "C", &none).0, "C", "a newer one takes its turn");
     assert_eq!(asks(&history, "B", &hold()), ("B".to_owned(), vec![]), "it was on its way");
-    assert_eq!(asks(&history, "C", &hold()).0, "A", "nothing new begins");
+    assert_eq!(asks(&history, "C", &hold()), ("B".to_owned(), vec![Reason::Held]), "a newer one waits");
+    assert_eq!(asks(&super::tests::history("Ab!c"), "C", &hold()), ("A".to_owned(), vec![Reason::Held]));
     assert_eq!(asks(&history, "B", &reject("B")).0, "A");
     assert_eq!(asks(&failed, "B", &none), ("A".to_owned(), vec![Reason::Failed]));
     let asked = Asked { release: history.named("B"), commit: None, is_new: false, awaits: false };

@@ -24,7 +24,7 @@ pub struct Needs {
     pub promotes_from: Option<String>,
     /// The newest so many.
     pub limit: usize,
-    /// By name: what runs, what ran well last, what is on its way.
+    /// By name: what runs, what ran well last, what is on its way, what is tried.
     pub names: BTreeSet<String>,
     /// The build that its branch asks for.
     pub build_id: Option<String>,
@@ -42,8 +42,9 @@ impl Needs {
             Wanted::Target(asked) => (Some(asked.resolved.build_id.clone()), Some(asked.digest.clone())),
         };
         let told = before.map(|state| [&state.current, &state.last_good, &state.candidate]);
+        let trial = before.and_then(|state| state.trial.as_ref()).map(|trial| &trial.release);
         let running = stage.running.as_ref();
-        let names = told.into_iter().flatten().flatten().chain(&stage.target);
+        let names = told.into_iter().flatten().flatten().chain(trial).chain(&stage.target);
         let limit = usize::from(limit.unwrap_or(DEFAULT_LIMIT));
         // Pods of versions that came and went during one roll-out may still be there.
         let factor = if stage.observed.as_ref().is_some_and(|observed| observed.well) { 1 } else { 2 };
@@ -109,6 +110,7 @@ pub fn unreferenced<'a>(
 mod tests {
     use super::*;
     use crate::{
+        api::integration_service::Trial,
         sample,
         service::{
             course::Course,
@@ -234,11 +236,12 @@ mod tests {
             current: Some("orders-dev-09".to_owned()),
             last_good: Some("orders-dev-07".to_owned()),
             candidate: Some("orders-dev-08".to_owned()),
+            trial: Some(Trial { release: "orders-dev-05".to_owned(), ..Trial::default() }),
             ..EnvironmentState::default()
         };
         let needs = |well, limit| Needs::of(&stage(wanted(), well), Some(&before), limit).unwrap();
         let names: Vec<_> = needs(true, None).names.into_iter().collect();
-        assert_eq!(names, ["orders-dev-07", "orders-dev-08", "orders-dev-09"]);
+        assert_eq!(names, ["orders-dev-05", "orders-dev-07", "orders-dev-08", "orders-dev-09"]);
         assert_eq!((needs(true, None).limit, needs(true, Some(3)).limit), (10, 3));
         assert_eq!(needs(false, Some(3)).limit, 6, "pods of the versions in between may be left");
         assert_eq!(needs(true, None).digests, BTreeSet::from(["Y".to_owned()]));
