@@ -1,5 +1,7 @@
-//! `render`: an `imaas.yaml` as each environment sees it: with its patch laid over and every default filled in. Pure but for
+//! `render`: an `imaas.yaml` as each environment sees it: with its patch laid over and the defaults filled in. Pure but for
 //! [`run`].
+
+use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use imaas_operator::{
@@ -20,15 +22,20 @@ const OTHERS: &str = "every environment without lines of its own";
 
 /// IO: reads and tells; problems are for `validate` to tell.
 pub fn run(options: &args::Render) -> Result<Outcome> {
-    let Subject::Descriptors(files) = subject::find(&options.path)? else {
-        bail!("{} has no imaas.yaml", shown(&options.path));
+    // `render dev`: no directory of that name is there.
+    let is_name = |name: &&str| name.bytes().all(|b| b.is_ascii_alphanumeric()) && !options.path.exists();
+    let named = options.path.to_str().filter(|name| options.environment.is_none() && is_name(name));
+    let path = if named.is_some() { Path::new(".") } else { &options.path };
+    let environment = options.environment.as_deref().or(named);
+    let Subject::Descriptors(files) = subject::find(path)? else {
+        bail!("{} has no imaas.yaml", shown(path));
     };
     let [file] = &files[..] else {
         let names: Vec<_> = files.iter().map(|file| shown(file)).collect();
         bail!("there are several: name one of {}", names.join(", "));
     };
     let text = working::read(file).with_context(|| format!("cannot read {}", shown(file)))?;
-    match merged(&text, options.environment.as_deref()) {
+    match merged(&text, environment) {
         Ok(text) => {
             output::print(&text)?;
             Ok(Outcome::Fine)

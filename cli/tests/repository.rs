@@ -553,3 +553,13 @@ fn what_a_file_is_called_hides_nothing_of_a_plan_and_steers_no_terminal() {
     let told = repository.run(&["plan", "--against", "change"]).expect_status(1).stdout;
     assert!(!told.contains("retires"), "a file that is no tenant's is none on either side: {told}");
 }
+
+#[test]
+fn the_name_of_an_environment_alone_is_one_of_the_service_that_is_here() {
+    let repository = Repository::new();
+    repository.run(&["service", "new", "orders", "--runtime", "container"]).expect_status(0);
+    let whole = repository.run(&["render", ".", "dev"]).expect_status(0).stdout;
+    assert_eq!(repository.run(&["render", "dev"]).expect_status(0).stdout, whole);
+    let told = repository.run(&["render", "no/such"]).expect_status(2).stderr;
+    assert!(told.contains("cannot read no/such"), "{told}");
+}

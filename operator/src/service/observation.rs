@@ -107,7 +107,7 @@ fn problems(
         (Phase::Blocked { reason, message }, _) => vec![Problem::new(reason, message)],
         (Phase::Scheduled { next }, _) => {
             let next = next.map(|next| format!(", which begins at {next}")).unwrap_or_default();
-            vec![first_run(Reason::AwaitingRun, &next)]
+            vec![first_run(Reason::AwaitingRun, &format!("{next}; `kubectl imaas run` begins one now"))]
         }
         (Phase::FirstRun, Some(Trouble::Loops(why, _) | Trouble::Fails(why))) => {
             vec![first_run(Reason::Running, &format!(", which goes on: {why}"))]
@@ -246,9 +246,10 @@ mod tests {
             let next = next.map(|next| next.parse().unwrap());
             told(Phase::Scheduled { next }, None, false)
         };
-        let ends = "it is healthy when its first run ends well";
-        assert_eq!(scheduled(None), one(Reason::AwaitingRun, ends));
-        let begins = format!("{ends}, which begins at 2026-05-01T03:00:00Z");
+        let (ends, now) =
+            ("it is healthy when its first run ends well", "; `kubectl imaas run` begins one now");
+        assert_eq!(scheduled(None), one(Reason::AwaitingRun, &format!("{ends}{now}")));
+        let begins = format!("{ends}, which begins at 2026-05-01T03:00:00Z{now}");
         assert_eq!(scheduled(Some("2026-05-01T03:00:00Z")), one(Reason::AwaitingRun, &begins));
     }
 
