@@ -120,13 +120,14 @@ fn lines(service: &str, (state, running): (&EnvironmentState, &Running), because
         let until = until.as_ref().map(|until| format!(" until {until}")).unwrap_or_default();
         line(action.as_str(), Some(format!("by {by}{until}{reason}: {decision}")));
     }
-    line(
-        "asleep",
-        state.asleep_until.as_ref().map(|until| {
+    let asleep = state.asleep_until.as_ref().map(|until| match running.runs {
+        Some(_) => format!("until {until}, as the tenant file says: no run begins"),
+        None => {
             let command = format!("kubectl imaas scale {service} {} 1 --for 2h --reason …", state.name);
-            format!("until {until}, as the tenant file says: a commit wakes it, and so does {command}")
-        }),
-    );
+            format!("until {until}, as the tenant file says; to wake it: {command}")
+        }
+    });
+    line("asleep", asleep);
     let failed = state.failed.as_ref();
     line("said last", failed.and_then(|failed| failed.last_words.clone()));
     let frozen = "by the platform: nothing new runs in any service until it lets go";

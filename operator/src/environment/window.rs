@@ -81,7 +81,7 @@ impl Windows {
     /// Until when one or another of them is open without a pause, where one is at `now`.
     pub fn open_until(&self, now: Timestamp) -> Option<Timestamp> {
         // Windows that touch each other all around the clock come to no end.
-        const MOST: usize = 100;
+        const MOST: usize = 10;
         let end = |at: &Timestamp| self.valid.iter().filter_map(|window| window.open_until(*at)).max();
         std::iter::successors(end(&now), end).take(MOST).last()
     }

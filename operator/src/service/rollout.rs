@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
-use k8s_openapi::api::core::v1::ConfigMap;
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::{apps::v1::Deployment, core::v1::ConfigMap};
 use kube::ResourceExt;
 
 use super::{
@@ -294,6 +294,7 @@ impl Work<'_> {
             return told;
         }
         if seen.phase == Phase::Healthy {
+            self.last.woken.remove(&environment.name);
             let now = (self.platform.now)();
             let passed = environment.passes(&release.spec.digest);
             let since = release::well_since(&self.platform.cluster, &environment.namespace, release);
@@ -322,14 +323,26 @@ impl Work<'_> {
         }
         // One that it went back to is said to be settled while it starts: it was not the last that was good.
         let last_good = self.state_before(environment).and_then(|state| state.last_good.as_ref());
-        let was_good = last_good == Some(&name);
+        let live = self.platform.cluster.workload(&environment.namespace, &self.service.name);
+        let deployment = live.as_ref().and_then(Workload::deployment);
+        let was_good = last_good == Some(&name) && !self.is_waking(environment, deployment);
         if was_good && matches!(seen.phase, Phase::Down | Phase::Failed { .. }) {
             self.stops_baking(environment, release).await;
         }
-        let live = self.platform.cluster.workload(&environment.namespace, &self.service.name);
-        let deployment = live.as_ref().and_then(Workload::deployment);
         let place = (Kind::of(release), environment.namespace.as_str());
         observation((seen, trouble), was_good, (deployment, place))
+    }
+
+    /// Did its instances begin to come where none ran no longer ago than a start may take?
+    fn is_waking(&mut self, environment: &ValidEnvironment, deployment: Option<&Deployment>) -> bool {
+        let woken = self.last.woken.get(&environment.name).copied();
+        let allowed = deployment.and_then(|live| live.spec.as_ref()?.progress_deadline_seconds);
+        let until = woken
+            .zip(allowed)
+            .and_then(|(woken, allowed)| woken.checked_add(SignedDuration::from_secs(allowed.into())).ok());
+        let until = until.filter(|until| (self.platform.now)() < *until);
+        self.look_again(until);
+        until.is_some()
     }
 
     /// Tells on a release that does not run well any more that it does not count elsewhere as soon as was said.

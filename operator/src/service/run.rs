@@ -203,7 +203,8 @@ fn of_tenants(platform: &Platform) -> impl Stream<Item = Key> + Send + use<> {
         let now = tenants.named(&tenant.name).map(|tenant| {
             let environments = tenant.status.as_ref().map(|status| status.environments.clone());
             let marks = [ORPHANED, ORPHANED_BY, RETIRING].map(|mark| tenant.annotations().get(mark));
-            names::content_hash(&(environments, marks, tenant.spec.suspend, tenant.uid()))
+            let asked = (&tenant.spec.environments, tenant.spec.suspend);
+            names::content_hash(&(environments, marks, asked, tenant.uid()))
         });
         let concerned = changed.is(&tenant.name, now);
         stream::iter(if concerned { keys(&services.all_in(&home_namespace(&tenant.name))) } else { vec![] })

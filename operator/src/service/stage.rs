@@ -118,6 +118,7 @@ impl Work<'_> {
             let wish = self.wish(environment, &release, standing);
             let asleep = self.asleep(environment, (&release, wish.is_some()));
             let shown = shown(environment, (&release, asleep.is_some()));
+            self.wakes(environment, &shown);
             let reach = reach(self.asker(environment), &release, &self.neighbours());
             let mut outside = self.outside(environment);
             for one in [Some(&release), wish.as_ref().map(|wish| &wish.base)].into_iter().flatten() {
@@ -181,6 +182,16 @@ impl Work<'_> {
         };
         self.look_again(until);
         asleep
+    }
+
+    /// Notes since when instances come where none ran: they are on their way, and nothing failed.
+    fn wakes(&mut self, environment: &ValidEnvironment, shown: &Release) {
+        let rested = self.state_before(environment).is_some_and(|b| b.desired == 0 && b.current.is_some());
+        if shown.spec.replicas == 0 {
+            self.last.woken.remove(&environment.name);
+        } else if rested {
+            self.last.woken.insert(environment.name.clone(), (self.platform.now)());
+        }
     }
 
     /// Counts that another release than before runs now, and not the one that Git asks for.

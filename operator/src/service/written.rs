@@ -50,6 +50,8 @@ pub(super) struct Last {
     pub answered: BTreeMap<String, ReleaseDecisionStatus>,
     /// Environment → the release that runs there, and since when, where it began in this run of the operator.
     pub begun: BTreeMap<String, (String, Timestamp)>,
+    /// Environment → since when instances come there where none ran.
+    pub woken: BTreeMap<String, Timestamp>,
     /// Environment → since when a deployment that failed there is not made good.
     pub failing: BTreeMap<String, Timestamp>,
     /// Environment → what its pods told, the newest look first.

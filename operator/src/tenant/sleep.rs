@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::{
-    api,
+    api::{self, environment::Window},
     environment::{Moment, Problem, Windows},
     span::span,
 };
@@ -40,7 +40,17 @@ pub enum Rest {
 impl Sleep {
     /// From a tenant file, where it is `field`, and what is wrong with it: whoever has a mistake in it does not sleep.
     pub fn valid(wire: &api::Sleep, field: &str) -> (Self, Vec<Problem>) {
-        let (windows, mut problems) = Windows::valid(&wire.windows, &format!("{field}.windows"));
+        let (mut windows, mut problems) = Windows::valid(&wire.windows, &format!("{field}.windows"));
+        for (index, Window { schedule, .. }) in wire.windows.iter().enumerate() {
+            let minute = schedule.split_whitespace().next().unwrap_or_default();
+            if minute.bytes().any(|byte| !byte.is_ascii_digit()) {
+                let message = format!(
+                    "{schedule:?} opens more than once an hour, and nothing sleeps so: write one minute, such as `0 20 * * *`"
+                );
+                problems.push(Problem::new(format!("{field}.windows[{index}].schedule"), message));
+                windows = Windows::default();
+            }
+        }
         let wakes_for = match wire.wake_for.as_ref().map(|text| (text, span(text, ..=LONGEST))) {
             None => WAKES_FOR,
             Some((_, Some(wakes_for))) => wakes_for,
@@ -55,10 +65,12 @@ impl Sleep {
 
     /// What is so at `now` of a service in which something new came at `news`.
     pub fn at(&self, now: Timestamp, news: Option<Timestamp>) -> Rest {
-        let (Moment::Open, Some(morning)) = (self.windows.at(now), self.windows.open_until(now)) else {
-            let Moment::OpensAt(evening) = self.windows.at(now) else { return Rest::Awake { until: None } };
-            return Rest::Awake { until: Some(evening) };
+        let evening = match self.windows.at(now) {
+            Moment::Open => None,
+            Moment::OpensAt(evening) => return Rest::Awake { until: Some(evening) },
+            Moment::Never => return Rest::Awake { until: None },
         };
+        let Some(morning) = self.windows.open_until(now) else { return Rest::Awake { until: evening } };
         let seen = news.and_then(|news| news.checked_add(self.wakes_for).ok()).filter(|seen| *seen > now);
         match seen {
             Some(seen) => Rest::Awake { until: Some(seen.min(morning)) },
@@ -116,6 +128,16 @@ mod tests {
         assert_eq!(at(&never, night, night), "asleep until 2026-01-08T07:00:00Z");
         let long = NIGHTS.replace("{windows", "{wakeFor: 24h, windows");
         assert_eq!(at(&long, night, "2026-01-08T06:00:00Z"), "awake until 2026-01-08T07:00:00Z");
+    }
+
+    #[test]
+    fn what_opens_again_and_again_is_refused() {
+        for schedule in ["* 20 * * *", "*/5 * * * *", "0,30 * * * *"] {
+            let yaml = format!(r#"{{windows: [{{schedule: "{schedule}", duration: 168h}}]}}"#);
+            let (sleep, problems) = sleep(&yaml);
+            assert!(problems.len() == 1 && problems[0].contains("more than once an hour"), "{problems:?}");
+            assert_eq!(sleep.at("2026-01-07T19:30:00Z".parse().unwrap(), None), Rest::Awake { until: None });
+        }
     }
 
     #[test]

@@ -160,6 +160,7 @@ async fn at_hours_of_sleep_none_runs_and_what_is_new_wakes_it() {
         let patch = Patch::Merge(json!({ "spec": { "environments": { "dev": { "sleep": sleep } } } }));
         tenants.patch("acme", &PatchParams::default(), &patch).await.unwrap();
     };
+    let seen = boards(&scene);
     let is_asleep = async || {
         until("none runs", async || {
             let state = scene.state("dev").await?;
@@ -190,6 +191,11 @@ async fn at_hours_of_sleep_none_runs_and_what_is_new_wakes_it() {
     is_asleep().await;
     sleeps(None).await;
     scene.runs_so_many(1).await;
+    let seen = seen.borrow().clone();
+    assert!(
+        seen.iter().all(|(summary, _)| !summary.starts_with("dev=failed")),
+        "waking is no failure: {seen:?}"
+    );
 
     operator.stop().await;
     scene.end().await;
@@ -221,7 +227,15 @@ async fn what_can_never_have_room_waits_and_names_the_quota() {
     assert_eq!((state.current, scene.has_autoscaler().await), (Some(good), false));
     set("7").await;
     until("it has room", async || scene.has_autoscaler().await.then_some(())).await;
-    println!("{}", scene.deployments("dev").get("orders").await.unwrap().name_any());
+
+    // Where nothing is replaced a quota that is full is no reason to wait.
+    set("8").await;
+    let fixed = |number| descriptor(IMAGE_OF_A, &format!("scaling: {{min: {number}}}\n"));
+    scene.push("dev", &[("imaas.yaml", &fixed(6))]);
+    scene.runs_so_many(6).await;
+    set("6").await;
+    scene.push("dev", &[("imaas.yaml", &fixed(5))]);
+    scene.runs_so_many(5).await;
 
     operator.stop().await;
     scene.end().await;
