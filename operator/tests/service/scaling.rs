@@ -8,7 +8,7 @@ use imaas_operator::api::{DecisionAction, DecisionState, IntegrationService, Ten
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::{autoscaling::v2::HorizontalPodAutoscaler, core::v1::ResourceQuota};
 use kube::{
-    Api, ResourceExt,
+    Api,
     api::{Patch, PatchParams},
     runtime::{WatchStreamExt, watcher},
 };
