@@ -24,9 +24,9 @@ const OTHERS: &str = "every environment without lines of its own";
 pub fn run(options: &args::Render) -> Result<Outcome> {
     // `render dev`: no directory of that name is there.
     let is_name = |name: &&str| name.bytes().all(|b| b.is_ascii_alphanumeric()) && !options.path.exists();
-    let named = options.path.to_str().filter(|name| options.environment.is_none() && is_name(name));
-    let path = if named.is_some() { Path::new(".") } else { &options.path };
-    let environment = options.environment.as_deref().or(named);
+    let alone = options.path.to_str().filter(|name| options.environment.is_none() && is_name(name));
+    let path = if alone.is_some() { Path::new(".") } else { &options.path };
+    let environment = options.environment.as_deref().or(alone);
     let Subject::Descriptors(files) = subject::find(path)? else {
         bail!("{} has no imaas.yaml", shown(path));
     };

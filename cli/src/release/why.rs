@@ -120,12 +120,13 @@ fn lines(service: &str, (state, running): (&EnvironmentState, &Running), because
         let until = until.as_ref().map(|until| format!(" until {until}")).unwrap_or_default();
         line(action.as_str(), Some(format!("by {by}{until}{reason}: {decision}")));
     }
-    let asleep = state.asleep_until.as_ref().map(|until| match running.runs {
-        Some(_) => format!("until {until}, as the tenant file says: no run begins"),
-        None => {
-            let command = format!("kubectl imaas scale {service} {} 1 --for 2h --reason …", state.name);
-            format!("until {until}, as the tenant file says; to wake it: {command}")
-        }
+    let asleep = state.asleep_until.as_ref().map(|until| {
+        let way_out = if running.runs.is_some() {
+            "no run begins".to_owned()
+        } else {
+            format!("to wake it: kubectl imaas scale {service} {} 1 --for 2h --reason …", state.name)
+        };
+        format!("until {until}, as the tenant file says; {way_out}")
     });
     line("asleep", asleep);
     let failed = state.failed.as_ref();
