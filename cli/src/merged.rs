@@ -23,7 +23,12 @@ const OTHERS: &str = "every environment without lines of its own";
 /// IO: reads and tells; problems are for `validate` to tell.
 pub fn run(options: &args::Render) -> Result<Outcome> {
     // `render dev`: no directory of that name is there.
-    let is_name = |name: &&str| name.bytes().all(|b| b.is_ascii_alphanumeric()) && !options.path.exists();
+    let is_name = |name: &&str| {
+        let is_short = (1..=12).contains(&name.len());
+        is_short
+            && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
+            && !options.path.exists()
+    };
     let alone = options.path.to_str().filter(|name| options.environment.is_none() && is_name(name));
     let path = if alone.is_some() { Path::new(".") } else { &options.path };
     let environment = options.environment.as_deref().or(alone);

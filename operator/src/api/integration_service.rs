@@ -255,7 +255,7 @@ pub struct FailedRelease {
     pub release: String,
     /// Why it was given up.
     pub message: String,
-    /// The last line of an instance of it that crashed; not for the host of its repository.
+    /// The last line of an instance of it that crashed; not told to the host of its repository.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_words: Option<String>,
 }

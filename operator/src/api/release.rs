@@ -210,7 +210,8 @@ pub struct ReleaseStatus {
     /// How often it was given up.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub failures: i32,
-    /// The last line of an instance that crashed, while it is given up: for those who may read its log, and nobody else.
+    /// The last line of an instance that crashed again and again, while it is given up. It is of the instance's log, and is
+    /// not told to the host of its repository.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_words: Option<String>,
 }

@@ -82,7 +82,8 @@ impl Work<'_> {
                 let is_of_runtime = running.spec.cause == Cause::Runtime;
                 self.rolls_out.insert(environment.name.clone(), is_of_runtime);
             }
-            if observed.as_ref().is_some_and(|seen| seen.well) {
+            // What has no instance is as it should be, and makes nothing good that failed.
+            if observed.as_ref().is_some_and(|seen| seen.well && seen.desired > 0) {
                 course.came_right(&running.name_any());
             }
         }

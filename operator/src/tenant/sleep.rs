@@ -18,7 +18,8 @@ const LONGEST: Duration = Duration::from_hours(24);
 /// The hours of sleep of one environment.
 #[derive(Debug)]
 pub struct Sleep {
-    windows: Windows,
+    /// Nothing where there is a mistake in them.
+    windows: Option<Windows>,
     wakes_for: Duration,
 }
 
@@ -40,15 +41,14 @@ pub enum Rest {
 impl Sleep {
     /// From a tenant file, where it is `field`, and what is wrong with it: whoever has a mistake in it does not sleep.
     pub fn valid(wire: &api::Sleep, field: &str) -> (Self, Vec<Problem>) {
-        let (mut windows, mut problems) = Windows::valid(&wire.windows, &format!("{field}.windows"));
+        let (windows, mut problems) = Windows::valid(&wire.windows, &format!("{field}.windows"));
         for (index, Window { schedule, .. }) in wire.windows.iter().enumerate() {
             let minute = schedule.split_whitespace().next().unwrap_or_default();
-            if minute.bytes().any(|byte| !byte.is_ascii_digit()) {
+            if minute.contains(['*', ',', '-', '/']) {
                 let message = format!(
                     "{schedule:?} opens more than once an hour, and nothing sleeps so: write one minute, such as `0 20 * * *`"
                 );
                 problems.push(Problem::new(format!("{field}.windows[{index}].schedule"), message));
-                windows = Windows::default();
             }
         }
         let wakes_for = match wire.wake_for.as_ref().map(|text| (text, span(text, ..=LONGEST))) {
@@ -60,17 +60,16 @@ impl Sleep {
                 WAKES_FOR
             }
         };
-        (Self { windows, wakes_for }, problems)
+        (Self { windows: problems.is_empty().then_some(windows), wakes_for }, problems)
     }
 
     /// What is so at `now` of a service in which something new came at `news`.
     pub fn at(&self, now: Timestamp, news: Option<Timestamp>) -> Rest {
-        let evening = match self.windows.at(now) {
-            Moment::Open => None,
-            Moment::OpensAt(evening) => return Rest::Awake { until: Some(evening) },
-            Moment::Never => return Rest::Awake { until: None },
+        let Some(windows) = &self.windows else { return Rest::Awake { until: None } };
+        let Some(morning) = windows.open_until(now) else {
+            let Moment::OpensAt(evening) = windows.at(now) else { return Rest::Awake { until: None } };
+            return Rest::Awake { until: Some(evening) };
         };
-        let Some(morning) = self.windows.open_until(now) else { return Rest::Awake { until: evening } };
         let seen = news.and_then(|news| news.checked_add(self.wakes_for).ok()).filter(|seen| *seen > now);
         match seen {
             Some(seen) => Rest::Awake { until: Some(seen.min(morning)) },
@@ -137,6 +136,15 @@ mod tests {
             let (sleep, problems) = sleep(&yaml);
             assert!(problems.len() == 1 && problems[0].contains("more than once an hour"), "{problems:?}");
             assert_eq!(sleep.at("2026-01-07T19:30:00Z".parse().unwrap(), None), Rest::Awake { until: None });
+        }
+    }
+
+    #[test]
+    fn whoever_has_one_mistake_in_it_does_not_sleep() {
+        for (from, to) in [("{windows", "{wakeFor: soon, windows"), ("0 6 * * SAT", "0 66 * * SAT")] {
+            let (sleep, problems) = sleep(&NIGHTS.replace(from, to));
+            assert_eq!(problems.len(), 1, "{problems:?}");
+            assert_eq!(sleep.at("2026-01-07T22:00:00Z".parse().unwrap(), None), Rest::Awake { until: None });
         }
     }
 

@@ -439,7 +439,8 @@ impl Case<'_> {
         self.accepted(past)?;
         let is_answered_again = past.retried_by.as_deref() == Some(&self.decision.name_any());
         let runs = self.state.current.as_ref() == Some(&past.name);
-        if !is_answered_again && past.failed.is_none() && past.healthy && runs {
+        let is_well = self.state.waiting.is_empty() && self.state.ready == self.state.desired;
+        if !is_answered_again && past.failed.is_none() && past.healthy && runs && is_well {
             return Err(needless(format!("{} runs well: there is nothing to try again", past.name)));
         }
         if !is_answered_again && past.failed.is_none() {

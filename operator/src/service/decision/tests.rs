@@ -155,6 +155,7 @@ fn a_decision_that_cannot_be_taken_says_why() {
             ("Needless", "to keep it, kubectl imaas hold orders prod"),
         ),
         ("action: retry, target: orders-prod-2", ("Needless", "orders-prod-2 has not failed")),
+        ("action: retry, target: orders-prod-3", ("Needless", "orders-prod-3 runs well")),
         (
             "action: hold, reason: x, expiresAt: '2026-01-01T11:00:00Z'",
             ("Expired", "expiresAt: 2026-01-01T11:00:00Z is past"),
