@@ -71,8 +71,7 @@ pub async fn exposed(flow: &Flow) -> Result<String> {
     with_entrance(flow, reached).await
 }
 
-/// Changes the Environment dev.
-pub async fn environment(flow: &Flow, patch: &str) -> Result<()> {
+async fn environment(flow: &Flow, patch: &str) -> Result<()> {
     let arguments = ["patch", "environments.imaas.dev", "dev", "--type=merge", "-p", patch];
     flow.stand.kubectl.run(&arguments, None).await.map(drop)
 }

@@ -230,8 +230,8 @@ async fn every_case(flow: &Flow) -> Vec<String> {
     cases.case("registry_accounts_open_their_own_area_only", registry::areas).await;
     cases.case("what_is_exposed_answers_at_its_host_and_nothing_else_does", gateway::exposed).await;
     cases.case("what_is_tried_gets_its_share_and_no_request_is_lost", trial::beside_what_runs).await;
-    cases.case("load_brings_instances_and_takes_them_away", load::brings_instances_and_takes_them_away).await;
     cases.case("a_drained_node_costs_no_request_and_a_lost_one_is_replaced", nodes::drained_and_lost).await;
+    cases.case("load_brings_instances_and_takes_them_away", load::brings_instances_and_takes_them_away).await;
     cases.case("repair_within_five_seconds", steady::repair).await;
     cases.case("a_second_pass_and_a_restart_change_nothing", steady::restart).await;
     cases.case("kill_at_any_moment_ends_in_the_same_state", killed::at_any_moment).await;

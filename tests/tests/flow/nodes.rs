@@ -8,19 +8,19 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use flows::{Caller, Trickle, TrickleReport, until};
+use imaas_operator::names::RUNNING;
 use lab::node::{NODE_NAME, Node};
 use serde_json::Value;
 
 use crate::{
     Flow, PATIENCE, PERIOD,
-    gateway::{HOST, answers, environment, pushed, with_entrance},
+    gateway::{HOST, answers, pushed, with_entrance},
     none_failed, waiting,
 };
 
 const AT: (&str, &str, &str) = ("acme", "inventory", "dev");
 const OF_DEV: &str = "  dev: {scaling: {min: 1}}";
 const OF_TWO: &str = "  dev: {scaling: {min: 2}, expose: {path: /inventory}}";
-const EVICT_AFTER: &str = r#"{"spec":{"evictAfter":"5s"}}"#;
 const SYSTEM: [&str; 2] = ["-n", "imaas-system"];
 
 /// Promise: a node that is drained costs no request; one that is lost costs those that were sent to it until Kubernetes
@@ -32,7 +32,6 @@ pub async fn drained_and_lost(flow: &Flow) -> Result<String> {
     ensure!(plain.contains(OF_DEV), "the descriptor has the line {OF_DEV:?}: {plain}");
     let kubectl = &flow.stand.kubectl;
     let second = flow.stand.second_node(&flow.progress).await?;
-    environment(flow, EVICT_AFTER).await?;
     kubectl
         .run(&[&SYSTEM[..], &["scale", "deployment/imaas-operator", "--replicas=2"]].concat(), None)
         .await?;
@@ -46,9 +45,14 @@ pub async fn drained_and_lost(flow: &Flow) -> Result<String> {
         .await?;
     kubectl.run(&["delete", "node", second.name()], None).await?;
     tokio::task::block_in_place(|| second.stop())?;
-    environment(flow, r#"{"spec":{"evictAfter":null}}"#).await?;
     let commit = pushed(flow, &plain)?;
     flow.stand.deployed(AT, &commit, PATIENCE).await?;
+    until("nothing is left of what ran before", PATIENCE, || async {
+        let deployment = flow.seen(&["-n", "acme-dev", "deployment", AT.1]).await?;
+        let running = &deployment["metadata"]["annotations"][RUNNING];
+        if running.is_null() { Ok(()) } else { Err(running.to_string()) }
+    })
+    .await?;
     outcome
 }
 
