@@ -21,17 +21,7 @@ pub(super) fn observation(
     let problems = problems((phase, trouble), (ready, desired, was_good), place);
     let all = deployment.and_then(|deployment| deployment.status.as_ref()?.ready_replicas);
     let older = all.map_or(0, |all| (all - ready).max(0));
-    Observation {
-        ready,
-        desired,
-        older,
-        well,
-        instances: None,
-        exposed: None,
-        trial: None,
-        asleep: None,
-        problems,
-    }
+    Observation { ready, desired, older, well, problems, ..Observation::default() }
 }
 
 /// What a release runs as.
@@ -71,17 +61,7 @@ pub(super) fn as_before(release: &str, before: Option<&EnvironmentState>) -> Opt
     let problems: Vec<_> = TOLD.into_iter().flat_map(told).collect();
     let EnvironmentState { ready, desired, older, .. } = *before;
     let well = problems.is_empty() && is_it(before.last_good.as_ref());
-    Some(Observation {
-        ready,
-        desired,
-        older,
-        well,
-        instances: None,
-        exposed: None,
-        trial: None,
-        asleep: None,
-        problems,
-    })
+    Some(Observation { ready, desired, older, well, problems, ..Observation::default() })
 }
 
 /// What is to be told of a release, the cause first.
