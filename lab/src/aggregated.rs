@@ -2,11 +2,7 @@
 
 /// Its objects: the Service `name` in `kube-system` that leads to `port` of this machine's `address`, and the `APIService` of
 /// `group` and `version`, whose certificate is not checked.
-pub(crate) fn objects(
-    name: &str,
-    (group, version): (&str, &str),
-    (address, port): (&str, u16),
-) -> String {
+pub(crate) fn objects(name: &str, (group, version): (&str, &str), (address, port): (&str, u16)) -> String {
     format!(
         "apiVersion: v1
 kind: Service

@@ -93,7 +93,9 @@ impl Kubectl {
     pub async fn install_kinds(&self, folder: &Path) -> anyhow::Result<()> {
         let folder = folder.to_str().context("path of the folder is not UTF-8")?;
         self.run(&["apply", "--server-side", "-f", folder], None).await?;
-        self.run(&["wait", "--for=condition=Established", "--timeout=60s", "-f", folder], None).await.map(drop)
+        self.run(&["wait", "--for=condition=Established", "--timeout=60s", "-f", folder], None)
+            .await
+            .map(drop)
     }
 
     /// `get … -o json`, for example `&["pods", "-n", "acme"]`.

@@ -1,12 +1,9 @@
 //! KEDA asks a real broker how many messages wait, and instances follow.
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a test: its helpers too")]
-use std::{
-    process::Command,
-    time::Duration,
-};
+use std::{process::Command, time::Duration};
 
 use lab::{
-    Lab, LabOptions, Progress,
+    Lab, LabOptions, Nodes, Progress,
     keda::{self, Keda},
     process,
     rabbitmq::RabbitMq,
@@ -69,7 +66,9 @@ async fn instances_follow_what_waits_in_a_queue() {
         return;
     }
     let progress = Progress::new(|line| println!("{line}"));
-    let lab = Lab::start(LabOptions::default(), &progress).await.unwrap();
+    // An API of the cluster may not be served at a loopback address.
+    let options = LabOptions { nodes: Nodes::Real, wait: Duration::from_mins(10), ..LabOptions::default() };
+    let lab = Lab::start(options, &progress).await.unwrap();
     keda::install_kinds(lab.kubectl(), &progress).await.unwrap();
     let broker = RabbitMq::start(&lab, &progress).await.unwrap();
     let keda = Keda::start(&lab, &progress).await.unwrap();
@@ -82,13 +81,16 @@ async fn instances_follow_what_waits_in_a_queue() {
     let ready = ["scaledobject/orders", "--for=condition=Ready", "--timeout=60s"];
     lab.kubectl().run(&[&["wait"], &ready[..]].concat(), None).await.unwrap();
     assert_eq!(number().await, 0, "nothing waits");
-    let message = r#"{"properties": {}, "routing_key": "orders", "payload": "one", "payload_encoding": "string"}"#;
+    let message =
+        r#"{"properties": {}, "routing_key": "orders", "payload": "one", "payload_encoding": "string"}"#;
     for _ in 0..6 {
         ask(&broker, ("POST", "/api/exchanges/%2f/amq.default/publish", message));
     }
-    process::wait_until("3 instances of 6 messages", Duration::from_mins(2), &[], async || number().await == 3)
-        .await
-        .unwrap();
+    process::wait_until("3 instances of 6 messages", Duration::from_mins(2), &[], async || {
+        number().await == 3
+    })
+    .await
+    .unwrap();
     keda.stop().await.unwrap();
     broker.stop().await;
     lab.stop().await.unwrap();
