@@ -225,12 +225,31 @@ impl Work<'_> {
         self.last.begun.get(&environment.name).filter(|(of, _)| of == release).map(|(_, since)| *since)
     }
 
-    /// Tells on a release that it is given up: the next pass goes back. One that ran well last is not to blame.
+    /// Gives up a release that does not run well and cannot come to it.
     async fn give_up(
         &mut self,
         environment: &ValidEnvironment,
         release: &Release,
         (seen, trouble, missed): (&Observed, Option<&Trouble>, bool),
+    ) {
+        let Some(why) = given_up(seen, trouble, missed) else { return };
+        let why = match self.rounds.seen(&self.key, &environment.name).and_then(|seen| seen.problem()) {
+            Some(degraded) => format!("{why}: {}", degraded.message),
+            None => why,
+        };
+        let last_words = match trouble {
+            Some(Trouble::Loops(_, last_words)) => last_words.clone(),
+            Some(Trouble::Fails(_) | Trouble::Unready(_) | Trouble::Blocked(..)) | None => None,
+        };
+        self.fail(environment, release, (&why, last_words)).await;
+    }
+
+    /// Tells on a release that it is given up: the next pass goes back. One that ran well last is not to blame.
+    pub(super) async fn fail(
+        &mut self,
+        environment: &ValidEnvironment,
+        release: &Release,
+        (why, last_words): (&str, Option<String>),
     ) {
         let name = release.name_any();
         let was_good = self.state_before(environment).is_some_and(|b| b.last_good.as_ref() == Some(&name));
@@ -238,18 +257,9 @@ impl Work<'_> {
         if was_good || is_told || environment.ending.is_some() {
             return;
         }
-        let Some(why) = given_up(seen, trouble, missed) else { return };
-        let why = match self.rounds.seen(&self.key, &environment.name).and_then(|seen| seen.problem()) {
-            Some(degraded) => format!("{why}: {}", degraded.message),
-            None => why,
-        };
         tracing::warn!(release = name, tenant = self.service.tenant, "given up");
         let (now, past) = ((self.platform.now)(), self.history.named(&name).cloned().unwrap_or_default());
-        let last_words = match trouble {
-            Some(Trouble::Loops(_, last_words)) => last_words.clone(),
-            Some(Trouble::Fails(_) | Trouble::Unready(_) | Trouble::Blocked(..)) | None => None,
-        };
-        match self.tell_release(release, failed(release, (&why, last_words), now)).await {
+        match self.tell_release(release, failed(release, (why, last_words), now)).await {
             Ok(()) => self.count_failed(release, &past, now),
             Err(error) => self.errors.push(error),
         }

@@ -22,6 +22,7 @@ use crate::{
     release::{
         self, Found, Phase,
         trial::{Awaits, Next, State, Step, Wanted, next},
+        verdict::{Judgement, Verdict, verdict, words},
     },
 };
 
@@ -67,6 +68,8 @@ pub(super) struct Tried {
     next: Option<Next>,
     steps: usize,
     paused: Option<String>,
+    /// Of the step at which it was.
+    judgements: Vec<Judgement>,
 }
 
 impl Tried {
@@ -80,6 +83,7 @@ impl Tried {
             next: None,
             steps: 0,
             paused: None,
+            judgements: vec![],
         }
     }
 
@@ -149,7 +153,8 @@ impl Work<'_> {
         let consumes = names.into_iter().flatten().all(is_fixed);
         let now = (self.platform.now)();
         let has_route = is_divided(cluster.has_routes(), target, wish);
-        let seen = found.seen((full, now), (has_route, consumes));
+        let judgements = vec![];
+        let seen = found.seen((full, now), (has_route, consumes), verdict(&judgements));
         let next = next(wanted.as_ref(), state.as_ref(), seen, now);
         let base = wish.filter(|_| !next.is_passed).map(|wish| wish.base.as_ref());
         let mut own = base.unwrap_or(release).clone();
@@ -168,7 +173,8 @@ impl Work<'_> {
             Some(Awaits::Until(when)) => self.look_again(Some(when)),
             // No watch tells of the version of what runs.
             Some(Awaits::Settled) => self.awaits_unwatched = true,
-            Some(Awaits::End | Awaits::Ready { .. } | Awaits::Skip | Awaits::Resume) | None => {}
+            Some(Awaits::End | Awaits::Ready { .. } | Awaits::Skip | Awaits::Judged | Awaits::Resume)
+            | None => {}
         }
         Ok(Tried {
             own: Arc::new(own),
@@ -178,6 +184,7 @@ impl Work<'_> {
             next: Some(next),
             steps: wish.map_or(0, |wish| wish.steps.len()),
             paused: wish.and_then(|wish| wish.paused.clone()),
+            judgements,
         })
     }
 
@@ -203,6 +210,9 @@ impl Work<'_> {
         if let Some((release, live)) = tried.beside.as_ref().zip(tried.found.beside.as_ref())
             && release.name_any() == state.release
         {
+            if let Some(why) = words(&tried.judgements, Verdict::Bad) {
+                self.fail(environment, release, (&why, None)).await;
+            }
             let target = release::Target { release, ..*target };
             let seen = release::seen_in(&self.platform.cluster, &target, (live, now)).await;
             match seen {
@@ -282,7 +292,9 @@ fn awaited(
         WorkloadType::Worker => String::new(),
         WorkloadType::Api | WorkloadType::Batch => format!(" with {weight} of 100 requests"),
     };
-    let command = |verb: &str| format!("kubectl imaas {verb} {service} {environment}");
+    let skip = format!("kubectl imaas rollout skip {service} {environment}");
+    let (bad, open) = (words(&tried.judgements, Verdict::Bad), words(&tried.judgements, Verdict::Open));
+    let unsure = open.as_ref().map(|open| format!("; {open}")).unwrap_or_default();
     match awaits {
         Awaits::End => Problem::new(
             Reason::RollingOut,
@@ -296,15 +308,24 @@ fn awaited(
             Problem::new(Reason::RollingOut, format!("{step}: {ready} of {need} instances are ready"))
         }
         Awaits::Until(until) => {
-            Problem::new(Reason::RollingOut, format!("{step}{share} until {}", whole(until)))
+            Problem::new(Reason::RollingOut, format!("{step}{share} until {}{unsure}", whole(until)))
         }
-        Awaits::Skip => Problem::new(
-            Reason::Paused,
-            format!("{step}{share} until somebody says: {}", command("rollout skip")),
-        ),
+        Awaits::Skip => {
+            Problem::new(Reason::Paused, format!("{step}{share} until somebody says: {skip}{unsure}"))
+        }
+        Awaits::Judged => match (bad, open) {
+            (Some(bad), _) => Problem::new(Reason::Unhealthy, format!("{step}: {bad}")),
+            (None, open) => Problem::new(
+                Reason::RollingOut,
+                format!(
+                    "{step}{share} until it is judged good: {}; to go on without: {skip}",
+                    open.unwrap_or_default()
+                ),
+            ),
+        },
         Awaits::Resume => {
             let why = tried.paused.as_deref().unwrap_or_default();
-            Problem::new(Reason::Paused, format!("{step}{share}: {why}"))
+            Problem::new(Reason::Paused, format!("{step}{share}: {why}{unsure}"))
         }
     }
 }
