@@ -13,6 +13,7 @@ use super::{
     observation::{Kind, as_before, observation},
     pass::Work,
     rounds::Ward,
+    smoke::Check,
     status::Observation,
     trial::Tried,
     validate::ValidEnvironment,
@@ -65,7 +66,7 @@ impl Work<'_> {
         let trouble = self.examined(environment, target, (live, begun), &seen).await;
         let mut observation = self.seen(environment, target.release, (seen, trouble)).await;
         self.exposed(environment, target, &mut observation);
-        self.instances(environment, target, &mut observation);
+        self.instances(environment, (target, tried.check()), &mut observation);
         self.scaled(environment, target.release, &mut observation);
         self.tell_trial(environment, target, (tried, &mut observation)).await;
         observation.problems.extend(route.err().map(|error| self.failed(error)));
@@ -154,7 +155,7 @@ impl Work<'_> {
     fn instances(
         &self,
         environment: &ValidEnvironment,
-        target: &release::Target<'_>,
+        (target, check): (&release::Target<'_>, Option<Check>),
         observation: &mut Observation,
     ) {
         let before = self.state_before(environment);
@@ -163,7 +164,7 @@ impl Work<'_> {
         let beside =
             self.platform.cluster.workload(&environment.namespace, &names::beside(&self.service.name));
         let beside = beside.as_ref().and_then(Workload::deployment);
-        let ward = deployment.and_then(|deployment| Ward::of((deployment, beside), target));
+        let ward = deployment.and_then(|deployment| Ward::of(deployment, (beside, check), target));
         let is_told = before.is_some_and(|before| !before.instances.is_empty());
         let instances = self.rounds.watch((&self.key, &environment.name), ward, is_told);
         let degraded = match &instances {

@@ -11,12 +11,14 @@ use super::{
     decision::Standing,
     observation::{Kind, observation},
     pass::Work,
+    smoke::Check,
     stage::shown,
     status::Observation,
+    step::{Told, awaited, whole},
     validate::ValidEnvironment,
 };
 use crate::{
-    api::{Release, WorkloadType, integration_service::Trial},
+    api::{Release, integration_service::Trial},
     cluster::Workload,
     conditions::Reason,
     release::{
@@ -95,6 +97,23 @@ impl Tried {
             calls: self.next.as_ref().map(|next| next.calls).unwrap_or_default(),
         }
     }
+
+    /// What is asked of what is tried while it gets no requests.
+    pub(super) fn check(&self) -> Option<Check> {
+        let state = self.next.as_ref().filter(|next| !next.is_passed)?.state.as_ref()?;
+        let tried = self.beside.as_ref().filter(|tried| tried.name_any() == state.release)?;
+        Check::of(tried, state.passed)
+    }
+
+    fn told<'a>(&'a self, state: &'a State, own: &'a str) -> Told<'a> {
+        Told {
+            state,
+            steps: self.steps,
+            own: (own, self.own.spec.type_),
+            paused: self.paused.as_deref(),
+            judgements: &self.judgements,
+        }
+    }
 }
 
 impl Work<'_> {
@@ -153,7 +172,7 @@ impl Work<'_> {
         let consumes = names.into_iter().flatten().all(is_fixed);
         let now = (self.platform.now)();
         let has_route = is_divided(cluster.has_routes(), target, wish);
-        let judgements = vec![];
+        let judgements = self.judgements(environment, release, state.as_ref());
         let seen = found.seen((full, now), (has_route, consumes), verdict(&judgements));
         let next = next(wanted.as_ref(), state.as_ref(), seen, now);
         let base = wish.filter(|_| !next.is_passed).map(|wish| wish.base.as_ref());
@@ -186,6 +205,19 @@ impl Work<'_> {
             paused: wish.and_then(|wish| wish.paused.clone()),
             judgements,
         })
+    }
+
+    /// What is thought of `release` at its step, by all who look at it.
+    fn judgements(
+        &self,
+        environment: &ValidEnvironment,
+        release: &Release,
+        state: Option<&State>,
+    ) -> Vec<Judgement> {
+        let state = state.filter(|state| state.release == release.name_any());
+        let check = Check::of(release, state.map_or(0, |state| state.passed));
+        let answers = |check: &Check| self.rounds.answers((&self.key, &environment.name), check);
+        check.map(|check| check.judgement(&answers(&check))).into_iter().collect()
     }
 
     /// Tells how far what is tried is, and gives it up where it fails.
@@ -228,7 +260,8 @@ impl Work<'_> {
             }
         }
         let place = (self.service.name.as_str(), environment.name.as_str());
-        problems.extend(next.awaits.map(|awaits| awaited(awaits, place, (state, tried))));
+        let own = tried.own.name_any();
+        problems.extend(next.awaits.map(|awaits| awaited(awaits, place, tried.told(state, &own))));
         // As before, where nothing newer is known of what runs.
         told.problems.retain(|problem| !problems.contains(problem));
         told.problems.extend(problems);
@@ -257,11 +290,6 @@ impl Work<'_> {
     }
 }
 
-/// Nobody reads a fraction of a second.
-fn whole(time: Timestamp) -> Timestamp {
-    Timestamp::from_second(time.as_second()).unwrap_or(time)
-}
-
 /// As it was told last.
 fn state(trial: &Trial) -> State {
     State {
@@ -279,55 +307,6 @@ fn is_divided(has_routes: bool, target: &release::Target<'_>, wish: Option<&Wish
     has_routes
         && target.outside.entrance.is_some()
         && both.is_some_and(|(new, old)| new == old && !target.outside.taken.contains(&new))
-}
-
-fn awaited(
-    awaits: Awaits,
-    (service, environment): (&str, &str),
-    (state, tried): (&State, &Tried),
-) -> Problem {
-    let State { release, passed, weight, .. } = state;
-    let step = format!("{release} is tried, step {} of {}", passed + 1, tried.steps);
-    let share = match tried.own.spec.type_ {
-        WorkloadType::Worker => String::new(),
-        WorkloadType::Api | WorkloadType::Batch => format!(" with {weight} of 100 requests"),
-    };
-    let skip = format!("kubectl imaas rollout skip {service} {environment}");
-    let (bad, open) = (words(&tried.judgements, Verdict::Bad), words(&tried.judgements, Verdict::Open));
-    let unsure = open.as_ref().map(|open| format!("; {open}")).unwrap_or_default();
-    match awaits {
-        Awaits::End => Problem::new(
-            Reason::RollingOut,
-            format!("{release} is tried once what was tried before has ended"),
-        ),
-        Awaits::Settled => Problem::new(
-            Reason::RollingOut,
-            format!("{release} is tried once {} is all that runs", tried.own.name_any()),
-        ),
-        Awaits::Ready { ready, need } => {
-            Problem::new(Reason::RollingOut, format!("{step}: {ready} of {need} instances are ready"))
-        }
-        Awaits::Until(until) => {
-            Problem::new(Reason::RollingOut, format!("{step}{share} until {}{unsure}", whole(until)))
-        }
-        Awaits::Skip => {
-            Problem::new(Reason::Paused, format!("{step}{share} until somebody says: {skip}{unsure}"))
-        }
-        Awaits::Judged => match (bad, open) {
-            (Some(bad), _) => Problem::new(Reason::Unhealthy, format!("{step}: {bad}")),
-            (None, open) => Problem::new(
-                Reason::RollingOut,
-                format!(
-                    "{step}{share} until it is judged good: {}; to go on without: {skip}",
-                    open.unwrap_or_default()
-                ),
-            ),
-        },
-        Awaits::Resume => {
-            let why = tried.paused.as_deref().unwrap_or_default();
-            Problem::new(Reason::Paused, format!("{step}{share}: {why}{unsure}"))
-        }
-    }
 }
 
 #[cfg(test)]
