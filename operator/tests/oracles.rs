@@ -87,6 +87,7 @@ fn of_pods() -> Vec<Row> {
     let ports = json!({ "ports": [{ "name": "http", "port": 8000 }, { "name": "grpc", "port": 9000 }] });
     let digest = |digit: &str| json!({ "image": { "digest": format!("sha256:{}", digit.repeat(64)) } });
     let by = |strategy: &str| json!({ "rollout": { "strategy": strategy } });
+    let smoke = |path: &str| json!({ "rollout": { "smoke": { "path": path } } });
     let steps = |step: Value| json!({ "rollout": { "steps": [step] } });
     vec![
         row("type", Objects, [json!({ "type": "worker" }), json!({ "type": "api" })]),
@@ -130,6 +131,23 @@ fn of_pods() -> Vec<Row> {
         with(
             by("blueGreen"),
             row("rollout.keep", Release, ["1m", "2m"].map(|time| json!({ "rollout": { "keep": time } }))),
+        ),
+        with(by("blueGreen"), row("rollout.smoke.path", Release, ["/health", "/orders/health"].map(smoke))),
+        with(
+            json!({ "rollout": { "strategy": "blueGreen", "smoke": { "path": "/health" } } }),
+            row(
+                "rollout.smoke.status",
+                Release,
+                [200, 204].map(|status| json!({ "rollout": { "smoke": { "status": status } } })),
+            ),
+        ),
+        with(
+            descriptor(&[&ports, &by("blueGreen"), &smoke("/health")]),
+            row(
+                "rollout.smoke.port",
+                Release,
+                ["grpc", "http"].map(|port| json!({ "rollout": { "smoke": { "port": port } } })),
+            ),
         ),
         row("env.*", Objects, ["fast", "slow"].map(|mode| json!({ "env": { "MODE": mode } }))),
         row("secrets[]", Objects, ["orders-db", "orders-mq"].map(|name| json!({ "secrets": [name] }))),

@@ -342,6 +342,31 @@ pub struct Rollout {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 2, max = 20))]
     pub keep: Option<String>,
+    /// Of `blueGreen`: a request that the new must answer well before all others go to it; without it, it is enough that its
+    /// instances are ready.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub smoke: Option<Smoke>,
+}
+
+/// An HTTP GET that the platform sends to an instance of the new.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Smoke {
+    /// What is asked for, absolute, such as `/orders/health`.
+    #[schemars(
+        length(min = 1, max = 200),
+        regex(pattern = r"^/([A-Za-z0-9._~-]+(/[A-Za-z0-9._~-]+)*/?)?(\?[A-Za-z0-9._~=&-]*)?$")
+    )]
+    #[x_kube(validation = Rule::new("!self.split('/').exists(part, part == '..' || part == '.')").message("must be an absolute path without `.` and `..`, such as `/orders/health`"))]
+    pub path: String,
+    /// Name of the port that answers; without it, the first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 15), regex(pattern = r"^[a-z]([-a-z0-9]*[a-z0-9])?$"))]
+    pub port: Option<String>,
+    /// The status that is good; without it, any of 200 to 299. A redirect is not followed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 200, max = 599))]
+    pub status: Option<u16>,
 }
 
 /// A part of a canary.

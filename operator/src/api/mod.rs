@@ -19,7 +19,7 @@ pub mod tenant_source;
 
 pub use descriptor::{
     Concurrency, DescriptorSpec, Expose, Instances, Port, Rollout, Scaling, Schedule, ServiceDescriptor,
-    Step, Strategy, Use, WorkloadType,
+    Smoke, Step, Strategy, Use, WorkloadType,
 };
 pub use environment::{Environment, EnvironmentSpec};
 pub use http_route::HttpRoute;
@@ -27,7 +27,8 @@ pub use integration_service::{Export, IntegrationService, IntegrationServiceSpec
 pub use limits::{Limits, TenantLimits};
 pub use quantity::Quantity;
 pub use release::{
-    Cause, Release, ReleaseExpose, ReleaseScaling, ReleaseSpec, ReleaseStatus, ReleaseStep, ReleaseUse,
+    Cause, Release, ReleaseExpose, ReleaseScaling, ReleaseSmoke, ReleaseSpec, ReleaseStatus, ReleaseStep,
+    ReleaseUse,
 };
 pub use release_decision::{
     DecisionAction, DecisionState, ReleaseDecision, ReleaseDecisionSpec, ReleaseDecisionStatus,

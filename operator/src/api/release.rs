@@ -84,6 +84,9 @@ pub struct ReleaseSpec {
     /// How it is tried first, beside what runs.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub steps: Vec<ReleaseStep>,
+    /// What it must answer before it gets requests. Not of its pods.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub smoke: Option<ReleaseSmoke>,
     /// Number of instances; the least of them where load adds some.
     pub replicas: i32,
     /// How load adds instances.
@@ -154,6 +157,19 @@ pub struct ReleaseStep {
     /// How long; without it, until somebody ends it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pause: Option<String>,
+}
+
+/// An HTTP GET that one of its instances must answer well.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ReleaseSmoke {
+    /// What is asked for.
+    pub path: String,
+    /// Number of the port that answers.
+    pub port: u16,
+    /// The status that is good; without it, any of 200 to 299.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
 }
 
 /// The way into a release from outside the cluster, where its environment has a gateway.

@@ -11,6 +11,7 @@ use super::{
     observe::{down_since, is_current, is_one},
     scaling,
     trial::{Seen, Stable, Tried},
+    verdict::Verdict,
 };
 use crate::{
     api::Release,
@@ -35,7 +36,12 @@ impl Found {
     }
 
     /// For the policy. `full`: instances that the service is to have now.
-    pub fn seen(&self, (full, now): (i32, Timestamp), (has_route, consumes): (bool, bool)) -> Seen<'_> {
+    pub fn seen(
+        &self,
+        (full, now): (i32, Timestamp),
+        (has_route, consumes): (bool, bool),
+        verdict: Verdict,
+    ) -> Seen<'_> {
         let own = self.own.as_deref();
         let stable = Stable {
             release: own.and_then(release),
@@ -56,7 +62,7 @@ impl Found {
                 (status.replicas.unwrap_or_default(), status.available_replicas.unwrap_or_default())
             }),
         });
-        Seen { stable, tried, has_route, consumes }
+        Seen { stable, tried, has_route, consumes, verdict }
     }
 
     /// Name of the release that the service's own Deployment was given.

@@ -16,6 +16,7 @@ mod template;
 pub mod trial;
 mod trouble;
 mod uses;
+pub mod verdict;
 
 pub use beside::{Found, found, is_beside};
 pub use config::{ConfigFile, ConfigFiles, Contents, LARGEST_CONFIG, PlannedConfig, too_much};

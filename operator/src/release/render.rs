@@ -111,7 +111,7 @@ impl Asked<'_> {
 pub fn render(input: &Input) -> Result<Rendered, RenderError> {
     let profile = profile(input.runtime, input.settings.runtime_version.as_deref())?;
     let settings = resolved(input.settings, profile)?;
-    let steps = steps::steps(&settings)?;
+    let (steps, smoke) = (steps::steps(&settings)?, steps::smoke(&settings)?);
     connects(&settings, input.networks)?;
     let expose = expose(&settings, profile)?;
     let uses = uses(input)?;
@@ -159,6 +159,7 @@ pub fn render(input: &Input) -> Result<Rendered, RenderError> {
         many: settings.instances == Some(Instances::Many),
         strategy: settings.rollout.strategy,
         steps,
+        smoke,
         replicas: i32::from(settings.scaling.min),
         scaling: scaling::of_release(&settings.scaling),
         ports: settings.ports.clone(),

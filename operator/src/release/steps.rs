@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use super::{render_error::RenderError, trial};
 use crate::{
-    api::{DescriptorSpec, Instances, Release, ReleaseStep, Rollout, Step, Strategy, WorkloadType},
+    api::{
+        DescriptorSpec, Instances, Port, Release, ReleaseSmoke, ReleaseStep, Rollout, Smoke, Step, Strategy,
+        WorkloadType,
+    },
     span::span,
 };
 
@@ -19,7 +22,7 @@ const NONE: &str = "0s";
 
 /// The steps that `settings` ask for, with every default filled in; none where nothing is tried.
 pub(super) fn steps(settings: &DescriptorSpec) -> Result<Vec<ReleaseStep>, RenderError> {
-    let Rollout { strategy, steps, preview, keep } = &settings.rollout;
+    let Rollout { strategy, steps, preview, keep, smoke: _ } = &settings.rollout;
     let is_tried = match strategy {
         Strategy::Rolling | Strategy::Recreate => false,
         Strategy::Canary | Strategy::BlueGreen => true,
@@ -85,6 +88,25 @@ pub(super) fn steps(settings: &DescriptorSpec) -> Result<Vec<ReleaseStep>, Rende
         .iter()
         .map(|Step { weight, pause }| ReleaseStep { weight: *weight, pause: pause.clone() })
         .collect())
+}
+
+/// What `settings` ask for before requests go to the new, by one of the service's own ports.
+pub(super) fn smoke(settings: &DescriptorSpec) -> Result<Option<ReleaseSmoke>, RenderError> {
+    let Some(Smoke { path, port, status }) = &settings.rollout.smoke else { return Ok(None) };
+    if settings.rollout.strategy != Strategy::BlueGreen {
+        return wrong(
+            "smoke",
+            "only `strategy: blueGreen` has it: remove it, in one environment by `smoke: null`",
+        );
+    }
+    let named = |one: &&Port| port.as_ref().is_none_or(|name| *name == one.name);
+    let Some(port) = settings.ports.iter().find(named) else {
+        let known: Vec<_> = settings.ports.iter().map(|port| port.name.as_str()).collect();
+        let name = port.as_deref().unwrap_or_default();
+        let problem = format!("{name:?} is none of the service's ports; it has {}", known.join(", "));
+        return wrong("smoke.port", &problem);
+    };
+    Ok(Some(ReleaseSmoke { path: path.clone(), port: port.port, status: *status }))
 }
 
 fn wrong<T>(field: &str, problem: &str) -> Result<T, RenderError> {
@@ -186,6 +208,34 @@ mod tests {
         ] {
             let told = told(settings);
             assert!(told.starts_with(words), "{settings}: {told}");
+        }
+    }
+
+    #[test]
+    fn a_smoke_check_asks_one_of_the_services_own_ports_and_is_of_blue_green_only() {
+        let told = |settings: &str| {
+            let ports = "ports: [{name: http, port: 8080}, {name: admin, port: 9000}]";
+            let settings: DescriptorSpec =
+                serde_saphyr::from_str(&format!("{{{ports}, {settings}}}")).unwrap();
+            match smoke(&settings) {
+                Ok(Some(ReleaseSmoke { path, port, status })) => format!("{path} {port} {status:?}"),
+                Ok(None) => String::new(),
+                Err(error) => error.to_string(),
+            }
+        };
+        let of = |strategy: &str, smoke: &str| {
+            told(&format!("rollout: {{strategy: {strategy}, smoke: {{path: /health{smoke}}}}}"))
+        };
+        assert_eq!(told("rollout: {strategy: blueGreen}"), "");
+        assert_eq!(of("blueGreen", ""), "/health 8080 None");
+        assert_eq!(of("blueGreen", ", port: admin, status: 204"), "/health 9000 Some(204)");
+        assert_eq!(
+            of("blueGreen", ", port: grpc"),
+            "rollout.smoke.port: \"grpc\" is none of the service's ports; it has http, admin"
+        );
+        for strategy in ["rolling", "recreate", "canary"] {
+            let told = of(strategy, "");
+            assert!(told.starts_with("rollout.smoke: only `strategy: blueGreen`"), "{strategy}: {told}");
         }
     }
 

@@ -3,11 +3,14 @@
 //!
 //! While it is tried, the service's own Deployment keeps what ran before, whole, and the new one runs in a second
 //! Deployment. Once it has passed its steps, the first is rolled to it, and the second goes. Whatever ends a trial earlier
-//! takes away requests first, then instances: what ran before never left.
+//! takes away requests first, then instances: what ran before never left. No step ends but by its [`Verdict`], or by a
+//! person where that is open.
 
 use std::{collections::BTreeSet, time::Duration};
 
 use jiff::Timestamp;
+
+use super::verdict::Verdict;
 
 /// Of weights: all requests.
 const ALL: u8 = 100;
@@ -104,6 +107,8 @@ pub struct Seen<'a> {
     pub has_route: bool,
     /// It consumes: what is tried takes the place of instances.
     pub consumes: bool,
+    /// Of the step at which it is.
+    pub verdict: Verdict,
 }
 
 /// Whom the service's address leads to.
@@ -145,6 +150,8 @@ pub enum Awaits {
     Until(Timestamp),
     /// That somebody ends the pause of this step.
     Skip,
+    /// That it is judged good, or is given up.
+    Judged,
     /// That somebody resumes it.
     Resume,
 }
@@ -182,6 +189,16 @@ impl Wanted<'_> {
         }
     }
 
+    /// Is the step after `passed` others over, as soon as it has its instances? `is_due`: its time is.
+    fn ends(&self, passed: usize, (is_due, verdict): (bool, Verdict)) -> bool {
+        let is_skipped = self.skipped.contains(&passed);
+        match verdict {
+            Verdict::Bad => false,
+            Verdict::Open => is_skipped,
+            Verdict::Good => is_skipped || is_due && !self.paused,
+        }
+    }
+
     fn begun(&self) -> State {
         State { release: self.release.to_owned(), passed: 0, since: None, weight: 0 }
     }
@@ -194,7 +211,8 @@ pub fn next(wanted: Option<&Wanted>, state: Option<&State>, seen: Seen, now: Tim
     let state = state.filter(|state| state.release == wanted.release).cloned();
     let passed = state.as_ref().map_or(0, |state| state.passed);
     let is_passed = passed >= wanted.steps.len() || seen.stable.release == Some(wanted.release);
-    if is_passed || seen.stable.is_down && !wanted.paused {
+    let is_needed = seen.stable.is_down && !wanted.paused && seen.verdict != Verdict::Bad;
+    if is_passed || is_needed {
         return promoted(wanted, state, seen);
     }
     match seen.tried {
@@ -224,9 +242,8 @@ fn step(wanted: &Wanted, mut state: State, seen: Seen, now: Timestamp) -> Next {
         state.since = is_backed(step).then(|| state.since.unwrap_or(now));
     }
     let until = step.pause.zip(state.since).and_then(|(pause, since)| since.checked_add(pause).ok());
-    let is_skipped = wanted.skipped.contains(&state.passed);
-    let is_over = is_skipped || !wanted.paused && until.is_some_and(|until| until <= now);
-    if is_over && is_backed(step) {
+    let is_due = until.is_some_and(|until| until <= now);
+    if wanted.ends(state.passed, (is_due, seen.verdict)) && is_backed(step) {
         state.passed += 1;
         state.since = None;
         match wanted.steps.get(state.passed) {
@@ -234,10 +251,13 @@ fn step(wanted: &Wanted, mut state: State, seen: Seen, now: Timestamp) -> Next {
             Some(next) => step = next,
         }
     }
-    let weight = wanted.weight(state.passed + 1, (seen.tried, state.weight));
+    let able = wanted.weight(state.passed + 1, (seen.tried, state.weight));
+    let weight = if seen.verdict == Verdict::Bad { able.min(state.weight) } else { able };
     let awaits = match (ready, state.since) {
         _ if !seen.stable.is_one => Awaits::Settled,
+        _ if seen.verdict == Verdict::Bad => Awaits::Judged,
         (_, Some(_)) if wanted.paused => Awaits::Resume,
+        (_, Some(_)) if is_due => Awaits::Judged,
         (_, Some(_)) => until.map_or(Awaits::Skip, Awaits::Until),
         (ready, None) => Awaits::Ready { ready: ready.unwrap_or_default(), need: need(step) },
     };

@@ -33,6 +33,8 @@ pub struct Instances {
     pub more: i32,
     /// All pods that are not over run, are to stay and are ready: the Deployment changes when that does.
     pub is_settled: bool,
+    /// Release → where one of its instances answers that is ready.
+    pub addresses: BTreeMap<String, IpAddr>,
 }
 
 /// One instance.
@@ -65,6 +67,8 @@ impl Instances {
         // One that was evicted stays for a long time.
         let lasting = pods.iter().filter(|pod| !matches!(phase(pod), Some("Succeeded" | "Failed"))).count();
         let is_settled = seen.len() == lasting && seen.iter().all(|one| one.instance.healthy);
+        let ready = seen.iter().rev().filter(|one| one.instance.healthy);
+        let addresses = ready.filter_map(|one| one.instance.release.clone().zip(one.address)).collect();
         let more = i32::try_from(seen.len().saturating_sub(MOST)).unwrap_or(i32::MAX);
         seen.truncate(MOST);
         for one in &mut seen {
@@ -72,7 +76,7 @@ impl Instances {
             let same = same.find(|same| same.instance.pod == one.instance.pod);
             one.faults = same.map(|same| same.faults.clone()).unwrap_or_default();
         }
-        Self { seen, more, is_settled }
+        Self { seen, more, is_settled, addresses }
     }
 
     /// For the board.
@@ -214,6 +218,32 @@ mod tests {
         let pods: Vec<_> = (10..40).map(|n| pod(&format!("orders-{n}"), &ready("10.1.0.1"))).collect();
         let instances = Instances::of(&pods, &[], None);
         assert_eq!((instances.told().len(), instances.more), (20, 10));
+    }
+
+    #[test]
+    fn of_each_release_one_that_is_ready_is_found_however_many_run() {
+        let pods: Vec<_> = (10..40)
+            .map(|n| {
+                let (set, status) = match n {
+                    38 => ("uid-2", "{phase: Running, podIP: 10.1.0.38}".to_owned()),
+                    39 => ("uid-2", ready("10.1.0.39")),
+                    _ => ("uid-1", ready("10.1.0.1")),
+                };
+                let mut pod = pod(&format!("orders-{n}"), &status);
+                pod.metadata
+                    .owner_references
+                    .iter_mut()
+                    .flatten()
+                    .for_each(|owner| set.clone_into(&mut owner.uid));
+                pod
+            })
+            .collect();
+        let tried =
+            "{metadata: {name: orders-2, uid: uid-2, annotations: {imaas.dev/release: orders-prod-b}}}";
+        let sets = [sets(), vec![serde_saphyr::from_str(tried).unwrap()]].concat();
+        let addresses = Instances::of(&pods, &sets, None).addresses;
+        let address = |release: &str| addresses[release].to_string();
+        assert_eq!([address("orders-prod-a"), address("orders-prod-b")], ["10.1.0.1", "10.1.0.39"]);
     }
 
     #[test]

@@ -13,6 +13,7 @@ use super::{
     observation::{Kind, as_before, observation},
     pass::Work,
     rounds::Ward,
+    smoke::Check,
     status::Observation,
     trial::Tried,
     validate::ValidEnvironment,
@@ -65,7 +66,7 @@ impl Work<'_> {
         let trouble = self.examined(environment, target, (live, begun), &seen).await;
         let mut observation = self.seen(environment, target.release, (seen, trouble)).await;
         self.exposed(environment, target, &mut observation);
-        self.instances(environment, target, &mut observation);
+        self.instances(environment, (target, tried.check()), &mut observation);
         self.scaled(environment, target.release, &mut observation);
         self.tell_trial(environment, target, (tried, &mut observation)).await;
         observation.problems.extend(route.err().map(|error| self.failed(error)));
@@ -154,7 +155,7 @@ impl Work<'_> {
     fn instances(
         &self,
         environment: &ValidEnvironment,
-        target: &release::Target<'_>,
+        (target, check): (&release::Target<'_>, Option<Check>),
         observation: &mut Observation,
     ) {
         let before = self.state_before(environment);
@@ -163,7 +164,7 @@ impl Work<'_> {
         let beside =
             self.platform.cluster.workload(&environment.namespace, &names::beside(&self.service.name));
         let beside = beside.as_ref().and_then(Workload::deployment);
-        let ward = deployment.and_then(|deployment| Ward::of((deployment, beside), target));
+        let ward = deployment.and_then(|deployment| Ward::of(deployment, (beside, check), target));
         let is_told = before.is_some_and(|before| !before.instances.is_empty());
         let instances = self.rounds.watch((&self.key, &environment.name), ward, is_told);
         let degraded = match &instances {
@@ -225,12 +226,31 @@ impl Work<'_> {
         self.last.begun.get(&environment.name).filter(|(of, _)| of == release).map(|(_, since)| *since)
     }
 
-    /// Tells on a release that it is given up: the next pass goes back. One that ran well last is not to blame.
+    /// Gives up a release that does not run well and cannot come to it.
     async fn give_up(
         &mut self,
         environment: &ValidEnvironment,
         release: &Release,
         (seen, trouble, missed): (&Observed, Option<&Trouble>, bool),
+    ) {
+        let Some(why) = given_up(seen, trouble, missed) else { return };
+        let why = match self.rounds.seen(&self.key, &environment.name).and_then(|seen| seen.problem()) {
+            Some(degraded) => format!("{why}: {}", degraded.message),
+            None => why,
+        };
+        let last_words = match trouble {
+            Some(Trouble::Loops(_, last_words)) => last_words.clone(),
+            Some(Trouble::Fails(_) | Trouble::Unready(_) | Trouble::Blocked(..)) | None => None,
+        };
+        self.fail(environment, release, (&why, last_words)).await;
+    }
+
+    /// Tells on a release that it is given up: the next pass goes back. One that ran well last is not to blame.
+    pub(super) async fn fail(
+        &mut self,
+        environment: &ValidEnvironment,
+        release: &Release,
+        (why, last_words): (&str, Option<String>),
     ) {
         let name = release.name_any();
         let was_good = self.state_before(environment).is_some_and(|b| b.last_good.as_ref() == Some(&name));
@@ -238,18 +258,9 @@ impl Work<'_> {
         if was_good || is_told || environment.ending.is_some() {
             return;
         }
-        let Some(why) = given_up(seen, trouble, missed) else { return };
-        let why = match self.rounds.seen(&self.key, &environment.name).and_then(|seen| seen.problem()) {
-            Some(degraded) => format!("{why}: {}", degraded.message),
-            None => why,
-        };
         tracing::warn!(release = name, tenant = self.service.tenant, "given up");
         let (now, past) = ((self.platform.now)(), self.history.named(&name).cloned().unwrap_or_default());
-        let last_words = match trouble {
-            Some(Trouble::Loops(_, last_words)) => last_words.clone(),
-            Some(Trouble::Fails(_) | Trouble::Unready(_) | Trouble::Blocked(..)) | None => None,
-        };
-        match self.tell_release(release, failed(release, (&why, last_words), now)).await {
+        match self.tell_release(release, failed(release, (why, last_words), now)).await {
             Ok(()) => self.count_failed(release, &past, now),
             Err(error) => self.errors.push(error),
         }

@@ -1,6 +1,7 @@
 //! IO: goes round the instances of each service: lists its pods where its Deployment changed or they are on their way, and
-//! asks each how its engine is. It writes nothing and no pass waits for it: news wakes the service's reconcile. What
-//! answers is a tenant's program: bounded in time and size, led nowhere else, and read by [`faults`].
+//! asks each how its engine is, and one of what is tried what its smoke check says. It writes nothing and no pass waits for
+//! it: news wakes the service's reconcile. What answers is a tenant's program: bounded in time and size, led nowhere else, and
+//! read by [`faults`].
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -15,9 +16,18 @@ use kube::ResourceExt;
 use reqwest::{Client, redirect};
 use tokio::sync::{Semaphore, mpsc};
 
-use super::{instances::Instances, poll::Key, turns};
+use super::{
+    instances::Instances,
+    poll::Key,
+    smoke::{Answer, Answers, Check},
+    turns,
+};
 use crate::{
-    api::runtime::Health, cluster::ApplyError, platform::Platform, release, retry::spread,
+    api::{ReleaseSmoke, runtime::Health},
+    cluster::ApplyError,
+    platform::Platform,
+    release::{self, verdict::Verdict},
+    retry::spread,
     runtime::faults::faults,
 };
 
@@ -27,6 +37,8 @@ const ROUNDS: usize = 64;
 const LISTS: usize = 2;
 /// Between a change of a Deployment and the round: whatever changes meanwhile is one round.
 const SOON: Duration = Duration::from_secs(1);
+/// Between two answers to a smoke check, while they decide nothing.
+const AGAIN: Duration = Duration::from_secs(3);
 /// For one instance, its whole answer.
 const DEADLINE: Duration = Duration::from_secs(3);
 /// Longest answer, in bytes.
@@ -55,14 +67,17 @@ pub(super) struct Ward {
     namespace: String,
     labels: BTreeMap<String, String>,
     health: Option<Health>,
+    /// Of what is tried, while that gets no requests.
+    check: Option<Check>,
     /// Of the Deployments, which change when the number of ready pods does.
     version: [Option<String>; 2],
 }
 
 impl Ward {
-    /// Nothing while `deployment`, which runs `target`, has no pod. `beside`: what is tried.
+    /// Nothing while `deployment`, which runs `target`, has no pod. `beside`: what is tried, and what is asked of it.
     pub(super) fn of(
-        (deployment, beside): (&Deployment, Option<&Deployment>),
+        deployment: &Deployment,
+        (beside, check): (Option<&Deployment>, Option<Check>),
         target: &release::Target<'_>,
     ) -> Option<Self> {
         let has_pods = deployment.status.as_ref().is_some_and(|status| status.replicas > Some(0));
@@ -70,6 +85,7 @@ impl Ward {
             namespace: target.namespace(),
             labels: target.selector(),
             health: target.release.spec.health.clone(),
+            check,
             version: [Some(deployment), beside].map(|one| one.and_then(ResourceExt::resource_version)),
         })
     }
@@ -79,6 +95,15 @@ impl Ward {
 struct Found {
     ward: Ward,
     instances: Instances,
+    /// To the check of `ward`.
+    answers: Answers,
+}
+
+impl Found {
+    /// What was answered to `check`; nothing to another.
+    fn answers(&self, check: Option<&Check>) -> Answers {
+        if self.ward.check.as_ref() == check { self.answers.clone() } else { Answers::default() }
+    }
 }
 
 /// The two ends that the loops need.
@@ -131,7 +156,12 @@ impl Rounds {
         let found = before.and_then(|(_, found)| found.clone());
         if before.is_none_or(|(before, _)| *before != ward) {
             let is_after_start = before.is_none() && is_told;
-            wards.insert(environment.to_owned(), (ward, found.clone()));
+            let mut kept = found.clone();
+            if let Some(kept) = kept.as_mut().filter(|kept| kept.ward.check != ward.check) {
+                // What comes back later is asked anew.
+                (kept.ward.check, kept.answers) = (ward.check.clone(), Answers::default());
+            }
+            wards.insert(environment.to_owned(), (ward, kept));
             let settings = &self.0.platform.settings;
             let pause =
                 if is_after_start { settings.interval.mul_f64((self.0.platform.jitter)()) } else { SOON };
@@ -146,6 +176,13 @@ impl Rounds {
         self.wards().get(key)?.get(environment)?.1.as_ref().map(|found| found.instances.clone())
     }
 
+    /// What was answered to `check` so far.
+    pub(super) fn answers(&self, (key, environment): (&Key, &str), check: &Check) -> Answers {
+        let wards = self.wards();
+        let found = wards.get(key).and_then(|wards| wards.get(environment)?.1.as_ref());
+        found.map(|found| found.answers(Some(check))).unwrap_or_default()
+    }
+
     /// Goes round this service no longer.
     pub(super) fn forget(&self, key: &Key) {
         self.wards().remove(key);
@@ -158,7 +195,7 @@ impl Rounds {
     /// One round. Returns the time until the next, or nothing where a change of the Deployment tells when.
     async fn round(&self, key: &Key) -> Option<Duration> {
         let wards = self.wards().get(key)?.clone();
-        let (mut is_news, mut goes_on) = (false, false);
+        let (mut is_news, mut goes_on, mut is_soon) = (false, false, false);
         for (environment, (ward, before)) in wards {
             if self.0.platform.cluster.workload(&ward.namespace, &key.name).is_none() {
                 self.wards().get_mut(key)?.remove(&environment);
@@ -172,17 +209,24 @@ impl Rounds {
                     continue;
                 }
             };
-            goes_on |= ward.health.is_some() || !instances.is_settled;
-            is_news |= before.is_none_or(|before| before.instances != instances);
+            let answers = self.answered(&ward, (before.as_ref(), &instances)).await;
+            let is_open = |check: &Check| check.judgement(&answers).verdict == Verdict::Open;
+            is_soon |= answers.is_any() && ward.check.as_ref().is_some_and(is_open);
+            goes_on |= ward.health.is_some() || ward.check.is_some() || !instances.is_settled;
+            is_news |= before.is_none_or(|before| {
+                before.instances != instances || before.answers(ward.check.as_ref()) != answers
+            });
             if let Some((_, found)) = self.wards().get_mut(key)?.get_mut(&environment) {
-                *found = Some(Found { ward, instances });
+                *found = Some(Found { ward, instances, answers });
             }
         }
         if is_news {
             // An error means that the controller has ended, and with it the operator.
             let _ = self.0.news.send(key.clone());
         }
-        goes_on.then(|| spread(self.0.platform.settings.interval, (self.0.platform.jitter)()))
+        let interval = self.0.platform.settings.interval;
+        let pause = if is_soon { interval.min(AGAIN) } else { interval };
+        goes_on.then(|| spread(pause, (self.0.platform.jitter)()))
     }
 
     async fn instances(&self, ward: &Ward, before: Option<&Found>) -> Result<Instances, ApplyError> {
@@ -211,6 +255,19 @@ impl Rounds {
         Ok(instances)
     }
 
+    /// What was answered to the check of `ward` with this round.
+    async fn answered(&self, ward: &Ward, (before, instances): (Option<&Found>, &Instances)) -> Answers {
+        let Some(check) = &ward.check else { return Answers::default() };
+        let answers = before.map(|found| found.answers(Some(check))).unwrap_or_default();
+        let Some(address) = instances.addresses.get(&check.release) else {
+            return check.answered(&answers, None);
+        };
+        match &self.0.client {
+            Some(client) => check.answered(&answers, Some(answer(client, *address, &check.smoke).await)),
+            None => answers,
+        }
+    }
+
     /// What the engine at `address` says that does not work; nothing where it does not answer. A status is no matter: with
     /// 500 or 503 it says what.
     async fn told(&self, address: IpAddr, health: &Health) -> Option<BTreeSet<String>> {
@@ -231,6 +288,21 @@ impl Rounds {
             }
         }
         faults(*reads, &answer)
+    }
+}
+
+/// What an instance at `address` says to a smoke check. Its body is not read.
+async fn answer(
+    client: &Client,
+    address: IpAddr,
+    ReleaseSmoke { path, port, status: _ }: &ReleaseSmoke,
+) -> Answer {
+    let url = format!("http://{}{path}", SocketAddr::new(address, *port));
+    match client.get(url).send().await {
+        Ok(response) => Answer::Status(response.status().as_u16()),
+        Err(error) if error.is_timeout() => Answer::Late,
+        Err(error) if error.is_connect() => Answer::Refused,
+        Err(_) => Answer::Broken,
     }
 }
 

@@ -11,17 +11,20 @@ use super::{
     decision::Standing,
     observation::{Kind, observation},
     pass::Work,
+    smoke::Check,
     stage::shown,
     status::Observation,
+    step::{Told, awaited, whole},
     validate::ValidEnvironment,
 };
 use crate::{
-    api::{Release, WorkloadType, integration_service::Trial},
+    api::{Release, integration_service::Trial},
     cluster::Workload,
     conditions::Reason,
     release::{
         self, Found, Phase,
         trial::{Awaits, Next, State, Step, Wanted, next},
+        verdict::{Judgement, Verdict, verdict, words},
     },
 };
 
@@ -67,6 +70,8 @@ pub(super) struct Tried {
     next: Option<Next>,
     steps: usize,
     paused: Option<String>,
+    /// Of the step at which it was.
+    judgements: Vec<Judgement>,
 }
 
 impl Tried {
@@ -80,6 +85,7 @@ impl Tried {
             next: None,
             steps: 0,
             paused: None,
+            judgements: vec![],
         }
     }
 
@@ -89,6 +95,23 @@ impl Tried {
             release: self.beside.as_ref(),
             weight: self.weight,
             calls: self.next.as_ref().map(|next| next.calls).unwrap_or_default(),
+        }
+    }
+
+    /// What is asked of what is tried while it gets no requests.
+    pub(super) fn check(&self) -> Option<Check> {
+        let state = self.next.as_ref().filter(|next| !next.is_passed)?.state.as_ref()?;
+        let tried = self.beside.as_ref().filter(|tried| tried.name_any() == state.release)?;
+        Check::of(tried, state.passed)
+    }
+
+    fn told<'a>(&'a self, state: &'a State, own: &'a str) -> Told<'a> {
+        Told {
+            state,
+            steps: self.steps,
+            own: (own, self.own.spec.type_),
+            paused: self.paused.as_deref(),
+            judgements: &self.judgements,
         }
     }
 }
@@ -149,7 +172,8 @@ impl Work<'_> {
         let consumes = names.into_iter().flatten().all(is_fixed);
         let now = (self.platform.now)();
         let has_route = is_divided(cluster.has_routes(), target, wish);
-        let seen = found.seen((full, now), (has_route, consumes));
+        let judgements = self.judgements(environment, release, state.as_ref());
+        let seen = found.seen((full, now), (has_route, consumes), verdict(&judgements));
         let next = next(wanted.as_ref(), state.as_ref(), seen, now);
         let base = wish.filter(|_| !next.is_passed).map(|wish| wish.base.as_ref());
         let mut own = base.unwrap_or(release).clone();
@@ -168,7 +192,8 @@ impl Work<'_> {
             Some(Awaits::Until(when)) => self.look_again(Some(when)),
             // No watch tells of the version of what runs.
             Some(Awaits::Settled) => self.awaits_unwatched = true,
-            Some(Awaits::End | Awaits::Ready { .. } | Awaits::Skip | Awaits::Resume) | None => {}
+            Some(Awaits::End | Awaits::Ready { .. } | Awaits::Skip | Awaits::Judged | Awaits::Resume)
+            | None => {}
         }
         Ok(Tried {
             own: Arc::new(own),
@@ -178,7 +203,21 @@ impl Work<'_> {
             next: Some(next),
             steps: wish.map_or(0, |wish| wish.steps.len()),
             paused: wish.and_then(|wish| wish.paused.clone()),
+            judgements,
         })
+    }
+
+    /// What is thought of `release` at its step, by all who look at it.
+    fn judgements(
+        &self,
+        environment: &ValidEnvironment,
+        release: &Release,
+        state: Option<&State>,
+    ) -> Vec<Judgement> {
+        let state = state.filter(|state| state.release == release.name_any());
+        let check = Check::of(release, state.map_or(0, |state| state.passed));
+        let answers = |check: &Check| self.rounds.answers((&self.key, &environment.name), check);
+        check.map(|check| check.judgement(&answers(&check))).into_iter().collect()
     }
 
     /// Tells how far what is tried is, and gives it up where it fails.
@@ -203,6 +242,9 @@ impl Work<'_> {
         if let Some((release, live)) = tried.beside.as_ref().zip(tried.found.beside.as_ref())
             && release.name_any() == state.release
         {
+            if let Some(why) = words(&tried.judgements, Verdict::Bad) {
+                self.fail(environment, release, (&why, None)).await;
+            }
             let target = release::Target { release, ..*target };
             let seen = release::seen_in(&self.platform.cluster, &target, (live, now)).await;
             match seen {
@@ -218,7 +260,8 @@ impl Work<'_> {
             }
         }
         let place = (self.service.name.as_str(), environment.name.as_str());
-        problems.extend(next.awaits.map(|awaits| awaited(awaits, place, (state, tried))));
+        let own = tried.own.name_any();
+        problems.extend(next.awaits.map(|awaits| awaited(awaits, place, tried.told(state, &own))));
         // As before, where nothing newer is known of what runs.
         told.problems.retain(|problem| !problems.contains(problem));
         told.problems.extend(problems);
@@ -247,11 +290,6 @@ impl Work<'_> {
     }
 }
 
-/// Nobody reads a fraction of a second.
-fn whole(time: Timestamp) -> Timestamp {
-    Timestamp::from_second(time.as_second()).unwrap_or(time)
-}
-
 /// As it was told last.
 fn state(trial: &Trial) -> State {
     State {
@@ -269,44 +307,6 @@ fn is_divided(has_routes: bool, target: &release::Target<'_>, wish: Option<&Wish
     has_routes
         && target.outside.entrance.is_some()
         && both.is_some_and(|(new, old)| new == old && !target.outside.taken.contains(&new))
-}
-
-fn awaited(
-    awaits: Awaits,
-    (service, environment): (&str, &str),
-    (state, tried): (&State, &Tried),
-) -> Problem {
-    let State { release, passed, weight, .. } = state;
-    let step = format!("{release} is tried, step {} of {}", passed + 1, tried.steps);
-    let share = match tried.own.spec.type_ {
-        WorkloadType::Worker => String::new(),
-        WorkloadType::Api | WorkloadType::Batch => format!(" with {weight} of 100 requests"),
-    };
-    let command = |verb: &str| format!("kubectl imaas {verb} {service} {environment}");
-    match awaits {
-        Awaits::End => Problem::new(
-            Reason::RollingOut,
-            format!("{release} is tried once what was tried before has ended"),
-        ),
-        Awaits::Settled => Problem::new(
-            Reason::RollingOut,
-            format!("{release} is tried once {} is all that runs", tried.own.name_any()),
-        ),
-        Awaits::Ready { ready, need } => {
-            Problem::new(Reason::RollingOut, format!("{step}: {ready} of {need} instances are ready"))
-        }
-        Awaits::Until(until) => {
-            Problem::new(Reason::RollingOut, format!("{step}{share} until {}", whole(until)))
-        }
-        Awaits::Skip => Problem::new(
-            Reason::Paused,
-            format!("{step}{share} until somebody says: {}", command("rollout skip")),
-        ),
-        Awaits::Resume => {
-            let why = tried.paused.as_deref().unwrap_or_default();
-            Problem::new(Reason::Paused, format!("{step}{share}: {why}"))
-        }
-    }
 }
 
 #[cfg(test)]

@@ -33,21 +33,21 @@ const READY: &str = r#"{"version":"4.4.0","status" : "ready"}"#;
 const FAULTY: &str = r#"{"version":"4.4.0","status": "not ready, faulty CAPPs detected", "Faulty CAPPs" : ["OrdersCarbonApplication_1.0.0"]}"#;
 
 /// A stand-in for WSO2 MI's internal HTTP API, as its source writes it.
-struct Engine {
-    address: IpAddr,
-    port: u16,
-    said: Arc<Said>,
+pub struct Engine {
+    pub address: IpAddr,
+    pub port: u16,
+    pub said: Arc<Said>,
 }
 
 #[derive(Default)]
-struct Said {
+pub struct Said {
     answer: Mutex<(u16, String)>,
-    elsewhere: AtomicUsize,
-    asked: AtomicUsize,
+    pub elsewhere: AtomicUsize,
+    pub asked: AtomicUsize,
 }
 
 impl Engine {
-    async fn start() -> Self {
+    pub async fn start() -> Self {
         let listener = tokio::net::TcpListener::bind("0.0.0.0:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let said = Arc::<Said>::default();
@@ -64,7 +64,7 @@ impl Engine {
         engine
     }
 
-    fn says(&self, status: u16, body: &str) {
+    pub fn says(&self, status: u16, body: &str) {
         *self.said.answer.lock().unwrap() = (status, body.to_owned());
     }
 
@@ -107,7 +107,7 @@ impl Scene {
     }
 
     /// What a kubelet says of pods that are ready and have this address.
-    async fn instances_are_at(&self, address: IpAddr) {
+    pub async fn instances_are_at(&self, address: IpAddr) {
         let pods = Api::<Pod>::namespaced(self.client.clone(), "acme-dev");
         let ready =
             json!({ "type": "Ready", "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z" });

@@ -26,6 +26,7 @@ mod scaling;
 mod scene;
 mod secrets;
 mod signatures;
+mod smoke;
 mod stand_ins;
 mod stateful;
 mod stops;

@@ -53,7 +53,7 @@ impl Scene {
     }
 
     /// First digit of the image, and instances, of what runs and of what is beside it.
-    async fn sizes(&self) -> (Option<String>, Option<String>) {
+    pub async fn sizes(&self) -> (Option<String>, Option<String>) {
         let told = |deployment: Deployment| {
             let spec = deployment.spec.unwrap();
             let image = spec.template.spec.unwrap().containers.remove(0).image.unwrap();

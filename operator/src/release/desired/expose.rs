@@ -106,14 +106,14 @@ impl Outside {
     }
 
     /// From the gateway to what is exposed, from those who collect metrics to the runtime's, and from the operator to where
-    /// the runtime says how it is.
+    /// the runtime says how it is and to what it asks of a release that is tried.
     pub(super) fn ingress(&self, running: &[Footprint]) -> Vec<NetworkPolicyIngressRule> {
         let exposed: Vec<_> = self.exposed(running).map(|one| one.port.clone()).collect();
         let gateway = self.entrance.as_ref().map(|entrance| pods(&entrance.gateway));
         let monitoring = self.monitoring.as_ref().map(peer);
         let operator = self.operator.as_ref().map(peer);
         let metrics: BTreeSet<_> = running.iter().filter_map(|one| one.metrics).collect();
-        let health: BTreeSet<_> = running.iter().filter_map(|one| one.health).collect();
+        let asked: BTreeSet<_> = running.iter().flat_map(|one| [one.health, one.smoke]).flatten().collect();
         let rule = |(from, numbers): (Option<NetworkPolicyPeer>, Vec<u16>)| {
             let ports: Vec<_> = numbers.into_iter().map(|number| port("TCP", number)).collect();
             let from = Some(vec![from?]);
@@ -123,7 +123,7 @@ impl Outside {
         let ways = [
             (gateway, answering(&exposed, &open_ports(running))),
             (monitoring, metrics.into_iter().collect()),
-            (operator, health.into_iter().collect()),
+            (operator, asked.into_iter().collect()),
         ];
         ways.into_iter().filter_map(rule).collect()
     }
@@ -329,6 +329,20 @@ mod tests {
         one.health = Some(9876);
         let operator = "imaas-system {app.kubernetes.io/name:imaas-operator} 9876";
         assert_eq!(opened(&outside(), &[one]), [gateway, operator]);
+    }
+
+    #[test]
+    fn the_operator_comes_to_the_port_of_a_smoke_check_where_one_is_declared() {
+        let (ran, mut tried) = (exposing("/orders", "http", 8080), exposing("/orders", "http", 8080));
+        let gateway = "edge {app:traefik} 8080";
+        assert_eq!(opened(&outside(), &[ran.clone(), tried.clone()]), [gateway]);
+        tried.smoke = Some(9000);
+        let operator = "imaas-system {app.kubernetes.io/name:imaas-operator} 9000";
+        assert_eq!(opened(&outside(), &[ran.clone(), tried.clone()]), [gateway, operator]);
+        tried.health = Some(9876);
+        let both = "imaas-system {app.kubernetes.io/name:imaas-operator} 9000 9876";
+        assert_eq!(opened(&outside(), &[ran.clone(), tried]), [gateway, both]);
+        assert_eq!(opened(&outside(), &[ran]), [gateway], "it has gone");
     }
 
     #[test]

@@ -46,6 +46,9 @@ pub struct Footprint {
     /// The port on which the operator asks how the runtime is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub health: Option<u16>,
+    /// The port on which the operator asks it before it gets requests.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub smoke: Option<u16>,
     /// How long it may finish its work when it is told to end.
     pub grace_seconds: i64,
 }
@@ -70,6 +73,7 @@ impl Footprint {
             expose: spec.expose.clone(),
             metrics: metrics(release),
             health: spec.health.as_ref().map(|health| health.port),
+            smoke: spec.smoke.as_ref().map(|smoke| smoke.port),
             grace_seconds: grace.unwrap_or(DEFAULT_GRACE),
         }
     }

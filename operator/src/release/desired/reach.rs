@@ -127,6 +127,7 @@ mod tests {
             expose: None,
             metrics: None,
             health: None,
+            smoke: None,
             grace_seconds: 30,
         }
     }

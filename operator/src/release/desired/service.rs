@@ -80,6 +80,7 @@ mod tests {
             expose: None,
             metrics: None,
             health: None,
+            smoke: None,
             grace_seconds: 30,
         };
         let running: Vec<_> = running.iter().map(footprint).collect();

@@ -134,6 +134,8 @@ struct World {
     board: Kept,
     is_paused: bool,
     skipped: Option<usize>,
+    /// Of whatever is tried.
+    verdict: Verdict,
 }
 
 /// Something that is written, in the order of [`World::writes`].
@@ -169,6 +171,7 @@ impl World {
             board: None,
             is_paused: false,
             skipped: None,
+            verdict: Verdict::Good,
         }
     }
 
@@ -207,7 +210,8 @@ impl World {
                 .is_told
                 .then(|| (i32::from(beside.told.all()), i32::from(beside.told.ready[beside.release]))),
         });
-        let seen = Seen { stable, tried, has_route: plan.has_route, consumes: plan.consumes };
+        let Plan { has_route, consumes, .. } = plan;
+        let seen = Seen { stable, tried, has_route, consumes, verdict: self.verdict };
         (runs, next_up, next(wanted.as_ref(), state.as_ref(), seen, at(NOW)))
     }
 
@@ -286,7 +290,13 @@ impl World {
             && self.stable.release != *release
         {
             let is_over = board.2 == Some(true) && plan.steps[board.1].pause.is_some() && !self.is_paused;
-            assert!(is_over || self.skipped == Some(board.1), "nobody ended the step: {}", case());
+            let is_good = before.verdict == Verdict::Good;
+            let is_skipped = self.skipped == Some(board.1) && before.verdict != Verdict::Bad;
+            assert!(is_over && is_good || is_skipped, "nobody ended the step: {}", case());
+        }
+        if let (Write::Weight(weight), Verdict::Bad, false) = (write, before.verdict, next.is_passed) {
+            let had = before.board.map_or(0, |(.., weight)| weight);
+            assert!(*weight <= had, "more requests for what is bad: {}", case());
         }
         let tried = self.beside.as_ref();
         let proven = tried.map_or(0, |beside| beside.pods.proven(beside.release));
@@ -352,6 +362,9 @@ impl World {
             with(&|world| world.failed[world.git] = true);
             with(&|world| world.is_paused = !world.is_paused);
             with(&|world| world.skipped = world.board.map(|(_, passed, ..)| passed));
+            with(&|world| world.verdict = Verdict::Open);
+            with(&|world| world.verdict = Verdict::Bad);
+            with(&|world| world.verdict = Verdict::Good);
         }
         worlds
     }
@@ -362,8 +375,10 @@ impl World {
         }
     }
 
-    /// All that is bound to happen once people let it be: what never gets ready is given up.
+    /// All that is bound to happen once people let it be: what never gets ready, or is judged bad, is given up.
     fn round(&mut self, plan: Plan) {
+        self.failed[self.git] |= self.verdict == Verdict::Bad && self.git != self.last_good;
+        self.verdict = Verdict::Good;
         self.is_paused = false;
         self.skipped = self.board.map(|(_, passed, ..)| passed);
         let starts = |deployment: &Deployment| deployment.pods.starting[1] > 0;
@@ -457,7 +472,8 @@ fn following(
         is_down: false,
     };
     let tried = Some(Tried { release: "a", replicas: ready, there: Some((ready, ready)) });
-    next(Some(&wanted), Some(&state), Seen { stable, tried, has_route: true, consumes }, at(NOW))
+    let seen = Seen { stable, tried, has_route: true, consumes, verdict: Verdict::Good };
+    next(Some(&wanted), Some(&state), seen, at(NOW))
 }
 
 #[test]
@@ -483,10 +499,15 @@ fn a_share_follows_the_number_of_instances() {
 
 /// What follows for the first pass over a release of two instances.
 fn begun(paused: bool, is_down: bool) -> Next {
+    begun_with(paused, (is_down, Verdict::Good))
+}
+
+fn begun_with(paused: bool, (is_down, verdict): (bool, Verdict)) -> Next {
     let (steps, skipped) = (CANARY, BTreeSet::new());
     let wanted = Wanted { release: "a", steps, replicas: 2, paused, skipped: &skipped };
     let stable = Stable { release: Some("old"), full: 2, replicas: 2, there: Some(2), is_one: true, is_down };
-    next(Some(&wanted), None, Seen { stable, tried: None, has_route: true, consumes: false }, at(NOW))
+    let seen = Seen { stable, tried: None, has_route: true, consumes: false, verdict };
+    next(Some(&wanted), None, seen, at(NOW))
 }
 
 /// Whom a service's address leads to while what runs is restarted beside what has so many requests.
@@ -497,7 +518,8 @@ fn called(steps: &[Step], has_route: bool, weight: u8) -> Calls {
     let stable =
         Stable { release: Some("old"), full: 3, replicas: 3, there: Some(4), is_one: false, is_down: false };
     let tried = Some(Tried { release: "a", replicas: 3, there: Some((3, 3)) });
-    next(Some(&wanted), Some(&state), Seen { stable, tried, has_route, consumes: false }, at(NOW)).calls
+    let seen = Seen { stable, tried, has_route, consumes: false, verdict: Verdict::Good };
+    next(Some(&wanted), Some(&state), seen, at(NOW)).calls
 }
 
 #[test]
@@ -519,6 +541,7 @@ fn nothing_is_tried_beside_what_is_down() {
     let next = begun(false, true);
     assert_eq!((next.is_passed, next.beside, next.awaits), (true, None, None));
     assert!(!begun(true, true).is_passed, "a pause, or a freeze, counts all the same");
+    assert!(!begun_with(false, (true, Verdict::Bad)).is_passed, "nor is what is bad the way out");
 }
 
 #[test]
@@ -531,4 +554,52 @@ fn where_none_can_be_spared_none_is_tried_and_no_step_ends() {
     }
     let passed = following((CANARY, 2), (0, false), (60, 0));
     assert_eq!((passed.is_passed, passed.beside.unwrap().replicas), (true, 0));
+}
+
+/// What follows at the first step of three instances that all are ready, in its `second`.
+fn judged((steps, verdict): (&[Step], Verdict), second: i64, (is_paused, is_skipped): (bool, bool)) -> Next {
+    let skipped = is_skipped.then_some(0).into_iter().collect();
+    let wanted = Wanted { release: "a", steps, replicas: 3, paused: is_paused, skipped: &skipped };
+    let state = State { release: "a".to_owned(), passed: 0, since: Some(at(NOW - second)), weight: 0 };
+    let stable =
+        Stable { release: Some("old"), full: 3, replicas: 3, there: Some(3), is_one: true, is_down: false };
+    let tried = Some(Tried { release: "a", replicas: 3, there: Some((3, 3)) });
+    let seen = Seen { stable, tried, has_route: true, consumes: false, verdict };
+    next(Some(&wanted), Some(&state), seen, at(NOW))
+}
+
+#[test]
+fn a_step_is_over_when_its_time_is_and_it_is_judged_good_or_somebody_skips_what_nobody_can_judge() {
+    use Verdict::{Bad, Good, Open};
+    let told = |verdict, second, by_people| {
+        let Next { state, awaits, .. } = judged((CANARY, verdict), second, by_people);
+        (state.unwrap().passed, awaits)
+    };
+    let (nobody, skips, pauses, both) = ((false, false), (false, true), (true, false), (true, true));
+    let ready = Some(Awaits::Ready { ready: 3, need: 2 });
+    for (verdict, second, by_people, passed, awaits) in [
+        (Good, PAUSE, nobody, 1, ready),
+        (Good, PAUSE - 1, nobody, 0, Some(Awaits::Until(at(NOW + 1)))),
+        (Good, PAUSE, pauses, 0, Some(Awaits::Resume)),
+        (Open, PAUSE, nobody, 0, Some(Awaits::Judged)),
+        (Open, PAUSE - 1, nobody, 0, Some(Awaits::Until(at(NOW + 1)))),
+        (Open, PAUSE, pauses, 0, Some(Awaits::Resume)),
+        (Open, 0, skips, 1, ready),
+        (Open, 0, both, 1, ready),
+        (Bad, PAUSE, nobody, 0, Some(Awaits::Judged)),
+        (Bad, PAUSE, skips, 0, Some(Awaits::Judged)),
+        (Bad, 0, both, 0, Some(Awaits::Judged)),
+    ] {
+        let case = format!("{verdict:?} {second} {by_people:?}");
+        assert_eq!(told(verdict, second, by_people), (passed, awaits), "{case}");
+    }
+    let no_end = Step { pause: None, ..CANARY[0] };
+    let Next { state, awaits, .. } = judged((&[no_end], Good), 10 * PAUSE, nobody);
+    assert_eq!((state.unwrap().passed, awaits), (0, Some(Awaits::Skip)), "only somebody ends it");
+}
+
+#[test]
+fn what_is_bad_is_given_no_more_requests() {
+    let weight = |verdict| judged((CANARY, verdict), 0, (false, false)).beside.unwrap().weight;
+    assert_eq!([Verdict::Good, Verdict::Open, Verdict::Bad].map(weight), [30, 30, 0]);
 }

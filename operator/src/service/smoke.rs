@@ -1,0 +1,175 @@
+//! A smoke check: one request that a release must answer as it says before anybody else's go to it. What was answered in,
+//! what follows of it out. Pure; [`rounds`](super::rounds) asks.
+
+use kube::ResourceExt;
+
+use crate::{
+    api::{Release, ReleaseSmoke},
+    release::verdict::{Judgement, Verdict},
+};
+
+/// So often in a row another answer counts, and the word for it.
+const MOST: (u8, &str) = (5, "five");
+
+/// What is asked of an instance of a release.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Check {
+    /// Its name.
+    pub release: String,
+    /// What it says of that.
+    pub smoke: ReleaseSmoke,
+}
+
+/// What came of one request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// This status; of a redirect too, which is not followed.
+    Status(u16),
+    /// Nothing in time.
+    Late,
+    /// Nobody listens there.
+    Refused,
+    /// Something that is not HTTP, or breaks off.
+    Broken,
+}
+
+/// What was answered so far.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Answers {
+    last: Option<Answer>,
+    /// So many in a row are not as they are to be.
+    wrong: u8,
+}
+
+impl Answers {
+    /// Was one ready to be asked?
+    pub fn is_any(&self) -> bool {
+        self.last.is_some()
+    }
+}
+
+impl Check {
+    /// Of `release`, which has passed so many of its steps; nothing where it asks for none, or gets requests already.
+    pub fn of(release: &Release, passed: usize) -> Option<Self> {
+        let smoke = release.spec.smoke.clone()?;
+        let is_previewed = release.spec.steps.get(passed).is_some_and(|step| step.weight == 0);
+        is_previewed.then(|| Self { release: release.name_any(), smoke })
+    }
+
+    fn is_well(&self, answer: &Answer) -> bool {
+        match (answer, self.smoke.status) {
+            (Answer::Status(status), Some(wanted)) => *status == wanted,
+            (Answer::Status(status), None) => (200..300).contains(status),
+            (Answer::Late | Answer::Refused | Answer::Broken, _) => false,
+        }
+    }
+
+    /// `answers` and one more; nothing where no instance is ready to be asked: what one said that is gone proves nothing.
+    pub fn answered(&self, answers: &Answers, answer: Option<Answer>) -> Answers {
+        let wrong = match &answer {
+            None => answers.wrong,
+            Some(answer) if self.is_well(answer) => 0,
+            Some(_) => answers.wrong.saturating_add(1).min(MOST.0),
+        };
+        Answers { last: answer, wrong }
+    }
+
+    /// What follows of `answers`.
+    pub fn judgement(&self, answers: &Answers) -> Judgement {
+        let asked = format!("smoke check GET {}", self.smoke.path);
+        let Answers { last, wrong } = answers;
+        let judged = |verdict, message: String| Judgement { verdict, message };
+        let Some(answer) = last else {
+            return judged(Verdict::Open, format!("{asked} is to be answered once an instance is ready"));
+        };
+        let got = told(answer);
+        match *wrong {
+            0 => judged(Verdict::Good, format!("{asked} {got}")),
+            wrong if wrong < MOST.0 => {
+                judged(Verdict::Open, format!("{asked} {got}, {wrong} of {} times in a row", MOST.0))
+            }
+            _ => judged(Verdict::Bad, format!("{asked} {got} {} times in a row", MOST.1)),
+        }
+    }
+}
+
+/// The same words at each attempt, and nothing of what was answered.
+fn told(answer: &Answer) -> String {
+    match answer {
+        Answer::Status(status) => format!("answered {status}"),
+        Answer::Late => "was not answered in time".to_owned(),
+        Answer::Refused => "could not connect".to_owned(),
+        Answer::Broken => "was not answered in HTTP".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sample;
+
+    fn check(more: &str) -> Check {
+        let smoke = format!("smoke: {{path: /orders/health, port: 8080{more}}}");
+        let steps = "steps: [{weight: 0, pause: 0s}, {weight: 100, pause: 1h}]";
+        Check::of(&sample::release("orders-dev-a", &format!("{steps}, {smoke}")), 0).unwrap()
+    }
+
+    fn judged(check: &Check, answers: &[Option<Answer>]) -> (Verdict, String) {
+        let all = answers.iter().cloned();
+        let answers = all.fold(Answers::default(), |answers, answer| check.answered(&answers, answer));
+        let Judgement { verdict, message } = check.judgement(&answers);
+        (verdict, message.strip_prefix("smoke check GET /orders/health ").unwrap().to_owned())
+    }
+
+    #[test]
+    fn only_the_answer_that_is_expected_is_good_and_five_others_in_a_row_are_bad() {
+        use Verdict::{Bad, Good, Open};
+        let status = |status| Some(Answer::Status(status));
+        let refused = || Some(Answer::Refused);
+        let five = |answer: Answer| vec![Some(answer); 5];
+        for (more, answers, verdict, words) in [
+            ("", vec![], Open, "is to be answered once an instance is ready"),
+            ("", vec![status(200)], Good, "answered 200"),
+            ("", vec![status(204)], Good, "answered 204"),
+            ("", vec![status(302)], Open, "answered 302, 1 of 5 times in a row"),
+            (", status: 302", vec![status(302)], Good, "answered 302"),
+            (", status: 200", vec![status(204)], Open, "answered 204, 1 of 5 times in a row"),
+            ("", [five(Answer::Status(503)), vec![]].concat(), Bad, "answered 503 five times in a row"),
+            ("", five(Answer::Late), Bad, "was not answered in time five times in a row"),
+            ("", five(Answer::Broken), Bad, "was not answered in HTTP five times in a row"),
+            ("", five(Answer::Refused)[1..].to_vec(), Open, "could not connect, 4 of 5 times in a row"),
+            (
+                "",
+                [&five(Answer::Refused)[1..], &[status(200), refused()]].concat(),
+                Open,
+                "could not connect, 1 of 5 times in a row",
+            ),
+            (
+                "",
+                [five(Answer::Late), vec![refused()]].concat(),
+                Bad,
+                "could not connect five times in a row",
+            ),
+        ] {
+            assert_eq!(judged(&check(more), &answers), (verdict, words.to_owned()), "{more} {answers:?}");
+        }
+    }
+
+    #[test]
+    fn what_an_instance_said_that_is_gone_proves_nothing() {
+        let well = Some(Answer::Status(200));
+        assert_eq!(judged(&check(""), &[well.clone(), None]).0, Verdict::Open);
+        let late = || Some(Answer::Late);
+        assert_eq!(judged(&check(""), &[late(), late(), None, late(), late(), late()]).0, Verdict::Bad);
+    }
+
+    #[test]
+    fn it_is_asked_as_long_as_it_gets_no_requests_and_only_where_it_says_so() {
+        let smoke = "smoke: {path: /, port: 8080}";
+        let release = |more: &str| sample::release("orders-dev-a", more);
+        let green = release(&format!("steps: [{{weight: 0}}, {{weight: 100}}], {smoke}"));
+        let asked = |passed| Check::of(&green, passed).is_some();
+        assert_eq!([0, 1, 2].map(asked), [true, false, false]);
+        assert_eq!(Check::of(&release("steps: [{weight: 0}, {weight: 100}]"), 0), None);
+    }
+}

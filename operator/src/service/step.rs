@@ -1,0 +1,117 @@
+//! What the board tells of the step at which a release is tried. Pure.
+
+use jiff::Timestamp;
+
+use super::Problem;
+use crate::{
+    api::WorkloadType,
+    conditions::Reason,
+    release::{
+        trial::{Awaits, State},
+        verdict::{Judgement, Verdict, words},
+    },
+};
+
+/// A step, and whoever looks at it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Told<'a> {
+    /// What is tried.
+    pub state: &'a State,
+    /// How many steps it has.
+    pub steps: usize,
+    /// What runs meanwhile, and as what.
+    pub own: (&'a str, WorkloadType),
+    /// Why it stays at its step.
+    pub paused: Option<&'a str>,
+    /// What is thought of it.
+    pub judgements: &'a [Judgement],
+}
+
+/// What `told` waits for, in the `environment` of a `service`.
+pub(super) fn awaited(awaits: Awaits, (service, environment): (&str, &str), told: Told<'_>) -> Problem {
+    let Told { state: State { release, passed, weight, since: _ }, steps, own, paused, judgements } = told;
+    let step = format!("{release} is tried, step {} of {steps}", passed + 1);
+    let share = match own.1 {
+        WorkloadType::Worker => String::new(),
+        WorkloadType::Api | WorkloadType::Batch => format!(" with {weight} of 100 requests"),
+    };
+    let skip = format!("kubectl imaas rollout skip {service} {environment}");
+    let open = words(judgements, Verdict::Open);
+    let unsure = open.as_ref().map(|open| format!("; {open}")).unwrap_or_default();
+    let rolls = |message: String| Problem::new(Reason::RollingOut, message);
+    match awaits {
+        Awaits::End => rolls(format!("{release} is tried once what was tried before has ended")),
+        Awaits::Settled => rolls(format!("{release} is tried once {} is all that runs", own.0)),
+        Awaits::Ready { ready, need } => rolls(format!("{step}: {ready} of {need} instances are ready")),
+        Awaits::Until(until) => rolls(format!("{step}{share} until {}{unsure}", whole(until))),
+        Awaits::Skip => {
+            Problem::new(Reason::Paused, format!("{step}{share} until somebody says: {skip}{unsure}"))
+        }
+        Awaits::Judged => match (words(judgements, Verdict::Bad), open) {
+            (Some(bad), _) => Problem::new(Reason::Unhealthy, format!("{step}: {bad}")),
+            (None, open) => rolls(format!(
+                "{step}{share} until it is judged good: {}; to go on without: {skip}",
+                open.unwrap_or_default()
+            )),
+        },
+        Awaits::Resume => {
+            let why = paused.unwrap_or_default();
+            Problem::new(Reason::Paused, format!("{step}{share}: {why}{unsure}"))
+        }
+    }
+}
+
+/// Nobody reads a fraction of a second.
+pub(super) fn whole(time: Timestamp) -> Timestamp {
+    Timestamp::from_second(time.as_second()).unwrap_or(time)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(awaits: Awaits, judged: &[(Verdict, &str)]) -> String {
+        let state = State { release: "orders-prod-b".to_owned(), passed: 0, since: None, weight: 0 };
+        let one = |(verdict, message): &(Verdict, &str)| Judgement {
+            verdict: *verdict,
+            message: (*message).to_owned(),
+        };
+        let judgements: Vec<_> = judged.iter().map(one).collect();
+        let told = Told {
+            state: &state,
+            steps: 2,
+            own: ("orders-prod-a", WorkloadType::Api),
+            paused: Some("paused by nora"),
+            judgements: &judgements,
+        };
+        let Problem { reason, message, .. } = awaited(awaits, ("orders", "prod"), told);
+        let message = message.strip_prefix("orders-prod-b is tried, step 1 of 2").unwrap();
+        format!("{}{message}", reason.as_str())
+    }
+
+    #[test]
+    fn what_nobody_can_judge_yet_is_told_with_what_was_seen_last_and_the_way_past_it() {
+        let open = [(Verdict::Good, "errors are few"), (Verdict::Open, "GET / answered 503")];
+        assert_eq!(
+            said(Awaits::Judged, &open),
+            "RollingOut with 0 of 100 requests until it is judged good: GET / answered 503; to go on without: kubectl imaas rollout skip orders prod"
+        );
+        let until = Awaits::Until("2026-01-01T10:00:00.5Z".parse().unwrap());
+        assert_eq!(
+            said(until, &open),
+            "RollingOut with 0 of 100 requests until 2026-01-01T10:00:00Z; GET / answered 503"
+        );
+        assert_eq!(
+            said(Awaits::Resume, &open),
+            "Paused with 0 of 100 requests: paused by nora; GET / answered 503"
+        );
+        assert_eq!(said(Awaits::Resume, &open[..1]), "Paused with 0 of 100 requests: paused by nora");
+    }
+
+    #[test]
+    fn what_is_bad_is_told_alone() {
+        let bad =
+            [(Verdict::Open, "nobody called it"), (Verdict::Bad, "GET / answered 503 five times in a row")];
+        assert_eq!(said(Awaits::Judged, &bad), "Unhealthy: GET / answered 503 five times in a row");
+    }
+}
