@@ -3,6 +3,7 @@
 //!
 //! `FLOW_CASES=registry,repair` runs only the cases whose name holds one of these words, after the onboarding.
 
+mod analysis;
 mod batch;
 mod collection;
 mod decisions;
@@ -230,6 +231,7 @@ async fn every_case(flow: &Flow) -> Vec<String> {
     cases.case("registry_accounts_open_their_own_area_only", registry::areas).await;
     cases.case("what_is_exposed_answers_at_its_host_and_nothing_else_does", gateway::exposed).await;
     cases.case("what_is_tried_gets_its_share_and_no_request_is_lost", trial::beside_what_runs).await;
+    cases.case("a_canary_is_judged_by_what_prometheus_counted", analysis::of_a_canary).await;
     cases.case("a_drained_node_costs_no_request_and_a_lost_one_is_replaced", nodes::drained_and_lost).await;
     cases.case("load_brings_instances_and_takes_them_away", load::brings_instances_and_takes_them_away).await;
     cases.case("repair_within_five_seconds", steady::repair).await;

@@ -24,7 +24,10 @@ const EXPOSED: &str = "  dev: {scaling: {min: 1}, expose: {path: /inventory}}";
 const CANARY: &str = "  dev: {scaling: {min: 1}, expose: {path: /inventory}, \
      rollout: {strategy: canary, steps: [{weight: 10}, {weight: 50}]}}";
 const BLUE_GREEN: &str = "  dev: {scaling: {min: 1}, expose: {path: /inventory}, \
-     rollout: {strategy: blueGreen, preview: 1h, keep: 1h}}";
+     rollout: {strategy: blueGreen, preview: 1h, keep: 1h, smoke: {path: /inventory}}}";
+/// No answer to it is good.
+const SMOKING: &str = "  dev: {scaling: {min: 1}, expose: {path: /inventory}, \
+     rollout: {strategy: blueGreen, preview: 0s, smoke: {path: /nonsense}}}";
 /// Of which the share is told, and how many of them it may be off: 2 of 100.
 const REQUESTS: usize = 5_000;
 const TOLERANCE: usize = REQUESTS / 50;
@@ -32,8 +35,8 @@ const TOLERANCE: usize = REQUESTS / 50;
 const AT_A_TIME: usize = 16;
 
 /// Promise: of a canary each step's share of requests goes to the new version, of a blue/green roll-out none and then all;
-/// who asks for it by the header gets it; an abort brings the old back; and no request is lost, neither one on a connection
-/// of its own nor one on a connection that is kept.
+/// who asks for it by the header gets it; an abort brings the old back, and so does a smoke check that is answered badly, before
+/// any request; and none is lost, neither one on a connection of its own nor one on a connection that is kept.
 pub async fn beside_what_runs(flow: &Flow) -> Result<String> {
     let clone = flow.inventory.work_tree();
     clone.checkout("dev")?;
@@ -88,7 +91,18 @@ async fn both_ways(flow: &Flow, address: SocketAddr, plain: &str) -> Result<Stri
     let back = begun.elapsed().as_secs_f64();
     gone(flow).await?;
     share(address, ("green", 0)).await?;
-    Ok(format!("{counts:?} of {REQUESTS} requests at 10 and 50 of 100; back {back:.1} s after the abort"))
+
+    version(flow, "red", &plain.replace(OF_DEV, SMOKING)).await?;
+    let words = "smoke check GET /nonsense answered 404 five times in a row";
+    flow.board(AT, words, |board| {
+        let told = board["failed"].is_object() && waiting(board).iter().any(|line| line.contains(words));
+        told && board["trial"].is_null()
+    })
+    .await?;
+    gone(flow).await?;
+    Ok(format!(
+        "{counts:?} of {REQUESTS} requests at 10 and 50 of 100; back {back:.1} s after the abort; `{words}`"
+    ))
 }
 
 /// Commits a new version with this descriptor, and builds it; returns the commit.
