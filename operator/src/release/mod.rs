@@ -10,10 +10,12 @@ pub mod render;
 mod render_error;
 pub mod room;
 pub mod runs;
+mod scaler;
 pub mod scaling;
 mod steps;
 mod template;
 pub mod trial;
+pub mod triggers;
 mod trouble;
 mod uses;
 
