@@ -15,7 +15,7 @@ use std::{
 use anyhow::Context;
 use sha2::{Digest, Sha256};
 
-pub use self::tools::{binary, binary_async, gateway_api};
+pub use self::tools::{binary, binary_async, gateway_api, keda_kinds};
 use crate::Progress;
 
 /// The Kubernetes version that the lab runs.

@@ -17,9 +17,7 @@ use crate::{
 pub async fn install_kinds(kubectl: &Kubectl, progress: &Progress) -> Result<()> {
     let told = progress.clone();
     let kinds = tokio::task::spawn_blocking(move || cache::gateway_api(&told)).await.context("ended")??;
-    let folder = kinds.to_str().context("path of the cache is not UTF-8")?;
-    kubectl.run(&["apply", "--server-side", "-f", folder], None).await?;
-    kubectl.run(&["wait", "--for=condition=Established", "--timeout=60s", "-f", folder], None).await.map(drop)
+    kubectl.install_kinds(&kinds).await
 }
 
 /// A running gateway, plain HTTP. Dropping it kills the process.

@@ -86,6 +86,18 @@ impl Kubectl {
         self.run(&arguments, Some(documents)).await.map(drop)
     }
 
+    /// Installs the kinds in the files of `folder` and waits until they are served (60 s at most).
+    ///
+    /// # Errors
+    /// What the server refuses.
+    pub async fn install_kinds(&self, folder: &Path) -> anyhow::Result<()> {
+        let folder = folder.to_str().context("path of the folder is not UTF-8")?;
+        self.run(&["apply", "--server-side", "-f", folder], None).await?;
+        self.run(&["wait", "--for=condition=Established", "--timeout=60s", "-f", folder], None)
+            .await
+            .map(drop)
+    }
+
     /// `get … -o json`, for example `&["pods", "-n", "acme"]`.
     ///
     /// # Errors

@@ -2,6 +2,7 @@
 //!
 //! [`Lab::start`] gives an API server of its own in seconds, with [`Nodes::Real`] one that runs pods; [`Lab::stop`]
 //! leaves nothing behind. Everything runs as plain processes that this process owns. See README.md.
+mod aggregated;
 pub mod cache;
 pub mod camel;
 pub mod certificates;
@@ -15,6 +16,7 @@ pub mod helm;
 mod host;
 pub mod image;
 mod iptables;
+pub mod keda;
 pub mod kubectl;
 pub mod metrics_server;
 mod network;
@@ -22,6 +24,8 @@ pub mod node;
 pub mod packages;
 pub mod process;
 mod progress;
+pub mod prometheus;
+pub mod rabbitmq;
 pub mod registry;
 mod simulation;
 

@@ -5,7 +5,7 @@ use std::{path::PathBuf, process::Command, time::Duration};
 use anyhow::Result;
 
 use crate::{
-    Lab, Progress, cache,
+    Lab, Progress, aggregated, cache,
     kubectl::Kubectl,
     process::{Process, free_port, wait_until},
 };
@@ -42,7 +42,9 @@ impl MetricsServer {
             .env("NO_PROXY", "*");
         let log = lab.data_dir().join("metrics-server.log");
         let process = Process::spawn("metrics-server", &command, &log)?;
-        lab.kubectl().apply(&objects(&lab.host_ip().to_string(), port)).await?;
+        let api = ("metrics.k8s.io", "v1beta1");
+        let at = (&*lab.host_ip().to_string(), port);
+        lab.kubectl().apply(&aggregated::objects("metrics-server", api, at)).await?;
         let node = ["get", "--raw", "/apis/metrics.k8s.io/v1beta1/nodes"];
         wait_until("metrics-server", Duration::from_secs(90), &[&process], || async {
             lab.kubectl().run(&node, None).await.is_ok_and(|answer| answer.contains("\"usage\""))
@@ -60,37 +62,4 @@ impl MetricsServer {
         self.process.stop(Duration::from_secs(2)).await;
         Ok(())
     }
-}
-
-fn objects(address: &str, port: u16) -> String {
-    format!(
-        "apiVersion: v1
-kind: Service
-metadata: {{name: metrics-server, namespace: kube-system}}
-spec: {{ports: [{{name: https, port: 443, targetPort: {port}}}]}}
----
-apiVersion: discovery.k8s.io/v1
-kind: EndpointSlice
-metadata:
-  name: metrics-server-host
-  namespace: kube-system
-  labels: {{kubernetes.io/service-name: metrics-server}}
-addressType: IPv4
-endpoints:
-  - {{addresses: [{address}], conditions: {{ready: true}}}}
-ports:
-  - {{name: https, port: {port}}}
----
-apiVersion: apiregistration.k8s.io/v1
-kind: APIService
-metadata: {{name: v1beta1.metrics.k8s.io}}
-spec:
-  group: metrics.k8s.io
-  version: v1beta1
-  groupPriorityMinimum: 100
-  versionPriority: 100
-  insecureSkipTLSVerify: true
-  service: {{name: metrics-server, namespace: kube-system}}
-"
-    )
 }

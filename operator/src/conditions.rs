@@ -124,6 +124,8 @@ reasons! {
     ProviderNotReady,
     /// A service of another tenant that is used does not export to it, or is not there.
     NotExported,
+    /// A service that is used has no instance that is ready.
+    ProviderDown,
     /// What is to be exposed has no gateway, or the cluster no kind of route.
     GatewayMissing,
     /// The gateway does not take the route, or not what it leads to.

@@ -144,6 +144,20 @@ const TOOL_SETS: &[ToolSet] = &[
         ..PLAIN
     },
     ToolSet {
+        name: "keda",
+        tools: &[("keda", "github.com/kedacore/keda/v2/cmd/operator")],
+        files: module!("keda"),
+        cold_build: "6 min",
+        ..PLAIN
+    },
+    ToolSet {
+        name: "keda-adapter",
+        tools: &[("keda-adapter", "github.com/kedacore/keda/v2/cmd/adapter")],
+        files: module!("keda"),
+        cold_build: "1 min",
+        ..PLAIN
+    },
+    ToolSet {
         name: "pause",
         tools: &[("pause", ".")],
         files: &[
@@ -183,16 +197,34 @@ pub async fn binary_async(name: &'static str, progress: &Progress) -> anyhow::Re
 /// # Errors
 /// As [`binary`]; and where the module cannot be had.
 pub fn gateway_api(progress: &Progress) -> anyhow::Result<PathBuf> {
-    const MODULE: &str = "sigs.k8s.io/gateway-api";
-    let files: &[(&str, &str)] = module!("gateway-api");
+    let module = ("sigs.k8s.io/gateway-api", module!("gateway-api").as_slice());
+    folder("gateway-api", module, "config/crd/standard", progress)
+}
+
+/// The folder of KEDA's kinds, one file each, from its Go module.
+///
+/// # Errors
+/// As [`gateway_api`].
+pub fn keda_kinds(progress: &Progress) -> anyhow::Result<PathBuf> {
+    let module = ("github.com/kedacore/keda/v2", module!("keda").as_slice());
+    folder("keda-kinds", module, "config/crd/bases", progress)
+}
+
+/// A folder `path` of a Go module, of which nothing is built.
+fn folder(
+    name: &str,
+    (module, files): (&str, &[(&str, &str)]),
+    path: &str,
+    progress: &Progress,
+) -> anyhow::Result<PathBuf> {
     let key = files.iter().map(|(_, text)| *text).collect::<Vec<_>>().join("\n");
-    entry("gateway-api", &key, progress, |dir| {
-        let module = tempfile::tempdir().context("module folder")?;
+    entry(name, &key, progress, |dir| {
+        let place = tempfile::tempdir().context("module folder")?;
         for (name, text) in files {
-            fs::write(module.path().join(name), text).with_context(|| format!("write {name}"))?;
+            fs::write(place.path().join(name), text).with_context(|| format!("write {name}"))?;
         }
-        process::run(go(module.path()).args(["mod", "download", MODULE]))?;
-        copy(&source(module.path(), MODULE)?.join("config/crd/standard"), dir)
+        process::run(go(place.path()).args(["mod", "download", module]))?;
+        copy(&source(place.path(), module)?.join(path), dir)
     })
 }
 

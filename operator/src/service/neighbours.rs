@@ -9,17 +9,17 @@ use k8s_openapi::api::apps::v1::Deployment;
 use kube::{ResourceExt, runtime::reflector::ObjectRef};
 
 use super::{
-    ending,
+    Problem, ending,
     exposure::Rival,
     poll::{Key, Poller},
     promote::Wanted,
     resolve::resolve,
     snapshot::Branch,
     status::{Pass, Stage},
-    uses::{Around, Asker, Face, is_open, losing, used},
+    uses::{Around, Asker, Face, Silence, is_open, losing, silent, used},
 };
 use crate::{
-    api::{Export, IntegrationService, Port, Release, Retirement, Use, WorkloadType},
+    api::{Export, IntegrationService, Port, Release, ReleaseUse, Retirement, Use, WorkloadType},
     names::{self, environment_namespace, home_namespace, tenant_of_home},
     platform::Platform,
     release::{Footprint, written},
@@ -92,6 +92,32 @@ impl Neighbours<'_> {
         ending::gravest(endings).map(|ending| ending.retirement)
     }
 
+    /// Of the services that a release of `asker` uses, those that are to answer there and do not. One that ends is told by
+    /// [`Self::losing`].
+    pub(super) fn silent(self, asker: Asker<'_>, uses: &[ReleaseUse]) -> Vec<Problem> {
+        let Asker { tenant, service: _, environment } = asker;
+        let providers: BTreeSet<_> =
+            uses.iter().map(|used| (used.tenant.as_deref().unwrap_or(tenant), &*used.service)).collect();
+        let counts = |provider: &(&str, &str)| {
+            is_open(asker, *provider, &self) && self.ending(*provider, environment).is_none()
+        };
+        let told = |provider| Some(silent(tenant, provider, &self.silence(provider, environment)?));
+        providers.into_iter().filter(counts).filter_map(told).collect()
+    }
+
+    fn silence(self, (tenant, service): (&str, &str), environment: &str) -> Option<Silence> {
+        let live = self.platform.cluster.workload(&environment_namespace(tenant, environment), service)?;
+        let live = live.deployment()?;
+        let status = live.status.as_ref()?;
+        if live.spec.as_ref()?.replicas == Some(0) {
+            return Some(Silence::Empty);
+        }
+        let mut conditions = status.conditions.iter().flatten();
+        let down = conditions.find(|one| one.type_ == "Available" && one.status == "False");
+        let since = down.and_then(|down| down.last_transition_time.as_ref()).map(|since| since.0.to_string());
+        (status.ready_replicas.unwrap_or_default() == 0).then_some(Silence::Down { since })
+    }
+
     /// Whom this service uses, by what Git asks for and by what runs.
     pub(super) fn uses(self, service: &Key, pass: Option<&Pass>) -> HashSet<Key> {
         let Some(tenant) = tenant_of(service) else { return HashSet::new() };
@@ -113,8 +139,11 @@ impl Neighbours<'_> {
             .filter(|(_, running)| running.is_empty())
             .map(|(environment, _)| self.declared(tenant, &service.name, environment))
             .collect();
-        let ending = running.iter().map(|(environment, _)| self.ending((tenant, &service.name), environment));
-        names::content_hash(&(exports, &running, declared, ending.collect::<Vec<_>>()))
+        let own = (tenant, &*service.name);
+        let ending = running.iter().map(|(environment, _)| self.ending(own, environment));
+        let silence = running.iter().map(|(environment, _)| self.silence(own, environment));
+        let (ending, silence) = (ending.collect::<Vec<_>>(), silence.collect::<Vec<_>>());
+        names::content_hash(&(exports, &running, declared, ending, silence))
     }
 
     /// Services of the asker's tenant that run with `path` in its environment; what is left of one whose object is gone, too.

@@ -243,12 +243,13 @@ fn state(stage: &Stage, before: Option<&EnvironmentState>) -> EnvironmentState {
 
 /// Without what every pass sees anew.
 fn lasting(waiting: Vec<Waiting>) -> Vec<Waiting> {
-    const SEEN: [Reason; 30] = [
+    const SEEN: [Reason; 31] = [
         Reason::Held,
         Reason::Paused,
         Reason::RolledBack,
         Reason::Rejected,
         Reason::Failed,
+        Reason::ProviderDown,
         Reason::GatewayMissing,
         Reason::RouteRefused,
         Reason::RouteUnsupported,
@@ -299,7 +300,7 @@ fn word(state: &EnvironmentState) -> &'static str {
         "orphaned"
     } else if awaits(Reason::Unhealthy) || awaits(Reason::Failed) {
         "failed"
-    } else if awaits(Reason::RuntimeDegraded) {
+    } else if awaits(Reason::RuntimeDegraded) || awaits(Reason::ProviderDown) {
         "degraded"
     } else if [Reason::Held, Reason::Paused, Reason::RolledBack, Reason::Rejected].into_iter().any(awaits) {
         "held"

@@ -5,6 +5,8 @@
 
 use std::collections::BTreeSet;
 
+use serde::Serialize;
+
 use super::Problem;
 use crate::{
     api::{Export, Port, Release, Retirement, RetirementStage, Use},
@@ -125,6 +127,34 @@ pub fn losing(
     )
 }
 
+/// Why a service that is used answers no call.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
+pub enum Silence {
+    /// It is to have instances, and none is ready.
+    Down {
+        /// As Kubernetes says, which is nothing before it looked.
+        since: Option<String>,
+    },
+    /// It is to have none.
+    Empty,
+}
+
+/// Told to whom uses a service, `(tenant, name)`, that is silent.
+pub fn silent(asker: &str, (tenant, service): (&str, &str), silence: &Silence) -> Problem {
+    let provider = if tenant == asker { service.to_owned() } else { format!("{tenant}/{service}") };
+    let what = match silence {
+        Silence::Down { since } => {
+            let since = since.as_ref().map(|since| format!(" since {since}")).unwrap_or_default();
+            format!("has no instance that is ready{since}: its own board says why")
+        }
+        Silence::Empty => "has no instances: it sleeps, or was scaled to none".to_owned(),
+    };
+    let message = format!(
+        "{provider}, which this service uses, {what}; calls to it fail until it has, and what runs here is left alone"
+    );
+    Problem::new(Reason::ProviderDown, message)
+}
+
 fn port((index, used): (usize, &Use), asker: Asker<'_>, face: Face) -> Result<Port, Problem> {
     let Use { tenant, service, variable: _, port } = used;
     let environment = asker.environment;
@@ -216,6 +246,20 @@ mod tests {
             losing("acme", ("acme", "stock"), (&ends(RetirementStage::Retiring), &["dev"])),
             "stock, which this service uses in dev, is retired, and calls to it fail; it is removed after 2026-01-02T00:00:00Z: do without it, or have its owners bring it back"
         );
+    }
+
+    #[test]
+    fn whoever_uses_what_is_silent_is_told_since_when_and_where_to_look() {
+        let since = Some("2026-01-02T00:00:00Z".to_owned());
+        let told = |tenant, silence| silent("acme", (tenant, "stock"), &silence).message;
+        let rest = "; calls to it fail until it has, and what runs here is left alone";
+        let down = "has no instance that is ready since 2026-01-02T00:00:00Z: its own board says why";
+        assert_eq!(
+            told("beta", Silence::Down { since }),
+            format!("beta/stock, which this service uses, {down}{rest}")
+        );
+        let empty = "has no instances: it sleeps, or was scaled to none";
+        assert_eq!(told("acme", Silence::Empty), format!("stock, which this service uses, {empty}{rest}"));
     }
 
     struct To(Vec<Export>);

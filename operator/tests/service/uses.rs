@@ -1,10 +1,10 @@
 //! Services that call others: addresses, the way between two tenants, and what is told where one of the two is missing.
 
 use imaas_operator::api::{self, IntegrationService, IntegrationServiceStatus};
-use k8s_openapi::api::networking::v1::NetworkPolicy;
+use k8s_openapi::api::{core::v1::Pod, networking::v1::NetworkPolicy};
 use kube::{
-    Api,
-    api::{Patch, PatchParams},
+    Api, ResourceExt,
+    api::{ListParams, Patch, PatchParams},
 };
 use lab::git_server::{Credentials, WorkTree};
 use serde_json::{Value, json};
@@ -301,7 +301,46 @@ async fn whoever_uses_a_service_that_ends_is_told_on_its_board() {
     scene.end().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_uses_a_service_that_is_down_is_told_on_its_board() {
+    let scene = Scene::start().await;
+    scene.beta().await;
+    let operator = scene.operator().await;
+    scene.service(STOCK, "ports: [{name: http, port: 8080}]").await;
+    scene.export(STOCK, json!([{ "tenant": "acme", "service": "billing" }])).await;
+    let uses = "ports: [{name: http, port: 8000}]\nuses: [{tenant: beta, service: stock, as: STOCK_URL}]";
+    scene.service(BILLING, uses).await;
+    until("it runs with the address", async || scene.variable(BILLING, "STOCK_URL").await).await;
+    let word = async |word: &str| {
+        until(word, async || {
+            scene.instances_are_ready_in("acme-dev").await;
+            scene.board_of(BILLING).await.summary.filter(|summary| summary.starts_with(word))
+        })
+        .await;
+    };
+    word("dev=degraded").await;
+    let told = scene.waiting(BILLING, "ProviderDown").await;
+    assert!(told.starts_with("beta/stock, which this service uses, has no instance that is ready"), "{told}");
+    scene.instances_are_ready_in("beta-dev").await;
+    word("dev=ok").await;
+    scene.instances_say("beta-dev", "False").await;
+    word("dev=degraded").await;
+    let restarts = scene.instances_started("acme-dev").await;
+    scene.instances_are_ready_in("beta-dev").await;
+    word("dev=ok").await;
+    assert_eq!(scene.instances_started("acme-dev").await, restarts, "what uses it is left alone");
+    operator.stop().await;
+    scene.end().await;
+}
+
 impl Scene {
+    /// Names of the pods of a namespace.
+    async fn instances_started(&self, namespace: &str) -> Vec<String> {
+        let pods = Api::<Pod>::namespaced(self.client.clone(), namespace);
+        let pods = pods.list(&ListParams::default()).await.unwrap();
+        pods.iter().map(ResourceExt::name_any).collect()
+    }
+
     pub async fn all_are_ready(&self) {
         self.instances_are_ready_in("acme-dev").await;
         self.instances_are_ready_in("beta-dev").await;

@@ -65,7 +65,11 @@ pub async fn runs(flow: &Flow) -> Result<String> {
         jobs(flow, "test").await?
     );
 
-    commit(&developer, "{schedule: {cron: \"* * * * *\", retries: 0}, env: {AMOUNTS: nonsense}}")?;
+    // By demand: the clock has shown what it does.
+    let bad = commit(&developer, "{schedule: {cron: \"0 3 1 1 *\", retries: 0}, env: {AMOUNTS: nonsense}}")?;
+    let is_bad = |board: &Value| board["commit"] == bad && waits(board, "AwaitingRun");
+    flow.board(IN_DEV, "what fails awaits its first run", is_bad).await?;
+    decide(flow, (IN_DEV.1, IN_DEV.2), "run").await?;
     let failed = flow
         .board(IN_DEV, "a run that fails gives way", |board| {
             board["failed"].is_object() && board["current"] == good["current"]
