@@ -44,7 +44,7 @@ impl Asked {
 
     /// Makes what stands at `field` something that is never a problem; false where nothing more can be asked without it.
     pub fn set_aside(&mut self, field: &str) -> bool {
-        if let Some((list, index, _)) = element(field) {
+        if let Some((list, index, _)) = element(field).filter(|(list, ..)| self.left.contains_key(list)) {
             return self.without(list, index);
         }
         if let Some(name) = field.strip_prefix("env.") {

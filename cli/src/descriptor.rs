@@ -254,6 +254,7 @@ fn input<'a>(
         settings,
         runtime: runtime.unwrap_or(&ANY_RUNTIME),
         networks: defined.map_or(&[][..], |one| &one.spec.networks),
+        brokers: defined.map(|one| one.spec.brokers.as_slice()),
         placement: &ANYWHERE,
         called,
         image_repository: REPOSITORY,
@@ -278,7 +279,7 @@ fn runtime<'a>(question: &Question<'a>) -> Result<Option<&'a IntegrationRuntime>
 pub fn notes(platform: &Platform, runtime: Option<&str>) -> Vec<String> {
     let mut notes = Vec::new();
     if !platform.knows_environments() {
-        notes.push("the platform's environments are not known, so the names under `environments` and the networks of `connects` are not checked: give --platform FILE or --cluster".to_owned());
+        notes.push("the platform's environments are not known, so the names under `environments`, the networks of `connects` and the brokers of `scaling.triggers` are not checked: give --platform FILE or --cluster".to_owned());
     }
     let missing = match (runtime, platform.knows_runtimes()) {
         (Some(_), true) => return notes,

@@ -158,6 +158,8 @@ reasons! {
     RuntimeDegraded,
     /// The number of instances does not follow the load.
     NotScaling,
+    /// What would ask brokers how much waits is not installed.
+    ScalerMissing,
     /// The tenant's quota leaves no room.
     QuotaExceeded,
     /// More is asked for than the platform gives; what there is is given.

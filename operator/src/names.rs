@@ -137,6 +137,16 @@ pub fn beside(service: &str) -> String {
     format!("{service}-{CANARY}")
 }
 
+/// `<service>-<number>`, of KEDA's login for one of its triggers. Behind the last `-` is the number, so no two services meet.
+pub fn login(service: &str, index: usize) -> String {
+    format!("{service}-{index}")
+}
+
+/// `keda-hpa-<service>`, as KEDA names the autoscaler that it makes.
+pub fn keda_autoscaler(service: &str) -> String {
+    format!("keda-hpa-{service}")
+}
+
 /// `<service>-run-<hash>`, for the run of a batch that this decision (its uid) begins.
 pub fn run(service: &str, decision: &str) -> String {
     format!("{service}-run-{}", content_hash(&decision))

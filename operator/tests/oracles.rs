@@ -268,6 +268,7 @@ fn outcome(descriptor: &Value) -> Result<[Value; 2], String> {
         environment: "dev",
         runtime: &serde_saphyr::from_str(RUNTIME).unwrap(),
         networks: &networks,
+        brokers: None,
         placement: &Placement::default(),
         called: &settings.uses.iter().map(port_of).collect::<Vec<_>>(),
         image_repository: "registry.example.com/acme/orders",

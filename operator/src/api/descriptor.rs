@@ -6,7 +6,7 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::Quantity;
+use super::{Fallback, Quantity, Trigger};
 
 /// The whole file. What differs between environments stands under `environments`, so that branches merge cleanly.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize, KubeSchema)]
@@ -297,7 +297,7 @@ pub struct Scaling {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 100))]
     pub max: Option<u16>,
-    /// CPU that an instance is to use, in percent of `resources.cpu`; 70 where neither this nor `memory` is said.
+    /// CPU that an instance is to use, in percent of `resources.cpu`; 70 where neither this nor `memory` nor `triggers` are said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1000))]
     pub cpu: Option<u16>,
@@ -309,6 +309,14 @@ pub struct Scaling {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 2, max = 20))]
     pub down_after: Option<String>,
+    /// What waits for it elsewhere, by which the number of instances follows; the greatest that one of them asks for counts. Where
+    /// nothing waits, a worker may have none (`min: 0`).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8))]
+    pub triggers: Vec<Trigger>,
+    /// Of `triggers`: what holds while a broker does not say how much waits; without it, what there is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fallback: Option<Fallback>,
 }
 
 fn one() -> u16 {
@@ -317,7 +325,8 @@ fn one() -> u16 {
 
 impl Default for Scaling {
     fn default() -> Self {
-        Self { min: one(), max: None, cpu: None, memory: None, down_after: None }
+        let (min, triggers) = (one(), Vec::new());
+        Self { min, max: None, cpu: None, memory: None, down_after: None, triggers, fallback: None }
     }
 }
 

@@ -6,7 +6,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{CheckedStatus, Quota, Role};
+use super::{Broker, CheckedStatus, Quota, Role};
 
 /// One stage, such as `dev` or `prod`, and what holds in it for every tenant.
 #[derive(CustomResource, KubeSchema, Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
@@ -89,6 +89,12 @@ pub struct EnvironmentSpec {
     #[schemars(length(max = 32))]
     #[x_kube(merge_strategy = kube::core::ListMerge::Map(vec!["name".into()]))]
     pub networks: Vec<Network>,
+    /// Where work waits by which services scale (`scaling.triggers`). KEDA asks there, from its own place in the cluster, with
+    /// the login that the service names.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32))]
+    #[x_kube(merge_strategy = kube::core::ListMerge::Map(vec!["name".into()]))]
+    pub brokers: Vec<Broker>,
     /// What the hosts of exposed services end in: each tenant's is `<tenant>.<domain>`. No other Environment has it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(

@@ -4,6 +4,7 @@
 //! loads. Being strict is the work of the API server (schema, CEL), of `source::parse` (Git) and of each stage's
 //! `validate`. A field whose behaviour is not built is not here.
 
+pub mod broker;
 pub mod descriptor;
 pub mod environment;
 pub mod http_route;
@@ -14,9 +15,12 @@ pub mod release;
 pub mod release_decision;
 pub mod retirement;
 pub mod runtime;
+pub mod scaled_object;
 pub mod tenant;
 pub mod tenant_source;
+pub mod trigger;
 
+pub use broker::Broker;
 pub use descriptor::{
     Concurrency, DescriptorSpec, Expose, Instances, Port, Rollout, Scaling, Schedule, ServiceDescriptor,
     Smoke, Step, Strategy, Use, WorkloadType,
@@ -35,10 +39,12 @@ pub use release_decision::{
 };
 pub use retirement::{Retirement, RetirementStage};
 pub use runtime::{IntegrationRuntime, IntegrationRuntimeSpec, RuntimeProfile};
+pub use scaled_object::{ScaledObject, TriggerAuthentication};
 pub use tenant::{
     Member, MemberKind, Quota, RegistryUsage, Role, ServiceEntry, Sleep, Tenant, TenantSpec, TenantStatus,
 };
 pub use tenant_source::{Settled, TenantSource, TenantSourceSpec, TenantSourceStatus};
+pub use trigger::{Fallback, Trigger};
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;

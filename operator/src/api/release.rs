@@ -5,7 +5,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
-use super::{Port, Schedule, Strategy, WorkloadType, runtime::Health};
+use super::{Fallback, Port, Schedule, Strategy, Trigger, WorkloadType, runtime::Health};
 
 /// One immutable version of one service in one environment.
 #[allow(clippy::duplicated_attributes, reason = "columns of one type")]
@@ -138,6 +138,12 @@ pub struct ReleaseScaling {
     pub memory: Option<i32>,
     /// So long load must have been low before instances end.
     pub down_after_seconds: i32,
+    /// What waits elsewhere. Where a broker is stands in the Environment, and is read there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub triggers: Vec<Trigger>,
+    /// While that is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fallback: Option<Fallback>,
 }
 
 /// Where a release's configuration is.

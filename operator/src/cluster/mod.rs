@@ -10,10 +10,12 @@ mod event;
 mod fence;
 mod finalizer;
 mod foreign;
+mod guests;
 mod observe;
 mod pods;
 mod remove;
 mod routes;
+mod scalers;
 mod seen;
 mod watched;
 mod workload;
@@ -45,9 +47,10 @@ use tokio::sync::mpsc;
 
 use self::{
     event::Budget,
+    guests::Guests,
     seen::{Listing, Seen},
 };
-use crate::api::{HttpRoute, http_route::RuleFields};
+use crate::api::{HttpRoute, ScaledObject, TriggerAuthentication};
 
 /// One cluster: its client, and what is known of the operator's own objects in it. Cheap to clone.
 #[derive(Clone)]
@@ -66,9 +69,9 @@ struct Inner {
     jobs: Store<Job>,
     autoscalers: Store<HorizontalPodAutoscaler>,
     quotas: Store<ResourceQuota>,
-    /// See `routes`.
-    routes: Store<HttpRoute>,
-    route_rules: Mutex<Option<RuleFields>>,
+    routes: Guests<HttpRoute>,
+    scalers: Guests<ScaledObject>,
+    scaler_logins: Guests<TriggerAuthentication>,
     /// Events that may still be written.
     budget: Mutex<Budget>,
 }

@@ -32,6 +32,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::{
     Cluster, Inner, Workload,
+    guests::Guests,
     seen::{Listing, Touch},
 };
 use crate::names::{LIMITS, MANAGED_BY, MANAGER, SERVICE};
@@ -48,7 +49,9 @@ impl Cluster {
         let (jobs, writer_of_jobs) = reflector::store();
         let (quotas, writer_of_quotas) = reflector::store();
         let (autoscalers, writer_of_autoscalers) = reflector::store();
-        let (routes, writer_of_routes) = reflector::store();
+        let (routes, writer_of_routes) = Guests::new();
+        let (scalers, writer_of_scalers) = Guests::new();
+        let (scaler_logins, writer_of_logins) = Guests::new();
         let cluster = Self(Arc::new(Inner {
             client,
             budget: Mutex::default(),
@@ -60,7 +63,8 @@ impl Cluster {
             autoscalers,
             quotas,
             routes,
-            route_rules: Mutex::default(),
+            scalers,
+            scaler_logins,
         }));
         let mut listed = Vec::new();
         let mut watches: Vec<Background> = vec![
@@ -88,7 +92,9 @@ impl Cluster {
             quota.status = None;
         }));
         watches.push(cluster.watch_autoscalers(writer_of_autoscalers, &mut listed));
-        watches.push(cluster.watch_routes(writer_of_routes, &mut listed));
+        watches.push(cluster.watch_guests(writer_of_routes, &mut listed));
+        watches.push(cluster.watch_guests(writer_of_scalers, &mut listed));
+        watches.push(cluster.watch_guests(writer_of_logins, &mut listed));
         let ready = async move {
             for mut one in listed {
                 // An error means that the watch is gone, and with it the operator.

@@ -12,7 +12,7 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity as Amount;
 use kube::ResourceExt;
 
 use super::{
-    entrance,
+    brokers, entrance,
     network::{self, ValidNetwork},
     placement::Placement,
     proof::Proof,
@@ -211,6 +211,7 @@ fn valid(environment: &Environment, problems: &mut Vec<Problem>) -> ValidEnviron
     problems.extend(Proof::valid(spec).1);
     problems.extend(signers(spec).1);
     problems.extend(Placement::valid(spec).1);
+    problems.extend(brokers::problems(&spec.brokers, "spec.brokers"));
     let mut networks: Vec<ValidNetwork> = Vec::with_capacity(spec.networks.len());
     for (index, wire) in spec.networks.iter().enumerate() {
         let field = format!("spec.networks[{index}]");

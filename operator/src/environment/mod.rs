@@ -1,9 +1,10 @@
 //! Environments: checked one by one and together, and the order in which images move through them.
 //!
 //! Pure: [`check`] (wire → valid), [`chain`] (promotion order), [`network`] (address blocks), [`egress`] (the way to
-//! them), `entrance` (the way in), [`window`] (when something new may run), [`proof`] (what counts as healthy), `signers` (whose images),
+//! them), `entrance` (the way in), `brokers` (where work waits), [`window`] (when something new may run), [`proof`] (what counts as healthy), `signers` (whose images),
 //! `placement` (where instances run). IO: [`run`] (status).
 
+mod brokers;
 pub mod chain;
 pub mod check;
 pub mod egress;

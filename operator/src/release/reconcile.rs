@@ -19,7 +19,7 @@ use super::{
         leaving, route, running,
     },
     observe::{self, Observed, Phase, alone_since, current, observed, of_current},
-    runs, scaling,
+    runs, scaler, scaling, triggers,
     trouble::{SANDBOX_FAILED, Trouble, failed_run, trouble, unsandboxed, without_sandbox},
 };
 use crate::{
@@ -50,7 +50,7 @@ pub async fn roll_out(
     let namespace = target.namespace();
     let name = &target.release.spec.service;
     let live = live(cluster, target).await?;
-    let autoscaler = cluster.autoscaler(&namespace, name);
+    let autoscaler = cluster.autoscaler(&namespace, &triggers::autoscaler(target.release));
     let moving = live.as_ref().and_then(Workload::deployment).zip(autoscaler.as_deref());
     let moving = moving.and_then(|(live, by)| scaling::moving(live, by, (target.release, now)));
     let seen = seen(cluster, target, live.as_ref(), (now, moving.is_some())).await?;
@@ -84,6 +84,7 @@ pub async fn roll_out(
         disruption_budget,
         deployment,
         autoscaler,
+        scaler,
         cron_job,
     } = divided(children, target, trial);
     // Before the pods that mount it, which would otherwise wait in the kubelet's backoff.
@@ -122,6 +123,7 @@ pub async fn roll_out(
     if autoscaler.is_none() {
         cluster.delete::<HorizontalPodAutoscaler>(&namespace, name).await?;
     }
+    scaler::let_go(cluster, target).await?;
     // Last: it says what else may run, and forgets that only when nothing is left to narrow.
     if let Some(deployment) = deployment {
         cluster.apply(deployment).await?;
@@ -134,8 +136,11 @@ pub async fn roll_out(
         cluster.delete::<Deployment>(&namespace, name).await?;
     }
     // When the number of instances is the operator's no more.
-    if let Some(autoscaler) = autoscaler {
+    if let Some(autoscaler) = autoscaler.filter(|_| scaler::is_free(cluster, target)) {
         cluster.apply(autoscaler).await?;
+    }
+    if let Some(scaler) = scaler {
+        scaler::follow(cluster, target, scaler).await?;
     }
     Ok(RolledOut { seen, again: again.into_iter().chain(moving).min(), route })
 }

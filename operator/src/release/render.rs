@@ -12,12 +12,12 @@ use super::{
     batch,
     config::{ConfigFiles, PlannedConfig, config, files_digest},
     render_error::RenderError,
-    scaling, steps, template,
+    scaling, steps, template, triggers,
     uses::{addresses, uses},
 };
 use crate::{
     api::{
-        Cause, DescriptorSpec, Expose, Instances, IntegrationRuntime, Port, Release, ReleaseExpose,
+        Broker, Cause, DescriptorSpec, Expose, Instances, IntegrationRuntime, Port, Release, ReleaseExpose,
         ReleaseSpec, ReleaseUse, RuntimeProfile, WorkloadType, environment::Network, release::ReleaseConfig,
     },
     environment::Placement,
@@ -44,6 +44,9 @@ pub struct Input<'a> {
     pub runtime: &'a IntegrationRuntime,
     /// The Environment's networks, among which `connects` chooses.
     pub networks: &'a [Network],
+    /// The Environment's brokers, among which `scaling.triggers` choose; nothing where they are not known. Where they are is no
+    /// part of a release.
+    pub brokers: Option<&'a [Broker]>,
     /// Where the Environment wants instances to run.
     pub placement: &'a Placement,
     /// The ports at which the services of `settings.uses` are called, in their order.
@@ -113,6 +116,7 @@ pub fn render(input: &Input) -> Result<Rendered, RenderError> {
     let settings = resolved(input.settings, profile)?;
     let (steps, smoke) = (steps::steps(&settings)?, steps::smoke(&settings)?);
     connects(&settings, input.networks)?;
+    input.brokers.map_or(Ok(()), |brokers| triggers::named(&settings.scaling.triggers, brokers))?;
     let expose = expose(&settings, profile)?;
     let uses = uses(input)?;
     let image = image(input)?;
@@ -191,7 +195,7 @@ fn resolved(asked: &DescriptorSpec, profile: &RuntimeProfile) -> Result<Descript
     batch::check(&settings)?;
     let instances = settings.instances();
     settings.instances = Some(instances);
-    settings.scaling = scaling::resolved(&settings.scaling, instances)?;
+    settings.scaling = scaling::resolved(&settings.scaling, (instances, settings.type_))?;
     settings.rollout.strategy = settings.strategy();
     if settings.type_ == WorkloadType::Api && settings.ports.is_empty() {
         settings.ports.clone_from(&profile.ports);

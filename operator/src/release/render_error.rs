@@ -31,6 +31,14 @@ pub enum RenderError {
         /// What to change.
         problem: String,
     },
+    /// Not what a broker of this environment can be asked.
+    #[error("scaling.triggers[{index}]{problem}")]
+    Trigger {
+        /// Which of them.
+        index: usize,
+        /// The field and what to change.
+        problem: String,
+    },
     /// An api that nobody can call.
     #[error(
         "ports: an api needs one, and the runtime has no default; add `ports: [{{name: http, port: 8080}}]`"
@@ -140,6 +148,7 @@ impl RenderError {
             | Self::Repository(_)
             | Self::Resource { .. }
             | Self::Scaling { .. }
+            | Self::Trigger { .. }
             | Self::NoPort
             | Self::Port { .. }
             | Self::EnvKept(_)

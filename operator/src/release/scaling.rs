@@ -1,7 +1,7 @@
 //! Between how many instances load moves a release, and what its autoscaler says of that. Pure.
 //!
-//! `spec.replicas` of the Deployment has one writer: the operator where the number is fixed, and Kubernetes' autoscaler where
-//! it is not. What there should be is then what it last asked for.
+//! `spec.replicas` of the Deployment has one writer: the operator where the number is fixed, and where it is not Kubernetes'
+//! autoscaler, or KEDA and the autoscaler that it makes. What there should be is then what that last asked for.
 
 use std::time::Duration;
 
@@ -11,9 +11,13 @@ use k8s_openapi::api::{
     autoscaling::v2::{HorizontalPodAutoscaler, HorizontalPodAutoscalerCondition},
 };
 
-use super::{desired::start_allowance, render_error::RenderError};
+use super::{
+    desired::start_allowance,
+    render_error::RenderError,
+    triggers::{self, least},
+};
 use crate::{
-    api::{Instances, Release, ReleaseScaling, Scaling},
+    api::{Instances, Release, ReleaseScaling, Scaling, WorkloadType},
     span::span,
 };
 
@@ -27,9 +31,12 @@ const DOWN_AFTER: Duration = Duration::from_mins(5);
 const LONGEST: Duration = Duration::from_hours(1);
 
 /// With what follows where something is not said, and without what says nothing.
-pub(super) fn resolved(asked: &Scaling, instances: Instances) -> Result<Scaling, RenderError> {
+pub(super) fn resolved(
+    asked: &Scaling,
+    (instances, type_): (Instances, WorkloadType),
+) -> Result<Scaling, RenderError> {
     let wrong = |field, problem| Err(RenderError::Scaling { field, problem });
-    let Scaling { min, max, cpu, memory, down_after } = asked;
+    let Scaling { min, max, cpu, memory, down_after, triggers, fallback } = asked;
     let too_many = [("min", Some(*min)), ("max", *max)].into_iter().find(|(_, number)| *number > Some(1));
     if let (Instances::One, Some((field, Some(number)))) = (instances, too_many) {
         let problem = format!(
@@ -38,8 +45,13 @@ pub(super) fn resolved(asked: &Scaling, instances: Instances) -> Result<Scaling,
         return wrong(field, problem);
     }
     let Some(most) = *max else {
-        let of_load =
-            [("cpu", cpu.is_some()), ("memory", memory.is_some()), ("downAfter", down_after.is_some())];
+        let of_load = [
+            ("cpu", cpu.is_some()),
+            ("memory", memory.is_some()),
+            ("downAfter", down_after.is_some()),
+            ("triggers", !triggers.is_empty()),
+            ("fallback", fallback.is_some()),
+        ];
         return match of_load.into_iter().find(|(_, is_said)| *is_said) {
             None => Ok(asked.clone()),
             Some((field, _)) => {
@@ -51,42 +63,42 @@ pub(super) fn resolved(asked: &Scaling, instances: Instances) -> Result<Scaling,
     if most < *min {
         return wrong("max", format!("{most} is less than `min`, which is {min}: write at least {min}"));
     }
-    if *min == 0 && most > 0 {
-        let problem = "with 0 nothing runs of which load could be measured: write 1, or `max: 0` as well";
-        return wrong("min", problem.to_owned());
-    }
     if let Some(text) = down_after.as_ref().filter(|text| span(text, ..=LONGEST).is_none()) {
         return wrong("downAfter", format!("{text:?} is no duration of 0s to 1h: write it like 90s or 15m"));
     }
     if most == *min {
         return Ok(Scaling { min: *min, ..Scaling::default() });
     }
-    let cpu = cpu.or(memory.is_none().then_some(CPU));
+    triggers::check(asked, type_)?;
+    let cpu = cpu.or((memory.is_none() && triggers.is_empty()).then_some(CPU));
     Ok(Scaling { cpu, ..asked.clone() })
 }
 
 /// Of `resolved` settings; nothing where the number of instances is fixed.
 pub(super) fn of_release(resolved: &Scaling) -> Option<ReleaseScaling> {
-    let Scaling { min: _, max, cpu, memory, down_after } = resolved;
+    let Scaling { min: _, max, cpu, memory, down_after, triggers, fallback } = resolved;
     let down_after = down_after.as_deref().and_then(|text| span(text, ..=LONGEST)).unwrap_or(DOWN_AFTER);
     Some(ReleaseScaling {
         max: i32::from((*max)?),
         cpu: cpu.map(i32::from),
         memory: memory.map(i32::from),
         down_after_seconds: i32::try_from(down_after.as_secs()).unwrap_or(i32::MAX),
+        triggers: triggers.clone(),
+        fallback: fallback.clone(),
     })
 }
 
 /// The number that is written; nothing where it is the autoscaler's, which takes over what there is. It neither begins nor
-/// changes anything where there is none.
+/// changes anything where there is none; KEDA does, where none is what there may be.
 pub(super) fn written(live: Option<&Deployment>, release: &Release) -> Option<i32> {
-    let is_begun = live.and_then(asked).is_some_and(|number| number > 0);
-    (release.spec.scaling.is_none() || !is_begun).then_some(release.spec.replicas)
+    let least = least(release);
+    let is_begun = live.and_then(asked).is_some_and(|number| number > 0 || least == 0);
+    (release.spec.scaling.is_none() || !is_begun).then_some(least)
 }
 
 /// How many instances there should be now.
-pub(super) fn wanted(live: Option<&Deployment>, release: &Release) -> i32 {
-    let least = release.spec.replicas;
+pub fn wanted(live: Option<&Deployment>, release: &Release) -> i32 {
+    let least = least(release);
     match (&release.spec.scaling, live.and_then(asked)) {
         (Some(scaling), Some(number)) => number.min(scaling.max).max(least),
         (None, _) | (_, None) => least,
@@ -135,9 +147,11 @@ pub fn stuck(autoscaler: &HorizontalPodAutoscaler) -> Option<Stuck> {
         Some(Stuck { since: condition.last_transition_time.as_ref()?.0, message })
     };
     match (is_not("ScalingActive"), is_not("AbleToScale")) {
+        // KEDA took the last instance away, and brings the first.
+        (Some(condition), _) if condition.reason.as_deref() == Some("ScalingDisabled") => None,
         (Some(condition), _) => stuck(
             condition,
-            "; metrics come from metrics-server (metrics.k8s.io), which the platform team installs",
+            "; metrics come from metrics-server (metrics.k8s.io), and of `triggers` from KEDA's, which the platform team installs",
         ),
         (None, Some(condition)) => stuck(condition, ""),
         (None, None) => None,
@@ -151,12 +165,13 @@ mod tests {
 
     fn told(scaling: &str, instances: Instances) -> String {
         let scaling: Scaling = serde_saphyr::from_str(scaling).unwrap();
-        match resolved(&scaling, instances) {
+        match resolved(&scaling, (instances, WorkloadType::Worker)) {
             Err(error) => error.to_string(),
             Ok(resolved) => match of_release(&resolved) {
                 None => format!("{} always", resolved.min),
-                Some(ReleaseScaling { max, cpu, memory, down_after_seconds }) => {
-                    format!("{} to {max}, {cpu:?} {memory:?} {down_after_seconds}", resolved.min)
+                Some(ReleaseScaling { max, cpu, memory, down_after_seconds, triggers, fallback: _ }) => {
+                    let by = if triggers.is_empty() { "" } else { " and what waits" };
+                    format!("{} to {max}, {cpu:?} {memory:?} {down_after_seconds}{by}", resolved.min)
                 }
             },
         }
@@ -173,6 +188,15 @@ mod tests {
             ("{min: 2, max: 4, cpu: 50, downAfter: 15m}", "2 to 4, Some(50) None 900"),
             ("{min: 2, max: 4, memory: 80}", "2 to 4, None Some(80) 300"),
             ("{min: 2, max: 4, cpu: 50, memory: 80, downAfter: 0s}", "2 to 4, Some(50) Some(80) 0"),
+            (
+                "{min: 0, max: 4, triggers: [{broker: a, kafka: {topic: a, group: a, lag: 1}}]}",
+                "0 to 4, None None 300 and what waits",
+            ),
+            (
+                "{min: 0, max: 4, cpu: 50, triggers: [{broker: a, kafka: {topic: a, group: a, lag: 1}}]}",
+                "0 to 4, Some(50) None 300 and what waits",
+            ),
+            ("{min: 1, max: 1, triggers: [{broker: a, kafka: {topic: a, group: a, lag: 1}}]}", "1 always"),
             ("{min: 5, max: 4}", "scaling.max: 4 is less than `min`, which is 5: write at least 5"),
             (
                 "{min: 0, max: 4}",
@@ -185,7 +209,9 @@ mod tests {
         ] {
             assert_eq!(told(scaling, Instances::Many), expected, "{scaling}");
         }
-        for field in ["cpu: 50", "memory: 50", "downAfter: 5m"] {
+        let trigger = "triggers: [{broker: a, kafka: {topic: a, group: a, lag: 1}}]";
+        for field in ["cpu: 50", "memory: 50", "downAfter: 5m", "fallback: {after: 1, instances: 1}", trigger]
+        {
             let told = told(&format!("{{min: 2, {field}}}"), Instances::Many);
             let name = field.split(':').next().unwrap();
             assert!(told.starts_with(&format!("scaling.{name}: says how load changes")), "{told}");
@@ -221,6 +247,19 @@ mod tests {
         }
         let fixed = sample::release("orders-dev-abc", "");
         assert_eq!((written(Some(&live(4)), &fixed), wanted(Some(&live(4)), &fixed)), (Some(2), 2));
+    }
+
+    #[test]
+    fn none_that_keda_made_stays_and_none_that_was_switched_off_is_its_to_begin() {
+        let scaling = "scaling: {max: 5, downAfterSeconds: 300, triggers: [{broker: a, kafka: {topic: a, group: a, lag: 1}}]}";
+        let mut release = sample::release("orders-dev-abc", &format!("type: worker, replicas: 0, {scaling}"));
+        assert_eq!((written(None, &release), wanted(None, &release)), (Some(1), 1), "it is to prove itself");
+        assert_eq!((written(Some(&live(0)), &release), wanted(Some(&live(0)), &release)), (Some(1), 1));
+        assert_eq!((written(Some(&live(3)), &release), wanted(Some(&live(3)), &release)), (None, 3));
+        let healthy = "conditions: [{type: Healthy, status: 'True', reason: R, message: '', lastTransitionTime: '2026-05-01T03:00:00Z'}]";
+        release.status = serde_saphyr::from_str(healthy).unwrap();
+        assert_eq!((written(Some(&live(0)), &release), wanted(Some(&live(0)), &release)), (None, 0));
+        assert_eq!((written(Some(&live(9)), &release), wanted(Some(&live(9)), &release)), (None, 5));
     }
 
     fn autoscaler(status: &str) -> HorizontalPodAutoscaler {
@@ -262,6 +301,8 @@ mod tests {
         assert_eq!(told(&[condition("ScalingActive", "True"), condition("AbleToScale", "True")]), None);
         assert_eq!(told(&[condition("ScalingLimited", "False")]), None);
         assert_eq!(told(&[condition("AbleToScale", "False")]).as_deref(), Some(why));
+        let idle = condition("ScalingActive", "False").replace("message", "reason: ScalingDisabled, message");
+        assert_eq!(told(&[condition("AbleToScale", "True"), idle]), None, "there is none, as KEDA made it");
         let blind = told(&[condition("AbleToScale", "True"), condition("ScalingActive", "False")]).unwrap();
         assert!(blind.starts_with(why) && blind.contains("metrics-server"), "{blind}");
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{render_error::RenderError, trial};
+use super::{render_error::RenderError, trial, triggers::working};
 use crate::{
     api::{
         DescriptorSpec, Instances, Port, Release, ReleaseSmoke, ReleaseStep, Rollout, Smoke, Step, Strategy,
@@ -125,8 +125,8 @@ pub fn tried_beside(release: &Release, base: &Release) -> Vec<trial::Step> {
     let is_tried = new.many
         && old.many
         && new.type_ == old.type_
-        && new.replicas >= room
-        && old.replicas >= room
+        && working(release) >= room
+        && working(base) >= room
         && new.template != old.template;
     if is_tried { trial_of(release) } else { vec![] }
 }
@@ -271,5 +271,9 @@ mod tests {
         let scaled = format!(", scaling: {{max: 4, downAfterSeconds: 300}}{canary}");
         let beside = tried_beside(&worker(1, &scaled, "b"), &worker(1, "", "a"));
         assert_eq!(beside.len(), 2, "it comes beside the one");
+        let trigger = "triggers: [{broker: a, kafka: {topic: a, group: a, lag: 1}}]";
+        let follows = format!(", scaling: {{max: 4, downAfterSeconds: 300, {trigger}}}{canary}");
+        let beside = tried_beside(&worker(0, &follows, "b"), &worker(0, &follows, "a"));
+        assert_eq!(beside.len(), 2, "that there may be none is no reason not to try");
     }
 }

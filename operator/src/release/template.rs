@@ -39,7 +39,7 @@ const WRITABLE_SIZE: &str = "256Mi";
 /// only starts again comes back in that time.
 const EVICT_AFTER_SECONDS: i64 = 60;
 /// Secrets that begin so are the platform's own.
-const RESERVED_SECRETS: &str = "imaas-";
+pub(super) const RESERVED_SECRETS: &str = "imaas-";
 
 /// What a template is made of; `settings` resolved.
 pub(super) struct Parts<'a> {

@@ -54,6 +54,7 @@ impl Work<'_> {
         more.extend(self.rendered(environment, &alone, networks).err());
         let named = resolved.settings.secrets.iter().map(String::as_str);
         more.extend(self.secrets(environment, named, SECRET_NAMED).await.err().into_iter().flatten());
+        more.extend(self.unscaled(environment, resolved).await);
         let digest = Some(asked.digest.as_str()).filter(|digest| *digest != ANY_IMAGE);
         let new = New { commit: &resolved.commit, digest, without_git: false, was_let_in: false };
         more.extend(self.let_in(environment, new));

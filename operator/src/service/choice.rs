@@ -1,6 +1,6 @@
 //! IO: which release an environment is to run: the one that Git asks for, made if there is none, or the one that runs.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::ResourceExt;
@@ -13,6 +13,7 @@ use super::{
     neighbours::{Neighbours, key},
     pass::Work,
     promote::Target,
+    resolve::Resolved,
     secrets::{Versions, is_older, revision, versioned},
     signed,
     status::Stage,
@@ -22,19 +23,23 @@ use super::{
 };
 use crate::{
     api::{
-        Cause, Port, Release, ReleaseUse, Use, environment::Network, integration_service::EnvironmentState,
+        Broker, Cause, Port, Release, ReleaseUse, Use, environment::Network,
+        integration_service::EnvironmentState,
     },
     cluster::ApplyError,
     conditions::Reason,
     release::{
         self, Contents, PlannedConfig, Rendered,
         room::{Shortage, without_room},
+        triggers::NO_SCALER,
     },
 };
 
 /// What to do about a Secret that the descriptor names.
 pub(super) const SECRET_NAMED: &str =
     "which `secrets` names: an owner of the tenant creates it; what runs stays until then";
+/// The same of one that one of its triggers names.
+pub(super) const LOGIN_NAMED: &str = "which `scaling.triggers` name for the login at a broker: an owner of the tenant creates it; what runs stays until then";
 
 /// What is to run in one environment.
 pub(super) struct Choice {
@@ -73,6 +78,7 @@ impl Work<'_> {
                 }
                 Err(missing) => awaited.extend(missing),
             }
+            awaited.extend(self.unscaled(environment, &asked.resolved).await);
             // Last: what waits for something else takes no place.
             if awaited.is_empty() && release.spec.cause == Cause::Runtime {
                 awaited.extend(
@@ -242,6 +248,24 @@ impl Work<'_> {
         if missing.is_empty() { Ok(versions) } else { Err(missing) }
     }
 
+    /// What is missing of that by which the number of its instances is to follow what waits. Another version of a login
+    /// replaces no pod: they do not read it.
+    pub(super) async fn unscaled(
+        &mut self,
+        environment: &ValidEnvironment,
+        asked: &Resolved,
+    ) -> Vec<Problem> {
+        let triggers = &asked.settings.scaling.triggers;
+        if triggers.is_empty() || asked.settings.scaling.max == Some(asked.settings.scaling.min) {
+            return vec![];
+        }
+        let logins: BTreeSet<_> = triggers.iter().filter_map(|trigger| trigger.secret.as_deref()).collect();
+        let missing = self.secrets(environment, logins.into_iter(), LOGIN_NAMED).await.err();
+        let scaler = (!self.platform.cluster.has_scalers())
+            .then(|| Problem::new(Reason::ScalerMissing, asked.placed(NO_SCALER)));
+        scaler.into_iter().chain(missing.into_iter().flatten()).collect()
+    }
+
     /// The Secrets without which no instance of what runs starts again.
     pub(super) async fn secrets_of(
         &mut self,
@@ -282,6 +306,7 @@ impl Work<'_> {
             settings: &asked.resolved.settings,
             runtime: &runtime,
             networks,
+            brokers: Some(&self.brokers(environment)),
             placement: &environment.placement,
             called: &called,
             image_repository: &service.image,
@@ -397,6 +422,11 @@ impl Work<'_> {
             .named(&environment.name)
             .map(|e| e.spec.networks.clone())
             .unwrap_or_default()
+    }
+
+    fn brokers(&self, environment: &ValidEnvironment) -> Vec<Broker> {
+        let stage = self.platform.environments.named(&environment.name);
+        stage.map(|stage| stage.spec.brokers.clone()).unwrap_or_default()
     }
 
     pub(super) fn failed(&mut self, error: ApplyError) -> Problem {

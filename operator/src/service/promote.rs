@@ -379,7 +379,10 @@ fn runs_none(service: &ValidService, environment: &str, snapshot: Option<&Snapsh
     let head = branch.and_then(|branch| snapshot?.branches.get(branch));
     match head {
         Some(Branch::Head { content: Ok(content), .. }) => {
-            resolve(content, environment).is_ok_and(|resolved| resolved.settings.scaling.min == 0)
+            resolve(content, environment).is_ok_and(|resolved| {
+                let scaling = &resolved.settings.scaling;
+                scaling.min == 0 && scaling.triggers.is_empty()
+            })
         }
         Some(Branch::Head { content: Err(_), .. } | Branch::Missing) | None => false,
     }

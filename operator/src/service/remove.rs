@@ -15,7 +15,7 @@ use k8s_openapi::api::{
 
 use super::reconcile::{Context, RESYNC};
 use crate::{
-    api::{HttpRoute, Release},
+    api::{HttpRoute, Release, ScaledObject, TriggerAuthentication},
     cluster::ApplyError,
     conditions::Reason,
     names::{SERVICE, TENANT, home_namespace},
@@ -78,7 +78,10 @@ pub(super) async fn remove(
     for namespace in environments.iter().filter(|name| **name != home && cluster.belongs(name, tenant)) {
         // First what would miss the rest.
         cluster.delete_labelled::<Deployment>(namespace, &labels).await?;
+        // Before the autoscaler that KEDA makes of it.
+        cluster.delete_labelled::<ScaledObject>(namespace, &labels).await?;
         cluster.delete_labelled::<HorizontalPodAutoscaler>(namespace, &labels).await?;
+        cluster.delete_labelled::<TriggerAuthentication>(namespace, &labels).await?;
         // With its runs.
         cluster.delete_labelled::<CronJob>(namespace, &labels).await?;
         cluster.delete_labelled::<HttpRoute>(namespace, &labels).await?;

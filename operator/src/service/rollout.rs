@@ -28,6 +28,7 @@ use crate::{
     release::{
         self, Observed, Outside, Phase, RolledOut, Trouble, down_since, late_since,
         scaling::{Stuck, stuck},
+        triggers,
     },
 };
 
@@ -67,7 +68,7 @@ impl Work<'_> {
         let mut observation = self.seen(environment, target.release, (seen, trouble)).await;
         self.exposed(environment, target, &mut observation);
         self.instances(environment, (target, tried.check()), &mut observation);
-        self.scaled(environment, target.release, &mut observation);
+        self.scaled(environment, target, &mut observation);
         self.tell_trial(environment, target, (tried, &mut observation)).await;
         observation.problems.extend(route.err().map(|error| self.failed(error)));
         let may_lack =
@@ -111,9 +112,14 @@ impl Work<'_> {
         let stages = &self.platform.environments;
         let Some(stage) = stages.named(&environment.name) else { return Outside::default() };
         let has_way_in = stage.spec.domain.is_some() || stage.spec.gateway.is_some();
-        let is_unsure = has_way_in && !matches!(checked(stages).named(&environment.name), Some(Ok(_)));
+        let is_named = has_way_in || !stage.spec.brokers.is_empty();
+        let is_invalid = is_named && !matches!(checked(stages).named(&environment.name), Some(Ok(_)));
         let rules = self.platform.cluster.rule_fields();
-        Outside { is_unsure, rules, ..Outside::of(&stage.spec, &self.platform.settings.namespace) }
+        let mut outside = Outside::of(&stage.spec, &self.platform.settings.namespace);
+        if is_invalid {
+            outside.brokers.clear();
+        }
+        Outside { is_unsure: is_invalid && has_way_in, rules, ..outside }
     }
 
     fn exposed(
@@ -137,11 +143,24 @@ impl Work<'_> {
     }
 
     /// Whether the number of its instances follows the load, where it is to.
-    fn scaled(&mut self, environment: &ValidEnvironment, release: &Release, observation: &mut Observation) {
+    fn scaled(
+        &mut self,
+        environment: &ValidEnvironment,
+        target: &release::Target<'_>,
+        observation: &mut Observation,
+    ) {
+        let (cluster, release) = (&self.platform.cluster, target.release);
         if release.spec.scaling.is_none() {
             return;
         }
-        let autoscaler = self.platform.cluster.autoscaler(&environment.namespace, &self.service.name);
+        let object = cluster.scaler(&environment.namespace, &self.service.name);
+        let there = (target.outside.brokers.as_slice(), cluster.has_scalers());
+        let unanswered = triggers::unanswered(release, there, object.as_deref());
+        if !unanswered.is_empty() {
+            let told = unanswered.into_iter().map(|message| Problem::new(Reason::NotScaling, message));
+            return observation.problems.extend(told);
+        }
+        let autoscaler = cluster.autoscaler(&environment.namespace, &triggers::autoscaler(release));
         let Some(Stuck { since, message }) = autoscaler.as_deref().and_then(stuck) else { return };
         let told_at = since + UNMEASURED;
         if (self.platform.now)() < told_at {

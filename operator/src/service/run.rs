@@ -21,7 +21,7 @@ use super::{
     written::Written,
 };
 use crate::{
-    api::{HttpRoute, IntegrationService, Release, ReleaseDecision},
+    api::{HttpRoute, IntegrationService, Release, ReleaseDecision, ScaledObject, TriggerAuthentication},
     cluster::{Control, ObjectKey, Touch, control},
     names::{self, ORPHANED, ORPHANED_BY, RETIRING, SERVICE, TENANT, home_namespace, tenant_of_home},
     platform::Platform,
@@ -129,11 +129,16 @@ async fn forget_what_is_gone(ctx: Arc<Context>, shutdown: impl Future<Output = (
 
 /// The services that a child or a namespace concerns.
 fn of_touches(platform: &Platform) -> impl Stream<Item = Key> + Send + use<> {
-    let (services, routes) = (platform.services.clone(), ObjectKey::all::<HttpRoute>());
+    let services = platform.services.clone();
+    let kinds = [
+        ObjectKey::all::<HttpRoute>(),
+        ObjectKey::all::<ScaledObject>(),
+        ObjectKey::all::<TriggerAuthentication>(),
+    ];
     platform.cluster.touches().flat_map(move |touch| {
         let concerned = match home_of(&touch) {
-            // The kind came or went.
-            _ if touch.object == routes => keys(&services.all()),
+            // A kind came or went.
+            _ if kinds.contains(&touch.object) => keys(&services.all()),
             Some(home) => keys(&services.all_in(&home)),
             None => of_touch(&touch).into_iter().collect(),
         };

@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
+use k8s_openapi::api::{
+    apps::v1::Deployment,
+    core::v1::{ConfigMap, Namespace},
+};
 use kube::ResourceExt;
 
 use super::{
@@ -22,11 +25,12 @@ use super::{
 };
 use crate::{
     api::{Cause, Release, environment::Network},
+    cluster::Workload,
     conditions::Reason,
     metrics,
     names::TENANT,
     platform::Platform,
-    release,
+    release::{self, scaling::wanted, triggers::follows},
     tenant::sleep::{Rest, Sleep},
 };
 
@@ -191,7 +195,9 @@ impl Work<'_> {
     /// Notes since when instances come where none ran: they are on their way, and nothing failed.
     fn wakes(&mut self, environment: &ValidEnvironment, shown: &Release) {
         let rested = self.state_before(environment).is_some_and(|b| b.desired == 0 && b.current.is_some());
-        if shown.spec.replicas == 0 {
+        let live = self.platform.cluster.workload(&environment.namespace, &self.service.name);
+        let live = live.as_ref().and_then(Workload::deployment);
+        if least_now(live, shown) == 0 {
             self.last.woken.remove(&environment.name);
         } else if rested {
             self.last.woken.insert(environment.name.clone(), (self.platform.now)());
@@ -303,6 +309,11 @@ pub(super) fn shown(
     let rests = environment.ending.as_ref().is_some_and(Ending::is_at_rest);
     let number = if rests { Some(0) } else { by_hand.or(is_asleep.then_some(0)) };
     number.map_or_else(|| release.clone(), |number| Arc::new(fixed(release, number)))
+}
+
+/// How many there are to be at least, as somebody says or KEDA does, which brings the first and takes the last away.
+fn least_now(live: Option<&Deployment>, shown: &Release) -> i32 {
+    if follows(shown) { wanted(live, shown) } else { shown.spec.replicas }
 }
 
 fn by_hand(environment: &ValidEnvironment, release: &Release) -> Option<u16> {

@@ -459,6 +459,7 @@ fn stalls(reason: Reason) -> bool {
             | Reason::Unhealthy
             | Reason::RuntimeDegraded
             | Reason::NotScaling
+            | Reason::ScalerMissing
     )
 }
 

@@ -287,12 +287,12 @@ fn every_mistake_in_a_descriptor_is_told_with_its_place() {
         ("8290", "0808", vec!["5:28: ports[0].port: expected a whole number, found \"0808\""]),
         (
             "{min: 2}",
-            "{min: 2, max: 101, cpu: 0, memory: 101, triggers: []}",
+            "{min: 2, max: 101, cpu: 0, memory: 101, schedule: []}",
             vec![
                 "7:24: scaling.max: must be between 0 and 100",
                 "7:34: scaling.cpu: must be between 1 and 1000",
                 "7:45: scaling.memory: must be between 1 and 100",
-                "7:50: scaling.triggers: not supported yet: leave it out",
+                "7:50: scaling.schedule: not supported yet: leave it out",
             ],
         ),
         (

@@ -121,13 +121,13 @@ pub(super) fn of_parser(told: &str) -> String {
     }
 }
 
-/// The only field of an object that needs saying, or that is never without a value, or that has such a word, where `value`
-/// may be meant for it.
+/// The only field of an object that needs saying, or that is no list and never without a value, or that has such a word, where
+/// `value` may be meant for it.
 fn only_field<'a>(schema: &'a Value, value: &Value) -> Option<&'a str> {
     let properties = schema["properties"].as_object()?;
     let required: Vec<_> =
         schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-    let is_certain = |(_, inner): &(&String, &Value)| inner["nullable"] != true;
+    let is_certain = |(_, inner): &(&String, &Value)| inner["nullable"] != true && inner["type"] != "array";
     let certain: Vec<_> = properties.iter().filter(is_certain).map(|(name, _)| name.as_str()).collect();
     let name = match (required.as_slice(), certain.as_slice(), properties.len()) {
         ([only], _, _) | ([], [only], _) => only,
@@ -192,6 +192,11 @@ pub(super) fn shape(pattern: &str) -> String {
         r"^[^\p{Z}\p{Cc}\p{Cf}]+( +[^\p{Z}\p{Cc}\p{Cf}]+)*$" => {
             "a name as it is seen: without invisible characters, and without white space but spaces between words: type it anew"
                 .to_owned()
+        }
+        r"^[A-Za-z0-9_][A-Za-z0-9._-]*$"
+        | r"^[A-Za-z0-9_][A-Za-z0-9._:-]*$"
+        | r"^[A-Za-z0-9_][A-Za-z0-9._:/-]*$" => {
+            "the name of a topic, queue or group: letters, digits and `._-`, beginning with a letter or digit".to_owned()
         }
         r"^sha256:[0-9a-f]{64}$" => "a digest: `sha256:` and 64 hexadecimal digits".to_owned(),
         other => format!("of the form {other}"),

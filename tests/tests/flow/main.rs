@@ -15,6 +15,7 @@ mod log;
 mod micro_integrator;
 mod nodes;
 mod onboarding;
+mod queue;
 mod registry;
 mod retirement;
 mod rights;
@@ -234,6 +235,7 @@ async fn every_case(flow: &Flow) -> Vec<String> {
     cases.case("a_canary_is_judged_by_what_prometheus_counted", analysis::of_a_canary).await;
     cases.case("a_drained_node_costs_no_request_and_a_lost_one_is_replaced", nodes::drained_and_lost).await;
     cases.case("load_brings_instances_and_takes_them_away", load::brings_instances_and_takes_them_away).await;
+    cases.case("a_worker_s_number_follows_what_waits_for_it", queue::is_followed).await;
     cases.case("repair_within_five_seconds", steady::repair).await;
     cases.case("a_second_pass_and_a_restart_change_nothing", steady::restart).await;
     cases.case("kill_at_any_moment_ends_in_the_same_state", killed::at_any_moment).await;

@@ -7,15 +7,16 @@ use k8s_openapi::api::autoscaling::v2::{
 };
 
 use super::Target;
-use crate::api::ReleaseScaling;
+use crate::{api::ReleaseScaling, release::triggers::follows};
 
 /// Over which a policy counts, in seconds.
 const MINUTE: i32 = 60;
 
-/// Of a release whose number of instances is not fixed.
+/// Of a release whose number of instances is not fixed, and follows nothing that KEDA asks for: that makes its own.
 pub(super) fn autoscaler(target: &Target) -> Option<HorizontalPodAutoscaler> {
     let spec = &target.release.spec;
-    let ReleaseScaling { max, cpu, memory, down_after_seconds } = spec.scaling.as_ref()?;
+    let scaling = spec.scaling.as_ref().filter(|_| !follows(target.release))?;
+    let ReleaseScaling { max, cpu, memory, down_after_seconds, triggers: _, fallback: _ } = scaling;
     let metrics = [("cpu", cpu), ("memory", memory)];
     let metrics = metrics.into_iter().filter_map(|(name, percent)| Some(utilization(name, (*percent)?)));
     Some(HorizontalPodAutoscaler {
@@ -53,7 +54,7 @@ fn utilization(name: &str, percent: i32) -> MetricSpec {
 /// Up at once, since a burst does not wait, and twice as many in a minute at the most: an engine takes about that long to
 /// start, and what it uses for it is no load. Down late and by a quarter a minute, since each that ends finishes what it has
 /// begun, and the others take its share of the connections and queues.
-fn behavior(down_after_seconds: i32) -> HorizontalPodAutoscalerBehavior {
+pub(super) fn behavior(down_after_seconds: i32) -> HorizontalPodAutoscalerBehavior {
     let rules = |window, (percent, pods)| HPAScalingRules {
         stabilization_window_seconds: Some(window),
         select_policy: Some("Max".to_owned()),

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     api::{
-        EnvironmentSpec, HttpRoute, ReleaseExpose,
+        Broker, EnvironmentSpec, HttpRoute, ReleaseExpose,
         environment::{Gateway, Pods},
         http_route::{
             BackendRef, HttpRouteSpec, ParentRef, PathMatch, RouteMatch, RouteRetry, RouteRule,
@@ -32,7 +32,7 @@ const RETRIED: [u16; 3] = [502, 503, 504];
 /// Between two tries: the endpoints of an instance that left may be a moment old.
 const BACKOFF: &str = "100ms";
 
-/// Who comes in from outside of the tenants, as the Environment says.
+/// Who comes in from outside of the tenants, and what waits for them there, as the Environment says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Outside {
     /// By what exposed services are reached.
@@ -47,6 +47,8 @@ pub struct Outside {
     pub is_unsure: bool,
     /// What the cluster's routes can say.
     pub rules: RuleFields,
+    /// Where work waits; none of an Environment that is not valid.
+    pub brokers: Vec<Broker>,
 }
 
 /// See [`Outside`].
@@ -72,6 +74,7 @@ impl Outside {
             taken: BTreeSet::new(),
             is_unsure: false,
             rules: RuleFields::default(),
+            brokers: spec.brokers.clone(),
         }
     }
 

@@ -8,12 +8,14 @@ mod expose;
 mod footprint;
 mod network;
 mod reach;
+mod scaler;
 mod service;
 mod trial;
 
 pub use expose::{Entrance, Outside, route};
 pub use footprint::{Footprint, ending, leaving, running, written};
 pub use reach::{Neighbour, Reach, open_ports};
+pub use scaler::Scaler;
 pub use trial::{Beside, Trial, beside, divided, selector as beside_selector};
 
 use std::collections::BTreeMap;
@@ -107,6 +109,8 @@ pub struct Children {
     pub deployment: Option<Deployment>,
     /// What moves their number with the load, where it may move.
     pub autoscaler: Option<HorizontalPodAutoscaler>,
+    /// The same where it moves with what waits. It is missing also while it is not known how to ask: then what is there stays.
+    pub scaler: Option<Scaler>,
     /// The pods of a batch.
     pub cron_job: Option<CronJob>,
 }
@@ -123,6 +127,7 @@ pub fn desired(target: &Target, running: &[Footprint], live: Option<&Deployment>
         disruption_budget: running.iter().any(Footprint::is_kept_up).then(|| disruption_budget(target)),
         deployment: schedule.is_none().then(|| deployment(target, running, live)),
         autoscaler: autoscaler::autoscaler(target),
+        scaler: scaler::scaler(target),
         cron_job: schedule.map(|schedule| cron_job::cron_job(target, running, schedule)),
     }
 }

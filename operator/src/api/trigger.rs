@@ -1,0 +1,135 @@
+//! What waits for a service outside of it, by which the number of its instances may follow: what a descriptor says of it, and
+//! what a release keeps.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// What waits in one place of a broker that the Environment names. One of `kafka`, `rabbitmq`, `activemq`, `artemis` and
+/// `postgresql` says where; it is what the broker is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Trigger {
+    /// Name of one of the Environment's `brokers`.
+    #[schemars(length(min = 1, max = 40), regex(pattern = r"^[a-z]([-a-z0-9]*[a-z0-9])?$"))]
+    pub broker: String,
+    /// A topic of Kafka.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kafka: Option<KafkaTrigger>,
+    /// A queue of RabbitMQ.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rabbitmq: Option<QueueTrigger>,
+    /// A queue of ActiveMQ Classic.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub activemq: Option<QueueTrigger>,
+    /// A queue of ActiveMQ Artemis, whose address has the same name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub artemis: Option<QueueTrigger>,
+    /// Rows of PostgreSQL.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub postgresql: Option<QueryTrigger>,
+    /// Name of a Secret in the environment's namespace with the login at the broker. Its keys are KEDA's own: `username` and
+    /// `password`, of PostgreSQL `userName`; of Kafka also `sasl`; `ca`, `cert`, `key` and `keyPassword` where TLS asks for them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
+    pub secret: Option<String>,
+}
+
+/// See [`Trigger`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct KafkaTrigger {
+    /// Name of the topic.
+    #[schemars(length(min = 1, max = 249), regex(pattern = r"^[A-Za-z0-9_][A-Za-z0-9._-]*$"))]
+    pub topic: String,
+    /// The consumer group by which this service reads it.
+    #[schemars(length(min = 1, max = 249), regex(pattern = r"^[A-Za-z0-9_][A-Za-z0-9._:/-]*$"))]
+    pub group: String,
+    /// Messages behind that one instance works off. There are never more instances than the topic has partitions.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub lag: u32,
+}
+
+/// See [`Trigger`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct QueueTrigger {
+    /// Name of the queue. It becomes a part of addresses that are asked.
+    #[schemars(length(min = 1, max = 249), regex(pattern = r"^[A-Za-z0-9_][A-Za-z0-9._:-]*$"))]
+    pub queue: String,
+    /// Messages that wait, of which one instance works off so many.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub messages: u32,
+}
+
+/// See [`Trigger`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct QueryTrigger {
+    /// A query that gives one number, such as `SELECT count(*) FROM outbox WHERE sent IS NULL`.
+    #[schemars(length(min = 1, max = 1000))]
+    pub query: String,
+    /// So much of that number one instance works off.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub rows: u32,
+}
+
+/// How many instances there are while a broker does not say how much waits.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Fallback {
+    /// So often in a row it did not answer, every 15 seconds.
+    #[schemars(range(min = 1, max = 1000))]
+    pub after: u16,
+    /// So many, from 1 to `max`.
+    #[schemars(range(min = 1, max = 100))]
+    pub instances: u16,
+}
+
+/// What a trigger asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Waits<'a> {
+    /// See [`Trigger::kafka`].
+    Kafka(&'a KafkaTrigger),
+    /// See [`Trigger::rabbitmq`].
+    Rabbitmq(&'a QueueTrigger),
+    /// See [`Trigger::activemq`].
+    Activemq(&'a QueueTrigger),
+    /// See [`Trigger::artemis`].
+    Artemis(&'a QueueTrigger),
+    /// See [`Trigger::postgresql`].
+    Postgresql(&'a QueryTrigger),
+}
+
+impl Waits<'_> {
+    /// The broker's kind, as it is written.
+    pub fn kind(self) -> &'static str {
+        match self {
+            Self::Kafka(_) => "kafka",
+            Self::Rabbitmq(_) => "rabbitmq",
+            Self::Activemq(_) => "activemq",
+            Self::Artemis(_) => "artemis",
+            Self::Postgresql(_) => "postgresql",
+        }
+    }
+}
+
+impl Trigger {
+    /// What it asks for; nothing where it says none, or more than one.
+    pub fn waits(&self) -> Option<Waits<'_>> {
+        let Self { broker: _, kafka, rabbitmq, activemq, artemis, postgresql, secret: _ } = self;
+        let all = [
+            kafka.as_ref().map(Waits::Kafka),
+            rabbitmq.as_ref().map(Waits::Rabbitmq),
+            activemq.as_ref().map(Waits::Activemq),
+            artemis.as_ref().map(Waits::Artemis),
+            postgresql.as_ref().map(Waits::Postgresql),
+        ];
+        only(all)
+    }
+}
+
+/// The only one that is there.
+pub(super) fn only<T: Copy, const N: usize>(all: [Option<T>; N]) -> Option<T> {
+    let mut there = all.into_iter().flatten();
+    there.next().filter(|_| there.next().is_none())
+}

@@ -1,0 +1,151 @@
+//! A worker whose number follows what waits in a real broker, by a real KEDA.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+use base64::{Engine, engine::general_purpose::STANDARD};
+use flows::{Developer, Sample, until};
+use lab::{
+    keda::{self, Keda},
+    rabbitmq::RabbitMq,
+};
+use reqwest::{Client, Method};
+use serde_json::{Value, json};
+
+use crate::{Flow, PATIENCE, waiting, waits};
+
+const SERVICE: &str = "queued";
+const AT: (&str, &str, &str) = ("acme", SERVICE, "dev");
+const OBJECT: &str = "{apiVersion: imaas.dev/v1alpha1, kind: IntegrationService, \
+     metadata: {name: queued, namespace: acme-home}, spec: {runtime: container, \
+     repository: {url: 'https://git.example.com/acme/queued.git', credentials: inventory-git}}}";
+const HEAD: &str = "apiVersion: imaas.dev/v1alpha1
+kind: ServiceDescriptor
+type: worker
+instances: many
+resources: {cpu: 20m, memory: 32Mi}
+";
+const FOLLOWS: &str = "scaling:
+  min: 0
+  max: 3
+  downAfter: 10s
+  triggers: [{broker: rabbit, rabbitmq: {queue: queued, messages: 2}, secret: queued-rabbit}]
+";
+const NOBODY: &str = "scaling: {min: 0}\n";
+/// It is asked every 15 seconds, and an instance a minute ends.
+const LONGEST: Duration = Duration::from_mins(6);
+
+/// Promise: without KEDA the service is refused by that name; when it comes the service goes on by itself, proves itself with
+/// one instance, has none while nothing waits, as many as what waits needs, and none again; nobody but KEDA moves the number.
+pub async fn is_followed(flow: &Flow) -> Result<String> {
+    let stand = &flow.stand;
+    stand.git.create("/acme/queued.git", &Sample::Inventory.directory(), &["dev"])?;
+    let broker = RabbitMq::start(&stand.lab, &flow.progress).await?;
+    named(flow, json!([{ "name": "rabbit", "rabbitmq": { "url": format!("amqp://{}/%2f", broker.amqp()) } }]))
+        .await?;
+    let (user, password) = RabbitMq::ACCOUNT;
+    let secret = json!({ "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "queued-rabbit", "namespace": "acme-dev" },
+        "stringData": { "username": user, "password": password } });
+    stand.kubectl.run(&["apply", "-f", "-"], Some(&secret.to_string())).await?;
+    stand.kubectl.run(&["apply", "-f", "-"], Some(OBJECT)).await?;
+    let developer = Developer::of(stand, ("acme", SERVICE), Sample::Inventory)?;
+    let commit = pushed(&developer, FOLLOWS)?;
+    developer.build(stand, &flow.progress).await?;
+    let refused = flow.board(AT, "it is refused without KEDA", |board| waits(board, "ScalerMissing")).await?;
+    let told = waiting(&refused).join("; ");
+    ensure!(refused["current"].is_null(), "nothing of it runs: {refused}");
+
+    keda::install_kinds(&stand.kubectl, &flow.progress).await?;
+    let keda = Keda::start(&stand.lab, &flow.progress).await?;
+    let outcome = Box::pin(up_and_down(flow, &broker, &commit)).await;
+    let commit = pushed(&developer, NOBODY)?;
+    stand.deployed(AT, &commit, PATIENCE).await?;
+    until("KEDA's object is gone", PATIENCE, || async {
+        let found = flow.seen(&["-n", "acme-dev", "scaledobjects.keda.sh"]).await?;
+        let left = found["items"].as_array().is_some_and(|items| !items.is_empty());
+        if left { Err(found.to_string()) } else { Ok(()) }
+    })
+    .await?;
+    keda.stop().await?;
+    named(flow, Value::Null).await?;
+    broker.stop().await;
+    Ok(format!("told `{told}`; {}", outcome?))
+}
+
+/// The brokers of dev, as the platform team names them.
+async fn named(flow: &Flow, brokers: Value) -> Result<()> {
+    let patch = json!({ "spec": { "brokers": brokers } }).to_string();
+    let arguments = ["patch", "environment.imaas.dev", "dev", "--type=merge", "--patch", &patch];
+    flow.stand.kubectl.run(&arguments, None).await.map(drop)
+}
+
+/// Commits this scaling to dev; returns the commit.
+fn pushed(developer: &Developer, scaling: &str) -> Result<String> {
+    let clone = developer.work_tree();
+    clone.checkout("dev")?;
+    clone.write("imaas.yaml", format!("{HEAD}{scaling}"))?;
+    let commit = clone.commit("feat: another scaling")?;
+    clone.push("dev")?;
+    Ok(commit)
+}
+
+async fn up_and_down(flow: &Flow, broker: &RabbitMq, commit: &str) -> Result<String> {
+    ask(broker, (Method::PUT, "/api/queues/%2f/queued"), json!({ "durable": true })).await?;
+    flow.stand.deployed(AT, commit, PATIENCE).await?;
+    until("the number is handed over", PATIENCE, || async {
+        owner(flow).await?.1.map_or(Ok(()), Err)
+    })
+    .await?;
+    so_many(flow, 0).await?;
+    let message = json!({ "properties": {}, "routing_key": SERVICE, "payload": "one", "payload_encoding": "string" });
+    for _ in 0..6 {
+        ask(broker, (Method::POST, "/api/exchanges/%2f/amq.default/publish"), message.clone()).await?;
+    }
+    let begun = Instant::now();
+    so_many(flow, 3).await?;
+    let risen = begun.elapsed().as_secs_f64();
+    ask(broker, (Method::DELETE, "/api/queues/%2f/queued/contents"), Value::Null).await?;
+    let begun = Instant::now();
+    so_many(flow, 0).await?;
+    Ok(format!(
+        "3 instances {risen:.0} s after 6 messages, none {:.0} s after the last was gone",
+        begun.elapsed().as_secs_f64()
+    ))
+}
+
+/// Asks the broker's management API, as its account.
+async fn ask(broker: &RabbitMq, (method, path): (Method, &str), body: Value) -> Result<()> {
+    let (user, password) = RabbitMq::ACCOUNT;
+    let login = STANDARD.encode(format!("{user}:{password}"));
+    let request = Client::builder().no_proxy().build()?.request(method, format!("http://{}{path}", broker.management()));
+    let request = request.header("authorization", format!("Basic {login}")).header("content-type", "application/json");
+    let answer = request.body(body.to_string()).send().await?;
+    ensure!(answer.status().is_success(), "{path}: {}", answer.status());
+    Ok(())
+}
+
+/// Waits until so many are ready and the board says so, with nothing to wait for; the operator owns the number at no moment.
+async fn so_many(flow: &Flow, wanted: i64) -> Result<()> {
+    let owner = until(&format!("{wanted} instances are ready"), LONGEST, || async {
+        let (number, owner) = owner(flow).await?;
+        if owner.is_some() {
+            return Ok(owner);
+        }
+        let board = flow.stand.board(AT.0, AT.1, AT.2).await.map_err(|error| format!("{error:#}"))?;
+        let is_so = number == wanted && board["desired"] == wanted && board["ready"] == wanted;
+        if is_so && waiting(&board).is_empty() { Ok(None) } else { Err(format!("{number}: {board}")) }
+    })
+    .await?;
+    ensure!(owner.is_none(), "the operator took the number: {owner:?}");
+    Ok(())
+}
+
+/// The number, and what says that it is the operator's, where it is.
+async fn owner(flow: &Flow) -> Result<(Value, Option<String>), String> {
+    let found = flow.seen(&["-n", "acme-dev", "deployment", SERVICE, "--show-managed-fields"]).await?;
+    let mut managers = found["metadata"]["managedFields"].as_array().into_iter().flatten();
+    let owns = |entry: &&Value| {
+        entry["manager"] == "imaas-operator" && !entry["fieldsV1"]["f:spec"]["f:replicas"].is_null()
+    };
+    Ok((found["spec"]["replicas"].clone(), managers.find(owns).map(ToString::to_string)))
+}
