@@ -88,6 +88,7 @@ fn of_pods() -> Vec<Row> {
     let digest = |digit: &str| json!({ "image": { "digest": format!("sha256:{}", digit.repeat(64)) } });
     let by = |strategy: &str| json!({ "rollout": { "strategy": strategy } });
     let smoke = |path: &str| json!({ "rollout": { "smoke": { "path": path } } });
+    let analysis = |field: &str, number: u16| json!({ "rollout": { "analysis": { field: number } } });
     let steps = |step: Value| json!({ "rollout": { "steps": [step] } });
     vec![
         row("type", Objects, [json!({ "type": "worker" }), json!({ "type": "api" })]),
@@ -131,6 +132,18 @@ fn of_pods() -> Vec<Row> {
         with(
             by("blueGreen"),
             row("rollout.keep", Release, ["1m", "2m"].map(|time| json!({ "rollout": { "keep": time } }))),
+        ),
+        with(
+            by("canary"),
+            row("rollout.analysis.errors", Release, [0, 5].map(|most| analysis("errors", most))),
+        ),
+        with(
+            by("canary"),
+            row("rollout.analysis.latency", Release, [20, 100].map(|most| analysis("latency", most))),
+        ),
+        with(
+            by("canary"),
+            row("rollout.analysis.requests", Release, [20, 500].map(|least| analysis("requests", least))),
         ),
         with(by("blueGreen"), row("rollout.smoke.path", Release, ["/health", "/orders/health"].map(smoke))),
         with(

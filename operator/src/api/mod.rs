@@ -4,6 +4,7 @@
 //! loads. Being strict is the work of the API server (schema, CEL), of `source::parse` (Git) and of each stage's
 //! `validate`. A field whose behaviour is not built is not here.
 
+pub mod analysis;
 pub mod broker;
 pub mod descriptor;
 pub mod environment;
@@ -20,6 +21,7 @@ pub mod tenant;
 pub mod tenant_source;
 pub mod trigger;
 
+pub use analysis::{Analysis, ReleaseAnalysis};
 pub use broker::Broker;
 pub use descriptor::{
     Concurrency, DescriptorSpec, Expose, Instances, Port, Rollout, Scaling, Schedule, ServiceDescriptor,

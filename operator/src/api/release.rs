@@ -5,7 +5,9 @@ use kube::{CustomResource, KubeSchema};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
-use super::{Fallback, Port, Schedule, Strategy, Trigger, WorkloadType, runtime::Health};
+use super::{
+    Fallback, Port, ReleaseAnalysis, Schedule, Strategy, Trigger, WorkloadType, runtime::Health,
+};
 
 /// One immutable version of one service in one environment.
 #[allow(clippy::duplicated_attributes, reason = "columns of one type")]
@@ -84,6 +86,9 @@ pub struct ReleaseSpec {
     /// How it is tried first, beside what runs.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub steps: Vec<ReleaseStep>,
+    /// How its steps are judged; without it, by its instances being ready.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub analysis: Option<ReleaseAnalysis>,
     /// What it must answer before it gets requests. Not of its pods.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub smoke: Option<ReleaseSmoke>,
