@@ -5,9 +5,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
-use super::{
-    Fallback, Port, ReleaseAnalysis, Schedule, Strategy, Trigger, WorkloadType, runtime::Health,
-};
+use super::{Fallback, Port, ReleaseAnalysis, Schedule, Strategy, Trigger, WorkloadType, runtime::Health};
 
 /// One immutable version of one service in one environment.
 #[allow(clippy::duplicated_attributes, reason = "columns of one type")]

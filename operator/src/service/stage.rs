@@ -31,7 +31,7 @@ use crate::{
     names::TENANT,
     platform::Platform,
     release::{self, scaling::wanted, triggers::follows},
-    tenant::sleep::{Rest, Sleep},
+    tenant::sleep::{Rest, Sleep, early},
 };
 
 /// A release and, where it was made just now, its configuration.
@@ -184,7 +184,9 @@ impl Work<'_> {
         let is_of_git = self.history.named(&name).is_none_or(|past| past.of_git);
         let is_other = self.current(environment).is_none_or(|current| current.name_any() != name);
         let begun = if is_other { Some(now) } else { self.begun(environment, &name) };
-        let (until, asleep) = match Sleep::valid(sleep, "").0.at(now, begun.filter(|_| is_of_git).max(news)) {
+        let early = early(&self.service.tenant, &self.service.name);
+        let news = begun.filter(|_| is_of_git).max(news);
+        let (until, asleep) = match Sleep::valid(sleep, "").0.at(now, news, early) {
             Rest::Asleep { until } => (Some(until), Some(until)),
             Rest::Awake { until } => (until, None),
         };

@@ -1,6 +1,9 @@
 //! When the services of an environment sleep: `sleep` of a tenant file. Pure.
 
-use std::time::Duration;
+use std::{
+    hash::{DefaultHasher, Hash, Hasher},
+    time::Duration,
+};
 
 use jiff::Timestamp;
 
@@ -14,6 +17,8 @@ use crate::{
 const WAKES_FOR: Duration = Duration::from_hours(1);
 /// Longest that something new keeps a service awake.
 const LONGEST: Duration = Duration::from_hours(24);
+/// The most that a service wakes before the hours of sleep are over. All at once they would starve each other of processors.
+const EARLIEST: Duration = Duration::from_mins(10);
 
 /// The hours of sleep of one environment.
 #[derive(Debug)]
@@ -63,19 +68,29 @@ impl Sleep {
         (Self { windows: problems.is_empty().then_some(windows), wakes_for }, problems)
     }
 
-    /// What is so at `now` of a service in which something new came at `news`.
-    pub fn at(&self, now: Timestamp, news: Option<Timestamp>) -> Rest {
+    /// What is so at `now` of a service in which something new came at `news`. It wakes so `early`.
+    pub fn at(&self, now: Timestamp, news: Option<Timestamp>, early: Duration) -> Rest {
         let Some(windows) = &self.windows else { return Rest::Awake { until: None } };
         let Some(morning) = windows.open_until(now) else {
             let Moment::OpensAt(evening) = windows.at(now) else { return Rest::Awake { until: None } };
             return Rest::Awake { until: Some(evening) };
         };
+        let wakes = morning.checked_sub(early).unwrap_or(morning);
         let seen = news.and_then(|news| news.checked_add(self.wakes_for).ok()).filter(|seen| *seen > now);
         match seen {
-            Some(seen) => Rest::Awake { until: Some(seen.min(morning)) },
-            None => Rest::Asleep { until: morning },
+            _ if now >= wakes => Rest::Awake { until: Some(morning) },
+            Some(seen) => Rest::Awake { until: Some(seen.min(wakes)) },
+            None => Rest::Asleep { until: wakes },
         }
     }
+}
+
+/// How much before the hours of sleep are over a service of a tenant wakes: always the same, and evenly spread over
+/// ten minutes.
+pub fn early(tenant: &str, service: &str) -> Duration {
+    let mut hasher = DefaultHasher::new();
+    (tenant, service).hash(&mut hasher);
+    Duration::from_secs(hasher.finish() % EARLIEST.as_secs())
 }
 
 #[cfg(test)]
@@ -92,9 +107,14 @@ mod tests {
         r#"{windows: [{schedule: "0 20 * * *", duration: 11h}, {schedule: "0 6 * * SAT", duration: 30h}]}"#;
 
     fn told(yaml: &str, news: Option<&str>, now: &str) -> String {
+        told_of((yaml, 0), news, now)
+    }
+
+    fn told_of((yaml, minutes): (&str, u64), news: Option<&str>, now: &str) -> String {
         let (sleep, problems) = sleep(yaml);
         assert_eq!(problems, [""; 0]);
-        match sleep.at(now.parse().unwrap(), news.map(|news| news.parse().unwrap())) {
+        let early = Duration::from_mins(minutes);
+        match sleep.at(now.parse().unwrap(), news.map(|news| news.parse().unwrap()), early) {
             Rest::Asleep { until } => format!("asleep until {until}"),
             Rest::Awake { until: Some(until) } => format!("awake until {until}"),
             Rest::Awake { until: None } => "awake".to_owned(),
@@ -130,12 +150,32 @@ mod tests {
     }
 
     #[test]
+    fn a_service_wakes_by_its_own_minutes_before_the_others_and_goes_on_into_the_day() {
+        let at = |now| told_of((NIGHTS, 8), None, now);
+        assert_eq!(at("2026-01-08T06:51:59Z"), "asleep until 2026-01-08T06:52:00Z");
+        assert_eq!(at("2026-01-08T06:52:00Z"), "awake until 2026-01-08T07:00:00Z");
+        assert_eq!(at("2026-01-08T07:00:00Z"), "awake until 2026-01-08T20:00:00Z");
+        let news = |now| told_of((NIGHTS, 8), Some("2026-01-08T06:50:00Z"), now);
+        assert_eq!(news("2026-01-08T06:50:00Z"), "awake until 2026-01-08T06:52:00Z");
+        let of_tenth = |n: u64| {
+            let services = (0..1000).map(|service| early("acme", &format!("orders-{service}")));
+            services.filter(|early| early.as_secs() / 60 == n).count()
+        };
+        assert!((0..10).all(|n| (70..130).contains(&of_tenth(n))), "{:?}", [0, 1, 2].map(of_tenth));
+        assert_eq!(early("acme", "orders"), early("acme", "orders"));
+        assert_ne!(early("acme", "orders"), early("globex", "orders"));
+    }
+
+    #[test]
     fn what_opens_again_and_again_is_refused() {
         for schedule in ["* 20 * * *", "*/5 * * * *", "0,30 * * * *"] {
             let yaml = format!(r#"{{windows: [{{schedule: "{schedule}", duration: 168h}}]}}"#);
             let (sleep, problems) = sleep(&yaml);
             assert!(problems.len() == 1 && problems[0].contains("more than once an hour"), "{problems:?}");
-            assert_eq!(sleep.at("2026-01-07T19:30:00Z".parse().unwrap(), None), Rest::Awake { until: None });
+            assert_eq!(
+                sleep.at("2026-01-07T19:30:00Z".parse().unwrap(), None, Duration::ZERO),
+                Rest::Awake { until: None }
+            );
         }
     }
 
@@ -144,7 +184,10 @@ mod tests {
         for (from, to) in [("{windows", "{wakeFor: soon, windows"), ("0 6 * * SAT", "0 66 * * SAT")] {
             let (sleep, problems) = sleep(&NIGHTS.replace(from, to));
             assert_eq!(problems.len(), 1, "{problems:?}");
-            assert_eq!(sleep.at("2026-01-07T22:00:00Z".parse().unwrap(), None), Rest::Awake { until: None });
+            assert_eq!(
+                sleep.at("2026-01-07T22:00:00Z".parse().unwrap(), None, Duration::ZERO),
+                Rest::Awake { until: None }
+            );
         }
     }
 
@@ -156,6 +199,9 @@ mod tests {
         assert!(problems[0].starts_with("spec.environments.dev.sleep.windows[0].schedule: "), "{problems:?}");
         let words = r#"spec.environments.dev.sleep.wakeFor: "soon" is no duration of 0s to 24h"#;
         assert!(problems[1].starts_with(words), "{problems:?}");
-        assert_eq!(sleep.at("2026-01-07T19:30:00Z".parse().unwrap(), None), Rest::Awake { until: None });
+        assert_eq!(
+            sleep.at("2026-01-07T19:30:00Z".parse().unwrap(), None, Duration::ZERO),
+            Rest::Awake { until: None }
+        );
     }
 }

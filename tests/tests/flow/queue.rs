@@ -41,8 +41,11 @@ pub async fn is_followed(flow: &Flow) -> Result<String> {
     let stand = &flow.stand;
     stand.git.create("/acme/queued.git", &Sample::Inventory.directory(), &["dev"])?;
     let broker = RabbitMq::start(&stand.lab, &flow.progress).await?;
-    named(flow, json!([{ "name": "rabbit", "rabbitmq": { "url": format!("amqp://{}/%2f", broker.amqp()) } }]))
-        .await?;
+    named(
+        flow,
+        json!([{ "name": "rabbit", "rabbitmq": { "url": format!("amqp://{}/%2f", broker.amqp()) } }]),
+    )
+    .await?;
     let (user, password) = RabbitMq::ACCOUNT;
     let secret = json!({ "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "queued-rabbit", "namespace": "acme-dev" },
         "stringData": { "username": user, "password": password } });
@@ -92,12 +95,11 @@ fn pushed(developer: &Developer, scaling: &str) -> Result<String> {
 async fn up_and_down(flow: &Flow, broker: &RabbitMq, commit: &str) -> Result<String> {
     ask(broker, (Method::PUT, "/api/queues/%2f/queued"), json!({ "durable": true })).await?;
     flow.stand.deployed(AT, commit, PATIENCE).await?;
-    until("the number is handed over", PATIENCE, || async {
-        owner(flow).await?.1.map_or(Ok(()), Err)
-    })
-    .await?;
+    until("the number is handed over", PATIENCE, || async { owner(flow).await?.1.map_or(Ok(()), Err) })
+        .await?;
     so_many(flow, 0).await?;
-    let message = json!({ "properties": {}, "routing_key": SERVICE, "payload": "one", "payload_encoding": "string" });
+    let message =
+        json!({ "properties": {}, "routing_key": SERVICE, "payload": "one", "payload_encoding": "string" });
     for _ in 0..6 {
         ask(broker, (Method::POST, "/api/exchanges/%2f/amq.default/publish"), message.clone()).await?;
     }
@@ -117,8 +119,12 @@ async fn up_and_down(flow: &Flow, broker: &RabbitMq, commit: &str) -> Result<Str
 async fn ask(broker: &RabbitMq, (method, path): (Method, &str), body: Value) -> Result<()> {
     let (user, password) = RabbitMq::ACCOUNT;
     let login = STANDARD.encode(format!("{user}:{password}"));
-    let request = Client::builder().no_proxy().build()?.request(method, format!("http://{}{path}", broker.management()));
-    let request = request.header("authorization", format!("Basic {login}")).header("content-type", "application/json");
+    let request = Client::builder()
+        .no_proxy()
+        .build()?
+        .request(method, format!("http://{}{path}", broker.management()));
+    let request =
+        request.header("authorization", format!("Basic {login}")).header("content-type", "application/json");
     let answer = request.body(body.to_string()).send().await?;
     ensure!(answer.status().is_success(), "{path}: {}", answer.status());
     Ok(())
