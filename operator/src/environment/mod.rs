@@ -22,4 +22,4 @@ pub use placement::Placement;
 pub use proof::Proof;
 pub use run::run;
 pub use signers::signers;
-pub use window::{Moment, Windows};
+pub use window::{Moment, Windows, opens_often};

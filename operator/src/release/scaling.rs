@@ -11,7 +11,7 @@ use k8s_openapi::api::{
     autoscaling::v2::{HorizontalPodAutoscaler, HorizontalPodAutoscalerCondition},
 };
 
-use super::{desired::start_allowance, render_error::RenderError};
+use super::{desired::start_allowance, hours, render_error::RenderError};
 use crate::{
     api::{Instances, Release, ReleaseScaling, Scaling},
     span::span,
@@ -28,8 +28,9 @@ const LONGEST: Duration = Duration::from_hours(1);
 
 /// With what follows where something is not said, and without what says nothing.
 pub(super) fn resolved(asked: &Scaling, instances: Instances) -> Result<Scaling, RenderError> {
-    let wrong = |field, problem| Err(RenderError::Scaling { field, problem });
-    let Scaling { min, max, cpu, memory, down_after } = asked;
+    let wrong = |field: &str, problem| Err(RenderError::Scaling { field: field.to_owned(), problem });
+    let Scaling { min, max, windows, cpu, memory, down_after } = asked;
+    hours::check(asked, instances)?;
     let too_many = [("min", Some(*min)), ("max", *max)].into_iter().find(|(_, number)| *number > Some(1));
     if let (Instances::One, Some((field, Some(number)))) = (instances, too_many) {
         let problem = format!(
@@ -58,7 +59,7 @@ pub(super) fn resolved(asked: &Scaling, instances: Instances) -> Result<Scaling,
     if let Some(text) = down_after.as_ref().filter(|text| span(text, ..=LONGEST).is_none()) {
         return wrong("downAfter", format!("{text:?} is no duration of 0s to 1h: write it like 90s or 15m"));
     }
-    if most == *min {
+    if most == *min && windows.is_empty() {
         return Ok(Scaling { min: *min, ..Scaling::default() });
     }
     let cpu = cpu.or(memory.is_none().then_some(CPU));
@@ -67,7 +68,7 @@ pub(super) fn resolved(asked: &Scaling, instances: Instances) -> Result<Scaling,
 
 /// Of `resolved` settings; nothing where the number of instances is fixed.
 pub(super) fn of_release(resolved: &Scaling) -> Option<ReleaseScaling> {
-    let Scaling { min: _, max, cpu, memory, down_after } = resolved;
+    let Scaling { min: _, max, windows: _, cpu, memory, down_after } = resolved;
     let down_after = down_after.as_deref().and_then(|text| span(text, ..=LONGEST)).unwrap_or(DOWN_AFTER);
     Some(ReleaseScaling {
         max: i32::from((*max)?),

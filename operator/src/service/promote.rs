@@ -17,7 +17,7 @@ use super::{
     snapshot::{Branch, Snapshot, Tag},
     validate::{ValidEnvironment, ValidService},
 };
-use crate::conditions::Reason;
+use crate::{api::Scaling, conditions::Reason};
 
 /// What an environment is to run.
 #[derive(Clone, Debug, PartialEq)]
@@ -379,7 +379,10 @@ fn runs_none(service: &ValidService, environment: &str, snapshot: Option<&Snapsh
     let head = branch.and_then(|branch| snapshot?.branches.get(branch));
     match head {
         Some(Branch::Head { content: Ok(content), .. }) => {
-            resolve(content, environment).is_ok_and(|resolved| resolved.settings.scaling.min == 0)
+            resolve(content, environment).is_ok_and(|resolved| {
+                let Scaling { min, windows, .. } = resolved.settings.scaling;
+                min == 0 && windows.iter().all(|window| window.min == 0)
+            })
         }
         Some(Branch::Head { content: Err(_), .. } | Branch::Missing) | None => false,
     }
