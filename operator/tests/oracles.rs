@@ -53,7 +53,7 @@ fn below(beside: &Value, path: &'static str, values: [Value; 2]) -> Row {
 }
 
 fn rows() -> Vec<Row> {
-    [of_pods(), of_schedules(), of_numbers()].into_iter().flatten().collect()
+    [of_pods(), of_rollouts(), of_schedules(), of_numbers()].into_iter().flatten().collect()
 }
 
 fn of_schedules() -> Vec<Row> {
@@ -70,40 +70,45 @@ fn of_schedules() -> Vec<Row> {
 }
 
 fn of_numbers() -> Vec<Row> {
+    use Shows::Release;
     let (one, many) = (json!({}), json!({ "scaling": { "max": 4 } }));
+    let window = |field: &str, value: Value| {
+        let mut window = json!({ "schedule": "0 8 * * *", "duration": "8h", "min": 1 });
+        window[field] = value;
+        json!({ "scaling": { "windows": [window] } })
+    };
     vec![
         below(&one, "scaling.min", [json!(2), json!(3)]),
         below(&one, "scaling.max", [json!(4), json!(6)]),
+        row(
+            "scaling.windows[].schedule",
+            Release,
+            ["0 8 * * *", "0 9 * * MON"].map(|text| window("schedule", json!(text))),
+        ),
+        row("scaling.windows[].duration", Release, ["1h", "10h"].map(|text| window("duration", json!(text)))),
+        row(
+            "scaling.windows[].timeZone",
+            Release,
+            ["Europe/Zurich", "UTC"].map(|zone| window("timeZone", json!(zone))),
+        ),
+        row("scaling.windows[].min", Release, [2, 3].map(|number| window("min", json!(number)))),
         below(&many, "scaling.cpu", [json!(50), json!(90)]),
         below(&many, "scaling.memory", [json!(60), json!(80)]),
         below(&many, "scaling.downAfter", [json!("1m"), json!("30m")]),
     ]
 }
 
-fn of_pods() -> Vec<Row> {
-    use Shows::{Nowhere, Objects, Release};
-    let used = |one: Value| json!({ "uses": [one] });
-    let port = |name: &str, port: u16| json!({ "ports": [{ "name": name, "port": port }] });
-    let ports = json!({ "ports": [{ "name": "http", "port": 8000 }, { "name": "grpc", "port": 9000 }] });
-    let digest = |digit: &str| json!({ "image": { "digest": format!("sha256:{}", digit.repeat(64)) } });
+fn ports() -> Value {
+    json!({ "ports": [{ "name": "http", "port": 8000 }, { "name": "grpc", "port": 9000 }] })
+}
+
+fn of_rollouts() -> Vec<Row> {
+    use Shows::{Objects, Release};
     let by = |strategy: &str| json!({ "rollout": { "strategy": strategy } });
     let smoke = |path: &str| json!({ "rollout": { "smoke": { "path": path } } });
     let analysis = |field: &str, number: u16| json!({ "rollout": { "analysis": { field: number } } });
     let steps = |step: Value| json!({ "rollout": { "steps": [step] } });
     vec![
-        row("type", Objects, [json!({ "type": "worker" }), json!({ "type": "api" })]),
-        row("runtimeVersion", Release, ["4.10", "4.14"].map(|version| json!({ "runtimeVersion": version }))),
-        row("instances", Objects, ["one", "many"].map(|instances| json!({ "instances": instances }))),
-        row("coordination", Nowhere, ["a lock", "a queue"].map(|words| json!({ "coordination": words }))),
-        row("image.digest", Objects, ["a", "b"].map(digest)),
-        row("ports[].name", Objects, [port("http", 8000), port("web", 8000)]),
-        row("ports[].port", Objects, [port("http", 8000), port("http", 8001)]),
-        row("resources.cpu", Objects, ["250m", "2"].map(|cpu| json!({ "resources": { "cpu": cpu } }))),
-        row(
-            "resources.memory",
-            Objects,
-            ["512Mi", "1Gi"].map(|memory| json!({ "resources": { "memory": memory } })),
-        ),
         row(
             "rollout.strategy",
             Objects,
@@ -155,12 +160,35 @@ fn of_pods() -> Vec<Row> {
             ),
         ),
         with(
-            descriptor(&[&ports, &by("blueGreen"), &smoke("/health")]),
+            descriptor(&[&ports(), &by("blueGreen"), &smoke("/health")]),
             row(
                 "rollout.smoke.port",
                 Release,
                 ["grpc", "http"].map(|port| json!({ "rollout": { "smoke": { "port": port } } })),
             ),
+        ),
+    ]
+}
+
+fn of_pods() -> Vec<Row> {
+    use Shows::{Nowhere, Objects, Release};
+    let used = |one: Value| json!({ "uses": [one] });
+    let port = |name: &str, port: u16| json!({ "ports": [{ "name": name, "port": port }] });
+    let ports = ports();
+    let digest = |digit: &str| json!({ "image": { "digest": format!("sha256:{}", digit.repeat(64)) } });
+    vec![
+        row("type", Objects, [json!({ "type": "worker" }), json!({ "type": "api" })]),
+        row("runtimeVersion", Release, ["4.10", "4.14"].map(|version| json!({ "runtimeVersion": version }))),
+        row("instances", Objects, ["one", "many"].map(|instances| json!({ "instances": instances }))),
+        row("coordination", Nowhere, ["a lock", "a queue"].map(|words| json!({ "coordination": words }))),
+        row("image.digest", Objects, ["a", "b"].map(digest)),
+        row("ports[].name", Objects, [port("http", 8000), port("web", 8000)]),
+        row("ports[].port", Objects, [port("http", 8000), port("http", 8001)]),
+        row("resources.cpu", Objects, ["250m", "2"].map(|cpu| json!({ "resources": { "cpu": cpu } }))),
+        row(
+            "resources.memory",
+            Objects,
+            ["512Mi", "1Gi"].map(|memory| json!({ "resources": { "memory": memory } })),
         ),
         row("env.*", Objects, ["fast", "slow"].map(|mode| json!({ "env": { "MODE": mode } }))),
         row("secrets[]", Objects, ["orders-db", "orders-mq"].map(|name| json!({ "secrets": [name] }))),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use anyhow::Result;
 use imaas_operator::{
     api::{
-        IntegrationServiceStatus, Release, ReleaseScaling, WorkloadType,
+        IntegrationServiceStatus, OpenWindow, Release, ReleaseScaling, WorkloadType,
         integration_service::{EnvironmentState, Held, Trial, Waiting},
     },
     conditions::PROVEN,
@@ -129,6 +129,7 @@ fn lines(service: &str, (state, running): (&EnvironmentState, &Running), because
         format!("until {until}, as the tenant file says; {way_out}")
     });
     line("asleep", asleep);
+    line("hours", state.window.as_ref().map(hours));
     let failed = state.failed.as_ref();
     line("said last", failed.and_then(|failed| failed.last_words.clone()));
     let frozen = "by the platform: nothing new runs in any service until it lets go";
@@ -155,6 +156,17 @@ fn scales(release: &Release) -> Option<String> {
     let targets = targets.map(|(name, percent)| percent.map(|percent| format!("{name} {percent} %")));
     let targets: Vec<_> = targets.into_iter().flatten().collect();
     Some(format!("with the load, {} to {max} instances ({})", release.spec.replicas, targets.join(", ")))
+}
+
+/// What a window of `scaling.windows` says now.
+fn hours(OpenWindow { min, until }: &OpenWindow) -> String {
+    let count = match min {
+        0 => "no instance".to_owned(),
+        1 => "at least 1 instance".to_owned(),
+        several => format!("at least {several} instances"),
+    };
+    let until = until.as_ref().map(|until| format!(" until {until}")).unwrap_or_default();
+    format!("{count}{until}, as `scaling.windows` says")
 }
 
 /// How far what is tried is. Nobody calls a worker.
@@ -185,6 +197,17 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn an_open_window_is_told_with_its_number_and_its_end() {
+        let told = |min, until: Option<&str>| hours(&OpenWindow { min, until: until.map(ToOwned::to_owned) });
+        assert_eq!(
+            told(4, Some("2026-01-01T18:00:00Z")),
+            "at least 4 instances until 2026-01-01T18:00:00Z, as `scaling.windows` says"
+        );
+        assert_eq!(told(1, None), "at least 1 instance, as `scaling.windows` says");
+        assert_eq!(told(0, None), "no instance, as `scaling.windows` says");
+    }
 
     #[test]
     fn everything_that_is_awaited_is_told_with_who_holds_it() {

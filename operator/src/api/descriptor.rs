@@ -6,7 +6,7 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Analysis, Fallback, Quantity, Trigger};
+use super::{Analysis, Fallback, Quantity, Trigger, hours::ScalingWindow, smoke::Smoke};
 
 /// The whole file. What differs between environments stands under `environments`, so that branches merge cleanly.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize, KubeSchema)]
@@ -297,6 +297,10 @@ pub struct Scaling {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 100))]
     pub max: Option<u16>,
+    /// At what hours another `min` holds: of several that are open at a time the greatest.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub windows: Vec<ScalingWindow>,
     /// CPU that an instance is to use, in percent of `resources.cpu`; 70 where neither this nor `memory` nor `triggers` are said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1000))]
@@ -325,8 +329,16 @@ fn one() -> u16 {
 
 impl Default for Scaling {
     fn default() -> Self {
-        let (min, triggers) = (one(), Vec::new());
-        Self { min, max: None, cpu: None, memory: None, down_after: None, triggers, fallback: None }
+        Self {
+            min: one(),
+            max: None,
+            windows: vec![],
+            cpu: None,
+            memory: None,
+            down_after: None,
+            triggers: vec![],
+            fallback: None,
+        }
     }
 }
 
@@ -359,27 +371,6 @@ pub struct Rollout {
     /// instances are ready.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub smoke: Option<Smoke>,
-}
-
-/// An HTTP GET that the platform sends to an instance of the new.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, KubeSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Smoke {
-    /// What is asked for, absolute, such as `/orders/health`.
-    #[schemars(
-        length(min = 1, max = 200),
-        regex(pattern = r"^/([A-Za-z0-9._~-]+(/[A-Za-z0-9._~-]+)*/?)?(\?[A-Za-z0-9._~=&-]*)?$")
-    )]
-    #[x_kube(validation = Rule::new("!self.split('/').exists(part, part == '..' || part == '.')").message("must be an absolute path without `.` and `..`, such as `/orders/health`"))]
-    pub path: String,
-    /// Name of the port that answers; without it, the first.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 15), regex(pattern = r"^[a-z]([-a-z0-9]*[a-z0-9])?$"))]
-    pub port: Option<String>,
-    /// The status that is good; without it, any of 200 to 299. A redirect is not followed.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 200, max = 599))]
-    pub status: Option<u16>,
 }
 
 /// A part of a canary.

@@ -7,7 +7,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{DecisionAction, Repository};
+use super::{DecisionAction, Repository, hours::OpenWindow};
 
 /// One service in a tenant's home namespace.
 #[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -128,6 +128,9 @@ pub struct EnvironmentState {
     /// Until when no instance runs, as the tenant file says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub asleep_until: Option<String>,
+    /// What the service's own hours say of the number of its instances now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub window: Option<OpenWindow>,
     /// The platform lets nothing new run here.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub frozen: bool,

@@ -8,6 +8,7 @@ pub mod analysis;
 pub mod broker;
 pub mod descriptor;
 pub mod environment;
+pub mod hours;
 pub mod http_route;
 pub mod integration_service;
 pub mod limits;
@@ -17,6 +18,7 @@ pub mod release_decision;
 pub mod retirement;
 pub mod runtime;
 pub mod scaled_object;
+pub mod smoke;
 pub mod tenant;
 pub mod tenant_source;
 pub mod trigger;
@@ -25,16 +27,16 @@ pub use analysis::{Analysis, ReleaseAnalysis};
 pub use broker::Broker;
 pub use descriptor::{
     Concurrency, DescriptorSpec, Expose, Instances, Port, Rollout, Scaling, Schedule, ServiceDescriptor,
-    Smoke, Step, Strategy, Use, WorkloadType,
+    Step, Strategy, Use, WorkloadType,
 };
 pub use environment::{Environment, EnvironmentSpec};
+pub use hours::{OpenWindow, ScalingWindow};
 pub use http_route::HttpRoute;
 pub use integration_service::{Export, IntegrationService, IntegrationServiceSpec, IntegrationServiceStatus};
 pub use limits::{Limits, TenantLimits};
 pub use quantity::Quantity;
 pub use release::{
-    Cause, Release, ReleaseExpose, ReleaseScaling, ReleaseSmoke, ReleaseSpec, ReleaseStatus, ReleaseStep,
-    ReleaseUse,
+    Cause, Release, ReleaseExpose, ReleaseScaling, ReleaseSpec, ReleaseStatus, ReleaseStep, ReleaseUse,
 };
 pub use release_decision::{
     DecisionAction, DecisionState, ReleaseDecision, ReleaseDecisionSpec, ReleaseDecisionStatus,
@@ -42,6 +44,7 @@ pub use release_decision::{
 pub use retirement::{Retirement, RetirementStage};
 pub use runtime::{IntegrationRuntime, IntegrationRuntimeSpec, RuntimeProfile};
 pub use scaled_object::{ScaledObject, TriggerAuthentication};
+pub use smoke::{ReleaseSmoke, Smoke};
 pub use tenant::{
     Member, MemberKind, Quota, RegistryUsage, Role, ServiceEntry, Sleep, Tenant, TenantSpec, TenantStatus,
 };

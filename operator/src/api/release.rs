@@ -5,7 +5,10 @@ use kube::{CustomResource, KubeSchema};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
-use super::{Fallback, Port, ReleaseAnalysis, Schedule, Strategy, Trigger, WorkloadType, runtime::Health};
+use super::{
+    Fallback, Port, ReleaseAnalysis, Schedule, Strategy, Trigger, WorkloadType, hours::ScalingWindow,
+    runtime::Health, smoke::ReleaseSmoke,
+};
 
 /// One immutable version of one service in one environment.
 #[allow(clippy::duplicated_attributes, reason = "columns of one type")]
@@ -92,6 +95,9 @@ pub struct ReleaseSpec {
     pub smoke: Option<ReleaseSmoke>,
     /// Number of instances; the least of them where load adds some.
     pub replicas: i32,
+    /// At what hours another number takes the place of `replicas`. Not of its pods.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub windows: Vec<ScalingWindow>,
     /// How load adds instances.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scaling: Option<ReleaseScaling>,
@@ -166,19 +172,6 @@ pub struct ReleaseStep {
     /// How long; without it, until somebody ends it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pause: Option<String>,
-}
-
-/// An HTTP GET that one of its instances must answer well.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct ReleaseSmoke {
-    /// What is asked for.
-    pub path: String,
-    /// Number of the port that answers.
-    pub port: u16,
-    /// The status that is good; without it, any of 200 to 299.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub status: Option<u16>,
 }
 
 /// The way into a release from outside the cluster, where its environment has a gateway.

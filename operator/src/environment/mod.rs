@@ -27,4 +27,4 @@ pub(crate) use prometheus::is_label_name;
 pub use proof::Proof;
 pub use run::run;
 pub use signers::signers;
-pub use window::{Moment, Windows};
+pub use window::{Moment, Windows, opens_often};

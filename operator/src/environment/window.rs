@@ -28,6 +28,12 @@ pub struct Windows {
     is_broken: bool,
 }
 
+/// Does a window of this `schedule` open more than once an hour?
+pub fn opens_often(schedule: &str) -> bool {
+    let minute = schedule.split_whitespace().next().unwrap_or_default();
+    minute.contains(['*', ',', '-', '/'])
+}
+
 /// One that can be looked at.
 #[derive(Debug)]
 struct ValidWindow {

@@ -53,6 +53,9 @@ pub(super) fn check(settings: &DescriptorSpec) -> Result<(), RenderError> {
     if settings.scaling.max.is_some() {
         return wrong("scaling.max", "a run is one instance, whatever the load: remove it");
     }
+    if !settings.scaling.windows.is_empty() {
+        return wrong("scaling.windows", "a batch runs at the times of its `schedule`: remove them");
+    }
     if !settings.ports.is_empty() {
         return wrong("ports", "a batch serves nobody: remove them, or say `type: worker`");
     }
@@ -126,6 +129,10 @@ mod tests {
             ),
             ("{type: batch, schedule: {cron: 0 3 * * *}, scaling: {min: 2}}", "scaling.min: a run is one"),
             ("{type: batch, schedule: {cron: 0 3 * * *}, scaling: {max: 2}}", "scaling.max: a run is one"),
+            (
+                "{type: batch, schedule: {cron: 0 3 * * *}, scaling: {windows: [{schedule: 0 8 * * *, duration: 1h, min: 1}]}}",
+                "scaling.windows: a batch runs at the times of its `schedule`",
+            ),
             (
                 "{type: batch, schedule: {cron: 0 3 * * *}, ports: [{name: http, port: 80}]}",
                 "ports: a batch serves nobody",

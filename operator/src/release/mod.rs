@@ -5,6 +5,7 @@ mod batch;
 mod beside;
 pub mod config;
 pub mod desired;
+pub mod hours;
 pub mod observe;
 pub mod reconcile;
 pub mod render;

@@ -169,6 +169,7 @@ pub fn render(input: &Input) -> Result<Rendered, RenderError> {
         analysis,
         smoke,
         replicas: i32::from(settings.scaling.min),
+        windows: settings.scaling.windows.clone(),
         scaling: scaling::of_release(&settings.scaling),
         ports: settings.ports.clone(),
         config: config_name.clone().map(|name| ReleaseConfig { name }),

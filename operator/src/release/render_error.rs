@@ -27,7 +27,7 @@ pub enum RenderError {
     #[error("scaling.{field}: {problem}")]
     Scaling {
         /// Which.
-        field: &'static str,
+        field: String,
         /// What to change.
         problem: String,
     },

@@ -8,7 +8,7 @@ use k8s_openapi::{
     apimachinery::pkg::api::resource::Quantity as Amount,
 };
 
-use super::steps::most_beside;
+use super::{hours, steps::most_beside};
 use crate::api::{Quantity, Release, Strategy, quantity};
 
 /// Of what a quota has too little.
@@ -27,6 +27,7 @@ pub fn without_room(release: &Release, hard: &BTreeMap<String, Amount>) -> Optio
     let (field, most) = match &spec.scaling {
         _ if spec.schedule.is_some() => return None,
         Some(scaling) => ("scaling.max", scaling.max),
+        None if hours::greatest(release) > spec.replicas => ("scaling.windows", hours::greatest(release)),
         None => ("scaling.min", spec.replicas),
     };
     Some((field, shortage(release, most, hard)?))
@@ -119,6 +120,12 @@ mod tests {
         assert_eq!(told(alone, 0).unwrap(), "scaling.min: 1 instance needs pods 1, more than 0,");
         let scaled = ", replicas: 1, scaling: {max: 4, downAfterSeconds: 300}";
         assert!(told(scaled, 4).unwrap().starts_with("scaling.max: 4 instances, and 1 more"));
+        let window = |number: u16| format!("{{schedule: 0 8 * * *, duration: 10h, min: {number}}}");
+        let by_day = format!(", replicas: 2, windows: [{}, {}]", window(1), window(4));
+        assert!(told(&by_day, 4).unwrap().starts_with("scaling.windows: 4 instances, and 1 more"));
+        assert_eq!(told(&by_day, 5), None);
+        let by_night = format!(", replicas: 2, windows: [{}]", window(0));
+        assert!(told(&by_night, 2).unwrap().starts_with("scaling.min: 2 instances, and 1 more"));
         assert_eq!(told(", replicas: 1, type: batch, schedule: {cron: '0 3 * * *'}", 1), None);
     }
 

@@ -13,6 +13,7 @@ use k8s_openapi::api::{
 
 use super::{
     desired::start_allowance,
+    hours,
     render_error::RenderError,
     triggers::{self, least},
 };
@@ -35,8 +36,9 @@ pub(super) fn resolved(
     asked: &Scaling,
     (instances, type_): (Instances, WorkloadType),
 ) -> Result<Scaling, RenderError> {
-    let wrong = |field, problem| Err(RenderError::Scaling { field, problem });
-    let Scaling { min, max, cpu, memory, down_after, triggers, fallback } = asked;
+    let wrong = |field: &str, problem| Err(RenderError::Scaling { field: field.to_owned(), problem });
+    let Scaling { min, max, windows, cpu, memory, down_after, triggers, fallback } = asked;
+    hours::check(asked, (instances, type_))?;
     let too_many = [("min", Some(*min)), ("max", *max)].into_iter().find(|(_, number)| *number > Some(1));
     if let (Instances::One, Some((field, Some(number)))) = (instances, too_many) {
         let problem = format!(
@@ -66,7 +68,7 @@ pub(super) fn resolved(
     if let Some(text) = down_after.as_ref().filter(|text| span(text, ..=LONGEST).is_none()) {
         return wrong("downAfter", format!("{text:?} is no duration of 0s to 1h: write it like 90s or 15m"));
     }
-    if most == *min {
+    if most == *min && windows.is_empty() {
         return Ok(Scaling { min: *min, ..Scaling::default() });
     }
     triggers::check(asked, type_)?;
@@ -76,7 +78,7 @@ pub(super) fn resolved(
 
 /// Of `resolved` settings; nothing where the number of instances is fixed.
 pub(super) fn of_release(resolved: &Scaling) -> Option<ReleaseScaling> {
-    let Scaling { min: _, max, cpu, memory, down_after, triggers, fallback } = resolved;
+    let Scaling { min: _, max, windows: _, cpu, memory, down_after, triggers, fallback } = resolved;
     let down_after = down_after.as_deref().and_then(|text| span(text, ..=LONGEST)).unwrap_or(DOWN_AFTER);
     Some(ReleaseScaling {
         max: i32::from((*max)?),

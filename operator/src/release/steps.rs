@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{render_error::RenderError, trial, triggers::working};
+use super::{hours, render_error::RenderError, trial, triggers::working};
 use crate::{
     api::{
         DescriptorSpec, Instances, Port, Release, ReleaseSmoke, ReleaseStep, Rollout, Smoke, Step, Strategy,
@@ -122,11 +122,12 @@ fn no_duration(text: &str) -> String {
 pub fn tried_beside(release: &Release, base: &Release) -> Vec<trial::Step> {
     let (new, old) = (&release.spec, &base.spec);
     let room = if consumes(release) { 2 } else { 1 };
+    let has_room = |release: &Release| working(release).max(hours::greatest(release)) >= room;
     let is_tried = new.many
         && old.many
         && new.type_ == old.type_
-        && working(release) >= room
-        && working(base) >= room
+        && has_room(release)
+        && has_room(base)
         && new.template != old.template;
     if is_tried { trial_of(release) } else { vec![] }
 }
@@ -262,6 +263,9 @@ mod tests {
         untried(&release(&format!("{canary}, many: false"), "b"), &old, "it runs alone");
         untried(&new, &release("type: worker", "a"), "it is something else");
         untried(&new, &release("replicas: 0", "a"), "nothing runs");
+        let by_day = "replicas: 0, windows: [{schedule: 0 8 * * *, duration: 10h, min: 2}]";
+        let [old_by_day, new_by_day] = [release(by_day, "a"), release(&format!("{by_day}, {canary}"), "b")];
+        assert_eq!(tried_beside(&new_by_day, &old_by_day).len(), 2, "it waits for its hours");
         let worker = |replicas: i32, more: &str, image: &str| {
             release(&format!("type: worker, replicas: {replicas}{more}"), image)
         };

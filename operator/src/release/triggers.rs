@@ -15,8 +15,10 @@ use crate::{
 
 /// What is wrong with the triggers of `asked` and what belongs to them, whatever brokers there are. It has a `max` above `min`.
 pub(super) fn check(asked: &Scaling, type_: WorkloadType) -> Result<(), RenderError> {
-    let Scaling { min, max, triggers, fallback, cpu: _, memory: _, down_after: _ } = asked;
-    let wrong = |field, problem: &str| Err(RenderError::Scaling { field, problem: problem.to_owned() });
+    let Scaling { min, max, windows: _, triggers, fallback, cpu: _, memory: _, down_after: _ } = asked;
+    let wrong = |field: &str, problem: &str| {
+        Err(RenderError::Scaling { field: field.to_owned(), problem: problem.to_owned() })
+    };
     if triggers.is_empty() {
         return match (fallback, min) {
             (Some(_), _) => wrong(

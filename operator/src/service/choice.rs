@@ -134,7 +134,8 @@ impl Work<'_> {
         let taken = self.path_taken(environment, release, current);
         // Where no instance is replaced there are never more than its number: Kubernetes itself tells what has no room.
         let is_replaced = current.is_none_or(|current| current.spec.template != release.spec.template);
-        let is_judged = cause.is_none() && (is_replaced || release.spec.scaling.is_some());
+        let is_later_more = release.spec.scaling.is_some() || !release.spec.windows.is_empty();
+        let is_judged = cause.is_none() && (is_replaced || is_later_more);
         let without_room = if is_judged { self.without_room(environment, release) } else { None };
         let placed = |problem: Problem| Problem::new(problem.reason, asked.resolved.placed(&problem.message));
         problems.extend(taken.into_iter().chain(without_room).map(placed));

@@ -17,7 +17,7 @@ use super::{
     snapshot::{Branch, Snapshot, Tag},
     validate::{ValidEnvironment, ValidService},
 };
-use crate::conditions::Reason;
+use crate::{api::Scaling, conditions::Reason};
 
 /// What an environment is to run.
 #[derive(Clone, Debug, PartialEq)]
@@ -380,8 +380,8 @@ fn runs_none(service: &ValidService, environment: &str, snapshot: Option<&Snapsh
     match head {
         Some(Branch::Head { content: Ok(content), .. }) => {
             resolve(content, environment).is_ok_and(|resolved| {
-                let scaling = &resolved.settings.scaling;
-                scaling.min == 0 && scaling.triggers.is_empty()
+                let Scaling { min, windows, triggers, .. } = resolved.settings.scaling;
+                min == 0 && triggers.is_empty() && windows.iter().all(|window| window.min == 0)
             })
         }
         Some(Branch::Head { content: Err(_), .. } | Branch::Missing) | None => false,

@@ -24,13 +24,18 @@ use super::{
     validate::ValidEnvironment,
 };
 use crate::{
-    api::{Cause, Release, environment::Network},
+    api::{Cause, OpenWindow, Release, environment::Network},
     cluster::Workload,
     conditions::Reason,
     metrics,
     names::TENANT,
     platform::Platform,
-    release::{self, scaling::wanted, triggers::follows},
+    release::{
+        self,
+        hours::{self, Hours},
+        scaling::wanted,
+        triggers::follows,
+    },
     tenant::sleep::{Rest, Sleep, early},
 };
 
@@ -125,7 +130,8 @@ impl Work<'_> {
         while let Some((release, config)) = next.take() {
             let wish = self.wish(environment, &release, standing);
             let asleep = self.asleep(environment, (&release, wish.is_some()));
-            let shown = shown(environment, (&release, asleep.is_some()));
+            let shown = shown(environment, (&release, asleep.is_some()), (self.platform.now)());
+            let window = self.window(environment, (&release, asleep.is_some()));
             self.wakes(environment, &shown);
             let reach = reach(self.asker(environment), &release, &self.neighbours());
             let mut outside = self.outside(environment);
@@ -158,7 +164,8 @@ impl Work<'_> {
             };
             match outcome {
                 Ok(seen) => {
-                    (observed, running) = (Some(Observation { asleep, ..seen }), self.current(environment));
+                    (observed, running) =
+                        (Some(Observation { asleep, window, ..seen }), self.current(environment));
                 }
                 Err(problem) => problems.push(problem),
             }
@@ -194,9 +201,28 @@ impl Work<'_> {
         asleep
     }
 
-    /// Notes since when instances come where none ran: they are on their way, and nothing failed.
+    /// In which of its windows `release` is, where that says how many instances it has. It is looked at again when one opens
+    /// or closes.
+    fn window(
+        &mut self,
+        environment: &ValidEnvironment,
+        (release, is_asleep): (&Release, bool),
+    ) -> Option<OpenWindow> {
+        let Hours { min, next } = hours::at(release, (self.platform.now)());
+        self.look_again(next);
+        let is_else = is_asleep || said_otherwise(environment, release).is_some();
+        let (min, until) = min.filter(|_| !is_else)?;
+        Some(OpenWindow { min, until: until.map(|until| until.to_string()) })
+    }
+
+    /// Notes since when instances come where none ran, or which a window brings: they are on their way, and nothing failed.
     fn wakes(&mut self, environment: &ValidEnvironment, shown: &Release) {
-        let rested = self.state_before(environment).is_some_and(|b| b.desired == 0 && b.current.is_some());
+        let name = shown.name_any();
+        let rested = self.state_before(environment).is_some_and(|before| {
+            let is_of_window = !shown.spec.windows.is_empty() && before.current.as_ref() == Some(&name);
+            let is_less = is_of_window && before.desired < shown.spec.replicas;
+            before.desired == 0 && before.current.is_some() || is_less
+        });
         let live = self.platform.cluster.workload(&environment.namespace, &self.service.name);
         let live = live.as_ref().and_then(Workload::deployment);
         if least_now(live, shown) == 0 {
@@ -302,15 +328,27 @@ pub(super) fn owned(platform: &Platform, namespace: &str, tenant: &str) -> Resul
     Err(Problem::new(Reason::NamespaceForeign, message))
 }
 
-/// `release` with as many instances as somebody said for a time, and with none at rest or asleep.
+/// `release` with as many instances as somebody said for a time, with none at rest or asleep, else with those that a window
+/// of its own says.
 pub(super) fn shown(
     environment: &ValidEnvironment,
     (release, is_asleep): (&Arc<Release>, bool),
+    now: Timestamp,
 ) -> Arc<Release> {
-    let by_hand = by_hand(environment, release);
+    let number = said_otherwise(environment, release).or(is_asleep.then_some(0));
+    if let Some(number) = number {
+        return Arc::new(fixed(release, number));
+    }
+    let Some((min, _)) = hours::at(release, now).min else { return release.clone() };
+    let mut shown = Release::clone(release);
+    shown.spec.replicas = i32::from(min);
+    Arc::new(shown)
+}
+
+/// The number of instances at rest, else the one by hand.
+fn said_otherwise(environment: &ValidEnvironment, release: &Release) -> Option<u16> {
     let rests = environment.ending.as_ref().is_some_and(Ending::is_at_rest);
-    let number = if rests { Some(0) } else { by_hand.or(is_asleep.then_some(0)) };
-    number.map_or_else(|| release.clone(), |number| Arc::new(fixed(release, number)))
+    if rests { Some(0) } else { by_hand(environment, release) }
 }
 
 /// How many there are to be at least, as somebody says or KEDA does, which brings the first and takes the last away.
@@ -329,4 +367,37 @@ fn fixed(release: &Release, number: u16) -> Release {
     release.spec.replicas = i32::from(if release.spec.many { number } else { number.min(1) });
     release.spec.scaling = None;
     release
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        api::{Retirement, RetirementStage},
+        sample,
+    };
+
+    /// How many instances there are to be at noon of a release of 2 that has 4 by day, and whether load may add some.
+    fn number(environment: &ValidEnvironment, is_asleep: bool, more: &str) -> (i32, bool) {
+        let by_day = "windows: [{schedule: 0 8 * * *, duration: 10h, min: 4}]";
+        let release = Arc::new(sample::release("orders-dev-a", &format!("{by_day}, {more}")));
+        let noon = "2026-01-06T12:00:00Z".parse().unwrap();
+        let shown = shown(environment, (&release, is_asleep), noon);
+        assert_eq!(shown.spec.template, release.spec.template);
+        (shown.spec.replicas, shown.spec.scaling.is_some())
+    }
+
+    #[test]
+    fn rest_goes_before_a_number_by_hand_before_sleep_before_a_window_before_the_usual_number() {
+        let mut environment = sample::environment("dev", None);
+        let load = "scaling: {max: 6, downAfterSeconds: 300}";
+        assert_eq!(number(&environment, false, "many: true"), (4, false));
+        assert_eq!(number(&environment, false, load), (4, true), "load adds to it");
+        assert_eq!(number(&environment, true, load), (0, false));
+        environment.scaled = Some(3);
+        assert_eq!(number(&environment, true, load), (3, false));
+        let retirement = Retirement { stage: RetirementStage::Retiring, until: String::new() };
+        environment.ending = Some(Ending { retirement, message: String::new() });
+        assert_eq!(number(&environment, true, load), (0, false));
+    }
 }

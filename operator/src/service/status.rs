@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     api::{
-        IntegrationServiceStatus, Release, ReleaseSpec,
+        IntegrationServiceStatus, OpenWindow, Release, ReleaseSpec,
         integration_service::{EnvironmentState, Held, Trial, Waiting},
     },
     conditions::{Reason, Wellness, merge},
@@ -41,6 +41,8 @@ pub struct Observation {
     pub trial: Option<Trial>,
     /// Until when it sleeps.
     pub asleep: Option<Timestamp>,
+    /// In which window of its own hours it is.
+    pub window: Option<OpenWindow>,
     /// Why not.
     pub problems: Vec<Problem>,
 }
@@ -227,6 +229,7 @@ fn state(stage: &Stage, before: Option<&EnvironmentState>) -> EnvironmentState {
             Some(observed) => observed.asleep.map(|until| until.to_string()),
             None => old.asleep_until,
         },
+        window: observed.as_ref().map_or(old.window, |observed| observed.window.clone()),
         frozen: environment.entry.frozen,
         digest: running.as_ref().map(|running| running.digest.clone()),
         ready: observed.as_ref().map_or(old.ready, |observed| observed.ready),
@@ -314,7 +317,8 @@ fn word(state: &EnvironmentState) -> &'static str {
         && state.candidate.is_none()
         && (state.current == state.last_good || state.desired == 0)
     {
-        if state.asleep_until.is_some() { ASLEEP } else { OK }
+        let is_of_window = state.window.as_ref().is_some_and(|window| window.min == 0);
+        if state.asleep_until.is_some() || is_of_window { ASLEEP } else { OK }
     } else {
         "rolling"
     }

@@ -131,7 +131,8 @@ impl Work<'_> {
             self.state_before(environment)?.last_good.as_ref().filter(|good| **good != past.name)?;
         let good = self.history.named(last_good).filter(|good| good.failed.is_none())?;
         let base = self.known(last_good).filter(|_| standing.rejects(good).is_none())?;
-        let (steps, base) = (release::tried_beside(release, &base), shown(environment, (&base, false)));
+        let steps = release::tried_beside(release, &base);
+        let base = shown(environment, (&base, false), (self.platform.now)());
         (!steps.is_empty()).then(|| Wish::of((environment, standing), release, (base, steps)))
     }
 

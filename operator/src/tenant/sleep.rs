@@ -9,7 +9,7 @@ use jiff::Timestamp;
 
 use crate::{
     api::{self, environment::Window},
-    environment::{Moment, Problem, Windows},
+    environment::{Moment, Problem, Windows, opens_often},
     span::span,
 };
 
@@ -48,8 +48,7 @@ impl Sleep {
     pub fn valid(wire: &api::Sleep, field: &str) -> (Self, Vec<Problem>) {
         let (windows, mut problems) = Windows::valid(&wire.windows, &format!("{field}.windows"));
         for (index, Window { schedule, .. }) in wire.windows.iter().enumerate() {
-            let minute = schedule.split_whitespace().next().unwrap_or_default();
-            if minute.contains(['*', ',', '-', '/']) {
+            if opens_often(schedule) {
                 let message = format!(
                     "{schedule:?} opens more than once an hour, and nothing sleeps so: write one minute, such as `0 20 * * *`"
                 );

@@ -127,10 +127,12 @@ fn only_field<'a>(schema: &'a Value, value: &Value) -> Option<&'a str> {
     let properties = schema["properties"].as_object()?;
     let required: Vec<_> =
         schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    // A list may be empty, and is no place for a scalar.
     let is_certain = |(_, inner): &(&String, &Value)| inner["nullable"] != true && inner["type"] != "array";
     let certain: Vec<_> = properties.iter().filter(is_certain).map(|(name, _)| name.as_str()).collect();
     let name = match (required.as_slice(), certain.as_slice(), properties.len()) {
-        ([only], _, _) | ([], [only], _) => only,
+        ([only], _, _) => only,
+        ([], [only], _) if properties[*only]["enum"].is_null() => only,
         ([], _, 1) => properties.keys().next()?.as_str(),
         _ => {
             let has_it = |(_, field): &(&String, &Value)| {

@@ -1,10 +1,13 @@
 //! A service that follows the load, on its board and in people's hands. There are no metrics in this cluster: what load asks
 //! for is said by the test, as Kubernetes' autoscaler says it.
 
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicI64, Ordering},
+    time::Duration,
+};
 
 use futures::StreamExt;
-use imaas_operator::api::{DecisionAction, DecisionState, IntegrationService, Tenant};
+use imaas_operator::api::{DecisionAction, DecisionState, IntegrationService, OpenWindow, Tenant};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::{autoscaling::v2::HorizontalPodAutoscaler, core::v1::ResourceQuota};
 use kube::{
@@ -196,6 +199,59 @@ async fn at_hours_of_sleep_none_runs_and_what_is_new_wakes_it() {
         seen.iter().all(|(summary, _)| !summary.starts_with("dev=failed")),
         "waking is no failure: {seen:?}"
     );
+
+    operator.stop().await;
+    scene.end().await;
+}
+
+/// Between the operator's clock in one test and that of this machine, in seconds.
+static AHEAD: AtomicI64 = AtomicI64::new(0);
+
+fn clock() -> Timestamp {
+    Timestamp::now() + SignedDuration::from_secs(AHEAD.load(Ordering::SeqCst))
+}
+
+/// From now on it is `time` for the operator, and the clock goes on from there.
+fn is_at(time: &str) {
+    let time: Timestamp = time.parse().unwrap();
+    AHEAD.store(time.as_second() - Timestamp::now().as_second(), Ordering::SeqCst);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hours_of_its_own_change_the_number_and_neither_what_runs_nor_the_release() {
+    is_at("2040-01-02T07:30:00Z");
+    let mut scene = Scene::start().await;
+    scene.now = clock;
+    let by_day = "scaling: {min: 1, windows: [{schedule: 0 8 * * *, duration: 10h, min: 3}]}\n";
+    scene.push("dev", &[("imaas.yaml", &descriptor(IMAGE_OF_A, by_day))]);
+    let operator = scene.operator().await;
+    scene.onboard(true).await;
+    scene.onboard(false).await;
+    let shown = async || {
+        let state = scene.state("dev").await.unwrap();
+        let template = scene.deployments("dev").get("orders").await.unwrap().spec.unwrap().template;
+        (state.window, (state.current, serde_json::to_value(template).unwrap()))
+    };
+    // Nothing else wakes the service when it is time.
+    let looks_at = async |time: &str| {
+        is_at(time);
+        let look = format!("imaas.dev/reconcile-requested={time}");
+        scene.kubectl(&["annotate", "isvc", "orders", "-nacme-home", "--overwrite", &look]).await;
+    };
+    scene.runs_so_many(1).await;
+    let (window, before) = shown().await;
+    assert_eq!(window, None);
+
+    let seen = boards(&scene);
+    looks_at("2040-01-02T07:59:55Z").await;
+    scene.runs_so_many(3).await;
+    let until = Some("2040-01-02T18:00:00Z".to_owned());
+    assert_eq!(shown().await, (Some(OpenWindow { min: 3, until }), before.clone()));
+    looks_at("2040-01-02T17:59:55Z").await;
+    scene.runs_so_many(1).await;
+    assert_eq!(shown().await, (None, before));
+    let seen = seen.borrow().clone();
+    assert!(seen.iter().all(|(summary, _)| !summary.starts_with("dev=failed")), "{seen:?}");
 
     operator.stop().await;
     scene.end().await;

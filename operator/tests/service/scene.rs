@@ -96,6 +96,8 @@ pub struct Scene {
     pub statuses: Vec<String>,
     /// Between two looks at a repository.
     pub interval: Duration,
+    /// The operator's clock.
+    pub now: fn() -> Timestamp,
     pub scratch: tempfile::TempDir,
     /// What the proof of the chart's policies, which are not installed here, would have given.
     pub policies: Policies,
@@ -140,6 +142,7 @@ impl Scene {
             deletes_images: true,
             statuses: vec![],
             interval: Duration::from_secs(1),
+            now: Timestamp::now,
             scratch,
             policies,
         };
@@ -304,7 +307,7 @@ impl Scene {
 
     /// The same, by a client of its own.
     pub async fn operator_by(&self, client: Client) -> Operator {
-        let (platform, watches) = platform(client, self.interval).await;
+        let (platform, watches) = platform(client, (self.interval, self.now)).await;
         let mirrors = self.scratch.path().join("mirrors");
         let statuses = Hosts(self.statuses.iter().map(|host| host.parse().unwrap()).collect());
         let deletes_images = self.deletes_images;
@@ -361,7 +364,10 @@ fn everybody() -> lab::git_server::User {
     }
 }
 
-async fn platform(client: Client, interval: Duration) -> (Platform, JoinHandle<()>) {
+async fn platform(
+    client: Client,
+    (interval, now): (Duration, fn() -> Timestamp),
+) -> (Platform, JoinHandle<()>) {
     let settings = Settings {
         namespace: "imaas-system".to_owned(),
         service_account: "imaas-operator".to_owned(),
@@ -372,7 +378,7 @@ async fn platform(client: Client, interval: Duration) -> (Platform, JoinHandle<(
         retirement: imaas_operator::retirement::Periods::default(),
         development: true,
     };
-    let (platform, watches, listed) = Platform::observe(client, settings, Timestamp::now, || 0.5);
+    let (platform, watches, listed) = Platform::observe(client, settings, now, || 0.5);
     let watches = tokio::spawn(watches);
     listed.await;
     (platform, watches)

@@ -49,6 +49,7 @@ fn seen(problem: Option<Reason>) -> Observation {
         exposed: None,
         trial: None,
         asleep: None,
+        window: None,
         problems: problems.into_iter().collect(),
     }
 }
@@ -105,6 +106,16 @@ fn what_sleeps_is_as_it_should_be() {
         (condition.status.as_str(), condition.message.as_str()),
         ("True", "healthy in test; asleep in dev")
     );
+    // By its own hours it sleeps as well.
+    let window = Some(OpenWindow { min: 0, until: None });
+    let by_itself = Observation { ready: 0, desired: 0, window, ..seen(None) };
+    let of_dev = stage("dev", asked('1'), Some("orders-dev-1"), Some(by_itself));
+    let board_of_hours = passed(None, vec![of_dev, well("test", "orders-test-1")]);
+    assert_eq!(board_of_hours.summary.as_deref(), Some("dev=asleep test=ok"));
+    let few = Some(OpenWindow { min: 1, until: None });
+    let of_dev =
+        stage("dev", asked('1'), Some("orders-dev-1"), Some(Observation { window: few, ..seen(None) }));
+    assert_eq!(passed(None, vec![of_dev]).environments[0].window.as_ref().map(|window| window.min), Some(1));
     // What is not seen in a pass stays told.
     let unseen =
         vec![stage("dev", Wanted::Unknown, Some("orders-dev-1"), None), well("test", "orders-test-1")];
