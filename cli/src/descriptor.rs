@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, sync::LazyLock};
 
 use imaas_operator::{
-    api::{Cause, DescriptorSpec, Environment, IntegrationRuntime, Port},
+    api::{Cause, DescriptorSpec, Environment, IntegrationRuntime, Port, WorkloadType},
     environment::{self, Placement, ValidEnvironment},
     release::{
         ConfigFiles, Input, RenderError, render,
@@ -188,10 +188,12 @@ fn unknown_environments(
 
 /// How many there may be of it where no quota that a tenant can ask for has room for that.
 fn too_large(settings: &DescriptorSpec, environment: &ValidEnvironment) -> Option<String> {
-    let DescriptorSpec { resources, scaling, rollout, .. } = settings.clone();
+    let DescriptorSpec { type_, resources, scaling, rollout, .. } = settings.clone();
     // What else it says neither takes room nor is to hide this.
     let instances = Some(settings.instances());
-    let asked = DescriptorSpec { instances, resources, scaling, rollout, ..DescriptorSpec::default() };
+    // Of an api there is always one.
+    let type_ = if scaling.triggers.is_empty() { WorkloadType::default() } else { type_ };
+    let asked = DescriptorSpec { type_, instances, resources, scaling, rollout, ..DescriptorSpec::default() };
     let release = render(&input(&environment.name, &asked, None, (None, &[], None))).ok()?.release;
     let (number, Shortage { told, field: _ }) = without_room(&release, &environment.quota.max.hard())?;
     let name = &environment.name;

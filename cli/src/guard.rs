@@ -5,7 +5,8 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use imaas_operator::{
-    runtime::stateful::{self, ADVICE, Finding, Unknown},
+    api::{DescriptorSpec, Instances, WorkloadType},
+    runtime::stateful::{self, ADVICE, Consumed, Finding, Source, Unknown},
     yaml::Problem,
 };
 
@@ -35,26 +36,40 @@ fn source(beside: &Beside<'_>) -> Result<Aside> {
     let Beside { file, text, platform } = beside;
     let directory = file.parent().unwrap_or(file);
     let mut aside = Aside { warnings: warnings(directory)?, ..Aside::default() };
-    let places = match environments(text, platform, stateful::is_uncoordinated) {
-        Some(Environments::None) => return Ok(aside),
-        Some(Environments::Some(names)) => format!(" (in {names})"),
-        Some(Environments::All) => String::new(),
-        None => {
-            aside.notes.push(format!("the source beside {}, which cannot be read", shown(file)));
-            return Ok(aside);
-        }
+    // A platform that names no broker would refuse what is suggested.
+    let has_brokers = !platform.knows_environments()
+        || platform.environments.iter().any(|environment| !environment.spec.brokers.is_empty());
+    let follows = |settings: &DescriptorSpec| has_brokers && may_follow(settings);
+    let asked = environments(text, platform, stateful::is_uncoordinated);
+    let Some((guarded, moved)) = asked.zip(environments(text, platform, follows)) else {
+        aside.notes.push(format!("the source beside {}, which cannot be read", shown(file)));
+        return Ok(aside);
     };
+    if guarded == Environments::None && moved == Environments::None {
+        return Ok(aside);
+    }
     let look = working::source(shown_path(directory))
         .with_context(|| format!("cannot read {}", shown(directory)))?;
     let path = |file: &str| tidy(&directory.join(file)).display().to_string();
-    aside.problems.extend(look.findings.iter().map(|found| Told {
-        file: path(&found.file),
-        line: found.line,
+    let told = |file: &str, line: u32, message: String| Told {
+        file: path(file),
+        line,
         column: 1,
         field: String::new(),
-        message: sentence(found, &shown(file), &places),
+        message,
         quote: None,
-    }));
+    };
+    if moved != Environments::None {
+        let sentence = |one: &Consumed| told(&one.file, one.line, suggestion(&one.source, &shown(file)));
+        aside.warnings.extend(look.consumed.iter().map(sentence));
+    }
+    let places = match guarded {
+        Environments::None => return Ok(aside),
+        Environments::Some(names) => format!(" (in {names})"),
+        Environments::All => String::new(),
+    };
+    let sentence = |found: &Finding| told(&found.file, found.line, sentence(found, &shown(file), &places));
+    aside.problems.extend(look.findings.iter().map(sentence));
     aside.notes.extend(look.unknown.iter().map(|Unknown { file, line, why }| match line {
         0 => format!("{}: {why}", path(file)),
         line => format!("{}:{line}: {why}", path(file)),
@@ -74,6 +89,19 @@ fn warnings(directory: &Path) -> Result<Vec<Told>> {
         Some(Told::new(file, &problem, &Lines::default()))
     };
     Ok(files.into_iter().filter_map(told).collect())
+}
+
+/// May there be many of it, and does their number follow nothing that waits?
+fn may_follow(settings: &DescriptorSpec) -> bool {
+    let is_many = settings.instances() == Instances::Many && settings.type_ != WorkloadType::Batch;
+    is_many && settings.scaling.triggers.is_empty()
+}
+
+fn suggestion(source: &Source, descriptor: &str) -> String {
+    format!(
+        "this takes its work from {source}: in {descriptor} `scaling: {{max: …, triggers: [{}]}}` lets its instances follow what waits there, where the platform names the broker",
+        source.trigger()
+    )
 }
 
 fn sentence(found: &Finding, descriptor: &str, places: &str) -> String {

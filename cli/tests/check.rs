@@ -161,6 +161,39 @@ fn camel_projects_are_looked_at_and_what_is_not_known_is_said() {
 }
 
 #[test]
+fn what_a_source_takes_from_a_broker_is_suggested_as_a_trigger_where_there_is_none() {
+    let repository = Repository::new();
+    let descriptor = |more: &str| repository.write("imaas.yaml", &format!("{HEAD}type: worker\n{more}"));
+    repository.write(
+        "src/main/java/com/example/Orders.java",
+        "package com.example;\nimport org.apache.camel.builder.RouteBuilder;\nclass Orders extends RouteBuilder {\n  public void configure() {\n    from(\"kafka:orders?groupId=shop&saslJaasConfig=secret\").to(\"direct:a\");\n  }\n}\n",
+    );
+    let many = "instances: many\n";
+    descriptor(many);
+    let told = repository.run(&["check"]).expect_status(0).stdout;
+    let suggested = "src/main/java/com/example/Orders.java:5:1: warning: this takes its work from the topic orders of Kafka: in imaas.yaml `scaling: {max: …, triggers: [{broker: …, kafka: {topic: orders, group: shop, lag: 50}}]}` lets its instances follow what waits there";
+    assert!(told.contains(suggested) && !told.contains("secret"), "{told}");
+    let trigger = "{broker: events, kafka: {topic: orders, group: shop, lag: 50}}";
+    for silent in ["", &format!("{many}scaling: {{max: 3, triggers: [{trigger}]}}\n")] {
+        descriptor(silent);
+        let told = repository.run(&["check"]).expect_status(0).stdout;
+        assert!(!told.contains("warning"), "{silent}: {told}");
+    }
+    descriptor(many);
+    let environment = |brokers: &str| {
+        let text = format!(
+            "apiVersion: imaas.dev/v1alpha1\nkind: Environment\nmetadata: {{name: dev}}\nspec: {{brokers: [{brokers}]}}\n"
+        );
+        repository.write("platform.yaml", &text);
+        repository.run(&["check", "imaas.yaml", "--platform", "platform.yaml"]).expect_status(0).stdout
+    };
+    let told = environment("");
+    assert!(!told.contains("warning"), "the platform names none: {told}");
+    let told = environment("{name: events, kafka: {servers: ['kafka:9092']}}");
+    assert!(told.contains(suggested), "{told}");
+}
+
+#[test]
 fn a_broken_descriptor_hides_nothing_and_tenant_files_are_not_its_matter() {
     let repository = Repository::new();
     integrator(&repository, "", "ports: [{name: http, port: 8290}]\nscaling: {mim: 2}\n");

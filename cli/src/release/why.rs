@@ -5,7 +5,7 @@ use std::sync::Arc;
 use anyhow::Result;
 use imaas_operator::{
     api::{
-        IntegrationServiceStatus, OpenWindow, Release, ReleaseScaling, WorkloadType,
+        IntegrationServiceStatus, OpenWindow, Release, ReleaseScaling, Trigger, WorkloadType,
         integration_service::{EnvironmentState, Held, Trial, Waiting},
     },
     conditions::PROVEN,
@@ -151,10 +151,13 @@ fn lines(service: &str, (state, running): (&EnvironmentState, &Running), because
 
 /// Between what, and by what.
 fn scales(release: &Release) -> Option<String> {
-    let ReleaseScaling { max, cpu, memory, down_after_seconds: _ } = release.spec.scaling.as_ref()?;
+    let ReleaseScaling { max, cpu, memory, down_after_seconds: _, triggers, fallback: _ } =
+        release.spec.scaling.as_ref()?;
     let targets = [("cpu", cpu), ("memory", memory)];
     let targets = targets.map(|(name, percent)| percent.map(|percent| format!("{name} {percent} %")));
-    let targets: Vec<_> = targets.into_iter().flatten().collect();
+    let waits =
+        |trigger: &Trigger| Some(format!("what waits in {} at {}", trigger.waits()?.place(), trigger.broker));
+    let targets: Vec<_> = triggers.iter().filter_map(waits).chain(targets.into_iter().flatten()).collect();
     Some(format!("with the load, {} to {max} instances ({})", release.spec.replicas, targets.join(", ")))
 }
 
@@ -352,6 +355,12 @@ mod tests {
         }))
         .unwrap();
         let wanted = "with the load, 2 to 6 instances (cpu 70 %, memory 80 %)";
+        assert_eq!(scales(&release).as_deref(), Some(wanted));
+        let trigger =
+            json!({ "broker": "events", "kafka": { "topic": "orders", "group": "shop", "lag": 50 } });
+        let scaling = json!({ "max": 6, "downAfterSeconds": 300, "triggers": [trigger] });
+        release.spec.scaling = serde_json::from_value(scaling).unwrap();
+        let wanted = "with the load, 2 to 6 instances (what waits in topic orders at events)";
         assert_eq!(scales(&release).as_deref(), Some(wanted));
         release.spec.scaling = None;
         assert_eq!(scales(&release), None);

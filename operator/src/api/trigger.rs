@@ -101,6 +101,17 @@ pub enum Waits<'a> {
 }
 
 impl Waits<'_> {
+    /// The topic or queue, for people.
+    pub fn place(self) -> String {
+        match self {
+            Self::Kafka(KafkaTrigger { topic, .. }) => format!("topic {topic}"),
+            Self::Rabbitmq(QueueTrigger { queue, .. })
+            | Self::Activemq(QueueTrigger { queue, .. })
+            | Self::Artemis(QueueTrigger { queue, .. }) => format!("queue {queue}"),
+            Self::Postgresql(_) => "its query".to_owned(),
+        }
+    }
+
     /// The broker's kind, as it is written.
     pub fn kind(self) -> &'static str {
         match self {

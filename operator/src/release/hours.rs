@@ -136,7 +136,8 @@ mod tests {
 
     fn checked(scaling: &str, instances: Instances) -> String {
         let scaling: Scaling = serde_saphyr::from_str(scaling).unwrap();
-        check(&scaling, (instances, WorkloadType::Worker)).map_or_else(|error| error.to_string(), |()| String::new())
+        check(&scaling, (instances, WorkloadType::Worker))
+            .map_or_else(|error| error.to_string(), |()| String::new())
     }
 
     #[test]

@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::apps::v1::{Deployment, DeploymentCondition, DeploymentStatus, ReplicaSet};
 use kube::ResourceExt;
 
-use super::scaling::wanted;
+use super::{scaling::wanted, triggers::least};
 use crate::{
     api::Release,
     conditions::{HEALTHY, Reason, is_true},
@@ -219,7 +219,7 @@ fn phase(status: &DeploymentStatus, (desired, is_moving): (i32, bool), old: i32,
         return blocked(refused, &release.spec.environment);
     }
     let is_settled = old == 0 && is_settled(status);
-    if is_moving && is_settled && status.available_replicas >= Some(release.spec.replicas) {
+    if is_moving && is_settled && status.available_replicas.unwrap_or_default() >= least(release) {
         return Phase::Healthy;
     }
     match condition(status, "Progressing", "False") {

@@ -15,7 +15,7 @@ use super::{
     desired::start_allowance,
     hours,
     render_error::RenderError,
-    triggers::{self, least},
+    triggers::{self, follows, least},
 };
 use crate::{
     api::{Instances, Release, ReleaseScaling, Scaling, WorkloadType},
@@ -121,12 +121,25 @@ pub(super) fn moving(
     release.spec.scaling.as_ref()?;
     let allowance = Duration::from_secs(start_allowance(&release.spec.template).try_into().ok()?);
     let status = autoscaler.status.as_ref()?;
+    let active = status.conditions.iter().flatten().find(|one| one.type_ == "ScalingActive");
+    let active = active.filter(|_| follows(release) && release.spec.replicas == 0);
+    // KEDA brought the first, and its autoscaler has not seen it.
+    if active.is_some_and(is_off) && asked(live) > Some(0) {
+        return Some(allowance);
+    }
     // Zero before it ever measured.
     if status.desired_replicas > 0 && Some(status.desired_replicas) != asked(live) {
         return Some(allowance);
     }
-    let end = status.last_scale_time.as_ref()?.0.checked_add(allowance).ok()?;
+    let begun = active.filter(|one| one.status == "True").and_then(|one| one.last_transition_time.as_ref());
+    let last = status.last_scale_time.as_ref().into_iter().chain(begun).map(|time| time.0).max()?;
+    let end = last.checked_add(allowance).ok()?;
     Duration::try_from(end.duration_since(now)).ok().filter(|left| !left.is_zero())
+}
+
+/// Is there nothing that it could move? KEDA took the last instance away.
+fn is_off(active: &HorizontalPodAutoscalerCondition) -> bool {
+    active.status == "False" && active.reason.as_deref() == Some("ScalingDisabled")
 }
 
 /// An autoscaler that does nothing.
@@ -149,8 +162,7 @@ pub fn stuck(autoscaler: &HorizontalPodAutoscaler) -> Option<Stuck> {
         Some(Stuck { since: condition.last_transition_time.as_ref()?.0, message })
     };
     match (is_not("ScalingActive"), is_not("AbleToScale")) {
-        // KEDA took the last instance away, and brings the first.
-        (Some(condition), _) if condition.reason.as_deref() == Some("ScalingDisabled") => None,
+        (Some(condition), _) if is_off(condition) => None,
         (Some(condition), _) => stuck(
             condition,
             "; metrics come from metrics-server (metrics.k8s.io), and of `triggers` from KEDA's, which the platform team installs",
@@ -286,6 +298,29 @@ mod tests {
         assert_eq!(left("{desiredReplicas: 0}", &scaled()), None, "it never measured anything");
         assert_eq!(left(&at(2, "01:00"), &scaled()), Some(120), "it will tell that it did");
         assert_eq!(left(&at(4, "09:30"), &sample::release("orders-dev-abc", "")), None, "nothing moves it");
+    }
+
+    #[test]
+    fn the_first_that_keda_brings_has_its_time_to_start() {
+        let scaling = "scaling: {max: 5, downAfterSeconds: 300, triggers: [{broker: a, kafka: {topic: a, group: a, lag: 1}}]}";
+        let release = |least: u8| {
+            sample::release("orders-dev-abc", &format!("type: worker, replicas: {least}, {scaling}"))
+        };
+        let now: Timestamp = "2026-05-01T03:10:00Z".parse().unwrap();
+        let left = |number: i32, condition: &str, least: u8| {
+            let condition = format!("{{type: ScalingActive, {condition}, message: ''}}");
+            let status = format!("{{desiredReplicas: 0, conditions: [{condition}]}}");
+            moving(&live(number), &autoscaler(&status), (&release(least), now)).map(|left| left.as_secs())
+        };
+        let off = "status: 'False', reason: ScalingDisabled, lastTransitionTime: '2026-05-01T02:00:00Z'";
+        let on = |time: &str| {
+            format!("status: 'True', reason: ValidMetricFound, lastTransitionTime: '2026-05-01T03:{time}Z'")
+        };
+        assert_eq!(left(0, off, 0), None);
+        assert_eq!(left(1, off, 0), Some(120), "it will tell that it sees one");
+        assert_eq!(left(1, &on("09:30"), 0), Some(90));
+        assert_eq!(left(1, &on("07:00"), 0), None);
+        assert_eq!(left(1, &on("09:30"), 1), None, "there always was one");
     }
 
     #[test]

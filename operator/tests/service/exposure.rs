@@ -44,7 +44,7 @@ impl Scene {
         .await;
     }
 
-    async fn environment(&self, spec: Value) {
+    pub(super) async fn environment(&self, spec: Value) {
         let environments = Api::<api::Environment>::all(self.client.clone());
         let patch = Patch::Merge(json!({ "spec": spec }));
         environments.patch("dev", &PatchParams::default(), &patch).await.unwrap();

@@ -8,6 +8,7 @@
 //! is healthy is said by the test.
 
 mod analysis;
+mod backlog;
 mod batch;
 mod board;
 mod commit_status;

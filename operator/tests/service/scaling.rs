@@ -21,7 +21,7 @@ use tokio::sync::watch;
 use crate::scene::{IMAGE_OF_A, Scene, descriptor, until};
 
 impl Scene {
-    fn autoscalers(&self) -> Api<HorizontalPodAutoscaler> {
+    pub(super) fn autoscalers(&self) -> Api<HorizontalPodAutoscaler> {
         Api::namespaced(self.client.clone(), "acme-dev")
     }
 
@@ -48,7 +48,7 @@ impl Scene {
     }
 
     /// So many are there, all ready, and nothing is awaited.
-    async fn runs_so_many(&self, number: i32) {
+    pub(super) async fn runs_so_many(&self, number: i32) {
         until(&format!("{number} instances are ready"), async || {
             self.instances_are_ready("dev").await;
             let state = self.state("dev").await?;
@@ -58,13 +58,13 @@ impl Scene {
         .await;
     }
 
-    async fn replicas(&self) -> Option<i32> {
+    pub(super) async fn replicas(&self) -> Option<i32> {
         self.deployments("dev").get("orders").await.unwrap().spec?.replicas
     }
 }
 
 /// All environments in a word each, and how many there should be in dev, of every state of the board from now on.
-fn boards(scene: &Scene) -> watch::Receiver<Vec<(String, i32)>> {
+pub(super) fn boards(scene: &Scene) -> watch::Receiver<Vec<(String, i32)>> {
     let (seen, told) = watch::channel(Vec::new());
     let mut events = watcher(scene.services(), watcher::Config::default()).applied_objects().boxed();
     tokio::spawn(async move {

@@ -14,7 +14,7 @@ mod values;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use lab::{Lab, LabOptions, Progress, gateway, helm::Release, kubectl::Kubectl};
+use lab::{Lab, LabOptions, Progress, gateway, helm::Release, keda, kubectl::Kubectl};
 
 /// The operator's namespace.
 const NAMESPACE: &str = "imaas-system";
@@ -52,6 +52,7 @@ async fn ask(kubectl: &Kubectl, arguments: &[&str], stdin: Option<&str>) -> Resu
 async fn every_promise(lab: &Lab, progress: &Progress) -> Result<Vec<String>> {
     let mut broken = Broken::default();
     gateway::install_kinds(lab.kubectl(), progress).await?;
+    keda::install_kinds(lab.kubectl(), progress).await?;
     installation::installs_and_keeps_its_keys(lab, progress, &mut broken).await?;
     installation::an_external_registry_needs_none_of_ours(lab, progress, &mut broken).await?;
     kinds::are_served(lab.kubectl(), &mut broken).await?;

@@ -221,6 +221,25 @@ fn what_load_asks_for_is_no_roll_out_and_no_failure_while_it_starts() {
 }
 
 #[test]
+fn the_first_that_keda_brings_is_no_failure_of_what_has_proven_itself() {
+    let done = "[{type: Progressing, status: 'True', reason: NewReplicaSetAvailable}]";
+    let trigger = "{broker: a, kafka: {topic: a, group: a, lag: 1}}";
+    let scaling = format!("scaling: {{max: 5, downAfterSeconds: 300, triggers: [{trigger}]}}");
+    let mut release = sample::release("orders-dev-abc", &format!("type: worker, replicas: 0, {scaling}"));
+    let live = |number: i32| {
+        let mut live = deployment([number, number, 0, 0], done);
+        live.spec.as_mut().unwrap().replicas = Some(number);
+        live
+    };
+    assert_eq!(observed(Some(&live(1)), &release, true).phase, Phase::Down, "it is to prove itself");
+    let healthy = "conditions: [{type: Healthy, status: 'True', reason: R, message: '', lastTransitionTime: '2026-01-01T00:00:00Z'}]";
+    release.status = serde_saphyr::from_str(healthy).unwrap();
+    assert_eq!(observed(Some(&live(1)), &release, true).phase, Phase::Healthy);
+    assert_eq!(observed(Some(&live(1)), &release, false).phase, Phase::Down, "it had its time");
+    assert_eq!(observed(Some(&live(0)), &release, false).phase, Phase::Stopped, "as it should be");
+}
+
+#[test]
 fn the_number_that_load_asked_for_is_the_one_that_counts() {
     let done = "[{type: Progressing, status: 'True', reason: NewReplicaSetAvailable}]";
     let seen = |replicas: i32, counts| {

@@ -1,7 +1,7 @@
 //! Camel's consumers: which of them do the same work in every instance. Pure. By the component's name, from its documentation:
 //! <https://camel.apache.org/components/4.18.x/>.
 
-use super::{Found, LONGEST_NAME, Risk};
+use super::{Found, LONGEST_NAME, Risk, Source};
 
 /// Start by the clock.
 const CLOCKS: [&str; 4] = ["timer", "scheduler", "quartz", "cron"];
@@ -105,9 +105,30 @@ pub(super) fn risk(uri: &str) -> Option<Risk> {
     }
 }
 
-/// Adds what `uri` consumes, if two must not.
+/// Where the work of `uri` waits, where it is a queue or a topic that instances share.
+fn source(uri: &str) -> Option<Source> {
+    let place = rest(uri).split('?').next().unwrap_or_default().trim_start_matches('/');
+    match scheme(uri) {
+        _ if uri.starts_with("kamelet:") => None,
+        "kafka" => Source::kafka(place, option(uri, "groupId")),
+        "spring-rabbitmq" => Source::rabbitmq(option(uri, "queues")?),
+        "rabbitmq" => Source::rabbitmq(option(uri, "queue")?),
+        "activemq" | "activemq6" | "amqp" | "jms" | "sjms" | "sjms2" => {
+            Source::jms(place.strip_prefix("queue:").unwrap_or(place))
+        }
+        _ => None,
+    }
+}
+
+fn option<'a>(uri: &'a str, name: &str) -> Option<&'a str> {
+    let options = uri.split_once('?')?.1.split('&').map(|option| option.trim_start_matches("amp;"));
+    options.filter_map(|option| option.split_once('=')).find(|(key, _)| *key == name).map(|(_, value)| value)
+}
+
+/// Adds what `uri` consumes, if two must not, and where it waits.
 pub(super) fn add(found: &mut Found, line: u32, uri: &str) {
     let uri = uri.trim();
+    found.takes(line, source(uri));
     if let Some(risk) = risk(uri) {
         found.add(line, format!("Camel route from {:?}", shown(uri)), risk);
     } else if uri.starts_with("{{") || uri.starts_with("${") {
@@ -174,6 +195,34 @@ mod tests {
             ("", None),
         ] {
             assert_eq!(risk(uri), expected, "{uri}");
+        }
+    }
+
+    #[test]
+    fn where_work_waits_is_told_where_it_is_written_and_shared() {
+        for (uri, expected) in [
+            (
+                "kafka:orders?brokers=a:9092&groupId=shop",
+                Some("{broker: …, kafka: {topic: orders, group: shop, lag: 50}}"),
+            ),
+            ("kafka:orders", Some("{broker: …, kafka: {topic: orders, group: …, lag: 50}}")),
+            ("kafka:{{topic}}?groupId=shop", None),
+            ("kafka:a,b?groupId=shop", None),
+            ("kamelet:kafka-source/in?topic=orders", None),
+            (
+                "spring-rabbitmq:shop?queues=orders",
+                Some("{broker: …, rabbitmq: {queue: orders, messages: 20}}"),
+            ),
+            ("spring-rabbitmq:shop", None),
+            ("jms:queue:orders", Some("{broker: …, artemis: {queue: orders, messages: 20}}")),
+            (
+                "activemq:orders?concurrentConsumers=3",
+                Some("{broker: …, artemis: {queue: orders, messages: 20}}"),
+            ),
+            ("jms:topic:prices", None),
+            ("timer:tick", None),
+        ] {
+            assert_eq!(source(uri).map(|source| source.trigger()).as_deref(), expected, "{uri}");
         }
     }
 

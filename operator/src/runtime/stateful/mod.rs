@@ -10,8 +10,11 @@
 mod archive;
 mod camel;
 mod java;
+mod source;
 mod xml;
 mod yaml;
+
+pub use source::Source;
 
 use std::fmt;
 
@@ -98,10 +101,22 @@ pub struct Unknown {
     pub why: String,
 }
 
+/// Where work waits that an artifact takes.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Consumed {
+    /// Path of the file; of what an archive holds, `a.car!/path`.
+    pub file: String,
+    /// From 1.
+    pub line: u32,
+    /// Where.
+    pub source: Source,
+}
+
 /// What a file says, before it has a path.
 #[derive(Debug, Default)]
 struct Found {
     artifacts: Vec<(u32, String, Risk)>,
+    sources: Vec<(u32, Source)>,
     unknown: Vec<(u32, String)>,
 }
 
@@ -109,6 +124,12 @@ impl Found {
     fn add(&mut self, line: u32, artifact: String, risk: Risk) {
         if self.artifacts.len() < KEPT {
             self.artifacts.push((line, artifact, risk));
+        }
+    }
+
+    fn takes(&mut self, line: u32, source: Option<Source>) {
+        if self.sources.len() < KEPT {
+            self.sources.extend(source.map(|source| (line, source)));
         }
     }
 
@@ -124,6 +145,8 @@ impl Found {
 pub struct Look {
     /// In the order of the files; no more than the first hundred.
     pub findings: Vec<Finding>,
+    /// Where work waits that it takes; no more than the first hundred.
+    pub consumed: Vec<Consumed>,
     /// What could not be told.
     pub unknown: Vec<Unknown>,
 }
@@ -162,7 +185,12 @@ impl Look {
     }
 
     fn add(&mut self, path: &str, found: Found) {
-        let Found { artifacts, unknown } = found;
+        let Found { artifacts, sources, unknown } = found;
+        for (line, source) in sources {
+            if self.consumed.len() < KEPT {
+                self.consumed.push(Consumed { file: printable(path), line, source });
+            }
+        }
         for (line, artifact, risk) in artifacts {
             if self.findings.len() < KEPT {
                 self.findings.push(Finding { file: printable(path), line, artifact, risk });

@@ -317,3 +317,29 @@ mod any {
         }
     }
 }
+
+#[test]
+fn where_an_inbound_endpoint_takes_its_work_from_is_told() {
+    let waits = |protocol: &str, parameters: &[(&str, &str)]| {
+        let parameters: String = parameters
+            .iter()
+            .map(|(name, value)| format!("<parameter name=\"{name}\">{value}</parameter>"))
+            .collect();
+        let text = format!(
+            "<inboundEndpoint xmlns=\"http://ws.apache.org/ns/synapse\" name=\"in\"{protocol}><parameters>{parameters}</parameters></inboundEndpoint>"
+        );
+        let mut look = Look::default();
+        look.file("in.xml", text.as_bytes());
+        look.consumed.first().map(|consumed| (consumed.line, consumed.source.to_string()))
+    };
+    let by_class = " class=\"org.wso2.carbon.inbound.kafka.KafkaMessageConsumer\"";
+    let kafka = waits(by_class, &[("topic.name", "orders"), ("group.id", "shop")]);
+    assert_eq!(kafka, Some((1, "the topic orders of Kafka".to_owned())));
+    let rabbit = waits(" protocol=\"rabbitmq\"", &[("rabbitmq.queue.name", "orders")]);
+    assert_eq!(rabbit, Some((1, "the queue orders of RabbitMQ".to_owned())));
+    let destination = ("transport.jms.Destination", "orders");
+    assert_eq!(waits(" protocol=\"jms\"", &[destination]), Some((1, "the queue orders".to_owned())));
+    let topic = [destination, ("transport.jms.DestinationType", "topic")];
+    assert_eq!(waits(" protocol=\"jms\"", &topic), None);
+    assert_eq!(waits(" protocol=\"http\"", &[("inbound.http.port", "8285")]), None);
+}

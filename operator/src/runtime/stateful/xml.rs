@@ -11,7 +11,7 @@ use quick_xml::{
     events::{BytesStart, Event},
 };
 
-use super::{Found, Risk, camel, named};
+use super::{Found, Risk, Source, camel, named};
 
 const SYNAPSE: &str = "http://ws.apache.org/ns/synapse";
 /// `/spring`, `/blueprint`, `/xml-io`.
@@ -20,6 +20,8 @@ const CAMEL: &str = "http://camel.apache.org/schema/";
 const DEPTH: usize = 256;
 /// Most namespaces that are in force at a place.
 const NAMESPACES: usize = 64;
+/// Parameters of one inbound endpoint that are read.
+const PARAMETERS: usize = 50;
 /// Inbound endpoints by `protocol` that wait for requests on a port: each instance answers its own.
 const LISTENING: [&str; 8] = ["http", "https", "hl7", "cxf_ws_rm", "ws", "wss", "tcp", "grpc"];
 /// Transports by which a proxy service fetches what it works on.
@@ -40,9 +42,29 @@ struct Inbound {
     line: u32,
     name: Option<String>,
     protocol: Option<String>,
-    behaviour: String,
-    /// The text is the value of its parameter `inbound.behavior`.
+    /// Name and value.
+    parameters: Vec<(String, String)>,
+    /// The text is the value of the last of them.
     is_said: bool,
+}
+
+impl Inbound {
+    fn parameter(&self, name: &str) -> Option<&str> {
+        let said = self.parameters.iter().find(|(said, _)| said == name);
+        said.map(|(_, value)| value.as_str())
+    }
+
+    /// Where its work waits, by the parameters of Micro Integrator's Kafka, RabbitMQ and JMS.
+    fn source(&self) -> Option<Source> {
+        let topic = self.parameter("topic.name").or_else(|| self.parameter("topics"));
+        let is_topic = self.parameter("transport.jms.DestinationType").is_some_and(|type_| type_ == "topic");
+        match (topic, self.parameter("rabbitmq.queue.name"), self.parameter("transport.jms.Destination")) {
+            (Some(topic), _, _) => Source::kafka(topic, self.parameter("group.id")),
+            (None, Some(queue), _) => Source::rabbitmq(queue),
+            (None, None, Some(queue)) if !is_topic => Source::jms(queue),
+            (None, None, Some(_) | None) => None,
+        }
+    }
 }
 
 #[derive(Default)]
@@ -114,13 +136,16 @@ impl Reading {
                     line,
                     name: value(element, "name"),
                     protocol: value(element, "protocol"),
-                    behaviour: String::new(),
+                    parameters: Vec::new(),
                     is_said: false,
                 });
             }
             (Space::Synapse, "parameter") => {
-                let is_said = value(element, "name").as_deref() == Some("inbound.behavior");
-                self.inbound.iter_mut().for_each(|inbound| inbound.is_said = is_said);
+                let room = self.inbound.as_mut().filter(|inbound| inbound.parameters.len() < PARAMETERS);
+                if let (Some(inbound), Some(name)) = (room, value(element, "name")) {
+                    inbound.parameters.push((name, String::new()));
+                    inbound.is_said = true;
+                }
             }
             (Space::Camel | Space::None, "from") => {
                 if let Some(uri) = value(element, "uri") {
@@ -168,7 +193,12 @@ impl Reading {
 
     fn text(&mut self, text: &str) {
         if let Some(inbound) = self.inbound.as_mut().filter(|inbound| inbound.is_said) {
-            inbound.behaviour.push_str(text.trim());
+            inbound
+                .parameters
+                .iter_mut()
+                .last()
+                .iter_mut()
+                .for_each(|(_, value)| value.push_str(text.trim()));
         }
     }
 
@@ -187,7 +217,8 @@ impl Reading {
 
     /// One that listens is safe as many; of a class of one's own it says so itself, and polls where it does not.
     fn inbound_ended(&mut self, inbound: &Inbound) {
-        let behaviour = inbound.behaviour.to_lowercase();
+        self.found.takes(inbound.line, inbound.source());
+        let behaviour = inbound.parameter("inbound.behavior").unwrap_or_default().to_lowercase();
         let (is_listening, how) = match &inbound.protocol {
             Some(protocol) => (LISTENING.contains(&protocol.as_str()), format!(" by {protocol}")),
             None => (behaviour.contains("listening"), String::new()),

@@ -151,8 +151,16 @@ fn walls() -> Vec<Attempt> {
         "metadata": { "name": "mine", "namespace": "north-dev" },
         "spec": { "hostnames": ["south.dev.example.com"], "rules": [{}] },
     });
+    // One of their own would have KEDA ask any address, from where no wall of theirs is.
+    let asked = json!({ "type": "rabbitmq", "metadata": { "host": "amqp://10.0.0.1:5672/" } });
+    let scaler = json!({
+        "apiVersion": "keda.sh/v1alpha1", "kind": "ScaledObject",
+        "metadata": { "name": "mine", "namespace": "north-dev" },
+        "spec": { "scaleTargetRef": { "name": "mine" }, "triggers": [asked] },
+    });
     for who in ["nora", "nick"] {
         all.extend([create(who, &route), attempt(who, "get httproutes -n north-dev", true)]);
+        all.extend([create(who, &scaler), attempt(who, "get scaledobjects -n north-dev", true)]);
     }
     all
 }

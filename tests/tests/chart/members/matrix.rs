@@ -50,6 +50,7 @@ const VIEWER: &[Rule] = &[
     ("policy", &["poddisruptionbudgets"], READ),
     ("networking.k8s.io", &["networkpolicies"], READ),
     ("gateway.networking.k8s.io", &["httproutes"], READ),
+    ("keda.sh", &["scaledobjects", "triggerauthentications"], READ),
 ];
 const DEVELOPER: &[Rule] = &[
     ("", &["pods"], &["delete"]),
