@@ -106,6 +106,7 @@ fn of_rollouts() -> Vec<Row> {
     use Shows::{Objects, Release};
     let by = |strategy: &str| json!({ "rollout": { "strategy": strategy } });
     let smoke = |path: &str| json!({ "rollout": { "smoke": { "path": path } } });
+    let analysis = |field: &str, number: u16| json!({ "rollout": { "analysis": { field: number } } });
     let steps = |step: Value| json!({ "rollout": { "steps": [step] } });
     vec![
         row(
@@ -136,6 +137,18 @@ fn of_rollouts() -> Vec<Row> {
         with(
             by("blueGreen"),
             row("rollout.keep", Release, ["1m", "2m"].map(|time| json!({ "rollout": { "keep": time } }))),
+        ),
+        with(
+            by("canary"),
+            row("rollout.analysis.errors", Release, [0, 5].map(|most| analysis("errors", most))),
+        ),
+        with(
+            by("canary"),
+            row("rollout.analysis.latency", Release, [20, 100].map(|most| analysis("latency", most))),
+        ),
+        with(
+            by("canary"),
+            row("rollout.analysis.requests", Release, [20, 500].map(|least| analysis("requests", least))),
         ),
         with(by("blueGreen"), row("rollout.smoke.path", Release, ["/health", "/orders/health"].map(smoke))),
         with(

@@ -6,7 +6,7 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Quantity, hours::ScalingWindow, smoke::Smoke};
+use super::{Analysis, Quantity, hours::ScalingWindow, smoke::Smoke};
 
 /// The whole file. What differs between environments stands under `environments`, so that branches merge cleanly.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize, KubeSchema)]
@@ -346,6 +346,10 @@ pub struct Rollout {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 2, max = 20))]
     pub keep: Option<String>,
+    /// Of a `canary`: its steps are passed only where its requests went no worse than those of what runs; without it,
+    /// where its instances are ready.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub analysis: Option<Analysis>,
     /// Of `blueGreen`: a request that the new must answer well before all others go to it; without it, it is enough that its
     /// instances are ready.
     #[serde(default, skip_serializing_if = "Option::is_none")]

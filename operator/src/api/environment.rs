@@ -111,6 +111,26 @@ pub struct EnvironmentSpec {
     /// The pods that collect metrics; without it, nobody reaches the port on which a runtime has its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub monitoring: Option<Pods>,
+    /// Where the metrics of what runs here are asked, for `rollout.analysis`; without it, such a trial waits for a person.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prometheus: Option<Prometheus>,
+}
+
+/// A Prometheus, or what speaks its HTTP API as Thanos and Mimir do.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Prometheus {
+    /// `http://` or `https://`, a host, and what stands before `/api/v1/query` if anything does; no user, no password.
+    #[schemars(length(min = 8, max = 500), regex(pattern = r"^https?://[^\s@?#]+$"))]
+    pub url: String,
+    /// Label in which its series have the namespace of a pod; without it, `namespace`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 100), regex(pattern = r"^[a-zA-Z_][a-zA-Z0-9_]*$"))]
+    pub namespace_label: Option<String>,
+    /// Label in which they have the pod's name; without it, `pod`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 100), regex(pattern = r"^[a-zA-Z_][a-zA-Z0-9_]*$"))]
+    pub pod_label: Option<String>,
 }
 
 /// A time that comes again and again.

@@ -4,6 +4,7 @@
 //! loads. Being strict is the work of the API server (schema, CEL), of `source::parse` (Git) and of each stage's
 //! `validate`. A field whose behaviour is not built is not here.
 
+pub mod analysis;
 pub mod descriptor;
 pub mod environment;
 pub mod hours;
@@ -19,6 +20,7 @@ pub mod smoke;
 pub mod tenant;
 pub mod tenant_source;
 
+pub use analysis::{Analysis, ReleaseAnalysis};
 pub use descriptor::{
     Concurrency, DescriptorSpec, Expose, Instances, Port, Rollout, Scaling, Schedule, ServiceDescriptor,
     Step, Strategy, Use, WorkloadType,

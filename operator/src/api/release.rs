@@ -6,7 +6,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Port, Schedule, Strategy, WorkloadType, hours::ScalingWindow, runtime::Health, smoke::ReleaseSmoke,
+    Port, ReleaseAnalysis, Schedule, Strategy, WorkloadType, hours::ScalingWindow, runtime::Health, smoke::ReleaseSmoke,
 };
 
 /// One immutable version of one service in one environment.
@@ -86,6 +86,9 @@ pub struct ReleaseSpec {
     /// How it is tried first, beside what runs.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub steps: Vec<ReleaseStep>,
+    /// How its steps are judged; without it, by its instances being ready.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub analysis: Option<ReleaseAnalysis>,
     /// What it must answer before it gets requests. Not of its pods.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub smoke: Option<ReleaseSmoke>,

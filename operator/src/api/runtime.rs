@@ -6,7 +6,10 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::CheckedStatus;
+use super::{
+    CheckedStatus,
+    analysis::{Counts, Latency},
+};
 
 /// An engine that services name in `runtime`, such as `camel` or `wso2-mi`.
 #[derive(CustomResource, KubeSchema, Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
@@ -105,6 +108,12 @@ pub struct Metrics {
     /// Absolute path.
     #[schemars(length(min = 1, max = 512), regex(pattern = r"^/"))]
     pub path: String,
+    /// What of it counts requests: without it, services of this runtime have no `rollout.analysis`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub counts: Option<Counts>,
+    /// What of it tells how long requests take.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub latency: Option<Latency>,
 }
 
 /// Where an engine names what of it does not work, over HTTP, whether it says that it is ready or not.

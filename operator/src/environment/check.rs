@@ -15,6 +15,7 @@ use super::{
     entrance,
     network::{self, ValidNetwork},
     placement::Placement,
+    prometheus::ValidPrometheus,
     proof::Proof,
     signers::signers,
     window::Windows,
@@ -211,6 +212,7 @@ fn valid(environment: &Environment, problems: &mut Vec<Problem>) -> ValidEnviron
     problems.extend(Proof::valid(spec).1);
     problems.extend(signers(spec).1);
     problems.extend(Placement::valid(spec).1);
+    problems.extend(ValidPrometheus::valid(spec).err());
     let mut networks: Vec<ValidNetwork> = Vec::with_capacity(spec.networks.len());
     for (index, wire) in spec.networks.iter().enumerate() {
         let field = format!("spec.networks[{index}]");

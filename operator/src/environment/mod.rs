@@ -2,7 +2,7 @@
 //!
 //! Pure: [`check`] (wire → valid), [`chain`] (promotion order), [`network`] (address blocks), [`egress`] (the way to
 //! them), `entrance` (the way in), [`window`] (when something new may run), [`proof`] (what counts as healthy), `signers` (whose images),
-//! `placement` (where instances run). IO: [`run`] (status).
+//! `placement` (where instances run), `prometheus` (where metrics are asked). IO: [`run`] (status).
 
 pub mod chain;
 pub mod check;
@@ -10,6 +10,7 @@ pub mod egress;
 mod entrance;
 pub mod network;
 mod placement;
+mod prometheus;
 pub mod proof;
 pub mod run;
 mod signers;
@@ -19,6 +20,8 @@ pub use chain::Link;
 pub use check::{Bounds, Checked, Problem, Problems, ValidEnvironment, ValidQuota, check};
 pub use network::{Block, Cidr, ValidNetwork};
 pub use placement::Placement;
+pub use prometheus::ValidPrometheus;
+pub(crate) use prometheus::is_label_name;
 pub use proof::Proof;
 pub use run::run;
 pub use signers::signers;

@@ -1,5 +1,6 @@
 //! A release: rendered once from settings, runtime and image, then made so in the cluster and observed.
 
+mod analysis;
 mod batch;
 mod beside;
 pub mod config;

@@ -9,6 +9,7 @@ use serde::Serialize;
 use std::{collections::BTreeMap, time::Duration};
 
 use super::{
+    analysis::{analysis, as_asked},
     batch,
     config::{ConfigFiles, PlannedConfig, config, files_digest},
     render_error::RenderError,
@@ -112,6 +113,8 @@ pub fn render(input: &Input) -> Result<Rendered, RenderError> {
     let profile = profile(input.runtime, input.settings.runtime_version.as_deref())?;
     let settings = resolved(input.settings, profile)?;
     let (steps, smoke) = (steps::steps(&settings)?, steps::smoke(&settings)?);
+    let runtime = input.runtime.name_any();
+    let analysis = analysis(&settings, (&runtime, profile))?;
     connects(&settings, input.networks)?;
     let expose = expose(&settings, profile)?;
     let uses = uses(input)?;
@@ -119,18 +122,18 @@ pub fn render(input: &Input) -> Result<Rendered, RenderError> {
     let config = config(profile, input.config)?;
     let config_name = config.as_ref().map(|config| names::config_map(input.service, &config.hash()));
     let labels = labels(input);
-    let runtime = input.runtime.name_any();
+    let asked = as_asked(profile, &settings);
     let name = names::content_hash(&Content {
         settings: &settings,
         image: &image,
         build_id: input.build_id,
         runtime: &runtime,
-        profile,
+        profile: &asked,
         config: config_name.as_deref(),
         uses: &uses,
         placement: input.placement,
     });
-    let runtime_revision = names::content_hash(&(&runtime, profile));
+    let runtime_revision = names::content_hash(&(&runtime, &asked));
     let template = template::template(&template::Parts {
         labels: &labels,
         image: &image,
@@ -159,6 +162,7 @@ pub fn render(input: &Input) -> Result<Rendered, RenderError> {
         many: settings.instances == Some(Instances::Many),
         strategy: settings.rollout.strategy,
         steps,
+        analysis,
         smoke,
         replicas: i32::from(settings.scaling.min),
         windows: settings.scaling.windows.clone(),

@@ -22,7 +22,7 @@ const NONE: &str = "0s";
 
 /// The steps that `settings` ask for, with every default filled in; none where nothing is tried.
 pub(super) fn steps(settings: &DescriptorSpec) -> Result<Vec<ReleaseStep>, RenderError> {
-    let Rollout { strategy, steps, preview, keep, smoke: _ } = &settings.rollout;
+    let Rollout { strategy, steps, preview, keep, smoke: _, analysis: _ } = &settings.rollout;
     let is_tried = match strategy {
         Strategy::Rolling | Strategy::Recreate => false,
         Strategy::Canary | Strategy::BlueGreen => true,

@@ -4,9 +4,13 @@ use std::collections::BTreeSet;
 
 use semver::VersionReq;
 
-use crate::api::{
-    IntegrationRuntimeSpec, RuntimeProfile,
-    runtime::{Health, Metrics, Probe},
+use crate::{
+    api::{
+        IntegrationRuntimeSpec, RuntimeProfile,
+        analysis::{Counts, Latency},
+        runtime::{Health, Metrics, Probe},
+    },
+    environment::is_label_name,
 };
 
 /// One sentence a problem, each beginning with the field; empty when the runtime can be used.
@@ -26,6 +30,7 @@ pub fn problems(spec: &IntegrationRuntimeSpec) -> Vec<String> {
         ports(&at, profile, &mut found);
         probes(&at, profile, &mut found);
         told(&at, profile, &mut found);
+        measures(&at, profile, &mut found);
         paths(&at, profile, &mut found);
         stopping(&at, profile, &mut found);
     }
@@ -77,7 +82,8 @@ fn probes(at: &str, profile: &RuntimeProfile, found: &mut Vec<String>) {
 
 /// As with probes.
 fn told(at: &str, profile: &RuntimeProfile, found: &mut Vec<String>) {
-    let metrics = profile.metrics.as_ref().map(|Metrics { port, path }| ("metrics", port, path));
+    let metrics = profile.metrics.as_ref();
+    let metrics = metrics.map(|Metrics { port, path, counts: _, latency: _ }| ("metrics", port, path));
     let health = profile.health.as_ref().map(|Health { port, path, reads: _ }| ("health", port, path));
     for (field, port, path) in metrics.into_iter().chain(health) {
         if named_ports(profile).all(|(_, known)| known.port != *port) {
@@ -87,6 +93,46 @@ fn told(at: &str, profile: &RuntimeProfile, found: &mut Vec<String>) {
             found.push(format!("{at}.{field}.path: must begin with `/`"));
         }
     }
+}
+
+/// Names of metrics and of labels, as Prometheus' data model says them. They become part of a question to it.
+fn measures(at: &str, profile: &RuntimeProfile, found: &mut Vec<String>) {
+    let Some(Metrics { port: _, path: _, counts, latency }) = &profile.metrics else { return };
+    let (mut names, mut labels) = (Vec::new(), Vec::new());
+    if let Some(Counts { requests, failures, labels: of_counts }) = counts {
+        names.extend([("counts.requests", requests), ("counts.failures", failures)]);
+        labels.push(("counts", of_counts));
+    }
+    if let Some(Latency { sum, count, buckets, labels: of_latency }) = latency {
+        let told = [("latency.sum", sum), ("latency.count", count), ("latency.buckets", buckets)];
+        names.extend(told.into_iter().filter_map(|(field, name)| Some((field, name.as_ref()?))));
+        labels.push(("latency", of_latency));
+        if !matches!((sum, count, buckets), (Some(_), Some(_), None) | (None, None, Some(_))) {
+            found.push(format!("{at}.metrics.latency: has either `sum` and `count`, or `buckets`"));
+        }
+        if buckets.as_ref().is_some_and(|name| !name.ends_with("_bucket")) {
+            found.push(format!("{at}.metrics.latency.buckets: a histogram's buckets end in `_bucket`"));
+        }
+        if counts.is_none() {
+            found.push(format!("{at}.metrics.latency: without `counts` nobody asks for it: add them"));
+        }
+    }
+    for (field, name) in names.into_iter().filter(|(_, name)| !is_metric_name(name)) {
+        found.push(format!(
+            "{at}.metrics.{field}: {name:?} is no name of a metric: write letters, digits, `_` and `:`, not beginning with a digit"
+        ));
+    }
+    for (field, name) in labels.into_iter().flat_map(|(field, of)| of.keys().map(move |name| (field, name))) {
+        if !is_label_name(name) {
+            found.push(format!(
+                "{at}.metrics.{field}.labels: {name:?} is no name of a label: write letters, digits and `_`, not beginning with a digit or `__`"
+            ));
+        }
+    }
+}
+
+fn is_metric_name(name: &str) -> bool {
+    is_variable(&name.replace(':', "_"))
 }
 
 /// Mounts are absolute, plain, and do not hide each other.
@@ -187,7 +233,8 @@ mod tests {
         assert!(told(|p| p.ports.push(port("other", 9876))).contains("number 9876 is there twice"));
         assert!(told(|p| p.management_ports.push(port("http", 9000))).contains("name \"http\""));
         assert!(told(|p| p.management_ports.clear()).contains("probes.liveness.port: 9876 is neither"));
-        let metrics = |port, path: &str| Some(Metrics { port, path: path.into() });
+        let metrics =
+            |port, path: &str| Some(Metrics { port, path: path.into(), counts: None, latency: None });
         let health =
             |port, path: &str| Some(Health { port, path: path.into(), reads: HealthFormat::CamelHealth });
         assert!(told(|p| p.health = health(9999, "/h")).contains("health.port: 9999 is neither"));
@@ -203,6 +250,48 @@ mod tests {
         assert!(told(|p| drop(p.files.insert("../x".into(), String::new()))).contains("files: \"../x\""));
         assert!(told(|p| drop(p.env.insert("A-B".into(), String::new()))).contains("env: \"A-B\""));
         assert!(problems(&IntegrationRuntimeSpec::default())[0].contains("at least one"));
+    }
+
+    #[test]
+    fn names_of_metrics_that_prometheus_does_not_have_are_told() {
+        let told = |names: &str| {
+            let text = format!("{{port: 9876, path: /m, {names}}}");
+            told(|profile| profile.metrics = Some(serde_saphyr::from_str(&text).unwrap()))
+        };
+        let counts = "counts: {requests: a_total, failures: 'ns:f_total', labels: {kind: 'it''s \"any\"'}}";
+        assert_eq!(told(counts), "");
+        assert_eq!(told(&format!("{counts}, latency: {{sum: s_sum, count: s_count}}")), "");
+        assert_eq!(told(&format!("{counts}, latency: {{buckets: s_bucket}}")), "");
+        for (names, words) in [
+            (
+                "counts: {requests: 'up} or a', failures: f}",
+                "counts.requests: \"up} or a\" is no name of a metric",
+            ),
+            ("counts: {requests: a, failures: 5xx}", "counts.failures: \"5xx\" is no name"),
+            ("counts: {requests: a, failures: ''}", "counts.failures: \"\" is no name"),
+            (
+                "counts: {requests: a, failures: f, labels: {__name__: b}}",
+                "counts.labels: \"__name__\" is no",
+            ),
+            (
+                "counts: {requests: a, failures: f, labels: {'a:b': c}}",
+                "counts.labels: \"a:b\" is no name of a label",
+            ),
+            ("latency: {buckets: s_bucket}", "latency: without `counts`"),
+            (
+                "counts: {requests: a, failures: f}, latency: {sum: s}",
+                "latency: has either `sum` and `count`",
+            ),
+            ("counts: {requests: a, failures: f}, latency: {}", "latency: has either `sum` and `count`"),
+            (
+                "counts: {requests: a, failures: f}, latency: {sum: s, count: c, buckets: s_bucket}",
+                "latency: has either `sum` and `count`",
+            ),
+            ("counts: {requests: a, failures: f}, latency: {buckets: s}", "latency.buckets: a histogram's"),
+        ] {
+            let told = told(names);
+            assert!(told.starts_with(&format!("spec.profiles[0].metrics.{words}")), "{names}: {told}");
+        }
     }
 
     #[test]

@@ -171,7 +171,7 @@ const SETTINGS_ELSEWHERE: &[(&str, &str)] = &[
     ("spec", "there is none in this file: write its fields without it, at the beginning of the line"),
 ];
 
-const SETTINGS_TO_COME: &[&str] = &["scaling.triggers", "scaling.schedule", "rollout.analysis"];
+const SETTINGS_TO_COME: &[&str] = &["scaling.triggers", "scaling.schedule"];
 
 /// The schema of `T` by the steps with which kube makes a CRD's.
 fn structural<T: JsonSchema>() -> Value {

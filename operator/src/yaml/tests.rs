@@ -333,8 +333,8 @@ fn every_mistake_in_a_descriptor_is_told_with_its_place() {
         ),
         (
             "strategy: recreate",
-            "analysis: []",
-            vec!["13:15: environments.prod.rollout.analysis: not supported yet: leave it out"],
+            "analysis: {error: 1}",
+            vec!["13:26: environments.prod.rollout.analysis.error: unknown field, did you mean \"errors\"?"],
         ),
         (
             "    scaling: {min: 3}",
