@@ -61,9 +61,9 @@ pub async fn run(
     let (rounds, rounds::Ends { asks: due, news: mut found }) = Rounds::new(platform.clone());
     let asked = rounds::run(rounds.clone(), due, shutdown.clone());
     let found = stream::poll_fn(move |context| found.poll_recv(context));
-    let (analyses, analyses::Ends { asks: steps, news: mut judged }) = Analyses::new(platform.clone());
+    let (analyses, analyses::Ends { asks: steps, news: mut compared }) = Analyses::new(platform.clone());
     let judges = analyses::run(analyses.clone(), steps, shutdown.clone());
-    let judged = stream::poll_fn(move |context| judged.poll_recv(context));
+    let compared = stream::poll_fn(move |context| compared.poll_recv(context));
     let decided = of_decisions(&platform, &policies).boxed();
     let ctx = Arc::new(Context {
         platform: platform.clone(),
@@ -98,7 +98,7 @@ pub async fn run(
             turns.boxed(),
             answered.boxed(),
             found.boxed(),
-            judged.boxed(),
+            compared.boxed(),
         ],
         concurrency: CONCURRENCY,
         jitter: platform.jitter,
