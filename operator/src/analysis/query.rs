@@ -1,4 +1,4 @@
-//! The one question about a step of a trial, in PromQL. Pure.
+//! The one question about a step of a trial, in `PromQL`. Pure.
 //!
 //! Nothing that a tenant writes is in it but the name of its service: the metrics' names and labels are the platform's, and
 //! every series is of one namespace and of the pods of one Deployment.
@@ -98,7 +98,7 @@ fn pods(deployment: &str) -> String {
     format!("{deployment}-[a-z0-9]+{dash}[a-z0-9]{{5}}")
 }
 
-/// As a string of PromQL, whatever it holds.
+/// As a string of `PromQL`, whatever it holds.
 fn quoted(text: &str) -> String {
     let mut quoted = String::with_capacity(text.len() + 2);
     quoted.push('"');
