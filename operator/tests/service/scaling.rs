@@ -232,13 +232,19 @@ async fn hours_of_its_own_change_the_number_and_neither_what_runs_nor_the_releas
         let template = scene.deployments("dev").get("orders").await.unwrap().spec.unwrap().template;
         (state.window, (state.current, serde_json::to_value(template).unwrap()))
     };
-    // Nothing else wakes the service when it is time.
     let looks_at = async |time: &str| {
         is_at(time);
         let look = format!("imaas.dev/reconcile-requested={time}");
         scene.kubectl(&["annotate", "isvc", "orders", "-nacme-home", "--overwrite", &look]).await;
     };
     scene.runs_so_many(1).await;
+    // From then on nothing but the hour wakes the service.
+    until("nothing is awaited in test", async || {
+        scene.instances_are_ready("test").await;
+        let test = scene.state("test").await?;
+        (test.waiting.is_empty() && test.current == test.last_good).then_some(())
+    })
+    .await;
     let (window, before) = shown().await;
     assert_eq!(window, None);
 
