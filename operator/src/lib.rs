@@ -5,6 +5,7 @@
 //! service repository -> service -> Release -> release -> Deployment, Service, ConfigMap
 //! ```
 pub mod amount;
+pub mod analysis;
 pub mod api;
 pub mod args;
 pub mod checked;

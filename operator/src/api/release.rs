@@ -6,7 +6,8 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Port, ReleaseAnalysis, Schedule, Strategy, WorkloadType, hours::ScalingWindow, runtime::Health, smoke::ReleaseSmoke,
+    Port, ReleaseAnalysis, Schedule, Strategy, WorkloadType, hours::ScalingWindow, runtime::Health,
+    smoke::ReleaseSmoke,
 };
 
 /// One immutable version of one service in one environment.

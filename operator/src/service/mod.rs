@@ -8,8 +8,9 @@
 //! looks at Git and the registry and writes nothing; [`reconcile`] writes the cluster and never waits for
 //! Git (`pass` goes over the environments, `stage` over one, `rollout` applies what runs there, `trial` what is tried beside it, `answers` answers what people decided, `choice` finds each one's
 //! release, `awaited` what else keeps it, `written` remembers, `brought` hands over what configurations hold, `neighbours` sees the services beside
-//! it, `relations` knows which of them to wake, `rounds` asks instances how they are); [`run`] wakes it. [`commit_status`] tells the repository's host.
+//! it, `relations` knows which of them to wake, `rounds` asks instances how they are, `analyses` asks Prometheus how what is tried fares); [`run`] wakes it. [`commit_status`] tells the repository's host.
 
+mod analyses;
 mod answers;
 pub mod attempt;
 mod awaited;

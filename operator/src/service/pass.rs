@@ -12,6 +12,7 @@ use kube::ResourceExt;
 use tokio::sync::Semaphore;
 
 use super::{
+    analyses::Analyses,
     answers::about,
     decision::Standing,
     history::{History, Needs},
@@ -45,6 +46,7 @@ pub(super) struct Work<'a> {
     pub poller: &'a Poller,
     pub relations: &'a Relations,
     pub rounds: &'a Rounds,
+    pub analyses: &'a Analyses,
     pub places: &'a Places,
     /// See [`Context::config_writes`].
     pub config_writes: &'a Semaphore,
@@ -95,6 +97,7 @@ impl<'a> Work<'a> {
             poller: &ctx.poller,
             relations: &ctx.relations,
             rounds: &ctx.rounds,
+            analyses: &ctx.analyses,
             places: &ctx.places,
             config_writes: &ctx.config_writes,
             key: Key::new(&service.name).within(&service.home()),

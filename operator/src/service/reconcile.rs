@@ -13,6 +13,7 @@ use tokio::sync::Semaphore;
 
 use super::{
     Problem,
+    analyses::Analyses,
     answers::refuse_all,
     commit_status::sender::Reporter,
     ending, finalize,
@@ -57,6 +58,7 @@ pub struct Context {
     pub reporter: Reporter,
     /// What instances say of themselves.
     pub(super) rounds: Rounds,
+    pub(super) analyses: Analyses,
     /// Who is given a changed runtime.
     pub(super) places: Places,
     /// Whom a change of a service concerns besides.

@@ -10,6 +10,7 @@ use kube::{ResourceExt, runtime::reflector::ObjectRef};
 use tokio::sync::{Semaphore, mpsc};
 
 use super::{
+    analyses::{self, Analyses},
     answers::refuse_strays,
     commit_status::sender::{self, Reporter},
     decision,
@@ -60,6 +61,9 @@ pub async fn run(
     let (rounds, rounds::Ends { asks: due, news: mut found }) = Rounds::new(platform.clone());
     let asked = rounds::run(rounds.clone(), due, shutdown.clone());
     let found = stream::poll_fn(move |context| found.poll_recv(context));
+    let (analyses, analyses::Ends { asks: steps, news: mut compared }) = Analyses::new(platform.clone());
+    let judges = analyses::run(analyses.clone(), steps, shutdown.clone());
+    let compared = stream::poll_fn(move |context| compared.poll_recv(context));
     let decided = of_decisions(&platform, &policies).boxed();
     let ctx = Arc::new(Context {
         platform: platform.clone(),
@@ -69,6 +73,7 @@ pub async fn run(
         config_writes,
         reporter,
         rounds,
+        analyses,
         places,
         relations,
     });
@@ -93,12 +98,13 @@ pub async fn run(
             turns.boxed(),
             answered.boxed(),
             found.boxed(),
+            compared.boxed(),
         ],
         concurrency: CONCURRENCY,
         jitter: platform.jitter,
     };
     let passes = control(services, move |service| reconcile(service, ctx.clone()), shutdown);
-    futures::join!(looks, heard, tells, asked, passes, gone, strays);
+    futures::join!(looks, heard, tells, asked, judges, passes, gone, strays);
 }
 
 /// Images that come are looked at at once.
@@ -121,6 +127,7 @@ async fn forget_what_is_gone(ctx: Arc<Context>, shutdown: impl Future<Output = (
             ctx.written.forget(&key);
             ctx.reporter.forget(&key);
             ctx.rounds.forget(&key);
+            ctx.analyses.forget(&key);
             ctx.relations.gone(&key);
             ctx.places.tell(&key, &BTreeMap::new());
         }

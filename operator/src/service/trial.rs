@@ -146,6 +146,7 @@ impl Work<'_> {
         let cluster = &self.platform.cluster;
         let release = target.release;
         if wish.is_none() && !release::is_beside(cluster, target) {
+            self.analyse(environment, release, None);
             return Ok(Tried::alone(release));
         }
         let found = release::found(cluster, target).await.map_err(|error| self.failed(error))?;
@@ -176,6 +177,7 @@ impl Work<'_> {
         let judgements = self.judgements(environment, release, state.as_ref());
         let seen = found.seen((full, now), (has_route, consumes), verdict(&judgements));
         let next = next(wanted.as_ref(), state.as_ref(), seen, now);
+        self.analyse(environment, release, wish.map(|_| &next));
         let base = wish.filter(|_| !next.is_passed).map(|wish| wish.base.as_ref());
         let mut own = base.unwrap_or(release).clone();
         own.spec.replicas = (own.spec.replicas - next.away).max(0);
@@ -218,7 +220,8 @@ impl Work<'_> {
         let state = state.filter(|state| state.release == release.name_any());
         let check = Check::of(release, state.map_or(0, |state| state.passed));
         let answers = |check: &Check| self.rounds.answers((&self.key, &environment.name), check);
-        check.map(|check| check.judgement(&answers(&check))).into_iter().collect()
+        let answered = check.map(|check| check.judgement(&answers(&check)));
+        answered.into_iter().chain(self.analysed(environment, (release, state))).collect()
     }
 
     /// Tells how far what is tried is, and gives it up where it fails.

@@ -7,6 +7,7 @@
 //! A service from a push to a Deployment, on a real API server and a real Git server. No pod runs here: that a release
 //! is healthy is said by the test.
 
+mod analysis;
 mod batch;
 mod board;
 mod commit_status;

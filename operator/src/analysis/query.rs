@@ -1,0 +1,208 @@
+//! The one question about a step of a trial, in `PromQL`. Pure.
+//!
+//! Nothing that a tenant writes is in it but the name of its service: the metrics' names and labels are the platform's, and
+//! every series is of one namespace and of the pods of one Deployment.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use super::answer::{Part, Side, TELLS};
+use crate::{
+    api::{
+        ReleaseAnalysis,
+        analysis::{Counts, Latency, ReleaseLatency},
+    },
+    environment::ValidPrometheus,
+    names,
+};
+
+/// Shortest time that is looked back: two scrapes, where they are made as often as usual.
+const SHORTEST: Duration = Duration::from_secs(30);
+/// The API server cuts what it makes a pod's name of to so many characters, and appends five.
+const LONGEST_BASE: usize = 58;
+/// Most digits of a ReplicaSet's hash.
+const HASH: usize = 10;
+
+/// Whose requests.
+#[derive(Clone, Copy, Debug)]
+pub struct Subject<'a> {
+    /// The environment's namespace.
+    pub namespace: &'a str,
+    /// The service.
+    pub service: &'a str,
+}
+
+/// What tells how both releases of `subject` fared in the time that the step lasts. It is one question, so that all is of one
+/// moment; each sample of the answer says what it is by the label [`TELLS`].
+pub fn query(
+    analysis: &ReleaseAnalysis,
+    prometheus: &ValidPrometheus,
+    (subject, lasts): (Subject, Duration),
+) -> String {
+    let ReleaseAnalysis { errors: _, requests: _, counts, latency } = analysis;
+    let Counts { requests, failures, labels } = counts;
+    let seconds = lasts.max(SHORTEST).as_secs();
+    let of_side = |side: Side| {
+        let grown = |metric: &str, labels: &BTreeMap<String, String>| {
+            let selector = selector(labels, prometheus, (subject, side));
+            format!("increase({metric}{{{selector}}}[{seconds}s])")
+        };
+        let counted = [(Part::Requests, requests), (Part::Failures, failures)]
+            .map(|(part, metric)| (part, format!("sum({})", grown(metric, labels))));
+        let taken = latency.as_ref().and_then(|ReleaseLatency { longer: _, metrics }| taken(metrics, grown));
+        let all = counted.into_iter().chain(taken.map(|taken| (Part::Latency, taken)));
+        all.map(move |(part, told)| {
+            format!(r#"label_replace({told}, "{TELLS}", "{}", "", "")"#, part.name(side))
+        })
+    };
+    let all: Vec<_> = [Side::Tried, Side::Stable].into_iter().flat_map(of_side).collect();
+    all.join(" or ")
+}
+
+/// Seconds that a request takes: the mean, or what all but one in a hundred take.
+fn taken(metrics: &Latency, grown: impl Fn(&str, &BTreeMap<String, String>) -> String) -> Option<String> {
+    let Latency { sum, count, buckets, labels } = metrics;
+    match (sum, count, buckets) {
+        (_, _, Some(buckets)) => {
+            Some(format!("histogram_quantile(0.99, sum by (le) ({}))", grown(buckets, labels)))
+        }
+        (Some(sum), Some(count), None) => {
+            Some(format!("sum({}) / sum({})", grown(sum, labels), grown(count, labels)))
+        }
+        (None, _, None) | (_, None, None) => None,
+    }
+}
+
+fn selector(
+    labels: &BTreeMap<String, String>,
+    prometheus: &ValidPrometheus,
+    (Subject { namespace, service }, side): (Subject, Side),
+) -> String {
+    let deployment = match side {
+        Side::Tried => names::beside(service),
+        Side::Stable => service.to_owned(),
+    };
+    let ValidPrometheus { url: _, namespace_label, pod_label } = prometheus;
+    let own = [
+        format!("{namespace_label}={}", quoted(namespace)),
+        format!("{pod_label}=~{}", quoted(&pods(&deployment))),
+    ];
+    let more = labels.iter().map(|(name, value)| format!("{name}={}", quoted(value)));
+    own.into_iter().chain(more).collect::<Vec<_>>().join(",")
+}
+
+/// The names of a Deployment's pods, `<deployment>-<hash>-<five>`, and of no other's: no part after its name holds a `-`, and
+/// Prometheus compares from beginning to end.
+fn pods(deployment: &str) -> String {
+    // Of the longest names the last `-` is cut off.
+    let dash = if deployment.len() + HASH + 2 > LONGEST_BASE { "-?" } else { "-" };
+    format!("{deployment}-[a-z0-9]+{dash}[a-z0-9]{{5}}")
+}
+
+/// As a string of `PromQL`, whatever it holds.
+fn quoted(text: &str) -> String {
+    let mut quoted = String::with_capacity(text.len() + 2);
+    quoted.push('"');
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => quoted.extend(['\\', c]),
+            '\n' => quoted.push_str("\\n"),
+            c => quoted.push(c),
+        }
+    }
+    quoted.push('"');
+    quoted
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use regex::Regex;
+
+    use super::*;
+
+    fn asked(analysis: &str, lasts: u64) -> String {
+        let analysis: ReleaseAnalysis = serde_saphyr::from_str(analysis).unwrap();
+        let prometheus = ValidPrometheus {
+            url: "http://p/api/v1/query".parse().unwrap(),
+            namespace_label: "namespace".to_owned(),
+            pod_label: "pod".to_owned(),
+        };
+        let subject = Subject { namespace: "acme-prod", service: "orders" };
+        query(&analysis, &prometheus, (subject, Duration::from_secs(lasts)))
+    }
+
+    #[test]
+    fn both_are_counted_in_the_time_that_the_step_lasts_with_what_the_profile_names() {
+        let camel = "{errors: 1, requests: 50, counts: {requests: a_total, failures: f_total, labels: {eventType: route}}, latency: {longer: 50, metrics: {sum: s_sum, count: s_count}}}";
+        let (tried, stable) = (
+            r#"namespace="acme-prod",pod=~"orders-canary-[a-z0-9]+-[a-z0-9]{5}""#,
+            r#"namespace="acme-prod",pod=~"orders-[a-z0-9]+-[a-z0-9]{5}""#,
+        );
+        let side = |name: &str, of: &str| {
+            format!(
+                r#"label_replace(sum(increase(a_total{{{of},eventType="route"}}[300s])), "tells", "{name} requests", "", "") or label_replace(sum(increase(f_total{{{of},eventType="route"}}[300s])), "tells", "{name} failures", "", "") or label_replace(sum(increase(s_sum{{{of}}}[300s])) / sum(increase(s_count{{{of}}}[300s])), "tells", "{name} latency", "", "")"#
+            )
+        };
+        let wanted = format!("{} or {}", side("tried", tried), side("stable", stable));
+        assert_eq!(asked(camel, 300), wanted);
+    }
+
+    #[test]
+    fn of_buckets_the_99th_percentile_is_asked_and_without_latency_only_counts() {
+        let counts = "errors: 1, requests: 50, counts: {requests: a_total, failures: f_total}";
+        let buckets = format!("{{{counts}, latency: {{longer: 50, metrics: {{buckets: s_bucket}}}}}}");
+        let buckets = asked(&buckets, 60);
+        assert!(buckets.contains("histogram_quantile(0.99, sum by (le) (increase(s_bucket{"), "{buckets}");
+        let bare = asked(&format!("{{{counts}}}"), 60);
+        assert!(!bare.contains("latency") && bare.matches("label_replace").count() == 4, "{bare}");
+    }
+
+    #[test]
+    fn less_than_two_scrapes_is_not_looked_back() {
+        let bare = "{errors: 1, requests: 50, counts: {requests: a_total, failures: f_total}}";
+        assert!(asked(bare, 0).contains("[30s]") && asked(bare, 31).contains("[31s]"));
+    }
+
+    #[test]
+    fn a_value_never_leaves_its_quotes() {
+        assert_eq!(quoted("a\"} or up{b=\"\\\nc"), r#""a\"} or up{b=\"\\\nc""#);
+    }
+
+    /// As Prometheus compares.
+    fn is_of(deployment: &str, pod: &str) -> bool {
+        Regex::new(&format!("^(?:{})$", pods(deployment))).unwrap().is_match(pod)
+    }
+
+    /// As the API server names it.
+    fn pod(deployment: &str, hash: &str, random: &str) -> String {
+        let base: String = format!("{deployment}-{hash}-").chars().take(LONGEST_BASE).collect();
+        format!("{base}{random}")
+    }
+
+    #[test]
+    fn the_longest_name_has_its_pods_too() {
+        let longest = names::beside(&"a".repeat(40));
+        assert!(is_of(&longest, &pod(&longest, "7d9f8b6c5x", "abcde")));
+        assert!(is_of(&longest, &pod(&longest, "7d9f8b6c5", "abcde")));
+    }
+
+    proptest! {
+        #[test]
+        fn no_pod_is_of_two_deployments(
+            (service, more) in ("[a-z]([-a-z0-9]{0,18}[a-z0-9])?", "(-[a-z0-9]{1,10}){1,2}"),
+            (hash, random) in ("[b-z2-9]{1,10}", "[b-z2-9]{5}"),
+        ) {
+            let longer = format!("{service}{more}");
+            for (own, other) in [
+                (&service, &longer),
+                (&service, &names::beside(&service)),
+                (&longer, &names::beside(&longer)),
+                (&names::beside(&service), &names::beside(&longer)),
+            ] {
+                let (ours, theirs) = (pod(own, &hash, &random), pod(other, &hash, &random));
+                prop_assert!(is_of(own, &ours) && is_of(other, &theirs));
+                prop_assert!(!is_of(own, &theirs) && !is_of(other, &ours), "{} and {}", own, other);
+            }
+        }
+    }
+}
