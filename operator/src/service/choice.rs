@@ -17,7 +17,7 @@ use super::{
     secrets::{Versions, is_older, revision, versioned},
     signed,
     status::Stage,
-    uses::{self, Asker, is_open},
+    uses::{self, Asker, Silence, is_open},
     validate::ValidEnvironment,
     wave,
 };
@@ -345,6 +345,20 @@ impl Work<'_> {
         let shut = running.spec.uses.iter().find(is_shut)?;
         let problem = uses::not_exported(asker, shut.tenant.as_deref().unwrap_or_default(), &shut.service);
         told.iter().all(|told| told.reason != problem.reason).then_some(problem)
+    }
+
+    /// What is told of services that `running` uses and that answer no call; it is looked at again when more is to be told.
+    pub(super) fn silent(&mut self, environment: &ValidEnvironment, running: &Release) -> Vec<Problem> {
+        let now = (self.platform.now)();
+        let silent: Vec<_> = {
+            let asker = self.asker(environment);
+            let told = |(provider, silence): (_, Silence)| {
+                (silence.told_at(), uses::silent(asker.tenant, provider, silence))
+            };
+            self.neighbours().silent(asker, &running.spec.uses).map(told).collect()
+        };
+        self.look_again(silent.iter().map(|(at, _)| *at).filter(|at| *at > now).min());
+        silent.into_iter().filter(|(at, _)| *at <= now).map(|(_, problem)| problem).collect()
     }
 
     /// The path of `release`, where another service of the tenant has it. `current`: what runs.

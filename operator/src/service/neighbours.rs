@@ -9,17 +9,18 @@ use k8s_openapi::api::apps::v1::Deployment;
 use kube::{ResourceExt, runtime::reflector::ObjectRef};
 
 use super::{
-    Problem, ending,
+    ending,
     exposure::Rival,
     poll::{Key, Poller},
     promote::Wanted,
     resolve::resolve,
     snapshot::Branch,
     status::{Pass, Stage},
-    uses::{Around, Asker, Face, Silence, is_open, losing, silent, used},
+    uses::{Around, Asker, Face, Silence, is_open, losing, used},
 };
 use crate::{
     api::{Export, IntegrationService, Port, Release, ReleaseUse, Retirement, Use, WorkloadType},
+    cluster::Workload,
     names::{self, environment_namespace, home_namespace, tenant_of_home},
     platform::Platform,
     release::{Footprint, written},
@@ -92,30 +93,41 @@ impl Neighbours<'_> {
         ending::gravest(endings).map(|ending| ending.retirement)
     }
 
-    /// Of the services that a release of `asker` uses, those that are to answer there and do not. One that ends is told by
-    /// [`Self::losing`].
-    pub(super) fn silent(self, asker: Asker<'_>, uses: &[ReleaseUse]) -> Vec<Problem> {
+    /// Of the services that a release of `asker` uses, those that are to answer there and do not, each with its tenant and
+    /// name. One that ends is told by [`Self::losing`].
+    pub(super) fn silent<'a>(
+        self,
+        asker: Asker<'a>,
+        uses: &'a [ReleaseUse],
+    ) -> impl Iterator<Item = ((&'a str, &'a str), Silence)> {
         let Asker { tenant, service: _, environment } = asker;
-        let providers: BTreeSet<_> =
-            uses.iter().map(|used| (used.tenant.as_deref().unwrap_or(tenant), &*used.service)).collect();
-        let counts = |provider: &(&str, &str)| {
+        let of = move |used: &'a ReleaseUse| (used.tenant.as_deref().unwrap_or(tenant), &*used.service);
+        let providers: BTreeSet<_> = uses.iter().map(of).collect();
+        let counts = move |provider: &(&str, &str)| {
             is_open(asker, *provider, &self) && self.ending(*provider, environment).is_none()
         };
-        let told = |provider| Some(silent(tenant, provider, &self.silence(provider, environment)?));
-        providers.into_iter().filter(counts).filter_map(told).collect()
+        let silence = move |provider| Some((provider, self.silence(provider, environment)?));
+        providers.into_iter().filter(counts).filter_map(silence)
     }
 
     fn silence(self, (tenant, service): (&str, &str), environment: &str) -> Option<Silence> {
-        let live = self.platform.cluster.workload(&environment_namespace(tenant, environment), service)?;
+        let namespace = environment_namespace(tenant, environment);
+        let live = self.platform.cluster.workload(&namespace, service)?;
+        let beside = self.platform.cluster.workload(&namespace, &names::beside(service));
+        let is_ready = |one: &Workload| {
+            let status = one.deployment().and_then(|one| one.status.as_ref());
+            status.is_some_and(|status| status.ready_replicas > Some(0))
+        };
+        if is_ready(&live) || beside.as_ref().is_some_and(is_ready) {
+            return None;
+        }
         let live = live.deployment()?;
-        let status = live.status.as_ref()?;
         if live.spec.as_ref()?.replicas == Some(0) {
             return Some(Silence::Empty);
         }
-        let mut conditions = status.conditions.iter().flatten();
-        let down = conditions.find(|one| one.type_ == "Available" && one.status == "False");
-        let since = down.and_then(|down| down.last_transition_time.as_ref()).map(|since| since.0.to_string());
-        (status.ready_replicas.unwrap_or_default() == 0).then_some(Silence::Down { since })
+        let mut conditions = live.status.as_ref()?.conditions.iter().flatten();
+        let down = conditions.find(|one| one.type_ == "Available" && one.status == "False")?;
+        Some(Silence::Down(down.last_transition_time.as_ref()?.0))
     }
 
     /// Whom this service uses, by what Git asks for and by what runs.
@@ -124,9 +136,15 @@ impl Neighbours<'_> {
         let stages = pass.into_iter().flat_map(|pass| &pass.stages);
         let asked =
             stages.flat_map(asked).map(|used| key(used.tenant.as_deref().unwrap_or(tenant), &used.service));
-        let running = self.everywhere(tenant, &service.name);
-        let running = running.iter().flat_map(|(_, running)| used(running));
-        asked.chain(running.map(|(tenant, name)| key(tenant, name))).collect()
+        let everywhere = self.everywhere(tenant, &service.name);
+        let running = everywhere.iter().flat_map(|(_, running)| used(running));
+        let running = running.map(|(tenant, name)| key(tenant, name));
+        let current = everywhere.iter().filter_map(|(name, _)| self.current(tenant, &service.name, name));
+        let current = current.flat_map(|release| {
+            let of = |used: &ReleaseUse| key(used.tenant.as_deref().unwrap_or(tenant), &used.service);
+            release.spec.uses.iter().map(of).collect::<Vec<_>>()
+        });
+        asked.chain(running).chain(current).collect()
     }
 
     /// Hash of what others see of it.
@@ -142,6 +160,7 @@ impl Neighbours<'_> {
         let own = (tenant, &*service.name);
         let ending = running.iter().map(|(environment, _)| self.ending(own, environment));
         let silence = running.iter().map(|(environment, _)| self.silence(own, environment));
+        let silence = silence.map(|silence| format!("{silence:?}"));
         let (ending, silence) = (ending.collect::<Vec<_>>(), silence.collect::<Vec<_>>());
         names::content_hash(&(exports, &running, declared, ending, silence))
     }

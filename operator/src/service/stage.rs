@@ -98,8 +98,10 @@ impl Work<'_> {
         }
         problems.splice(0..0, course.problems.clone());
         problems.extend(running.as_deref().and_then(|running| self.shut(environment, running, &problems)));
-        if let Some(running) = running.as_deref().filter(|running| running.spec.replicas > 0) {
-            problems.extend(self.neighbours().silent(self.asker(environment), &running.spec.uses));
+        // Whoever has no instance calls nobody.
+        if let Some(running) = running.as_deref().filter(|_| observed.as_ref().is_some_and(|o| o.desired > 0))
+        {
+            problems.extend(self.silent(environment, running));
         }
         if let (Wanted::Target(asked), Some(target)) = (&wanted, &target)
             && self.history.is_proven(target)

@@ -324,6 +324,11 @@ fn word(state: &EnvironmentState) -> &'static str {
     }
 }
 
+/// It says nothing of the service itself.
+pub(super) fn is_of_others(waiting: &Waiting) -> bool {
+    waiting.reason == Reason::ProviderDown.as_str()
+}
+
 /// It comes to its end by itself.
 pub(super) fn moves(waiting: &Waiting) -> bool {
     [Reason::RollingOut, Reason::AwaitingRun, Reason::Running, Reason::Progressing]

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use serde::Serialize;
+use jiff::{SignedDuration, Timestamp};
 
 use super::Problem;
 use crate::{
@@ -13,6 +13,9 @@ use crate::{
     conditions::Reason,
     release::{Footprint, Neighbour, Reach, open_ports},
 };
+
+/// A service that has been down for so long is told to whom uses it.
+const LONG: SignedDuration = SignedDuration::from_mins(2);
 
 /// A service as another one sees it that wants to call it in one environment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -128,24 +131,30 @@ pub fn losing(
 }
 
 /// Why a service that is used answers no call.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Silence {
-    /// It is to have instances, and none is ready.
-    Down {
-        /// As Kubernetes says, which is nothing before it looked.
-        since: Option<String>,
-    },
+    /// It is to have instances, and none is ready since then.
+    Down(Timestamp),
     /// It is to have none.
     Empty,
 }
 
+impl Silence {
+    /// When it is told. What is replaced alone, or wakes, is down for a moment each time.
+    pub fn told_at(self) -> Timestamp {
+        match self {
+            Self::Down(since) => since.checked_add(LONG).unwrap_or(Timestamp::MAX),
+            Self::Empty => Timestamp::MIN,
+        }
+    }
+}
+
 /// Told to whom uses a service, `(tenant, name)`, that is silent.
-pub fn silent(asker: &str, (tenant, service): (&str, &str), silence: &Silence) -> Problem {
+pub fn silent(asker: &str, (tenant, service): (&str, &str), silence: Silence) -> Problem {
     let provider = if tenant == asker { service.to_owned() } else { format!("{tenant}/{service}") };
     let what = match silence {
-        Silence::Down { since } => {
-            let since = since.as_ref().map(|since| format!(" since {since}")).unwrap_or_default();
-            format!("has no instance that is ready{since}: its own board says why")
+        Silence::Down(since) => {
+            format!("has no instance that is ready since {since}: its own board says why")
         }
         Silence::Empty => "has no instances: it sleeps, or was scaled to none".to_owned(),
     };
@@ -249,17 +258,19 @@ mod tests {
     }
 
     #[test]
-    fn whoever_uses_what_is_silent_is_told_since_when_and_where_to_look() {
-        let since = Some("2026-01-02T00:00:00Z".to_owned());
-        let told = |tenant, silence| silent("acme", (tenant, "stock"), &silence).message;
+    fn whoever_uses_what_is_silent_for_long_is_told_since_when_and_where_to_look() {
+        let at = |time: &str| format!("2026-01-02T00:{time}Z").parse::<Timestamp>().unwrap();
+        let told = |tenant, silence| silent("acme", (tenant, "stock"), silence).message;
         let rest = "; calls to it fail until it has, and what runs here is left alone";
         let down = "has no instance that is ready since 2026-01-02T00:00:00Z: its own board says why";
         assert_eq!(
-            told("beta", Silence::Down { since }),
+            told("beta", Silence::Down(at("00:00"))),
             format!("beta/stock, which this service uses, {down}{rest}")
         );
         let empty = "has no instances: it sleeps, or was scaled to none";
         assert_eq!(told("acme", Silence::Empty), format!("stock, which this service uses, {empty}{rest}"));
+        assert_eq!(Silence::Down(at("00:00")).told_at(), at("02:00"));
+        assert!(Silence::Empty.told_at() < at("00:00"));
     }
 
     struct To(Vec<Export>);

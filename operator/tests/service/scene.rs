@@ -437,14 +437,9 @@ impl Scene {
 
     /// The same of a namespace.
     pub async fn instances_are_ready_in(&self, namespace: &str) {
-        self.instances_say(namespace, "True").await;
-    }
-
-    /// Pods of a namespace are ready, or are not.
-    pub async fn instances_say(&self, namespace: &str, is_ready: &str) {
         let pods = Api::<Pod>::namespaced(self.client.clone(), namespace);
         let ready =
-            json!({ "type": "Ready", "status": is_ready, "lastTransitionTime": "2026-01-01T00:00:00Z" });
+            json!({ "type": "Ready", "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z" });
         let status = Patch::Merge(json!({ "status": { "phase": "Running", "conditions": [ready] } }));
         for pod in pods.list(&kube::api::ListParams::default()).await.unwrap() {
             // One that its controller removed meanwhile needs nothing.

@@ -302,40 +302,44 @@ async fn whoever_uses_a_service_that_ends_is_told_on_its_board() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whoever_uses_a_service_that_is_down_is_told_on_its_board() {
+async fn whoever_uses_a_service_that_answers_nobody_is_told_on_its_board() {
     let scene = Scene::start().await;
     scene.beta().await;
     let operator = scene.operator().await;
-    scene.service(STOCK, "ports: [{name: http, port: 8080}]").await;
+    let ports = |port: u16| format!("ports: [{{name: http, port: {port}}}]");
+    let stock = scene.service(STOCK, &ports(8080)).await;
     scene.export(STOCK, json!([{ "tenant": "acme", "service": "billing" }])).await;
-    let uses = "ports: [{name: http, port: 8000}]\nuses: [{tenant: beta, service: stock, as: STOCK_URL}]";
-    scene.service(BILLING, uses).await;
+    let uses = format!("{}\nuses: [{{tenant: beta, service: stock, as: STOCK_URL}}]", ports(8000));
+    let billing = scene.service(BILLING, &uses).await;
     until("it runs with the address", async || scene.variable(BILLING, "STOCK_URL").await).await;
     let word = async |word: &str| {
         until(word, async || {
-            scene.instances_are_ready_in("acme-dev").await;
+            scene.all_are_ready().await;
             scene.board_of(BILLING).await.summary.filter(|summary| summary.starts_with(word))
         })
         .await;
     };
+    word("dev=ok").await;
+    let began = scene.instances_of("acme-dev").await;
+    stock.push(&format!("{}\nscaling: {{min: 0}}", ports(8080)));
     word("dev=degraded").await;
     let told = scene.waiting(BILLING, "ProviderDown").await;
-    assert!(told.starts_with("beta/stock, which this service uses, has no instance that is ready"), "{told}");
-    scene.instances_are_ready_in("beta-dev").await;
+    assert!(told.starts_with("beta/stock, which this service uses, has no instances"), "{told}");
+    assert_eq!(scene.instances_of("acme-dev").await, began, "what uses it is left alone");
+    // Whoever has no instance calls nobody.
+    billing.push(&format!("{uses}\nscaling: {{min: 0}}"));
     word("dev=ok").await;
-    scene.instances_say("beta-dev", "False").await;
+    billing.push(&uses);
     word("dev=degraded").await;
-    let restarts = scene.instances_started("acme-dev").await;
-    scene.instances_are_ready_in("beta-dev").await;
+    stock.push(&ports(8080));
     word("dev=ok").await;
-    assert_eq!(scene.instances_started("acme-dev").await, restarts, "what uses it is left alone");
     operator.stop().await;
     scene.end().await;
 }
 
 impl Scene {
     /// Names of the pods of a namespace.
-    async fn instances_started(&self, namespace: &str) -> Vec<String> {
+    async fn instances_of(&self, namespace: &str) -> Vec<String> {
         let pods = Api::<Pod>::namespaced(self.client.clone(), namespace);
         let pods = pods.list(&ListParams::default()).await.unwrap();
         pods.iter().map(ResourceExt::name_any).collect()

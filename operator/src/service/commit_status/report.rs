@@ -4,7 +4,7 @@ use crate::{
     api::integration_service::{CommitState, EnvironmentState, Reported, Waiting},
     conditions::{Reason, cut},
     git::CommitId,
-    service::status::{brief, moves},
+    service::status::{brief, is_of_others, moves},
 };
 
 /// The longest description, in characters: what GitHub takes is the least of the three.
@@ -61,14 +61,14 @@ impl Report {
             (CommitState::Failure, reason.as_str(), message.clone())
         } else if let Some(failed) = &state.failed {
             (CommitState::Failure, Reason::Failed.as_str(), failed.message.clone())
-        } else if runs && state.waiting.is_empty() {
+        } else if runs && state.waiting.iter().all(is_of_others) {
             let message = format!("runs in {} and is healthy", state.name);
             (CommitState::Success, Reason::Succeeded.as_str(), message)
         } else if runs && told.is_some_and(|told| told.state == CommitState::Success) {
             return None;
         } else {
             // What ends by itself is over before anybody reads it.
-            let first = state.waiting.iter().find(|waiting| !moves(waiting));
+            let first = state.waiting.iter().find(|waiting| !moves(waiting) && !is_of_others(waiting));
             let on_its_way = || (Reason::Progressing.as_str(), format!("on its way to {}", state.name));
             let (reason, message) =
                 first.map_or_else(on_its_way, |first| (first.reason.as_str(), first.message.clone()));
@@ -144,6 +144,18 @@ mod tests {
         let old = || EnvironmentState { current: Some("orders-dev-a".to_owned()), ..healthy() };
         let rows = [
             (healthy(), Success, "Succeeded", "runs in dev and is healthy"),
+            (
+                EnvironmentState { waiting: vec![waiting(Reason::ProviderDown, "stock")], ..healthy() },
+                Success,
+                "Succeeded",
+                "runs in dev and is healthy",
+            ),
+            (
+                EnvironmentState { waiting: vec![waiting(Reason::ProviderDown, "stock")], ..old() },
+                Pending,
+                "Progressing",
+                "on its way to dev",
+            ),
             (
                 EnvironmentState { current: None, last_good: None, ..healthy() },
                 Pending,

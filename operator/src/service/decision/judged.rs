@@ -25,6 +25,7 @@ use crate::{
         attempt::LONGEST,
         history::{History, Past},
         promote::shared_source,
+        status::is_of_others,
         validate::{ValidEnvironment, ValidService},
     },
 };
@@ -439,7 +440,7 @@ impl Case<'_> {
         self.accepted(past)?;
         let is_answered_again = past.retried_by.as_deref() == Some(&self.decision.name_any());
         let runs = self.state.current.as_ref() == Some(&past.name);
-        let is_well = self.state.waiting.is_empty() && self.state.ready == self.state.desired;
+        let is_well = self.state.waiting.iter().all(is_of_others) && self.state.ready == self.state.desired;
         if !is_answered_again && past.failed.is_none() && past.healthy && runs && is_well {
             return Err(needless(format!("{} runs well: there is nothing to try again", past.name)));
         }
