@@ -43,7 +43,7 @@ pub async fn is_followed(flow: &Flow) -> Result<String> {
     let broker = RabbitMq::start(&stand.lab, &flow.progress).await?;
     named(
         flow,
-        json!([{ "name": "rabbit", "rabbitmq": { "url": format!("amqp://{}/%2f", broker.amqp()) } }]),
+        json!([{ "name": "rabbit", "rabbitmq": { "url": format!("http://{}/%2f", broker.management()) } }]),
     )
     .await?;
     let (user, password) = RabbitMq::ACCOUNT;
