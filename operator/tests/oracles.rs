@@ -53,7 +53,7 @@ fn below(beside: &Value, path: &'static str, values: [Value; 2]) -> Row {
 }
 
 fn rows() -> Vec<Row> {
-    [of_pods(), of_rollouts(), of_schedules(), of_numbers()].into_iter().flatten().collect()
+    [of_pods(), of_rollouts(), of_schedules(), of_numbers(), of_triggers()].into_iter().flatten().collect()
 }
 
 fn of_schedules() -> Vec<Row> {
@@ -96,6 +96,61 @@ fn of_numbers() -> Vec<Row> {
         below(&many, "scaling.memory", [json!(60), json!(80)]),
         below(&many, "scaling.downAfter", [json!("1m"), json!("30m")]),
     ]
+}
+
+fn of_triggers() -> Vec<Row> {
+    let many = json!({ "scaling": { "max": 4 } });
+    let fields = |value: &Value| value.as_object().unwrap().clone();
+    let following = |trigger: Value| json!({ "scaling": { "triggers": [trigger] } });
+    let trigger = |broker: &str, more: Value| {
+        let all = fields(&json!({ "broker": broker })).into_iter().chain(fields(&more));
+        following(Value::Object(all.collect()))
+    };
+    let topic = |topic: &str, group: &str, lag: u8| json!({ "kafka": { "topic": topic, "group": group, "lag": lag } });
+    let kafka = |one: &str, group: &str, lag: u8| trigger("events", topic(one, group, lag));
+    let queue = |kind: &str, queue: &str, messages: u8| {
+        let waits = json!({ "queue": queue, "messages": messages });
+        trigger(kind, json!({ kind: waits, "secret": "login" }))
+    };
+    let queried = |query: &str, rows: u8| {
+        trigger("erp", json!({ "postgresql": { "query": query, "rows": rows }, "secret": "login" }))
+    };
+    let secret = |name: &str| {
+        let all = fields(&topic("a", "a", 1)).into_iter().chain(fields(&json!({ "secret": name })));
+        trigger("events", Value::Object(all.collect()))
+    };
+    let mut follows = many.clone();
+    merge(&mut follows, &kafka("a", "a", 1));
+    let falls_back = |after: u8, instances: u8| json!({ "scaling": { "fallback": { "after": after, "instances": instances } } });
+    let row = |path, values| with(many.clone(), row(path, Shows::Objects, values));
+    vec![
+        row("scaling.triggers[].broker", ["events", "other"].map(|name| trigger(name, topic("a", "a", 1)))),
+        row("scaling.triggers[].kafka.topic", [kafka("a", "a", 1), kafka("b", "a", 1)]),
+        row("scaling.triggers[].kafka.group", [kafka("a", "a", 1), kafka("a", "b", 1)]),
+        row("scaling.triggers[].kafka.lag", [kafka("a", "a", 1), kafka("a", "a", 2)]),
+        row("scaling.triggers[].rabbitmq.queue", ["a", "b"].map(|name| queue("rabbitmq", name, 1))),
+        row("scaling.triggers[].rabbitmq.messages", [1, 2].map(|number| queue("rabbitmq", "a", number))),
+        row("scaling.triggers[].activemq.queue", ["a", "b"].map(|name| queue("activemq", name, 1))),
+        row("scaling.triggers[].activemq.messages", [1, 2].map(|number| queue("activemq", "a", number))),
+        row("scaling.triggers[].artemis.queue", ["a", "b"].map(|name| queue("artemis", name, 1))),
+        row("scaling.triggers[].artemis.messages", [1, 2].map(|number| queue("artemis", "a", number))),
+        row("scaling.triggers[].postgresql.query", ["SELECT 1", "SELECT 2"].map(|query| queried(query, 1))),
+        row("scaling.triggers[].postgresql.rows", [1, 2].map(|rows| queried("SELECT 1", rows))),
+        row("scaling.triggers[].secret", ["one", "other"].map(secret)),
+        Row {
+            beside: follows.clone(),
+            ..row("scaling.fallback.after", [falls_back(1, 2), falls_back(3, 2)])
+        },
+        Row { beside: follows, ..row("scaling.fallback.instances", [falls_back(1, 2), falls_back(1, 3)]) },
+    ]
+}
+
+/// Where all that waits is.
+fn outside() -> Outside {
+    let brokers = "[{name: events, kafka: {servers: ['a:9092']}}, {name: other, kafka: {servers: ['b:9092']}},
+        {name: rabbitmq, rabbitmq: {url: 'amqp://a:5672/'}}, {name: activemq, activemq: {management: 'a:8161'}},
+        {name: artemis, artemis: {management: 'a:8161'}}, {name: erp, postgresql: {server: 'a:5432', database: erp}}]";
+    Outside { brokers: serde_saphyr::from_str(brokers).unwrap(), ..Outside::default() }
 }
 
 fn ports() -> Value {
@@ -327,7 +382,7 @@ fn outcome(descriptor: &Value) -> Result<[Value; 2], String> {
         config: None,
         networks: &networks,
         reach: &Reach::default(),
-        outside: &Outside::default(),
+        outside: &outside(),
     };
     let objects = desired(&target, &[Footprint::of(&release)], None);
     let (deployment, cron_job) = (objects.deployment.map(|one| json!(one)), objects.cron_job);
@@ -342,7 +397,8 @@ fn outcome(descriptor: &Value) -> Result<[Value; 2], String> {
         objects.service,
         objects.disruption_budget,
         objects.network_policies,
-        objects.autoscaler
+        objects.autoscaler,
+        objects.scaler.map(|scaler| json!([scaler.object, scaler.logins]))
     ]);
     Ok([serde_json::to_value(&release.spec).unwrap(), objects])
 }

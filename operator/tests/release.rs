@@ -190,8 +190,7 @@ fn golden_manifests() {
             scaler,
             cron_job,
         } = children(&release, config_map.as_ref(), &case.networks);
-        assert_eq!(route, None, "nothing is exposed");
-        assert_eq!(scaler, None, "nothing waits for it");
+        assert_eq!((route, scaler), (None, None), "nothing is exposed, nor follows what waits");
         let mut release = serde_json::to_value(&release).unwrap();
         release["spec"]["template"] = json!("as in what makes the pods");
         let mut all = json!({

@@ -27,12 +27,11 @@ pub(super) fn problems(brokers: &[Broker], field: &str) -> Vec<Problem> {
             let message = "must be at most 40 lower-case letters, digits and `-`, beginning with a letter";
             problems.push(Problem::new(format!("{field}.name"), message));
         }
-        match broker.place() {
-            Some(place) => problems.extend(place_problems(place, &field)),
-            None => {
-                let message = "is one of kafka, rabbitmq, activemq, artemis and postgresql: write one of them, with where it is";
-                problems.push(Problem::new(field, message));
-            }
+        if let Some(place) = broker.place() {
+            problems.extend(place_problems(place, &field));
+        } else {
+            let message = "is one of kafka, rabbitmq, activemq, artemis and postgresql: write one of them, with where it is";
+            problems.push(Problem::new(field, message));
         }
     }
     problems

@@ -1,5 +1,7 @@
 //! IO: everything that a commit waits for besides what it waits for first, so that all of it can be mended at once.
 
+use std::collections::BTreeSet;
+
 use super::{
     Problem,
     choice::SECRET_NAMED,
@@ -15,10 +17,14 @@ use super::{
 use crate::{
     api::{Use, environment::Network},
     conditions::Reason,
+    release::triggers::NO_SCALER,
 };
 
 /// In the place of one that is not known yet: what else is wrong does not depend on it.
 const ANY_IMAGE: &str = "sha256:0000000000000000000000000000000000000000000000000000000000000000";
+
+/// What to do about a Secret that a trigger names.
+const LOGIN_NAMED: &str = "which `scaling.triggers` name for the login at a broker: an owner of the tenant creates it; what runs stays until then";
 
 impl Work<'_> {
     /// What keeps the head that `environment` follows from running there besides its image. Nothing of one that is not read.
@@ -61,6 +67,24 @@ impl Work<'_> {
         more.retain(|problem| !told.contains(problem));
         told.extend(more);
         told
+    }
+
+    /// What is missing of that by which the number of its instances is to follow what waits. Another version of a login
+    /// replaces no pod: they do not read it.
+    pub(super) async fn unscaled(
+        &mut self,
+        environment: &ValidEnvironment,
+        asked: &Resolved,
+    ) -> Vec<Problem> {
+        let triggers = &asked.settings.scaling.triggers;
+        if triggers.is_empty() || asked.settings.scaling.max == Some(asked.settings.scaling.min) {
+            return vec![];
+        }
+        let logins: BTreeSet<_> = triggers.iter().filter_map(|trigger| trigger.secret.as_deref()).collect();
+        let missing = self.secrets(environment, logins.into_iter(), LOGIN_NAMED).await.err();
+        let scaler = (!self.platform.cluster.has_scalers())
+            .then(|| Problem::new(Reason::ScalerMissing, asked.placed(NO_SCALER)));
+        scaler.into_iter().chain(missing.into_iter().flatten()).collect()
     }
 
     /// Each service of its `uses` that cannot be called.

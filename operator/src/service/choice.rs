@@ -1,6 +1,6 @@
 //! IO: which release an environment is to run: the one that Git asks for, made if there is none, or the one that runs.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::ResourceExt;
@@ -13,7 +13,6 @@ use super::{
     neighbours::{Neighbours, key},
     pass::Work,
     promote::Target,
-    resolve::Resolved,
     secrets::{Versions, is_older, revision, versioned},
     signed,
     status::Stage,
@@ -31,16 +30,12 @@ use crate::{
     release::{
         self, Contents, PlannedConfig, Rendered,
         room::{Shortage, without_room},
-        triggers::NO_SCALER,
     },
 };
 
 /// What to do about a Secret that the descriptor names.
 pub(super) const SECRET_NAMED: &str =
     "which `secrets` names: an owner of the tenant creates it; what runs stays until then";
-/// The same of one that one of its triggers names.
-pub(super) const LOGIN_NAMED: &str = "which `scaling.triggers` name for the login at a broker: an owner of the tenant creates it; what runs stays until then";
-
 /// What is to run in one environment.
 pub(super) struct Choice {
     /// Made of what Git asks for.
@@ -247,24 +242,6 @@ impl Work<'_> {
             }
         }
         if missing.is_empty() { Ok(versions) } else { Err(missing) }
-    }
-
-    /// What is missing of that by which the number of its instances is to follow what waits. Another version of a login
-    /// replaces no pod: they do not read it.
-    pub(super) async fn unscaled(
-        &mut self,
-        environment: &ValidEnvironment,
-        asked: &Resolved,
-    ) -> Vec<Problem> {
-        let triggers = &asked.settings.scaling.triggers;
-        if triggers.is_empty() || asked.settings.scaling.max == Some(asked.settings.scaling.min) {
-            return vec![];
-        }
-        let logins: BTreeSet<_> = triggers.iter().filter_map(|trigger| trigger.secret.as_deref()).collect();
-        let missing = self.secrets(environment, logins.into_iter(), LOGIN_NAMED).await.err();
-        let scaler = (!self.platform.cluster.has_scalers())
-            .then(|| Problem::new(Reason::ScalerMissing, asked.placed(NO_SCALER)));
-        scaler.into_iter().chain(missing.into_iter().flatten()).collect()
     }
 
     /// The Secrets without which no instance of what runs starts again.

@@ -40,12 +40,12 @@ impl Scene {
 
     /// The fewest and where it is asked; of one that is there.
     async fn is_asked(&self, least: i32, host: &str) {
-        let mut last = None;
+        let mut asked = None;
         until(&format!("at least {least}, asked at {host}"), async || {
             self.instances_are_ready("dev").await;
             let spec = self.scaler().await?.spec;
-            last = Some((spec.min_replica_count, spec.triggers.first()?.metadata.get("host")?.clone()));
-            (last == Some((least, host.to_owned()))).then_some(())
+            asked = Some((spec.min_replica_count, spec.triggers.first()?.metadata.get("host")?.clone()));
+            (asked == Some((least, host.to_owned()))).then_some(())
         })
         .await;
     }
@@ -110,10 +110,6 @@ impl Scene {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[expect(
-    clippy::too_many_lines,
-    reason = "one story on one cluster, whose start takes longer than the story"
-)]
 async fn what_waits_moves_the_number_once_there_is_keda_a_broker_and_a_login() {
     let (scene, operator) = Scene::onboarded().await;
     let before = scene.settled("dev", IMAGE_OF_A).await;

@@ -321,10 +321,11 @@ mod any {
 #[test]
 fn where_an_inbound_endpoint_takes_its_work_from_is_told() {
     let waits = |protocol: &str, parameters: &[(&str, &str)]| {
-        let parameters: String = parameters
+        let parameters: Vec<_> = parameters
             .iter()
             .map(|(name, value)| format!("<parameter name=\"{name}\">{value}</parameter>"))
             .collect();
+        let parameters = parameters.concat();
         let text = format!(
             "<inboundEndpoint xmlns=\"http://ws.apache.org/ns/synapse\" name=\"in\"{protocol}><parameters>{parameters}</parameters></inboundEndpoint>"
         );
