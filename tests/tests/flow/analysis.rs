@@ -52,7 +52,7 @@ pub async fn of_a_canary(flow: &Flow) -> Result<String> {
     asks(flow, Value::Null).await?;
     prometheus.stop().await;
     let commit = change(&developer, "imaas.yaml", (CANARY, NOBODY))?;
-    stand.deployed(AT, &commit, PATIENCE).await?;
+    flow.rests(AT, &commit).await?;
     outcome
 }
 

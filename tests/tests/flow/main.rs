@@ -100,6 +100,12 @@ impl Flow {
         .await
     }
 
+    /// Waits until `commit`, which asks for no instance, has its way.
+    async fn rests(&self, at: (&str, &str, &str), commit: &str) -> Result<()> {
+        let rests = |board: &Value| board["commit"] == commit && board["desired"] == 0 && board["ready"] == 0;
+        self.board(at, "none runs", |board| rests(board) && board["candidate"].is_null()).await.map(drop)
+    }
+
     /// What kubectl shows of one object, or why it does not.
     async fn seen(&self, arguments: &[&str]) -> Result<Value, String> {
         self.stand.kubectl.get(arguments).await.map_err(|error| format!("{error:#}"))

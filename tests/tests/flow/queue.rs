@@ -62,7 +62,7 @@ pub async fn is_followed(flow: &Flow) -> Result<String> {
     let keda = Keda::start(&stand.lab, &flow.progress).await?;
     let outcome = Box::pin(up_and_down(flow, &broker, &commit)).await;
     let commit = pushed(&developer, NOBODY)?;
-    stand.deployed(AT, &commit, PATIENCE).await?;
+    flow.rests(AT, &commit).await?;
     until("KEDA's object is gone", PATIENCE, || async {
         let found = flow.seen(&["-n", "acme-dev", "scaledobjects.keda.sh"]).await?;
         let left = found["items"].as_array().is_some_and(|items| !items.is_empty());
