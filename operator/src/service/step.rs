@@ -49,10 +49,12 @@ pub(super) fn awaited(awaits: Awaits, (service, environment): (&str, &str), told
         }
         Awaits::Judged => match (words(judgements, Verdict::Bad), open) {
             (Some(bad), _) => Problem::new(Reason::Unhealthy, format!("{step}: {bad}")),
-            (None, open) => rolls(format!(
-                "{step}{share} until it is judged good: {}; to go on without: {skip}",
-                open.unwrap_or_default()
-            )),
+            // Nothing but a person may end it: it is not on its way.
+            (None, open) => {
+                let open = open.unwrap_or_default();
+                let message = format!("{step}{share} until it is judged good: {open}; to go on without: {skip}");
+                Problem::new(Reason::Paused, message)
+            }
         },
         Awaits::Resume => {
             let why = paused.unwrap_or_default();
@@ -69,6 +71,7 @@ pub(super) fn whole(time: Timestamp) -> Timestamp {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{api::integration_service::Waiting, service::status::moves};
 
     fn said(awaits: Awaits, judged: &[(Verdict, &str)]) -> String {
         let state = State { release: "orders-prod-b".to_owned(), passed: 0, since: None, weight: 0 };
@@ -94,7 +97,7 @@ mod tests {
         let open = [(Verdict::Good, "errors are few"), (Verdict::Open, "GET / answered 503")];
         assert_eq!(
             said(Awaits::Judged, &open),
-            "RollingOut with 0 of 100 requests until it is judged good: GET / answered 503; to go on without: kubectl imaas rollout skip orders prod"
+            "Paused with 0 of 100 requests until it is judged good: GET / answered 503; to go on without: kubectl imaas rollout skip orders prod"
         );
         let until = Awaits::Until("2026-01-01T10:00:00.5Z".parse().unwrap());
         assert_eq!(
@@ -106,6 +109,18 @@ mod tests {
             "Paused with 0 of 100 requests: paused by nora; GET / answered 503"
         );
         assert_eq!(said(Awaits::Resume, &open[..1]), "Paused with 0 of 100 requests: paused by nora");
+    }
+
+    /// Its place among those that roll out, and in what hosts are told, is of what ends by itself.
+    #[test]
+    fn what_nobody_but_a_person_may_end_is_not_on_its_way() {
+        let open = [(Verdict::Open, "nobody called it")];
+        let is_on_its_way = |awaits| {
+            let reason = said(awaits, &open).split(' ').next().unwrap().to_owned();
+            moves(&Waiting { reason, message: String::new() })
+        };
+        assert!(!is_on_its_way(Awaits::Judged) && !is_on_its_way(Awaits::Skip));
+        assert!(is_on_its_way(Awaits::Until("2026-01-01T10:00:00Z".parse().unwrap())));
     }
 
     #[test]
