@@ -17,6 +17,8 @@ use crate::{
 
 /// Shortest time that is looked back: two scrapes, where they are made as often as usual.
 const SHORTEST: Duration = Duration::from_secs(30);
+/// Longest: what goes wrong late in a long step is not lost in what went well before.
+const LONGEST: Duration = Duration::from_mins(10);
 /// The API server cuts what it makes a pod's name of to so many characters, and appends five.
 const LONGEST_BASE: usize = 58;
 /// Most digits of a ReplicaSet's hash.
@@ -31,7 +33,7 @@ pub struct Subject<'a> {
     pub service: &'a str,
 }
 
-/// What tells how both releases of `subject` fared in the time that the step lasts. It is one question, so that all is of one
+/// What tells how both releases of `subject` fared in the time that the step lasts, or the end of it. It is one question, so that all is of one
 /// moment; each sample of the answer says what it is by the label [`TELLS`].
 pub fn query(
     analysis: &ReleaseAnalysis,
@@ -40,7 +42,7 @@ pub fn query(
 ) -> String {
     let ReleaseAnalysis { errors: _, requests: _, counts, latency } = analysis;
     let Counts { requests, failures, labels } = counts;
-    let seconds = lasts.max(SHORTEST).as_secs();
+    let seconds = lasts.clamp(SHORTEST, LONGEST).as_secs();
     let of_side = |side: Side| {
         let grown = |metric: &str, labels: &BTreeMap<String, String>| {
             let selector = selector(labels, prometheus, (subject, side));
@@ -158,9 +160,10 @@ mod tests {
     }
 
     #[test]
-    fn less_than_two_scrapes_is_not_looked_back() {
+    fn less_than_two_scrapes_is_not_looked_back_nor_more_than_ten_minutes() {
         let bare = "{errors: 1, requests: 50, counts: {requests: a_total, failures: f_total}}";
         assert!(asked(bare, 0).contains("[30s]") && asked(bare, 31).contains("[31s]"));
+        assert!(asked(bare, 600).contains("[600s]") && asked(bare, 86_400).contains("[600s]"));
     }
 
     #[test]
