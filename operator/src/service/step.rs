@@ -36,8 +36,10 @@ pub(super) fn awaited(awaits: Awaits, (service, environment): (&str, &str), told
         WorkloadType::Api | WorkloadType::Batch => format!(" with {weight} of 100 requests"),
     };
     let skip = format!("kubectl imaas rollout skip {service} {environment}");
-    let open = words(judgements, Verdict::Open);
-    let unsure = open.as_ref().map(|open| format!("; {open}")).unwrap_or_default();
+    let [bad, suspected, open] =
+        [Verdict::Bad, Verdict::Suspect, Verdict::Open].map(|verdict| words(judgements, verdict));
+    let said = [&suspected, &open].into_iter().flatten();
+    let unsure: String = said.map(|words| format!("; {words}")).collect();
     let rolls = |message: String| Problem::new(Reason::RollingOut, message);
     match awaits {
         Awaits::End => rolls(format!("{release} is tried once what was tried before has ended")),
@@ -47,12 +49,19 @@ pub(super) fn awaited(awaits: Awaits, (service, environment): (&str, &str), told
         Awaits::Skip => {
             Problem::new(Reason::Paused, format!("{step}{share} until somebody says: {skip}{unsure}"))
         }
-        Awaits::Judged => match (words(judgements, Verdict::Bad), open) {
+        Awaits::Judged => match (bad, suspected) {
             (Some(bad), _) => Problem::new(Reason::Unhealthy, format!("{step}: {bad}")),
-            // Nothing but a person may end it: it is not on its way.
-            (None, open) => {
+            // What a person may have to end is not on its way.
+            (None, Some(words)) => Problem::new(
+                Reason::Paused,
+                format!(
+                    "{step}{share}, and no further: {words}; to give it up: kubectl imaas rollout abort {service} {environment}"
+                ),
+            ),
+            (None, None) => {
                 let open = open.unwrap_or_default();
-                let message = format!("{step}{share} until it is judged good: {open}; to go on without: {skip}");
+                let message =
+                    format!("{step}{share} until it is judged good: {open}; to go on without: {skip}");
                 Problem::new(Reason::Paused, message)
             }
         },
@@ -121,6 +130,20 @@ mod tests {
         };
         assert!(!is_on_its_way(Awaits::Judged) && !is_on_its_way(Awaits::Skip));
         assert!(is_on_its_way(Awaits::Until("2026-01-01T10:00:00Z".parse().unwrap())));
+    }
+
+    #[test]
+    fn what_is_suspected_is_told_with_the_way_out_and_not_with_a_way_past_it() {
+        let both =
+            [(Verdict::Open, "nobody called it"), (Verdict::Suspect, "5% failed; it is judged once more")];
+        assert_eq!(
+            said(Awaits::Judged, &both),
+            "Paused with 0 of 100 requests, and no further: 5% failed; it is judged once more; to give it up: kubectl imaas rollout abort orders prod"
+        );
+        assert_eq!(
+            said(Awaits::Resume, &both),
+            "Paused with 0 of 100 requests: paused by nora; 5% failed; it is judged once more; nobody called it"
+        );
     }
 
     #[test]
