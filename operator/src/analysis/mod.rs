@@ -10,5 +10,5 @@ pub mod query;
 
 pub use answer::{Measured, NoAnswer, measured};
 pub use ask::Asker;
-pub use judgement::{confirmed, judged, open};
+pub use judgement::{Moment, confirmed, judged, open};
 pub use query::{Subject, query};

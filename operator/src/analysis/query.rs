@@ -17,6 +17,8 @@ use crate::{
 
 /// Shortest time that is looked back: two scrapes, where they are made as often as usual.
 const SHORTEST: Duration = Duration::from_secs(30);
+/// Longest: what goes wrong late in a long step is not lost in what went well before.
+const LONGEST: Duration = Duration::from_mins(10);
 /// The API server cuts what it makes a pod's name of to so many characters, and appends five.
 const LONGEST_BASE: usize = 58;
 /// Most digits of a ReplicaSet's hash.
@@ -31,8 +33,8 @@ pub struct Subject<'a> {
     pub service: &'a str,
 }
 
-/// What tells how both releases of `subject` fared in the time that the step lasts. It is one question, so that all is of one
-/// moment; each sample of the answer says what it is by the label [`TELLS`].
+/// What tells how both releases of `subject` fared in the time that the step lasts, or in the end of a long one. It is one
+/// question, so that all is of one moment; each sample of the answer says what it is by the label [`TELLS`].
 pub fn query(
     analysis: &ReleaseAnalysis,
     prometheus: &ValidPrometheus,
@@ -40,14 +42,20 @@ pub fn query(
 ) -> String {
     let ReleaseAnalysis { errors: _, requests: _, counts, latency } = analysis;
     let Counts { requests, failures, labels } = counts;
-    let seconds = lasts.max(SHORTEST).as_secs();
+    let seconds = lasts.clamp(SHORTEST, LONGEST).as_secs();
     let of_side = |side: Side| {
+        let series = |metric: &str, labels: &BTreeMap<String, String>| {
+            format!("{metric}{{{}}}", selector(labels, prometheus, (subject, side)))
+        };
         let grown = |metric: &str, labels: &BTreeMap<String, String>| {
-            let selector = selector(labels, prometheus, (subject, side));
-            format!("increase({metric}{{{selector}}}[{seconds}s])")
+            format!("increase({}[{seconds}s])", series(metric, labels))
+        };
+        let counted = |metric: &str| match side {
+            Side::Tried => begun(&series(metric, labels), seconds),
+            Side::Stable => grown(metric, labels),
         };
         let counted = [(Part::Requests, requests), (Part::Failures, failures)]
-            .map(|(part, metric)| (part, format!("sum({})", grown(metric, labels))));
+            .map(|(part, metric)| (part, format!("sum({})", counted(metric))));
         let taken = latency.as_ref().and_then(|ReleaseLatency { longer: _, metrics }| taken(metrics, grown));
         let all = counted.into_iter().chain(taken.map(|taken| (Part::Latency, taken)));
         all.map(move |(part, told)| {
@@ -56,6 +64,14 @@ pub fn query(
     };
     let all: Vec<_> = [Side::Tried, Side::Stable].into_iter().flat_map(of_side).collect();
     all.join(" or ")
+}
+
+/// How much each counter of `series` grew: `increase` begins with the first scrape, so that of one which is new, as those of
+/// new pods and of a first failure are, what it began with would be lost.
+fn begun(series: &str, seconds: u64) -> String {
+    let window = format!("{seconds}s");
+    let before = format!("{series} offset {window}");
+    format!("increase({series}[{window}]) and {before} or last_over_time({series}[{window}]) unless {before}")
 }
 
 /// Seconds that a request takes: the mean, or what all but one in a hundred take.
@@ -138,12 +154,20 @@ mod tests {
             r#"namespace="acme-prod",pod=~"orders-canary-[a-z0-9]+-[a-z0-9]{5}""#,
             r#"namespace="acme-prod",pod=~"orders-[a-z0-9]+-[a-z0-9]{5}""#,
         );
-        let side = |name: &str, of: &str| {
+        let grown = |metric: &str, of: &str| format!(r#"increase({metric}{{{of},eventType="route"}}[300s])"#);
+        let begun = |metric: &str, of: &str| {
+            let series = format!(r#"{metric}{{{of},eventType="route"}}"#);
             format!(
-                r#"label_replace(sum(increase(a_total{{{of},eventType="route"}}[300s])), "tells", "{name} requests", "", "") or label_replace(sum(increase(f_total{{{of},eventType="route"}}[300s])), "tells", "{name} failures", "", "") or label_replace(sum(increase(s_sum{{{of}}}[300s])) / sum(increase(s_count{{{of}}}[300s])), "tells", "{name} latency", "", "")"#
+                "increase({series}[300s]) and {series} offset 300s or last_over_time({series}[300s]) unless {series} offset 300s"
             )
         };
-        let wanted = format!("{} or {}", side("tried", tried), side("stable", stable));
+        let side = |name: &str, of: &str, counted: &dyn Fn(&str, &str) -> String| {
+            let (requests, failures) = (counted("a_total", of), counted("f_total", of));
+            format!(
+                r#"label_replace(sum({requests}), "tells", "{name} requests", "", "") or label_replace(sum({failures}), "tells", "{name} failures", "", "") or label_replace(sum(increase(s_sum{{{of}}}[300s])) / sum(increase(s_count{{{of}}}[300s])), "tells", "{name} latency", "", "")"#
+            )
+        };
+        let wanted = format!("{} or {}", side("tried", tried, &begun), side("stable", stable, &grown));
         assert_eq!(asked(camel, 300), wanted);
     }
 
@@ -158,9 +182,10 @@ mod tests {
     }
 
     #[test]
-    fn less_than_two_scrapes_is_not_looked_back() {
+    fn less_than_two_scrapes_is_not_looked_back_nor_more_than_ten_minutes() {
         let bare = "{errors: 1, requests: 50, counts: {requests: a_total, failures: f_total}}";
         assert!(asked(bare, 0).contains("[30s]") && asked(bare, 31).contains("[31s]"));
+        assert!(asked(bare, 600).contains("[600s]") && asked(bare, 86_400).contains("[600s]"));
     }
 
     #[test]

@@ -31,5 +31,5 @@ pub use observe::{Observed, Phase, down_since, late, late_since, observed};
 pub use reconcile::{RolledOut, roll_out, seen_in, troubled, well_since};
 pub use render::{Input, Rendered, render};
 pub use render_error::RenderError;
-pub use steps::{consumes, tried_beside};
+pub use steps::{consumes, pause, tried_beside};
 pub use trouble::{Trouble, trouble};

@@ -132,6 +132,11 @@ pub fn tried_beside(release: &Release, base: &Release) -> Vec<trial::Step> {
     if is_tried { trial_of(release) } else { vec![] }
 }
 
+/// How long `release` is tried once it passed so many of its steps; nothing where somebody ends that, or none is left.
+pub fn pause(release: &Release, passed: usize) -> Option<Duration> {
+    trial_of(release).get(passed)?.pause
+}
+
 fn trial_of(release: &Release) -> Vec<trial::Step> {
     let step = |step: &ReleaseStep| trial::Step {
         weight: step.weight,

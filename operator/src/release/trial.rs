@@ -193,7 +193,7 @@ impl Wanted<'_> {
     fn ends(&self, passed: usize, (is_due, verdict): (bool, Verdict)) -> bool {
         let is_skipped = self.skipped.contains(&passed);
         match verdict {
-            Verdict::Bad => false,
+            Verdict::Bad | Verdict::Suspect => false,
             Verdict::Open => is_skipped,
             Verdict::Good => is_skipped || is_due && !self.paused,
         }
@@ -211,7 +211,7 @@ pub fn next(wanted: Option<&Wanted>, state: Option<&State>, seen: Seen, now: Tim
     let state = state.filter(|state| state.release == wanted.release).cloned();
     let passed = state.as_ref().map_or(0, |state| state.passed);
     let is_passed = passed >= wanted.steps.len() || seen.stable.release == Some(wanted.release);
-    let is_needed = seen.stable.is_down && !wanted.paused && seen.verdict != Verdict::Bad;
+    let is_needed = seen.stable.is_down && !wanted.paused && !seen.verdict.is_against();
     if is_passed || is_needed {
         return promoted(wanted, state, seen);
     }
@@ -252,12 +252,12 @@ fn step(wanted: &Wanted, mut state: State, seen: Seen, now: Timestamp) -> Next {
         }
     }
     let able = wanted.weight(state.passed + 1, (seen.tried, state.weight));
-    let weight = if seen.verdict == Verdict::Bad { able.min(state.weight) } else { able };
+    let weight = if seen.verdict.is_against() { able.min(state.weight) } else { able };
     let awaits = match (ready, state.since) {
         _ if !seen.stable.is_one => Awaits::Settled,
         _ if seen.verdict == Verdict::Bad => Awaits::Judged,
         (_, Some(_)) if wanted.paused => Awaits::Resume,
-        (_, Some(_)) if is_due => Awaits::Judged,
+        (_, Some(_)) if is_due || seen.verdict == Verdict::Suspect => Awaits::Judged,
         (_, Some(_)) => until.map_or(Awaits::Skip, Awaits::Until),
         (ready, None) => Awaits::Ready { ready: ready.unwrap_or_default(), need: need(step) },
     };

@@ -5,10 +5,22 @@
 pub enum Verdict {
     /// It is given up.
     Bad,
+    /// It was bad once, and is judged again: nobody goes past it.
+    Suspect,
     /// Nobody can say yet, which is no success: it stays where it is.
     Open,
     /// So far nothing speaks against it.
     Good,
+}
+
+impl Verdict {
+    /// Something speaks against what is tried.
+    pub fn is_against(self) -> bool {
+        match self {
+            Self::Bad | Self::Suspect => true,
+            Self::Open | Self::Good => false,
+        }
+    }
 }
 
 /// The verdict of one who looks at it.
@@ -43,13 +55,15 @@ mod tests {
 
     #[test]
     fn of_several_the_worst_counts_and_without_any_nothing_is_awaited() {
-        use Verdict::{Bad, Good, Open};
+        use Verdict::{Bad, Good, Open, Suspect};
         for (all, worst) in [
             (&[][..], Good),
             (&[Good, Good], Good),
             (&[Good, Open, Good], Open),
             (&[Open, Good, Bad], Bad),
             (&[Bad, Open], Bad),
+            (&[Open, Suspect, Good], Suspect),
+            (&[Suspect, Bad], Bad),
         ] {
             assert_eq!(verdict(&judged(all)), worst, "{all:?}");
         }

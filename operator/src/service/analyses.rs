@@ -14,12 +14,14 @@ use tokio::sync::mpsc;
 
 use super::{pass::Work, poll::Key, step::whole, turns, validate::ValidEnvironment};
 use crate::{
-    analysis::{Asker, Subject, confirmed, judged, open},
-    api::{Release, ReleaseAnalysis},
+    analysis::{Asker, Moment, Subject, confirmed, judged, open},
+    api::{self, IntegrationService, Release, ReleaseAnalysis},
+    cluster::Watched,
     environment::ValidPrometheus,
     names,
     platform::Platform,
     release::{
+        self,
         trial::{Next, State},
         verdict::{Judgement, Verdict},
     },
@@ -39,8 +41,28 @@ struct Question {
     namespace: String,
     release: String,
     passed: usize,
-    since: Timestamp,
+    /// Nothing while the step has not its instances: it is not asked about, and what was said of it is kept.
+    since: Option<Timestamp>,
+    pause: Option<Duration>,
     analysis: ReleaseAnalysis,
+}
+
+impl Question {
+    /// Of the same step, whenever that began: it begins anew with each instance that load brings.
+    fn is_of_step_of(&self, other: &Self) -> bool {
+        *other == Self { since: other.since, ..self.clone() }
+    }
+
+    /// The service is there, and the Environment names this Prometheus still.
+    fn stands(
+        &self,
+        (key, environment): (&Key, &str),
+        (services, environments): (&Watched<IntegrationService>, &Watched<api::Environment>),
+    ) -> bool {
+        let namespace = key.namespace.as_deref().unwrap_or_default();
+        services.named_in(namespace, &key.name).is_some()
+            && prometheus(environments, environment).is_ok_and(|prometheus| prometheus == self.prometheus)
+    }
 }
 
 /// What became of it.
@@ -48,7 +70,7 @@ struct Question {
 struct Told {
     judgement: Judgement,
     at: Timestamp,
-    /// Since when it is bad, every time that it was asked.
+    /// Since when it is bad, every time that it was measured.
     bad: Option<Timestamp>,
 }
 
@@ -85,7 +107,8 @@ impl Analyses {
         (Self(Arc::new(inner)), Ends { asks: asked, news: told })
     }
 
-    /// From now on this is asked about a service's environment, and nothing else; soon where it is new.
+    /// From now on this is asked about a service's environment, and nothing else; soon where it is new. Whoever is
+    /// suspected at a step stays that where it begins anew.
     fn ask(&self, (key, environment): (&Key, &str), question: Option<Question>) {
         let mut all = self.questions();
         let Some(question) = question else {
@@ -95,8 +118,10 @@ impl Analyses {
             return;
         };
         let of_service = all.entry(key.clone()).or_default();
-        if of_service.get(environment).is_none_or(|(before, _)| *before != question) {
-            of_service.insert(environment.to_owned(), (question, None));
+        let before = of_service.get(environment);
+        if before.is_none_or(|(before, _)| *before != question) {
+            let kept = before.and_then(|(before, told)| kept(told.as_ref()?, (before, &question)));
+            of_service.insert(environment.to_owned(), (question, kept));
             // An error means that the loop has ended, and with it the operator.
             let _ = self.0.asks.send((key.clone(), SOON));
         }
@@ -123,15 +148,15 @@ impl Analyses {
         let asked = self.questions().get(key)?.clone();
         let mut is_news = false;
         for (environment, (question, before)) in asked {
-            if self.0.platform.cluster.workload(&question.namespace, &names::beside(&key.name)).is_none() {
-                self.ask((key, &environment), None);
+            if !self.stands((key, &environment), &question) {
+                self.questions().get_mut(key)?.retain(|_, (same, _)| *same != question);
                 continue;
             }
             let now = (self.0.platform.now)();
-            if before.as_ref().is_some_and(|told| told.is_fresh(now)) {
-                continue;
-            }
-            let told = self.told((key, &environment), (&question, before.as_ref()), now).await;
+            let is_fresh = before.as_ref().is_some_and(|told| told.is_fresh(now));
+            let Some(since) = question.since.filter(|_| !is_fresh) else { continue };
+            let lasts = Duration::try_from(now.duration_since(since)).unwrap_or_default();
+            let told = self.told((key, &environment), (&question, before.as_ref()), (lasts, now)).await;
             is_news |= before.is_none_or(|before| before.judgement != told.judgement);
             if let Some((same, known)) = self.questions().get_mut(key)?.get_mut(&environment)
                 && *same == question
@@ -143,32 +168,43 @@ impl Analyses {
             // An error means that the controller has ended, and with it the operator.
             let _ = self.0.news.send(key.clone());
         }
-        let is_empty = self.questions().get(key)?.is_empty();
-        (!is_empty).then(|| PAUSE + SOON.mul_f64((self.0.platform.jitter)()))
+        let is_asked = self.questions().get(key)?.values().any(|(question, _)| question.since.is_some());
+        is_asked.then(|| PAUSE + SOON.mul_f64((self.0.platform.jitter)()))
+    }
+
+    /// As long as there is something to ask about, and somebody to ask.
+    fn stands(&self, (key, environment): (&Key, &str), question: &Question) -> bool {
+        let Platform { cluster, services, environments, .. } = &self.0.platform;
+        cluster.workload(&question.namespace, &names::beside(&key.name)).is_some()
+            && question.stands((key, environment), (services, environments))
     }
 
     async fn told(
         &self,
         (key, environment): (&Key, &str),
         (question, before): (&Question, Option<&Told>),
-        now: Timestamp,
+        (lasts, now): (Duration, Timestamp),
     ) -> Told {
-        let Question { prometheus, namespace, release, passed: _, since, analysis } = question;
+        let Question { prometheus, namespace, release, passed: _, since: _, pause, analysis } = question;
         let subject = Subject { namespace, service: &key.name };
-        let lasts = Duration::try_from(now.duration_since(*since)).unwrap_or_default();
-        let judgement = match &self.0.asker {
-            None => open("metrics are not asked: the operator's log says why".to_owned()),
+        let judged = match &self.0.asker {
+            None => Err("metrics are not asked: the operator's log says why".to_owned()),
             Some(asker) => match asker.fared(analysis, prometheus, (subject, lasts)).await {
-                Ok(measured) => judged(analysis, &measured, release),
-                Err(error) => open(format!("the Prometheus of {environment} {error}")),
+                Ok(measured) => judged(analysis, &measured, Moment { release, lasts, pause: *pause }),
+                Err(error) => Err(format!("the Prometheus of {environment} {error}")),
             },
         };
-        let (judgement, bad) = confirmed(judgement, before.and_then(|before| before.bad), now);
+        let (judgement, bad) = confirmed(judged, before.and_then(|before| before.bad), now);
         if judgement.verdict == Verdict::Bad {
             tracing::info!(service = %key, environment, release, "judged bad by its metrics");
         }
         Told { judgement, at: now, bad }
     }
+}
+
+/// Of what was told of the question before: where the step only begins anew, what speaks against its release.
+fn kept(told: &Told, (before, question): (&Question, &Question)) -> Option<Told> {
+    (told.bad.is_some() && question.is_of_step_of(before)).then(|| told.clone())
 }
 
 impl Told {
@@ -186,13 +222,12 @@ impl Work<'_> {
         environment: &ValidEnvironment,
         (release, state): (&Release, Option<&State>),
     ) -> Option<Judgement> {
-        let analysis = release.spec.analysis.as_ref()?;
-        let name = release.name_any();
-        let prometheus = match self.prometheus(environment) {
+        release.spec.analysis.as_ref()?;
+        let prometheus = match prometheus(&self.platform.environments, &environment.name) {
             Ok(prometheus) => prometheus,
             Err(problem) => return Some(open(problem)),
         };
-        let question = question(environment, (&name, state), (analysis, prometheus));
+        let question = question(environment, (release, state), prometheus);
         let told =
             question.and_then(|question| self.analyses.judgement((&self.key, &environment.name), &question));
         Some(told.unwrap_or_else(|| open("its requests were not looked at yet".to_owned())))
@@ -201,40 +236,41 @@ impl Work<'_> {
     /// Has the step of `next` judged, if it is one and judged by metrics.
     pub(super) fn analyse(&self, environment: &ValidEnvironment, release: &Release, next: Option<&Next>) {
         let state = next.filter(|next| !next.is_passed).and_then(|next| next.state.as_ref());
-        let asked = release.spec.analysis.as_ref().zip(self.prometheus(environment).ok());
-        let name = release.name_any();
-        let question = asked.and_then(|asked| question(environment, (&name, state), asked));
+        let prometheus = prometheus(&self.platform.environments, &environment.name).ok();
+        let question = prometheus.and_then(|prometheus| question(environment, (release, state), prometheus));
         self.analyses.ask((&self.key, &environment.name), question);
-    }
-
-    /// As the Environment says now.
-    fn prometheus(&self, environment: &ValidEnvironment) -> Result<ValidPrometheus, String> {
-        let name = &environment.name;
-        let stage = self.platform.environments.named(name);
-        match stage.as_ref().map(|stage| ValidPrometheus::valid(&stage.spec)).transpose() {
-            Ok(Some(Some(prometheus))) => Ok(prometheus),
-            Ok(Some(None) | None) => Err(format!(
-                "nothing says where its requests are counted: ask the platform team for `spec.prometheus` in the Environment {name}"
-            )),
-            Err(problem) => Err(format!("the Environment {name} is not valid: {problem}")),
-        }
     }
 }
 
-/// Nothing while the step has not its instances.
+/// As the Environment of this name says now.
+fn prometheus(environments: &Watched<api::Environment>, name: &str) -> Result<ValidPrometheus, String> {
+    let stage = environments.named(name);
+    match stage.as_ref().map(|stage| ValidPrometheus::valid(&stage.spec)).transpose() {
+        Ok(Some(Some(prometheus))) => Ok(prometheus),
+        Ok(Some(None) | None) => Err(format!(
+            "nothing says where its requests are counted: ask the platform team for `spec.prometheus` in the Environment {name}"
+        )),
+        Err(problem) => Err(format!("the Environment {name} is not valid: {problem}")),
+    }
+}
+
+/// Nothing where no step of this release is judged by its metrics.
 fn question(
     environment: &ValidEnvironment,
-    (release, state): (&str, Option<&State>),
-    (analysis, prometheus): (&ReleaseAnalysis, ValidPrometheus),
+    (release, state): (&Release, Option<&State>),
+    prometheus: ValidPrometheus,
 ) -> Option<Question> {
-    let state = state.filter(|state| state.release == release)?;
+    let name = release.name_any();
+    let analysis = release.spec.analysis.clone()?;
+    let state = state.filter(|state| state.release == name)?;
     Some(Question {
         prometheus,
         namespace: environment.namespace.clone(),
-        release: release.to_owned(),
+        release: name,
         passed: state.passed,
-        since: whole(state.since?),
-        analysis: analysis.clone(),
+        since: state.since.map(whole),
+        pause: release::pause(release, state.passed),
+        analysis,
     })
 }
 
@@ -260,29 +296,81 @@ mod tests {
         Timestamp::from_second(second).unwrap()
     }
 
-    #[test]
-    fn a_step_is_asked_about_once_its_instances_are_ready_and_each_is_another() {
-        let analysis: ReleaseAnalysis =
-            serde_saphyr::from_str("{errors: 1, requests: 50, counts: {requests: a, failures: f}}").unwrap();
-        let prometheus = ValidPrometheus {
-            url: "http://p/api/v1/query".parse().unwrap(),
+    fn found(url: &str) -> ValidPrometheus {
+        ValidPrometheus {
+            url: format!("{url}/api/v1/query").parse().unwrap(),
             namespace_label: "namespace".to_owned(),
             pod_label: "pod".to_owned(),
-        };
-        let environment = sample::environment("prod", None);
-        let state =
-            |release: &str, passed, since| State { release: release.to_owned(), passed, since, weight: 10 };
-        let asked =
-            |state: Option<&State>| question(&environment, ("b", state), (&analysis, prometheus.clone()));
+        }
+    }
+
+    /// What is asked of the release `b`, whose steps are one of a minute and one without end.
+    fn asked(state: Option<&State>) -> Option<Question> {
+        let steps = "steps: [{weight: 10, pause: 1m}, {weight: 50}]";
+        let analysis = "analysis: {errors: 1, requests: 50, counts: {requests: a, failures: f}}";
+        let release = sample::release("b", &format!("{steps}, {analysis}"));
+        question(&sample::environment("prod", None), (&release, state), found("http://p"))
+    }
+
+    fn state(release: &str, passed: usize, since: Option<Timestamp>) -> State {
+        State { release: release.to_owned(), passed, since, weight: 10 }
+    }
+
+    #[test]
+    fn a_step_is_asked_about_once_its_instances_are_ready_and_each_is_another() {
         assert_eq!(asked(None), None);
-        assert_eq!(asked(Some(&state("b", 0, None))), None, "its instances are not ready");
         assert_eq!(asked(Some(&state("a", 0, Some(at(5))))), None, "another release's");
+        assert_eq!(asked(Some(&state("b", 0, None))).unwrap().since, None, "its instances are not ready");
         let first = asked(Some(&state("b", 0, Some(at(5))))).unwrap();
         assert_eq!((first.namespace.as_str(), first.release.as_str()), ("acme-prod", "b"));
+        assert_eq!(first.pause, Some(Duration::from_mins(1)));
         let late = at(5).checked_add(Duration::from_millis(700)).unwrap();
         assert_eq!(asked(Some(&state("b", 0, Some(late)))).unwrap(), first, "as the status tells it");
-        assert_ne!(asked(Some(&state("b", 1, Some(at(5))))).unwrap(), first);
+        let second = asked(Some(&state("b", 1, Some(at(5))))).unwrap();
+        assert_ne!(second, first);
+        assert_eq!(second.pause, None);
         assert_ne!(asked(Some(&state("b", 0, Some(at(6))))).unwrap(), first, "it began anew");
+    }
+
+    #[test]
+    fn a_step_that_begins_anew_clears_nobody_and_the_next_one_does() {
+        let question = |passed, since| asked(Some(&state("b", passed, since))).unwrap();
+        let first = question(0, Some(at(5)));
+        let told = |bad| Told { judgement: open("worse".to_owned()), at: at(20), bad };
+        let is_kept = |bad, next: &Question| kept(&told(bad), (&first, next)).is_some();
+        for since in [None, Some(at(60))] {
+            assert!(is_kept(Some(at(20)), &question(0, since)), "{since:?}");
+            assert!(!is_kept(None, &question(0, since)), "nothing speaks against it");
+        }
+        assert!(!is_kept(Some(at(20)), &question(1, Some(at(60)))));
+        let moved = Question { prometheus: found("http://q"), ..question(0, Some(at(60))) };
+        assert!(!is_kept(Some(at(20)), &moved));
+    }
+
+    #[test]
+    fn nobody_is_asked_whom_the_environment_does_not_name_any_more() {
+        let question = asked(Some(&state("b", 0, Some(at(5))))).unwrap();
+        let spec = "{runtime: camel, repository: {url: 'https://git.example.com/acme/orders.git'}}";
+        let mut service = IntegrationService::new("orders", serde_saphyr::from_str(spec).unwrap());
+        service.metadata.namespace = Some("acme-home".to_owned());
+        let key = Key::from_obj(&service);
+        let environment = |spec: &str| {
+            let spec = format!("{{domain: dev.example.com{spec}}}");
+            api::Environment::new("prod", serde_saphyr::from_str(&spec).unwrap())
+        };
+        let named = environment(", prometheus: {url: 'http://p'}");
+        for (services, environments, wanted) in [
+            (vec![service.clone()], vec![named.clone()], true),
+            (vec![], vec![named], false),
+            (vec![service.clone()], vec![], false),
+            (vec![service.clone()], vec![environment("")], false),
+            (vec![service.clone()], vec![environment(", prometheus: {url: 'http://q'}")], false),
+            (vec![service], vec![environment(", prometheus: {url: 'nowhere'}")], false),
+        ] {
+            let case = format!("{} {environments:?}", services.len());
+            let (services, environments) = (Watched::of(services), Watched::of(environments));
+            assert_eq!(question.stands((&key, "prod"), (&services, &environments)), wanted, "{case}");
+        }
     }
 
     #[test]

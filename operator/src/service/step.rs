@@ -36,8 +36,10 @@ pub(super) fn awaited(awaits: Awaits, (service, environment): (&str, &str), told
         WorkloadType::Api | WorkloadType::Batch => format!(" with {weight} of 100 requests"),
     };
     let skip = format!("kubectl imaas rollout skip {service} {environment}");
-    let open = words(judgements, Verdict::Open);
-    let unsure = open.as_ref().map(|open| format!("; {open}")).unwrap_or_default();
+    let [bad, suspected, open] =
+        [Verdict::Bad, Verdict::Suspect, Verdict::Open].map(|verdict| words(judgements, verdict));
+    let said = [&suspected, &open].into_iter().flatten();
+    let unsure: String = said.map(|words| format!("; {words}")).collect();
     let rolls = |message: String| Problem::new(Reason::RollingOut, message);
     match awaits {
         Awaits::End => rolls(format!("{release} is tried once what was tried before has ended")),
@@ -47,12 +49,21 @@ pub(super) fn awaited(awaits: Awaits, (service, environment): (&str, &str), told
         Awaits::Skip => {
             Problem::new(Reason::Paused, format!("{step}{share} until somebody says: {skip}{unsure}"))
         }
-        Awaits::Judged => match (words(judgements, Verdict::Bad), open) {
+        Awaits::Judged => match (bad, suspected) {
             (Some(bad), _) => Problem::new(Reason::Unhealthy, format!("{step}: {bad}")),
-            (None, open) => rolls(format!(
-                "{step}{share} until it is judged good: {}; to go on without: {skip}",
-                open.unwrap_or_default()
-            )),
+            // What a person may have to end is not on its way.
+            (None, Some(words)) => Problem::new(
+                Reason::Paused,
+                format!(
+                    "{step}{share}, and no further: {words}; to give it up: kubectl imaas rollout abort {service} {environment}"
+                ),
+            ),
+            (None, None) => {
+                let open = open.unwrap_or_default();
+                let message =
+                    format!("{step}{share} until it is judged good: {open}; to go on without: {skip}");
+                Problem::new(Reason::Paused, message)
+            }
         },
         Awaits::Resume => {
             let why = paused.unwrap_or_default();
@@ -69,6 +80,7 @@ pub(super) fn whole(time: Timestamp) -> Timestamp {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{api::integration_service::Waiting, service::status::moves};
 
     fn said(awaits: Awaits, judged: &[(Verdict, &str)]) -> String {
         let state = State { release: "orders-prod-b".to_owned(), passed: 0, since: None, weight: 0 };
@@ -94,7 +106,7 @@ mod tests {
         let open = [(Verdict::Good, "errors are few"), (Verdict::Open, "GET / answered 503")];
         assert_eq!(
             said(Awaits::Judged, &open),
-            "RollingOut with 0 of 100 requests until it is judged good: GET / answered 503; to go on without: kubectl imaas rollout skip orders prod"
+            "Paused with 0 of 100 requests until it is judged good: GET / answered 503; to go on without: kubectl imaas rollout skip orders prod"
         );
         let until = Awaits::Until("2026-01-01T10:00:00.5Z".parse().unwrap());
         assert_eq!(
@@ -106,6 +118,32 @@ mod tests {
             "Paused with 0 of 100 requests: paused by nora; GET / answered 503"
         );
         assert_eq!(said(Awaits::Resume, &open[..1]), "Paused with 0 of 100 requests: paused by nora");
+    }
+
+    /// Its place among those that roll out, and in what hosts are told, is of what ends by itself.
+    #[test]
+    fn what_nobody_but_a_person_may_end_is_not_on_its_way() {
+        let open = [(Verdict::Open, "nobody called it")];
+        let is_on_its_way = |awaits| {
+            let reason = said(awaits, &open).split(' ').next().unwrap().to_owned();
+            moves(&Waiting { reason, message: String::new() })
+        };
+        assert!(!is_on_its_way(Awaits::Judged) && !is_on_its_way(Awaits::Skip));
+        assert!(is_on_its_way(Awaits::Until("2026-01-01T10:00:00Z".parse().unwrap())));
+    }
+
+    #[test]
+    fn what_is_suspected_is_told_with_the_way_out_and_not_with_a_way_past_it() {
+        let both =
+            [(Verdict::Open, "nobody called it"), (Verdict::Suspect, "5% failed; it is judged once more")];
+        assert_eq!(
+            said(Awaits::Judged, &both),
+            "Paused with 0 of 100 requests, and no further: 5% failed; it is judged once more; to give it up: kubectl imaas rollout abort orders prod"
+        );
+        assert_eq!(
+            said(Awaits::Resume, &both),
+            "Paused with 0 of 100 requests: paused by nora; 5% failed; it is judged once more; nobody called it"
+        );
     }
 
     #[test]

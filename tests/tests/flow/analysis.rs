@@ -83,7 +83,7 @@ async fn judged(flow: &Flow, developer: &Developer) -> Result<String> {
         waiting(board).into_iter().find(|line| words.iter().any(|words| line.contains(words)))
     };
     // An engine may have no counter before it has something to count.
-    let none = ["had 0 requests", "has no requests"];
+    let none = ["had no requests", "has no requests"];
     let board = flow.board(AT, "nobody asks what is tried", |board| says(board, &none).is_some()).await?;
     let unsure = says(&board, &none).context("told")?;
     let trickle = flow.trickle_of((SERVICE, "dev"), "/orders").await?;

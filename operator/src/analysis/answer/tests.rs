@@ -8,6 +8,9 @@ use super::*;
 const BOTH: &str = r#"{"status":"success","data":{"resultType":"vector","result":[{"metric":{"tells":"tried requests"},"value":[1795993093.599,"60.9629"]},{"metric":{"tells":"tried failures"},"value":[1795993093.599,"1.4868999999999999"]},{"metric":{"tells":"tried latency"},"value":[1795993093.599,"0.3199861373901367"]},{"metric":{"tells":"stable requests"},"value":[1795993093.599,"513.301"]},{"metric":{"tells":"stable failures"},"value":[1795993093.599,"1.1373"]},{"metric":{"tells":"stable latency"},"value":[1795993093.599,"0.10001240491867065"]}]}}"#;
 /// The new one is scraped and had no requests, nothing is known of what runs.
 const QUIET: &str = r#"{"status":"success","data":{"resultType":"vector","result":[{"metric":{"tells":"tried requests"},"value":[1795993093.602,"0"]},{"metric":{"tells":"tried failures"},"value":[1795993093.602,"0"]},{"metric":{"tells":"tried latency"},"value":[1795993093.602,"NaN"]}]}}"#;
+/// Of what is tried one pod came within the time, scraped first with 3 failures and 40 requests and last with 106; one came and
+/// went with 7; one is older, had 35 more, and no more failures than its 700. `increase` alone told 101 and no failures.
+const BEGUN: &str = r#"{"status":"success","data":{"resultType":"vector","result":[{"metric":{"tells":"tried requests"},"value":[1795997194.949,"147.97736758567987"]},{"metric":{"tells":"tried failures"},"value":[1795997194.949,"3"]},{"metric":{"tells":"stable requests"},"value":[1795997194.949,"349.77367585679855"]}]}}"#;
 /// No pods of such a name, or one scrape only.
 const NOTHING: &str = r#"{"status":"success","data":{"resultType":"vector","result":[]}}"#;
 /// With 400.
@@ -27,6 +30,12 @@ fn what_both_did_is_told_apart() {
     };
     assert_eq!(tried, wanted);
     assert_eq!((stable.requests, stable.failures), (Some(513.301), 1.1373));
+}
+
+#[test]
+fn what_a_new_pod_is_first_scraped_with_counts_and_what_an_older_one_had_before_does_not() {
+    let tried = told(200, BEGUN).unwrap().tried;
+    assert_eq!((tried.requests.map(f64::round), tried.failures), (Some(148.0), 3.0));
 }
 
 #[test]

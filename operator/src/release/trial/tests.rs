@@ -291,10 +291,10 @@ impl World {
         {
             let is_over = board.2 == Some(true) && plan.steps[board.1].pause.is_some() && !self.is_paused;
             let is_good = before.verdict == Verdict::Good;
-            let is_skipped = self.skipped == Some(board.1) && before.verdict != Verdict::Bad;
+            let is_skipped = self.skipped == Some(board.1) && !before.verdict.is_against();
             assert!(is_over && is_good || is_skipped, "nobody ended the step: {}", case());
         }
-        if let (Write::Weight(weight), Verdict::Bad, false) = (write, before.verdict, next.is_passed) {
+        if let (Write::Weight(weight), true, false) = (write, before.verdict.is_against(), next.is_passed) {
             let had = before.board.map_or(0, |(.., weight)| weight);
             assert!(*weight <= had, "more requests for what is bad: {}", case());
         }
@@ -363,6 +363,7 @@ impl World {
             with(&|world| world.is_paused = !world.is_paused);
             with(&|world| world.skipped = world.board.map(|(_, passed, ..)| passed));
             with(&|world| world.verdict = Verdict::Open);
+            with(&|world| world.verdict = Verdict::Suspect);
             with(&|world| world.verdict = Verdict::Bad);
             with(&|world| world.verdict = Verdict::Good);
         }
@@ -541,7 +542,9 @@ fn nothing_is_tried_beside_what_is_down() {
     let next = begun(false, true);
     assert_eq!((next.is_passed, next.beside, next.awaits), (true, None, None));
     assert!(!begun(true, true).is_passed, "a pause, or a freeze, counts all the same");
-    assert!(!begun_with(false, (true, Verdict::Bad)).is_passed, "nor is what is bad the way out");
+    for verdict in [Verdict::Bad, Verdict::Suspect] {
+        assert!(!begun_with(false, (true, verdict)).is_passed, "nor is what is {verdict:?} the way out");
+    }
 }
 
 #[test]
@@ -570,7 +573,7 @@ fn judged((steps, verdict): (&[Step], Verdict), second: i64, (is_paused, is_skip
 
 #[test]
 fn a_step_is_over_when_its_time_is_and_it_is_judged_good_or_somebody_skips_what_nobody_can_judge() {
-    use Verdict::{Bad, Good, Open};
+    use Verdict::{Bad, Good, Open, Suspect};
     let told = |verdict, second, by_people| {
         let Next { state, awaits, .. } = judged((CANARY, verdict), second, by_people);
         (state.unwrap().passed, awaits)
@@ -586,6 +589,9 @@ fn a_step_is_over_when_its_time_is_and_it_is_judged_good_or_somebody_skips_what_
         (Open, PAUSE, pauses, 0, Some(Awaits::Resume)),
         (Open, 0, skips, 1, ready),
         (Open, 0, both, 1, ready),
+        (Suspect, PAUSE, skips, 0, Some(Awaits::Judged)),
+        (Suspect, 0, skips, 0, Some(Awaits::Judged)),
+        (Suspect, 0, both, 0, Some(Awaits::Resume)),
         (Bad, PAUSE, nobody, 0, Some(Awaits::Judged)),
         (Bad, PAUSE, skips, 0, Some(Awaits::Judged)),
         (Bad, 0, both, 0, Some(Awaits::Judged)),
@@ -601,5 +607,6 @@ fn a_step_is_over_when_its_time_is_and_it_is_judged_good_or_somebody_skips_what_
 #[test]
 fn what_is_bad_is_given_no_more_requests() {
     let weight = |verdict| judged((CANARY, verdict), 0, (false, false)).beside.unwrap().weight;
-    assert_eq!([Verdict::Good, Verdict::Open, Verdict::Bad].map(weight), [30, 30, 0]);
+    let all = [Verdict::Good, Verdict::Open, Verdict::Suspect, Verdict::Bad];
+    assert_eq!(all.map(weight), [30, 30, 0, 0]);
 }
