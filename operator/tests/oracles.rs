@@ -148,7 +148,7 @@ fn of_triggers() -> Vec<Row> {
 /// Where all that waits is.
 fn outside() -> Outside {
     let brokers = "[{name: events, kafka: {servers: ['a:9092']}}, {name: other, kafka: {servers: ['b:9092']}},
-        {name: rabbitmq, rabbitmq: {url: 'amqp://a:5672/'}}, {name: activemq, activemq: {management: 'a:8161'}},
+        {name: rabbitmq, rabbitmq: {url: 'http://a:15672/'}}, {name: activemq, activemq: {management: 'a:8161'}},
         {name: artemis, artemis: {management: 'a:8161'}}, {name: erp, postgresql: {server: 'a:5432', database: erp}}]";
     Outside { brokers: serde_saphyr::from_str(brokers).unwrap(), ..Outside::default() }
 }

@@ -79,7 +79,7 @@ pub struct PostgresqlBroker {
     /// Name of the database.
     #[schemars(length(min = 1, max = 63), regex(pattern = r"^[A-Za-z0-9_][A-Za-z0-9_-]*$"))]
     pub database: String,
-    /// It is asked by TLS, or not at all.
+    /// It is asked by TLS, and is to prove by its certificate who it is.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub tls: bool,
 }

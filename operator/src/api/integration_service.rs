@@ -24,7 +24,7 @@ use super::{DecisionAction, Repository, hours::OpenWindow};
     derive = "PartialEq",
     cel,
     validation = ("self.metadata.name.matches('^[a-z]([-a-z0-9]{0,38}[a-z0-9])?$')", "metadata.name: at most 40 lower-case letters, digits and `-`, beginning with a letter and not ending in `-`"),
-    validation = ("!self.metadata.name.endsWith('-canary') && !self.metadata.name.endsWith('-stable') && !self.metadata.name.endsWith('-preview') && !self.metadata.name.startsWith('imaas-')", "metadata.name: must not end in -canary, -stable or -preview nor begin with imaas-: these names are the operator's"),
+    validation = ("!self.metadata.name.endsWith('-canary') && !self.metadata.name.endsWith('-stable') && !self.metadata.name.endsWith('-preview') && !self.metadata.name.startsWith('imaas-') && !self.metadata.name.startsWith('keda-hpa-')", "metadata.name: must not end in -canary, -stable or -preview nor begin with imaas- or keda-hpa-: these names are the operator's"),
     printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].status"),
     printcolumn(name = "Environments", type_ = "string", json_path = ".status.summary"),
     printcolumn(name = "Message", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].message"),

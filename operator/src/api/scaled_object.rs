@@ -35,6 +35,8 @@ pub struct ScaledObjectSpec {
     pub polling_interval: i32,
     /// So many seconds nothing must have waited before the last instance ends.
     pub cooldown_period: i32,
+    /// The same of an object that never saw anything wait, since it was made.
+    pub initial_cooldown_period: i32,
     /// How the autoscaler moves.
     pub advanced: Advanced,
     /// What is asked.
@@ -120,6 +122,8 @@ pub struct ScalerCondition {
     pub type_: String,
     /// `True`, `False` or `Unknown`.
     pub status: String,
+    /// One word.
+    pub reason: String,
     /// A sentence.
     pub message: String,
 }

@@ -217,7 +217,7 @@ pub struct TenantRegistry {
 pub struct ServiceEntry {
     /// At most 40 lower-case letters, digits and `-`.
     #[schemars(length(min = 1, max = 40), regex(pattern = r"^[a-z]([-a-z0-9]*[a-z0-9])?$"))]
-    #[x_kube(validation = Rule::new("!self.endsWith('-canary') && !self.endsWith('-stable') && !self.endsWith('-preview') && !self.startsWith('imaas-')").message("must not end in -canary, -stable or -preview nor begin with imaas-: these names are the operator's"))]
+    #[x_kube(validation = Rule::new("!self.endsWith('-canary') && !self.endsWith('-stable') && !self.endsWith('-preview') && !self.startsWith('imaas-') && !self.startsWith('keda-hpa-')").message("must not end in -canary, -stable or -preview nor begin with imaas- or keda-hpa-: these names are the operator's"))]
     pub name: String,
     /// What it is and where it comes from.
     #[serde(flatten)]

@@ -77,7 +77,7 @@ pub struct QueryTrigger {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Fallback {
-    /// So often in a row it did not answer, every 15 seconds.
+    /// About so often in a row it did not answer, every 15 seconds.
     #[schemars(range(min = 1, max = 1000))]
     pub after: u16,
     /// So many, from 1 to `max`.

@@ -37,6 +37,8 @@ pub struct RolledOut {
     pub again: Option<Duration>,
     /// The way in from outside, without which all else goes on.
     pub route: Result<(), ApplyError>,
+    /// What KEDA is to do, without which all else goes on.
+    pub scaler: Result<(), ApplyError>,
 }
 
 /// Applies what runs the release and what is tried beside it, and removes what neither they nor a pod of an earlier one need.
@@ -123,7 +125,7 @@ pub async fn roll_out(
     if autoscaler.is_none() {
         cluster.delete::<HorizontalPodAutoscaler>(&namespace, name).await?;
     }
-    scaler::let_go(cluster, target).await?;
+    let mut scaled = scaler::let_go(cluster, target).await;
     // Last: it says what else may run, and forgets that only when nothing is left to narrow.
     if let Some(deployment) = deployment {
         cluster.apply(deployment).await?;
@@ -136,13 +138,13 @@ pub async fn roll_out(
         cluster.delete::<Deployment>(&namespace, name).await?;
     }
     // When the number of instances is the operator's no more.
-    if let Some(autoscaler) = autoscaler.filter(|_| scaler::is_free(cluster, target)) {
+    if let Some(autoscaler) = autoscaler.filter(|_| scaled.is_ok() && scaler::is_free(cluster, target)) {
         cluster.apply(autoscaler).await?;
     }
     if let Some(scaler) = scaler {
-        scaler::follow(cluster, target, scaler).await?;
+        scaled = scaler::follow(cluster, target, scaler).await;
     }
-    Ok(RolledOut { seen, again: again.into_iter().chain(moving).min(), route })
+    Ok(RolledOut { seen, again: again.into_iter().chain(moving).min(), route, scaler: scaled })
 }
 
 /// Nothing is asked of a cluster that has no routes.

@@ -119,7 +119,7 @@ pub fn render(input: &Input) -> Result<Rendered, RenderError> {
     let runtime = input.runtime.name_any();
     let analysis = analysis(&settings, (&runtime, profile))?;
     connects(&settings, input.networks)?;
-    input.brokers.map_or(Ok(()), |brokers| triggers::named(&settings.scaling.triggers, brokers))?;
+    input.brokers.map_or(Ok(()), |brokers| triggers::named(&settings.scaling, brokers))?;
     let expose = expose(&settings, profile)?;
     let uses = uses(input)?;
     let image = image(input)?;

@@ -16,14 +16,39 @@ use crate::{
 /// The most triggers that a release ever had.
 const MOST: usize = 8;
 
-/// Takes the `ScaledObject` away where none is wanted. It may be there for a while, until KEDA lets it go.
+/// Takes the `ScaledObject` away where none is wanted, and what KEDA made of it. It may be there for a while, until KEDA lets it
+/// go.
 pub(super) async fn let_go(cluster: &Cluster, target: &Target<'_>) -> Result<(), ApplyError> {
     let (namespace, service) = (target.namespace(), &target.release.spec.service);
-    if follows(target.release) || !cluster.has_scalers() {
+    if follows(target.release) {
         return Ok(());
     }
-    cluster.delete::<ScaledObject>(&namespace, service).await?;
-    without_others(cluster, target, &[]).await
+    let has_scalers = cluster.has_scalers();
+    let object = if has_scalers { cluster.delete::<ScaledObject>(&namespace, service).await } else { Ok(()) };
+    // Also where its owner cannot end, or the kind is gone: it would move what is another's now.
+    cluster.delete::<HorizontalPodAutoscaler>(&namespace, &names::keda_autoscaler(service)).await?;
+    object?;
+    if has_scalers { without_others(cluster, target, &[]).await } else { Ok(()) }
+}
+
+/// Which of KEDA's objects of `service` there is in `namespace`, as `<kind> <name>`: KEDA holds each by a finalizer.
+pub async fn held(
+    cluster: &Cluster,
+    (namespace, service): (&str, &str),
+) -> Result<Option<String>, ApplyError> {
+    if !cluster.has_scalers() {
+        return Ok(None);
+    }
+    if cluster.has::<ScaledObject>(namespace, service).await? {
+        return Ok(Some(format!("ScaledObject {service}")));
+    }
+    for name in (0..MOST).map(|index| names::login(service, index)) {
+        let is_there = cluster.shows::<TriggerAuthentication>(Some(namespace), &name);
+        if is_there && cluster.has::<TriggerAuthentication>(namespace, &name).await? {
+            return Ok(Some(format!("TriggerAuthentication {name}")));
+        }
+    }
+    Ok(None)
 }
 
 /// May another autoscaler be made? Not before KEDA and its own have gone.

@@ -3,11 +3,13 @@
 //! KEDA asks brokers from its own place in the cluster, past the walls of every tenant. So where they are is the Environment's
 //! word, and of a tenant's Secret it gets the parts of a login and nothing that is an address (`desired/scaler.rs`).
 
-use super::{render_error::RenderError, template::RESERVED_SECRETS};
+use super::{render_error::RenderError, scaling::Stuck, template::RESERVED_SECRETS};
 use crate::{
     api::{
-        Broker, Release, ScaledObject, Scaling, Trigger, WorkloadType, broker::Place,
-        scaled_object::ScalerCondition, trigger::Waits,
+        Broker, Release, ScaledObject, Scaling, Trigger, WorkloadType,
+        broker::{Place, RabbitmqBroker},
+        scaled_object::ScalerCondition,
+        trigger::Waits,
     },
     conditions::{HEALTHY, PROVEN, is_true},
     names,
@@ -70,16 +72,49 @@ fn asks_who(waits: Waits) -> bool {
     }
 }
 
-/// Is each of `triggers` at a broker of the Environment, and of its kind?
-pub(super) fn named(triggers: &[Trigger], brokers: &[Broker]) -> Result<(), RenderError> {
-    let missing = |(index, trigger): (usize, &Trigger)| {
-        let problem = missing(trigger, brokers)?;
-        Some(RenderError::Trigger { index, problem: format!(".broker: {problem}") })
-    };
-    triggers.iter().enumerate().find_map(missing).map_or(Ok(()), Err)
+/// Does the number of instances follow what waits, by what is asked for?
+pub fn asks(scaling: &Scaling) -> bool {
+    let Scaling { min, max, windows, triggers, cpu: _, memory: _, down_after: _, fallback: _ } = scaling;
+    !triggers.is_empty() && (*max != Some(*min) || !windows.is_empty())
 }
 
-/// What `trigger` lacks among `brokers`.
+/// Is each of the triggers of `scaling` at a broker of the Environment, of its kind, and one that tells enough?
+pub(super) fn named(scaling: &Scaling, brokers: &[Broker]) -> Result<(), RenderError> {
+    let may_end = scaling.min == 0 || scaling.windows.iter().any(|window| window.min == 0);
+    let lacks = |(index, trigger): (usize, &Trigger)| {
+        let problem = lacks(trigger, brokers, may_end)?;
+        Some(RenderError::Trigger { index, problem: format!(".broker: {problem}") })
+    };
+    scaling.triggers.iter().enumerate().find_map(lacks).map_or(Ok(()), Err)
+}
+
+/// What `trigger` lacks among `brokers`. `may_end`: at times, no instance is to be there.
+pub(super) fn lacks(trigger: &Trigger, brokers: &[Broker], may_end: bool) -> Option<String> {
+    missing(trigger, brokers).or_else(|| unseen(trigger, brokers).filter(|_| may_end))
+}
+
+/// Why KEDA does not see what instances have in hand: of its own protocol it asks only how much is ready
+/// (`rabbitmq_scaler.go`, `getQueueStatus`).
+fn unseen(trigger: &Trigger, brokers: &[Broker]) -> Option<String> {
+    let name = &trigger.broker;
+    let Some(Place::Rabbitmq(RabbitmqBroker { url })) =
+        brokers.iter().find(|broker| broker.name == *name)?.place()
+    else {
+        return None;
+    };
+    url.starts_with("amqp").then(|| {
+        format!(
+            "{name:?} is asked by amqp, which does not tell what instances have in hand, so with 0 as the least the last one would be ended at its work: the platform team names the management's address (`http://` or `https://`) in the Environment; or write at least 1 for `min`, in `windows` as well"
+        )
+    })
+}
+
+/// Is there to be no instance of `release` at times?
+pub(super) fn may_end(release: &Release) -> bool {
+    release.spec.replicas == 0 || release.spec.windows.iter().any(|window| window.min == 0)
+}
+
+/// What `trigger` misses among `brokers`.
 fn missing(trigger: &Trigger, brokers: &[Broker]) -> Option<String> {
     let name = &trigger.broker;
     let Some(broker) = brokers.iter().find(|broker| broker.name == *name) else {
@@ -136,7 +171,7 @@ pub fn unanswered(
     let mut told: Vec<_> = scaling
         .triggers
         .iter()
-        .filter_map(|trigger| missing(trigger, brokers))
+        .filter_map(|trigger| lacks(trigger, brokers, may_end(release)))
         .map(|problem| format!("{stays} as the Environment says now: {problem}"))
         .collect();
     told.dedup();
@@ -154,9 +189,38 @@ pub fn unanswered(
         ));
     } else if let Some(ScalerCondition { message, .. }) = said("Ready", "False") {
         told.push(format!("{stays}; KEDA says: {message}: are the names in `scaling.triggers` and the keys of its Secrets right?"));
+    } else if let Some(ScalerCondition { message, .. }) =
+        said("Ready", "Unknown").filter(|told| told.reason == PARTIAL)
+    {
+        told.push(format!(
+            "of `scaling.triggers` not each gives a number, so the number of instances follows the others; KEDA says: {message}: are its names and the keys of its Secret right?"
+        ));
     }
     told
 }
+
+/// What KEDA leaves undone of `object`, since when: its operator does not run, or cannot.
+pub fn left(release: &Release, object: Option<&ScaledObject>) -> Option<Stuck> {
+    let metadata = &object?.metadata;
+    let service = &release.spec.service;
+    if let Some(deleted) = &metadata.deletion_timestamp {
+        let message = format!(
+            "the number of instances does not follow the load: KEDA has not let go of the ScaledObject {service}; the platform team: does KEDA's operator run?"
+        );
+        return Some(Stuck { since: deleted.0, message });
+    }
+    let is_read = object?.status.as_ref().is_some_and(|status| !status.conditions.is_empty());
+    if is_read || !follows(release) {
+        return None;
+    }
+    let message = format!(
+        "the number of instances does not follow what waits: KEDA says nothing of the ScaledObject {service}; the platform team: does KEDA's operator run?"
+    );
+    Some(Stuck { since: metadata.creation_timestamp.as_ref()?.0, message })
+}
+
+/// KEDA's reason where some of several triggers fail (`scale_scaledobjects.go`).
+const PARTIAL: &str = "PartialTriggerError";
 
 /// Of a release that cannot begin without KEDA.
 pub const NO_SCALER: &str = "scaling.triggers: KEDA is not installed in this cluster, which asks brokers how much waits (there is no ScaledObject of keda.sh/v1alpha1): ask the platform team, or set scaling without `triggers`; what runs stays";
@@ -169,13 +233,14 @@ mod tests {
     const KAFKA: &str = "{broker: events, kafka: {topic: orders, group: orders, lag: 50}}";
 
     fn brokers() -> Vec<Broker> {
-        let text = "[{name: events, kafka: {servers: ['kafka:9092']}}, {name: rabbit, rabbitmq: {url: 'amqp://rabbit:5672/'}}]";
+        let text = "[{name: events, kafka: {servers: ['kafka:9092']}}, {name: rabbit, rabbitmq: {url: 'http://rabbit:15672/'}},
+            {name: plain, rabbitmq: {url: 'amqp://rabbit:5672/'}}]";
         serde_saphyr::from_str(text).unwrap()
     }
 
     fn checked(scaling: &str, type_: WorkloadType) -> String {
         let scaling: Scaling = serde_saphyr::from_str(scaling).unwrap();
-        let told = check(&scaling, type_).and_then(|()| named(&scaling.triggers, &brokers()));
+        let told = check(&scaling, type_).and_then(|()| named(&scaling, &brokers()));
         told.map_or_else(|error| error.to_string(), |()| "fine".to_owned())
     }
 
@@ -187,7 +252,7 @@ mod tests {
         for (trigger, expected) in [
             (
                 "{broker: crm, rabbitmq: {queue: orders, messages: 20}}",
-                "scaling.triggers[1].broker: \"crm\" is no broker of this environment; it has events, rabbit",
+                "scaling.triggers[1].broker: \"crm\" is no broker of this environment; it has events, rabbit, plain",
             ),
             (
                 "{broker: rabbit, kafka: {topic: a, group: a, lag: 1}}",
@@ -216,6 +281,73 @@ mod tests {
         assert!(fallback("").starts_with("scaling.fallback: holds while a broker"), "{}", fallback(""));
         let high = fallback(&format!(", triggers: [{KAFKA}]"));
         assert_eq!(high, "scaling.fallback: instances: 4 is more than `max`: lower it");
+    }
+
+    #[test]
+    fn nobody_has_none_at_a_broker_that_does_not_tell_what_is_in_hand() {
+        let told = |settings: &str| {
+            let trigger = "{broker: plain, rabbitmq: {queue: orders, messages: 20}}";
+            checked(&format!("{{max: 9, triggers: [{trigger}], {settings}}}"), WorkloadType::Worker)
+        };
+        let night = "windows: [{schedule: 0 22 * * *, duration: 8h, min: 0}]";
+        for none in ["min: 0", &format!("min: 1, {night}")] {
+            let told = told(none);
+            let begins = "scaling.triggers[0].broker: \"plain\" is asked by amqp";
+            assert!(told.starts_with(begins) && told.contains("`https://`"), "{told}");
+        }
+        assert_eq!(told("min: 1"), "fine");
+        let moved = |min: u8| {
+            let brokers = serde_saphyr::from_str::<Vec<Broker>>(
+                "[{name: rabbit, rabbitmq: {url: 'amqps://rabbit:5671/'}}]",
+            );
+            let trigger = "{broker: rabbit, rabbitmq: {queue: orders, messages: 20}}";
+            let scaling = format!("scaling: {{max: 5, downAfterSeconds: 300, triggers: [{trigger}]}}");
+            let release =
+                sample::release("orders-dev-a", &format!("type: worker, replicas: {min}, {scaling}"));
+            unanswered(&release, (&brokers.unwrap(), true), None).join("; ")
+        };
+        assert!(moved(0).contains("is asked by amqp"), "{}", moved(0));
+        assert_eq!(moved(1), "");
+    }
+
+    #[test]
+    fn a_number_follows_what_waits_also_where_only_the_hours_leave_it_room() {
+        let asks = |settings: &str| {
+            asks(&serde_saphyr::from_str(&format!("{{triggers: [{KAFKA}], {settings}}}")).unwrap())
+        };
+        assert!(asks("min: 0, max: 2") && !asks("min: 2, max: 2"));
+        assert!(asks("min: 2, max: 2, windows: [{schedule: 0 22 * * *, duration: 8h, min: 0}]"));
+        assert!(!super::asks(&Scaling::default()));
+    }
+
+    #[test]
+    fn what_keda_leaves_undone_is_told_since_when() {
+        let object = |metadata: &str, status: &str| -> ScaledObject {
+            let text = format!(
+                "{{apiVersion: keda.sh/v1alpha1, kind: ScaledObject, metadata: {{creationTimestamp: '2026-05-01T03:00:00Z'{metadata}}}, spec: {{}}{status}}}"
+            );
+            serde_saphyr::from_str(&text).unwrap()
+        };
+        let deleted = ", deletionTimestamp: '2026-05-01T04:00:00Z'";
+        let (follows, load) = (
+            following(0, ""),
+            sample::release("orders-dev-a", "scaling: {max: 5, cpu: 70, downAfterSeconds: 300}"),
+        );
+        let told = |release: &Release, object: ScaledObject| {
+            left(release, Some(&object)).map(|Stuck { since, message }| format!("{since} {message}"))
+        };
+        let held = told(&load, object(deleted, "")).unwrap();
+        assert!(held.starts_with("2026-05-01T04:00:00Z") && held.contains("has not let go"), "{held}");
+        for status in ["", ", status: {conditions: []}"] {
+            let unread = told(&follows, object("", status)).unwrap();
+            assert!(
+                unread.starts_with("2026-05-01T03:00:00Z") && unread.contains("KEDA says nothing"),
+                "{unread}"
+            );
+        }
+        let read = ", status: {conditions: [{type: Ready, status: Unknown}]}";
+        assert_eq!(told(&follows, object("", read)), None);
+        assert_eq!(left(&follows, None), None);
     }
 
     fn following(min: u8, conditions: &str) -> Release {
@@ -265,6 +397,8 @@ mod tests {
             |conditions: &str| unanswered(&release, (&brokers(), true), Some(&object(conditions))).join("; ");
         assert_eq!(told("{type: Ready, status: 'True'}, {type: Fallback, status: 'False'}"), "");
         assert_eq!(told("{type: Ready, status: Unknown}"), "", "it has not asked yet");
+        let partly = told("{type: Ready, status: Unknown, reason: PartialTriggerError, message: some}");
+        assert!(partly.contains("follows the others; KEDA says: some"), "{partly}");
         let blind = told("{type: Ready, status: 'False', message: no such topic}");
         assert!(blind.contains("KEDA says: no such topic"), "{blind}");
         let kept =

@@ -17,7 +17,7 @@ use super::{
 use crate::{
     api::{Use, environment::Network},
     conditions::Reason,
-    release::triggers::NO_SCALER,
+    release::triggers::{NO_SCALER, asks},
 };
 
 /// In the place of one that is not known yet: what else is wrong does not depend on it.
@@ -77,7 +77,7 @@ impl Work<'_> {
         asked: &Resolved,
     ) -> Vec<Problem> {
         let triggers = &asked.settings.scaling.triggers;
-        if triggers.is_empty() || asked.settings.scaling.max == Some(asked.settings.scaling.min) {
+        if !asks(&asked.settings.scaling) {
             return vec![];
         }
         let logins: BTreeSet<_> = triggers.iter().filter_map(|trigger| trigger.secret.as_deref()).collect();

@@ -13,6 +13,7 @@ use super::{
     neighbours::{Neighbours, key},
     pass::Work,
     promote::Target,
+    resolve::Resolved,
     secrets::{Versions, is_older, revision, versioned},
     signed,
     status::Stage,
@@ -30,6 +31,7 @@ use crate::{
     release::{
         self, Contents, PlannedConfig, Rendered,
         room::{Shortage, without_room},
+        triggers::asks,
     },
 };
 
@@ -277,6 +279,7 @@ impl Work<'_> {
             Problem::new(Reason::RuntimeMissing, message)
         })?;
         let called = self.called(environment, asked)?;
+        let brokers = self.brokers(environment, &asked.resolved)?;
         let input = release::Input {
             tenant: &service.tenant,
             service: &service.name,
@@ -284,7 +287,7 @@ impl Work<'_> {
             settings: &asked.resolved.settings,
             runtime: &runtime,
             networks,
-            brokers: Some(&self.brokers(environment)),
+            brokers: Some(&brokers),
             placement: &environment.placement,
             called: &called,
             image_repository: &service.image,
@@ -416,9 +419,18 @@ impl Work<'_> {
             .unwrap_or_default()
     }
 
-    fn brokers(&self, environment: &ValidEnvironment) -> Vec<Broker> {
+    /// Those among which `asked` chooses; where they are in doubt, nothing new is made by them.
+    fn brokers(&self, environment: &ValidEnvironment, asked: &Resolved) -> Result<Vec<Broker>, Problem> {
         let stage = self.platform.environments.named(&environment.name);
-        stage.map(|stage| stage.spec.brokers.clone()).unwrap_or_default()
+        let brokers = stage.map(|stage| stage.spec.brokers.clone()).unwrap_or_default();
+        if !asks(&asked.settings.scaling) || brokers.is_empty() || self.is_valid(environment) {
+            return Ok(brokers);
+        }
+        let message = format!(
+            "the Environment {} is not valid: until it is, nothing new runs that follows what waits in its brokers",
+            environment.name
+        );
+        Err(Problem::new(Reason::EnvironmentMissing, message))
     }
 
     pub(super) fn failed(&mut self, error: ApplyError) -> Problem {

@@ -380,8 +380,9 @@ fn runs_none(service: &ValidService, environment: &str, snapshot: Option<&Snapsh
     match head {
         Some(Branch::Head { content: Ok(content), .. }) => {
             resolve(content, environment).is_ok_and(|resolved| {
-                let Scaling { min, windows, triggers, .. } = resolved.settings.scaling;
-                min == 0 && triggers.is_empty() && windows.iter().all(|window| window.min == 0)
+                let Scaling { min, max, windows, triggers, .. } = resolved.settings.scaling;
+                let is_brought = !triggers.is_empty() && max != Some(0);
+                min == 0 && !is_brought && windows.iter().all(|window| window.min == 0)
             })
         }
         Some(Branch::Head { content: Err(_), .. } | Branch::Missing) | None => false,

@@ -36,7 +36,7 @@ use crate::{
 const UNTOLD: Duration = Duration::from_secs(3);
 /// The same once they told.
 const TOLD: Duration = Duration::from_secs(15);
-/// So long an autoscaler may have nothing to measure, as while the first instances start.
+/// So long an autoscaler may have nothing to measure, as while the first instances start, and KEDA leave undone what it is to do.
 const UNMEASURED: Duration = Duration::from_mins(3);
 /// Looks that are kept of an environment: at what runs, and at what is tried beside it.
 const LOOKS: usize = 2;
@@ -52,7 +52,7 @@ impl Work<'_> {
         let cluster = &self.platform.cluster;
         let now = (self.platform.now)();
         let before = self.current(environment).map(|current| current.name_any());
-        let RolledOut { seen, again, route } =
+        let RolledOut { seen, again, route, scaler } =
             Box::pin(release::roll_out(cluster, target, &tried.trial(), now))
                 .await
                 .map_err(|error| self.failed(error))?;
@@ -70,7 +70,8 @@ impl Work<'_> {
         self.instances(environment, (target, tried.check()), &mut observation);
         self.scaled(environment, target, &mut observation);
         self.tell_trial(environment, target, (tried, &mut observation)).await;
-        observation.problems.extend(route.err().map(|error| self.failed(error)));
+        let refused = route.err().into_iter().chain(scaler.err());
+        observation.problems.extend(refused.map(|error| self.failed(error)));
         let may_lack =
             |problem: &Problem| matches!(problem.reason, Reason::Unhealthy | Reason::SecretMissing);
         if observation.problems.iter().any(may_lack)
@@ -113,13 +114,18 @@ impl Work<'_> {
         let Some(stage) = stages.named(&environment.name) else { return Outside::default() };
         let has_way_in = stage.spec.domain.is_some() || stage.spec.gateway.is_some();
         let is_named = has_way_in || !stage.spec.brokers.is_empty();
-        let is_invalid = is_named && !matches!(checked(stages).named(&environment.name), Some(Ok(_)));
+        let is_invalid = is_named && !self.is_valid(environment);
         let rules = self.platform.cluster.rule_fields();
         let mut outside = Outside::of(&stage.spec, &self.platform.settings.namespace);
         if is_invalid {
             outside.brokers.clear();
         }
         Outside { is_unsure: is_invalid && has_way_in, rules, ..outside }
+    }
+
+    /// Is the Environment valid as it stands now?
+    pub(super) fn is_valid(&self, environment: &ValidEnvironment) -> bool {
+        matches!(checked(&self.platform.environments).named(&environment.name), Some(Ok(_)))
     }
 
     fn exposed(
@@ -161,7 +167,10 @@ impl Work<'_> {
             return observation.problems.extend(told);
         }
         let autoscaler = cluster.autoscaler(&environment.namespace, &triggers::autoscaler(release));
-        let Some(Stuck { since, message }) = autoscaler.as_deref().and_then(stuck) else { return };
+        let left = triggers::left(release, object.as_deref());
+        let Some(Stuck { since, message }) = left.or_else(|| autoscaler.as_deref().and_then(stuck)) else {
+            return;
+        };
         let told_at = since + UNMEASURED;
         if (self.platform.now)() < told_at {
             self.look_again(Some(told_at));

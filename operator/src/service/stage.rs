@@ -132,7 +132,8 @@ impl Work<'_> {
         while let Some((release, config)) = next.take() {
             let wish = self.wish(environment, &release, standing);
             let asleep = self.asleep(environment, (&release, wish.is_some()));
-            let shown = shown(environment, (&release, asleep.is_some()), (self.platform.now)());
+            let at = ((self.platform.now)(), self.platform.cluster.has_scalers());
+            let shown = shown(environment, (&release, asleep.is_some()), at);
             let window = self.window(environment, (&release, asleep.is_some()));
             self.wakes(environment, &shown);
             let reach = reach(self.asker(environment), &release, &self.neighbours());
@@ -331,19 +332,24 @@ pub(super) fn owned(platform: &Platform, namespace: &str, tenant: &str) -> Resul
 }
 
 /// `release` with as many instances as somebody said for a time, with none at rest or asleep, else with those that a window
-/// of its own says.
+/// of its own says. One that follows what waits has one at least where KEDA is gone, which alone would bring the first.
 pub(super) fn shown(
     environment: &ValidEnvironment,
     (release, is_asleep): (&Arc<Release>, bool),
-    now: Timestamp,
+    (now, has_scalers): (Timestamp, bool),
 ) -> Arc<Release> {
     let number = said_otherwise(environment, release).or(is_asleep.then_some(0));
     if let Some(number) = number {
         return Arc::new(fixed(release, number));
     }
-    let Some((min, _)) = hours::at(release, now).min else { return release.clone() };
+    let by_hours = hours::at(release, now).min.map(|(min, _)| i32::from(min));
+    let alone = i32::from(follows(release) && !has_scalers);
+    let least = by_hours.unwrap_or(release.spec.replicas).max(alone);
+    if least == release.spec.replicas {
+        return release.clone();
+    }
     let mut shown = Release::clone(release);
-    shown.spec.replicas = i32::from(min);
+    shown.spec.replicas = least;
     Arc::new(shown)
 }
 
@@ -384,7 +390,7 @@ mod tests {
         let by_day = "windows: [{schedule: 0 8 * * *, duration: 10h, min: 4}]";
         let release = Arc::new(sample::release("orders-dev-a", &format!("{by_day}, {more}")));
         let noon = "2026-01-06T12:00:00Z".parse().unwrap();
-        let shown = shown(environment, (&release, is_asleep), noon);
+        let shown = shown(environment, (&release, is_asleep), (noon, true));
         assert_eq!(shown.spec.template, release.spec.template);
         (shown.spec.replicas, shown.spec.scaling.is_some())
     }
@@ -401,5 +407,24 @@ mod tests {
         let retirement = Retirement { stage: RetirementStage::Retiring, until: String::new() };
         environment.ending = Some(Ending { retirement, message: String::new() });
         assert_eq!(number(&environment, true, load), (0, false));
+    }
+
+    #[test]
+    fn what_follows_what_waits_has_an_instance_where_nobody_would_bring_it() {
+        let least = |more: &str, is_asleep: bool, has_scalers: bool| {
+            let trigger = "{broker: a, kafka: {topic: a, group: a, lag: 1}}";
+            let scaling = format!("scaling: {{max: 5, downAfterSeconds: 300, triggers: [{trigger}]}}");
+            let release =
+                Arc::new(sample::release("orders-dev-a", &format!("type: worker, {scaling}, {more}")));
+            let noon = "2026-01-06T12:00:00Z".parse().unwrap();
+            let environment = sample::environment("dev", None);
+            shown(&environment, (&release, is_asleep), (noon, has_scalers)).spec.replicas
+        };
+        let by_day = "replicas: 2, windows: [{schedule: 0 8 * * *, duration: 10h, min: 0}]";
+        for none in ["replicas: 0", by_day] {
+            assert_eq!((least(none, false, true), least(none, false, false)), (0, 1), "{none}");
+            assert_eq!(least(none, true, false), 0, "it is to sleep");
+        }
+        assert_eq!(least("replicas: 3", false, false), 3);
     }
 }

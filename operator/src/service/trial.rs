@@ -132,7 +132,8 @@ impl Work<'_> {
         let good = self.history.named(last_good).filter(|good| good.failed.is_none())?;
         let base = self.known(last_good).filter(|_| standing.rejects(good).is_none())?;
         let steps = release::tried_beside(release, &base);
-        let base = shown(environment, (&base, false), (self.platform.now)());
+        let at = ((self.platform.now)(), self.platform.cluster.has_scalers());
+        let base = shown(environment, (&base, false), at);
         (!steps.is_empty()).then(|| Wish::of((environment, standing), release, (base, steps)))
     }
 

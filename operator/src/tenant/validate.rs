@@ -371,6 +371,8 @@ fn service_name_problem(name: &str, field: &str) -> Option<Problem> {
         "must not end in -canary, -stable or -preview: these names are the operator's"
     } else if name.starts_with("imaas-") {
         "must not begin with imaas-: these names are the operator's"
+    } else if name.starts_with("keda-hpa-") {
+        "must not begin with keda-hpa-: these names are of the autoscalers that KEDA makes"
     } else {
         return None;
     };

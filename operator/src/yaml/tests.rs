@@ -182,7 +182,7 @@ fn every_mistake_in_a_tenant_file_is_told_with_its_place() {
             "name: orders",
             "name: orders-canary",
             vec![
-                "12:13: spec.services[0].name: must not end in -canary, -stable or -preview nor begin with imaas-: these names are the operator's",
+                "12:13: spec.services[0].name: must not end in -canary, -stable or -preview nor begin with imaas- or keda-hpa-: these names are the operator's",
             ],
         ),
         (

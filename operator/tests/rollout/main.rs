@@ -124,9 +124,10 @@ impl Scene {
             reach: &reach,
             outside: &self.outside,
         };
-        let RolledOut { seen, again, route } =
+        let RolledOut { seen, again, route, scaler } =
             Box::pin(roll_out(&self.cluster, &target, &trial, now)).await.unwrap();
         route.unwrap();
+        scaler.unwrap();
         (seen.phase, again.is_some())
     }
 

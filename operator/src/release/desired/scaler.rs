@@ -18,7 +18,7 @@ use crate::{
         trigger::{KafkaTrigger, QueryTrigger, QueueTrigger, Waits},
     },
     names,
-    release::triggers::{follows, least},
+    release::triggers::{follows, lacks, least, may_end},
 };
 
 /// Seconds between two questions while nothing runs; Kubernetes' autoscaler asks as often while something does.
@@ -39,12 +39,18 @@ pub struct Scaler {
 pub(super) fn scaler(target: &Target) -> Option<Scaler> {
     let scaling = target.release.spec.scaling.as_ref().filter(|_| follows(target.release))?;
     let ReleaseScaling { max, cpu, memory, down_after_seconds, triggers, fallback } = scaling;
+    let is_lost =
+        |trigger: &Trigger| lacks(trigger, &target.outside.brokers, may_end(target.release)).is_some();
+    if triggers.iter().any(is_lost) {
+        return None;
+    }
     let asked = triggers.iter().enumerate().map(|(index, trigger)| waiting(target, (index, trigger)));
     let mut asked = asked.collect::<Option<Vec<_>>>()?;
     let used = [("cpu", cpu), ("memory", memory)];
     asked.extend(used.into_iter().filter_map(|(name, percent)| Some(utilization(name, (*percent)?))));
     let fallback = fallback.as_ref().map(|Fallback { after, instances }| ScaleFallback {
-        failure_threshold: i32::from(*after),
+        // It falls back when there are more.
+        failure_threshold: i32::from(*after) - 1,
         replicas: i32::from(*instances),
     });
     let spec = ScaledObjectSpec {
@@ -53,6 +59,7 @@ pub(super) fn scaler(target: &Target) -> Option<Scaler> {
         max_replica_count: *max,
         polling_interval: POLLING,
         cooldown_period: *down_after_seconds,
+        initial_cooldown_period: *down_after_seconds,
         advanced: Advanced {
             horizontal_pod_autoscaler_config: AutoscalerConfig { behavior: behavior(*down_after_seconds) },
         },
@@ -167,7 +174,7 @@ fn postgresql(
         ("host", host.trim_matches(['[', ']']).to_owned()),
         ("port", port.to_owned()),
         ("dbName", database.clone()),
-        ("sslmode", if *tls { "require" } else { "disable" }.to_owned()),
+        ("sslmode", if *tls { "verify-full" } else { "disable" }.to_owned()),
         ("query", query.clone()),
         ("targetQueryValue", rows.to_string()),
     ];
@@ -184,8 +191,9 @@ fn parts(waits: Waits) -> Vec<&'static str> {
         Waits::Postgresql(_) => &["userName", "password"],
     };
     let certificates: &[_] = match waits {
-        Waits::Kafka(_) | Waits::Rabbitmq(_) | Waits::Artemis(_) => &CERTIFICATES,
-        Waits::Activemq(_) | Waits::Postgresql(_) => &[],
+        Waits::Kafka(_) | Waits::Rabbitmq(_) => &CERTIFICATES,
+        // The first two are asked by HTTP, without TLS.
+        Waits::Activemq(_) | Waits::Artemis(_) | Waits::Postgresql(_) => &[],
     };
     [login, certificates].concat()
 }
@@ -210,9 +218,9 @@ mod tests {
         sample,
     };
 
-    const BROKERS: &str = "[{name: events, kafka: {servers: ['a:9092', 'b:9092'], tls: true}}, {name: rabbit, rabbitmq: {url: 'amqps://rabbit:5671/shop'}},
+    const BROKERS: &str = "[{name: events, kafka: {servers: ['a:9092', 'b:9092'], tls: true}}, {name: rabbit, rabbitmq: {url: 'https://rabbit:15671/shop'}},
         {name: classic, activemq: {management: 'classic:8161'}}, {name: artemis, artemis: {management: 'artemis:8161', brokerName: '0.0.0.0'}},
-        {name: erp, postgresql: {server: '[fd00::1]:5432', database: erp}}]";
+        {name: erp, postgresql: {server: '[fd00::1]:5432', database: erp}}, {name: safe, postgresql: {server: 'a:5432', database: erp, tls: true}}]";
 
     fn made(scaling: &str, brokers: &str) -> Option<Scaler> {
         let reach = Reach::default();
@@ -242,7 +250,7 @@ mod tests {
             ),
             (
                 "{broker: rabbit, rabbitmq: {queue: q, messages: 20}}",
-                json!({ "rabbitmq": { "host": "amqps://rabbit:5671/shop", "queueName": "q", "mode": "QueueLength", "value": "20" } }),
+                json!({ "rabbitmq": { "host": "https://rabbit:15671/shop", "queueName": "q", "mode": "QueueLength", "value": "20" } }),
             ),
             (
                 "{broker: classic, activemq: {queue: q, messages: 20}}",
@@ -260,6 +268,8 @@ mod tests {
         ] {
             assert_eq!(asked(trigger), expected, "{trigger}");
         }
+        let safe = asked("{broker: safe, postgresql: {query: SELECT 1, rows: 9}}");
+        assert_eq!(safe["postgresql"]["sslmode"], json!("verify-full"), "whoever answers proves who it is");
     }
 
     #[test]
@@ -287,7 +297,7 @@ mod tests {
             ),
             (format!("{{broker: rabbit, rabbitmq: {queue}"), format!("username password tls {certificates}")),
             (format!("{{broker: classic, activemq: {queue}"), "username password".to_owned()),
-            (format!("{{broker: artemis, artemis: {queue}"), format!("username password {certificates}")),
+            (format!("{{broker: artemis, artemis: {queue}"), "username password".to_owned()),
             (
                 "{broker: erp, postgresql: {query: SELECT 1, rows: 1}, secret: mine}".to_owned(),
                 "userName password".to_owned(),
@@ -315,7 +325,8 @@ mod tests {
             "it is to prove itself"
         );
         assert_eq!((&spec["cooldownPeriod"], &spec["pollingInterval"]), (&json!(900), &json!(15)));
-        assert_eq!(spec["fallback"], json!({ "failureThreshold": 3, "replicas": 2 }));
+        assert_eq!(spec["initialCooldownPeriod"], json!(900), "also of what is new");
+        assert_eq!(spec["fallback"], json!({ "failureThreshold": 2, "replicas": 2 }));
         assert_eq!(
             spec["triggers"][1],
             json!({ "type": "cpu", "metadata": { "value": "70" }, "metricType": "Utilization" })
@@ -331,6 +342,10 @@ mod tests {
         for brokers in ["[]", "[{name: events, artemis: {management: 'a:8161'}}]", "[{name: events}]"] {
             assert_eq!(made(triggers, brokers), None, "{brokers}");
         }
+        let rabbit = ", triggers: [{broker: rabbit, rabbitmq: {queue: q, messages: 1}}]";
+        assert!(made(rabbit, BROKERS).is_some());
+        let plain = BROKERS.replace("https://rabbit:15671", "amqps://rabbit:5671");
+        assert_eq!(made(rabbit, &plain), None, "it does not tell what is in hand");
         assert_eq!(made("", BROKERS), None, "it follows the load");
     }
 }

@@ -146,6 +146,17 @@ fn what_runs_no_instance_is_told_to_be_given_one() {
         not(&three(), &seen),
         format!("the image registry.example.com/acme/orders@{IMAGE_OF_A} {help}")
     );
+    let followed = |max: u8| {
+        let trigger = "{broker: a, kafka: {topic: a, group: a, lag: 1}}";
+        let dev =
+            format!("environments: {{dev: {{scaling: {{min: 0, max: {max}, triggers: [{trigger}]}}}}}}\n");
+        not(&three(), &snapshot([("dev", head('1', "A", &dev)), ("test", head('1', "A", &dev))], &[]))
+    };
+    assert!(
+        followed(0).ends_with(help) && !followed(3).contains(help),
+        "KEDA brings the first: {}",
+        followed(3)
+    );
     let shared =
         orders([("dev", "main", None), ("test", "main", Some("dev")), ("prod", "prod", Some("test"))]);
     let seen = snapshot([("main", head('1', "A", asleep))], &[]);

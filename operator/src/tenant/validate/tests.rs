@@ -194,6 +194,10 @@ fn every_problem_names_its_field_and_the_way_out() {
             format!("{{services: [{{name: a-canary, {repository}}}]}}"),
             "spec.services[0].name: \"a-canary\" must not end in -canary, -stable or -preview: these names are the operator's",
         ),
+        (
+            format!("{{services: [{{name: keda-hpa-orders, {repository}}}]}}"),
+            "spec.services[0].name: \"keda-hpa-orders\" must not begin with keda-hpa-: these names are of the autoscalers that KEDA makes",
+        ),
     ] {
         assert_eq!(acme(&spec).unwrap_err().to_string(), wanted, "{spec}");
     }
