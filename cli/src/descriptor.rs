@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::LazyLock};
 
 use imaas_operator::{
     api::{Cause, DescriptorSpec, Environment, IntegrationRuntime, Port, WorkloadType},
-    environment::{self, Placement, ValidEnvironment},
+    environment::{self, Placement, ValidEnvironment, no_prometheus},
     release::{
         ConfigFiles, Input, RenderError, render,
         room::{Shortage, without_room},
@@ -77,6 +77,11 @@ pub fn found(question: &Question<'_>) -> Found {
             let shut = question.environment(stage).filter(|one| one.spec.gateway.is_none());
             let exposed = shut.filter(|_| settings.value.expose.is_some());
             exposed.map(|_| no_gateway(stage)).into_iter().collect()
+        }));
+        warnings.extend(in_stages(question, read, |settings, stage| {
+            let blind = question.environment(stage).filter(|one| one.spec.prometheus.is_none());
+            let judged = blind.filter(|_| settings.value.rollout.analysis.is_some());
+            judged.map(|_| no_prometheus(stage)).into_iter().collect()
         }));
         let bounds = environment::check(&question.platform.environments);
         warnings.extend(in_stages(question, read, |settings, stage| {

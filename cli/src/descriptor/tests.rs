@@ -3,7 +3,7 @@ use imaas_operator::release::ConfigFile;
 use super::*;
 
 const PLATFORM: &str = "
-{apiVersion: imaas.dev/v1alpha1, kind: Environment, metadata: {name: dev}, spec: {networks: [{name: erp, cidrs: [10.1.0.0/16]}], domain: a.example, gateway: {name: a, namespace: b}}}
+{apiVersion: imaas.dev/v1alpha1, kind: Environment, metadata: {name: dev}, spec: {networks: [{name: erp, cidrs: [10.1.0.0/16]}], domain: a.example, gateway: {name: a, namespace: b}, prometheus: {url: 'http://p'}}}
 ---
 {apiVersion: imaas.dev/v1alpha1, kind: Environment, metadata: {name: prod}, spec: {}}
 ---
@@ -115,6 +115,10 @@ fn what_stops_nothing_is_a_warning_at_its_line() {
         (
             "ports: [{name: x, port: 8000}]\nexpose: {path: /a}\n",
             "4:9: expose: the Environment prod has no gateway, so nothing is reached from outside there, and all else goes on: the platform sets its `domain` and `gateway`, or write `environments: {prod: {expose: null}}` (in prod)",
+        ),
+        (
+            "ports: [{name: x, port: 8000}]\nrollout: {strategy: canary, analysis: {}}\n",
+            "4:31: rollout.analysis: the Environment prod has no `prometheus`, so each step waits there until somebody skips it: the platform sets it, or write `environments: {prod: {rollout: {analysis: null}}}` (in prod)",
         ),
         (
             "type: worker\ninstances: many\nenvironments:\n  prod: {scaling: {max: 40}}\n",

@@ -106,7 +106,7 @@ mod tests {
         };
         let analysis = "{errors: 1, requests: 50, counts: {requests: a_total, failures: f_total}}";
         let analysis = serde_saphyr::from_str(analysis).unwrap();
-        let subject = Subject { namespace: "acme-prod", service: "orders" };
+        let subject = Subject { namespace: "acme-prod", tried: "orders-canary-1", stable: "orders-1" };
         let asker = Asker::new().unwrap();
         let told = asker.fared(&analysis, &prometheus, (subject, Duration::from_mins(1))).await;
         server.abort();

@@ -36,6 +36,11 @@ pub struct Moment<'a> {
 }
 
 impl Moment<'_> {
+    /// May it be good? What went well for a part of the pause says nothing of the rest.
+    fn is_due(self) -> bool {
+        self.pause.is_none_or(|pause| self.lasts >= pause)
+    }
+
     /// Does it count how long requests take? An engine's first ones are slow.
     fn is_warm(self) -> bool {
         self.lasts >= self.pause.unwrap_or(WARM)
@@ -63,7 +68,12 @@ pub fn judged(analysis: &ReleaseAnalysis, measured: &Measured, moment: Moment) -
     let failed = failed((had, tried), (stable, *errors), release);
     let old = stable.and_then(|(_, stable)| stable.latency);
     let slow = latency.as_ref().map_or_else(|| Ok(good()), |latency| slow(latency, (tried, old), moment));
-    let Some(words) = failed else { return slow };
+    let Some(words) = failed else {
+        let is_early = |judged: &Judgement| judged.verdict == Verdict::Good && !moment.is_due();
+        return slow.map(
+            |judged| if is_early(&judged) { open(format!("so far {}", judged.message)) } else { judged },
+        );
+    };
     let slow = slow.ok().filter(|slow| slow.verdict == Verdict::Bad);
     Ok(bad(slow.map_or_else(|| words.clone(), |slow| format!("{words}; {}", slow.message))))
 }

@@ -1,7 +1,7 @@
 //! The one question about a step of a trial, in `PromQL`. Pure.
 //!
 //! Nothing that a tenant writes is in it but the name of its service: the metrics' names and labels are the platform's, and
-//! every series is of one namespace and of the pods of one Deployment.
+//! every series is of one namespace and of the pods of one ReplicaSet: those of a trial that ended a moment ago do not count.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -12,7 +12,6 @@ use crate::{
         analysis::{Counts, Latency, ReleaseLatency},
     },
     environment::ValidPrometheus,
-    names,
 };
 
 /// Shortest time that is looked back: two scrapes, where they are made as often as usual.
@@ -21,16 +20,16 @@ const SHORTEST: Duration = Duration::from_secs(30);
 const LONGEST: Duration = Duration::from_mins(10);
 /// The API server cuts what it makes a pod's name of to so many characters, and appends five.
 const LONGEST_BASE: usize = 58;
-/// Most digits of a ReplicaSet's hash.
-const HASH: usize = 10;
 
 /// Whose requests.
 #[derive(Clone, Copy, Debug)]
 pub struct Subject<'a> {
     /// The environment's namespace.
     pub namespace: &'a str,
-    /// The service.
-    pub service: &'a str,
+    /// Name of the ReplicaSet of what is tried.
+    pub tried: &'a str,
+    /// Of what runs.
+    pub stable: &'a str,
 }
 
 /// What tells how both releases of `subject` fared in the time that the step lasts, or in the end of a long one. It is one
@@ -91,27 +90,23 @@ fn taken(metrics: &Latency, grown: impl Fn(&str, &BTreeMap<String, String>) -> S
 fn selector(
     labels: &BTreeMap<String, String>,
     prometheus: &ValidPrometheus,
-    (Subject { namespace, service }, side): (Subject, Side),
+    (Subject { namespace, tried, stable }, side): (Subject, Side),
 ) -> String {
-    let deployment = match side {
-        Side::Tried => names::beside(service),
-        Side::Stable => service.to_owned(),
+    let set = match side {
+        Side::Tried => tried,
+        Side::Stable => stable,
     };
     let ValidPrometheus { url: _, namespace_label, pod_label } = prometheus;
-    let own = [
-        format!("{namespace_label}={}", quoted(namespace)),
-        format!("{pod_label}=~{}", quoted(&pods(&deployment))),
-    ];
+    let own =
+        [format!("{namespace_label}={}", quoted(namespace)), format!("{pod_label}=~{}", quoted(&pods(set)))];
     let more = labels.iter().map(|(name, value)| format!("{name}={}", quoted(value)));
     own.into_iter().chain(more).collect::<Vec<_>>().join(",")
 }
 
-/// The names of a Deployment's pods, `<deployment>-<hash>-<five>`, and of no other's: no part after its name holds a `-`, and
-/// Prometheus compares from beginning to end.
-fn pods(deployment: &str) -> String {
-    // Of the longest names the last `-` is cut off.
-    let dash = if deployment.len() + HASH + 2 > LONGEST_BASE { "-?" } else { "-" };
-    format!("{deployment}-[a-z0-9]+{dash}[a-z0-9]{{5}}")
+/// The names of a ReplicaSet's pods, `<set>-<five>`, and of no other's: Prometheus compares from beginning to end.
+fn pods(set: &str) -> String {
+    let base: String = format!("{set}-").chars().take(LONGEST_BASE).collect();
+    format!("{base}[a-z0-9]{{5}}")
 }
 
 /// As a string of `PromQL`, whatever it holds.
@@ -135,6 +130,7 @@ mod tests {
     use regex::Regex;
 
     use super::*;
+    use crate::names;
 
     fn asked(analysis: &str, lasts: u64) -> String {
         let analysis: ReleaseAnalysis = serde_saphyr::from_str(analysis).unwrap();
@@ -143,7 +139,8 @@ mod tests {
             namespace_label: "namespace".to_owned(),
             pod_label: "pod".to_owned(),
         };
-        let subject = Subject { namespace: "acme-prod", service: "orders" };
+        let subject =
+            Subject { namespace: "acme-prod", tried: "orders-canary-7d9f8b6c5", stable: "orders-64f5b9d7c" };
         query(&analysis, &prometheus, (subject, Duration::from_secs(lasts)))
     }
 
@@ -151,8 +148,8 @@ mod tests {
     fn both_are_counted_in_the_time_that_the_step_lasts_with_what_the_profile_names() {
         let camel = "{errors: 1, requests: 50, counts: {requests: a_total, failures: f_total, labels: {eventType: route}}, latency: {longer: 50, metrics: {sum: s_sum, count: s_count}}}";
         let (tried, stable) = (
-            r#"namespace="acme-prod",pod=~"orders-canary-[a-z0-9]+-[a-z0-9]{5}""#,
-            r#"namespace="acme-prod",pod=~"orders-[a-z0-9]+-[a-z0-9]{5}""#,
+            r#"namespace="acme-prod",pod=~"orders-canary-7d9f8b6c5-[a-z0-9]{5}""#,
+            r#"namespace="acme-prod",pod=~"orders-64f5b9d7c-[a-z0-9]{5}""#,
         );
         let grown = |metric: &str, of: &str| format!(r#"increase({metric}{{{of},eventType="route"}}[300s])"#);
         let begun = |metric: &str, of: &str| {
@@ -194,39 +191,42 @@ mod tests {
     }
 
     /// As Prometheus compares.
-    fn is_of(deployment: &str, pod: &str) -> bool {
-        Regex::new(&format!("^(?:{})$", pods(deployment))).unwrap().is_match(pod)
+    fn is_of(set: &str, pod: &str) -> bool {
+        Regex::new(&format!("^(?:{})$", pods(set))).unwrap().is_match(pod)
     }
 
     /// As the API server names it.
-    fn pod(deployment: &str, hash: &str, random: &str) -> String {
-        let base: String = format!("{deployment}-{hash}-").chars().take(LONGEST_BASE).collect();
+    fn pod(set: &str, random: &str) -> String {
+        let base: String = format!("{set}-").chars().take(LONGEST_BASE).collect();
         format!("{base}{random}")
     }
 
     #[test]
     fn the_longest_name_has_its_pods_too() {
-        let longest = names::beside(&"a".repeat(40));
-        assert!(is_of(&longest, &pod(&longest, "7d9f8b6c5x", "abcde")));
-        assert!(is_of(&longest, &pod(&longest, "7d9f8b6c5", "abcde")));
+        for hash in ["7d9f8b6c5x", "7d9f8b6c5"] {
+            let longest = format!("{}-{hash}", names::beside(&"a".repeat(40)));
+            assert!(is_of(&longest, &pod(&longest, "abcde")));
+        }
     }
 
     proptest! {
         #[test]
-        fn no_pod_is_of_two_deployments(
+        fn no_pod_is_of_two_versions_nor_of_two_services(
             (service, more) in ("[a-z]([-a-z0-9]{0,18}[a-z0-9])?", "(-[a-z0-9]{1,10}){1,2}"),
-            (hash, random) in ("[b-z2-9]{1,10}", "[b-z2-9]{5}"),
+            (hash, other_hash, random) in ("[b-z2-9]{1,10}", "[b-z2-9]{1,10}", "[b-z2-9]{5}"),
         ) {
-            let longer = format!("{service}{more}");
+            prop_assume!(hash != other_hash);
+            let of = |deployment: &str, hash: &str| format!("{deployment}-{hash}");
+            let (beside, longer) = (names::beside(&service), format!("{service}{more}"));
             for (own, other) in [
-                (&service, &longer),
-                (&service, &names::beside(&service)),
-                (&longer, &names::beside(&longer)),
-                (&names::beside(&service), &names::beside(&longer)),
+                (of(&beside, &hash), of(&beside, &other_hash)),
+                (of(&service, &hash), of(&longer, &hash)),
+                (of(&service, &hash), of(&beside, &hash)),
+                (of(&beside, &hash), of(&names::beside(&longer), &hash)),
             ] {
-                let (ours, theirs) = (pod(own, &hash, &random), pod(other, &hash, &random));
-                prop_assert!(is_of(own, &ours) && is_of(other, &theirs));
-                prop_assert!(!is_of(own, &theirs) && !is_of(other, &ours), "{} and {}", own, other);
+                let (ours, theirs) = (pod(&own, &random), pod(&other, &random));
+                prop_assert!(is_of(&own, &ours) && is_of(&other, &theirs));
+                prop_assert!(!is_of(&own, &theirs) && !is_of(&other, &ours), "{} and {}", own, other);
             }
         }
     }

@@ -67,6 +67,13 @@ pub(crate) fn is_label_name(name: &str) -> bool {
     crate::runtime::check::is_variable(name) && !name.starts_with("__")
 }
 
+/// Of an Environment in which nobody counts requests.
+pub fn no_prometheus(environment: &str) -> String {
+    format!(
+        "rollout.analysis: the Environment {environment} has no `prometheus`, so each step waits there until somebody skips it: the platform sets it, or write `environments: {{{environment}: {{rollout: {{analysis: null}}}}}}`"
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -27,7 +27,7 @@ pub use config::{ConfigFile, ConfigFiles, Contents, LARGEST_CONFIG, PlannedConfi
 pub use desired::{
     Children, Entrance, Footprint, Neighbour, Outside, Reach, Target, Trial, desired, open_ports, written,
 };
-pub use observe::{Observed, Phase, down_since, late, late_since, observed};
+pub use observe::{Observed, Phase, current, down_since, late, late_since, observed};
 pub use reconcile::{RolledOut, roll_out, seen_in, troubled, well_since};
 pub use render::{Input, Rendered, render};
 pub use render_error::RenderError;

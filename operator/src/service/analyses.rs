@@ -16,7 +16,7 @@ use super::{pass::Work, poll::Key, step::whole, turns, validate::ValidEnvironmen
 use crate::{
     analysis::{Asker, Moment, Subject, confirmed, judged, open},
     api::{self, IntegrationService, Release, ReleaseAnalysis},
-    cluster::Watched,
+    cluster::{Watched, Workload},
     environment::ValidPrometheus,
     names,
     platform::Platform,
@@ -48,6 +48,17 @@ struct Question {
 }
 
 impl Question {
+    /// When its pause is over: good is what is so then.
+    fn due(&self) -> Option<Timestamp> {
+        self.since?.checked_add(self.pause?).ok()
+    }
+
+    /// How long until it is to be asked again: a `pause`, or until it is due.
+    fn next(&self, now: Timestamp, pause: Duration) -> Duration {
+        let left = self.due().and_then(|due| Duration::try_from(due.duration_since(now)).ok());
+        left.filter(|left| !left.is_zero()).map_or(pause, |left| pause.min(left + SOON))
+    }
+
     /// Of the same step, whenever that began: it begins anew with each instance that load brings.
     fn is_of_step_of(&self, other: &Self) -> bool {
         *other == Self { since: other.since, ..self.clone() }
@@ -153,7 +164,7 @@ impl Analyses {
                 continue;
             }
             let now = (self.0.platform.now)();
-            let is_fresh = before.as_ref().is_some_and(|told| told.is_fresh(now));
+            let is_fresh = before.as_ref().is_some_and(|told| told.is_fresh(&question, now));
             let Some(since) = question.since.filter(|_| !is_fresh) else { continue };
             let lasts = Duration::try_from(now.duration_since(since)).unwrap_or_default();
             let told = self.told((key, &environment), (&question, before.as_ref()), (lasts, now)).await;
@@ -168,8 +179,10 @@ impl Analyses {
             // An error means that the controller has ended, and with it the operator.
             let _ = self.0.news.send(key.clone());
         }
-        let is_asked = self.questions().get(key)?.values().any(|(question, _)| question.since.is_some());
-        is_asked.then(|| PAUSE + SOON.mul_f64((self.0.platform.jitter)()))
+        let (now, pause) = ((self.0.platform.now)(), PAUSE + SOON.mul_f64((self.0.platform.jitter)()));
+        let questions = self.questions();
+        let asked = questions.get(key)?.values().filter(|(question, _)| question.since.is_some());
+        asked.map(|(question, _)| question.next(now, pause)).min()
     }
 
     /// As long as there is something to ask about, and somebody to ask.
@@ -186,19 +199,46 @@ impl Analyses {
         (lasts, now): (Duration, Timestamp),
     ) -> Told {
         let Question { prometheus, namespace, release, passed: _, since: _, pause, analysis } = question;
-        let subject = Subject { namespace, service: &key.name };
-        let judged = match &self.0.asker {
-            None => Err("metrics are not asked: the operator's log says why".to_owned()),
-            Some(asker) => match asker.fared(analysis, prometheus, (subject, lasts)).await {
-                Ok(measured) => judged(analysis, &measured, Moment { release, lasts, pause: *pause }),
-                Err(error) => Err(format!("the Prometheus of {environment} {error}")),
-            },
+        let sets = self.sets((key, namespace), release).await;
+        let judged = match (&self.0.asker, sets) {
+            (None, _) => Err("metrics are not asked: the operator's log says why".to_owned()),
+            (Some(_), None) => Err(format!("it is not known which instances are of {release}")),
+            (Some(asker), Some([tried, stable])) => {
+                let subject = Subject { namespace, tried: &tried, stable: &stable };
+                match asker.fared(analysis, prometheus, (subject, lasts)).await {
+                    Ok(measured) => judged(analysis, &measured, Moment { release, lasts, pause: *pause }),
+                    Err(error) => Err(format!("the Prometheus of {environment} {error}")),
+                }
+            }
         };
         let (judgement, bad) = confirmed(judged, before.and_then(|before| before.bad), now);
         if judgement.verdict == Verdict::Bad {
             tracing::info!(service = %key, environment, release, "judged bad by its metrics");
         }
         Told { judgement, at: now, bad }
+    }
+}
+
+impl Analyses {
+    /// Names of the ReplicaSets of `release`, which is tried, and of what runs: one request. Nothing where they are not known,
+    /// as for a moment after each change.
+    async fn sets(&self, (key, namespace): (&Key, &str), release: &str) -> Option<[String; 2]> {
+        let cluster = &self.0.platform.cluster;
+        let live = |name: &str| cluster.workload(namespace, name);
+        let (beside, own) = (live(&names::beside(&key.name))?, live(&key.name)?);
+        if beside.release().is_none_or(|of| of != release) {
+            return None;
+        }
+        let labels = [(names::SERVICE.to_owned(), key.name.clone())].into();
+        let sets = match cluster.replica_sets(namespace, &labels).await {
+            Ok(sets) => sets,
+            Err(error) => {
+                tracing::warn!(error = &error as &dyn std::error::Error, service = %key, "sets not read");
+                return None;
+            }
+        };
+        let of = |live: &Workload| release::current(live.deployment()?, &sets).map(ResourceExt::name_any);
+        Some([of(&beside)?, of(&own)?])
     }
 }
 
@@ -209,9 +249,10 @@ fn kept(told: &Told, (before, question): (&Question, &Question)) -> Option<Told>
 
 impl Told {
     /// Not to be asked again yet. A clock that is set back makes nothing fresh for long.
-    fn is_fresh(&self, now: Timestamp) -> bool {
+    fn is_fresh(&self, question: &Question, now: Timestamp) -> bool {
         let next = self.at.checked_add(PAUSE).unwrap_or(Timestamp::MAX);
-        (self.at..next).contains(&now)
+        let is_due = question.due().is_some_and(|due| self.at < due && due <= now);
+        !is_due && (self.at..next).contains(&now)
     }
 }
 
@@ -333,6 +374,16 @@ mod tests {
     }
 
     #[test]
+    fn it_is_asked_again_when_its_pause_is_over_at_the_latest() {
+        let next = |passed, now| {
+            let question = asked(Some(&state("b", passed, Some(at(50))))).unwrap();
+            question.next(at(now), PAUSE).as_secs()
+        };
+        assert_eq!([next(0, 60), next(0, 95), next(0, 100), next(0, 110)], [15, 15, 11, 15]);
+        assert_eq!(next(1, 100), 15, "somebody ends it");
+    }
+
+    #[test]
     fn a_step_that_begins_anew_clears_nobody_and_the_next_one_does() {
         let question = |passed, since| asked(Some(&state("b", passed, since))).unwrap();
         let first = question(0, Some(at(5)));
@@ -377,6 +428,12 @@ mod tests {
     fn nothing_is_asked_twice_within_the_pause_whatever_the_clock_does() {
         let judgement = open("not yet".to_owned());
         let told = Told { judgement, at: at(100), bad: None };
-        assert_eq!([99, 100, 114, 115].map(|now| told.is_fresh(at(now))), [false, true, true, false]);
+        let fresh = |passed, since| {
+            let question = asked(Some(&state("b", passed, Some(at(since))))).unwrap();
+            [99, 100, 109, 110, 114, 115].map(|now| told.is_fresh(&question, at(now)))
+        };
+        assert_eq!(fresh(1, 50), [false, true, true, true, true, false]);
+        assert_eq!(fresh(0, 50), [false, true, true, false, false, false], "the pause ends at 110");
+        assert_eq!(fresh(0, 40), [false, true, true, true, true, false], "it was over");
     }
 }

@@ -36,6 +36,15 @@ fn told_at(
 }
 
 #[test]
+fn what_goes_well_before_its_pause_is_over_is_not_good_yet() {
+    let at = |second, pause| {
+        told_at((second, pause), &analysis(1, None), fared(410.0, 0.0, None), fared(3700.0, 0.0, None))
+    };
+    let so_far = "Open: so far its requests go no worse than those of what runs";
+    assert_eq!([at(599, Some(600)), at(600, Some(600)), at(1, None)], [so_far, "good", "good"]);
+}
+
+#[test]
 fn what_fails_no_more_often_than_it_may_is_good_and_what_does_is_bad() {
     let none = fared(None, 0.0, None);
     for (errors, tried, stable, wanted) in [
