@@ -39,7 +39,7 @@ pub(super) fn awaited(awaits: Awaits, (service, environment): (&str, &str), told
     let [bad, suspected, open] =
         [Verdict::Bad, Verdict::Suspect, Verdict::Open].map(|verdict| words(judgements, verdict));
     let said = [&suspected, &open].into_iter().flatten();
-    let unsure: String = said.map(|words| format!("; {words}")).collect();
+    let unsure: String = said.flat_map(|words| ["; ", words.as_str()]).collect();
     let rolls = |message: String| Problem::new(Reason::RollingOut, message);
     match awaits {
         Awaits::End => rolls(format!("{release} is tried once what was tried before has ended")),
