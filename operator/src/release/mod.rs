@@ -12,7 +12,7 @@ pub mod render;
 mod render_error;
 pub mod room;
 pub mod runs;
-pub mod scaler;
+mod scaler;
 pub mod scaling;
 mod steps;
 mod template;
