@@ -12,7 +12,7 @@ pub mod render;
 mod render_error;
 pub mod room;
 pub mod runs;
-mod scaler;
+pub mod scaler;
 pub mod scaling;
 mod steps;
 mod template;

@@ -31,6 +31,26 @@ pub(super) async fn let_go(cluster: &Cluster, target: &Target<'_>) -> Result<(),
     if has_scalers { without_others(cluster, target, &[]).await } else { Ok(()) }
 }
 
+/// Which of KEDA's objects of `service` there is in `namespace`, as `<kind> <name>`: KEDA holds each by a finalizer.
+pub async fn held(
+    cluster: &Cluster,
+    (namespace, service): (&str, &str),
+) -> Result<Option<String>, ApplyError> {
+    if !cluster.has_scalers() {
+        return Ok(None);
+    }
+    if cluster.has::<ScaledObject>(namespace, service).await? {
+        return Ok(Some(format!("ScaledObject {service}")));
+    }
+    for name in (0..MOST).map(|index| names::login(service, index)) {
+        let is_there = cluster.shows::<TriggerAuthentication>(Some(namespace), &name);
+        if is_there && cluster.has::<TriggerAuthentication>(namespace, &name).await? {
+            return Ok(Some(format!("TriggerAuthentication {name}")));
+        }
+    }
+    Ok(None)
+}
+
 /// May another autoscaler be made? Not before KEDA and its own have gone.
 pub(super) fn is_free(cluster: &Cluster, target: &Target<'_>) -> bool {
     let (namespace, service) = (target.namespace(), &target.release.spec.service);

@@ -24,8 +24,12 @@ use crate::{
         removal::{delete_repository, is_worth_waiting},
         survey::Survey,
     },
+    release::scaler,
     retry::Retry,
 };
+
+/// Between two looks at what KEDA is to let go of, which it does within seconds where it runs.
+const HELD: Duration = Duration::from_secs(3);
 
 /// Why something of it is left.
 #[derive(Debug, thiserror::Error)]
@@ -36,6 +40,11 @@ pub enum RemoveError {
     /// Its images.
     #[error("its images are not deleted yet: {0}")]
     Images(RegistryError),
+    /// An object of KEDA's, which it holds by a finalizer.
+    #[error(
+        "KEDA has not let go of the {0} in {1} yet; the platform team, where that lasts: does KEDA's operator run? docs/operations.md says how to release it by hand"
+    )]
+    Held(String, String),
     /// The platform stopped everything of the tenant.
     #[error(
         "the tenant {0} is suspended: nothing of this service is removed until `suspend` is taken from the Tenant; what runs goes on"
@@ -49,6 +58,7 @@ impl RemoveError {
         match self {
             Self::Apply(error) => error.retry(),
             Self::Images(error) => error.retry(),
+            Self::Held(..) => Retry::After(HELD),
             // A watch of the tenant tells, too.
             Self::Suspended(_) => Retry::After(RESYNC),
         }
@@ -59,6 +69,7 @@ impl RemoveError {
         match self {
             Self::Apply(error) => error.reason(),
             Self::Images(error) => error.reason(),
+            Self::Held(..) => Reason::ScalerMissing,
             Self::Suspended(_) => Reason::Suspended,
         }
     }
@@ -89,6 +100,12 @@ pub(super) async fn remove(
         cluster.delete_labelled::<PodDisruptionBudget>(namespace, &labels).await?;
         cluster.delete_labelled::<NetworkPolicy>(namespace, &labels).await?;
         cluster.delete_labelled::<ConfigMap>(namespace, &labels).await?;
+    }
+    // Whoever forgets the service forgets what is left of it.
+    for namespace in environments.iter().filter(|name| **name != home && cluster.belongs(name, tenant)) {
+        if let Some(held) = scaler::held(cluster, (namespace, service)).await? {
+            return Err(RemoveError::Held(held, namespace.clone()));
+        }
     }
     // Before the releases: they alone name an image that lost its tag.
     match images(ctx, (tenant, service)).await {

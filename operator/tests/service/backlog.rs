@@ -93,6 +93,27 @@ impl Scene {
         self.has_none().await;
     }
 
+    /// Nobody makes a `ScaledObject` any more, or anybody again.
+    async fn refuses_scalers(&self, is_so: bool) {
+        let rules = "{apiGroups: [keda.sh], apiVersions: ['*'], operations: [CREATE, UPDATE], resources: [scaledobjects]}";
+        let policy = format!(
+            "{{apiVersion: admissionregistration.k8s.io/v1, kind: ValidatingAdmissionPolicy, metadata: {{name: no-scalers}}, \
+             spec: {{matchConstraints: {{resourceRules: [{rules}]}}, validations: [{{expression: 'false', message: not today}}]}}}}"
+        );
+        let binding = "{apiVersion: admissionregistration.k8s.io/v1, kind: ValidatingAdmissionPolicyBinding, metadata: {name: no-scalers}, \
+             spec: {policyName: no-scalers, validationActions: [Deny]}}";
+        let verb = if is_so { "apply" } else { "delete" };
+        let both = format!("{policy}\n---\n{binding}\n");
+        self.lab.kubectl().run(&[verb, "-f", "-"], Some(&both)).await.unwrap();
+        let tried = "{apiVersion: keda.sh/v1alpha1, kind: ScaledObject, metadata: {name: tried, namespace: acme-dev}, \
+             spec: {scaleTargetRef: {name: tried}, triggers: [{type: cron, metadata: {timezone: UTC}}]}}";
+        until("it is in force", async || {
+            let told = self.lab.kubectl().run(&["create", "--dry-run=server", "-f", "-"], Some(tried)).await;
+            (told.is_err_and(|error| format!("{error:#}").contains("not today")) == is_so).then_some(())
+        })
+        .await;
+    }
+
     async fn keda_says(&self, conditions: Value) {
         let status = Patch::Merge(json!({ "status": { "conditions": conditions } }));
         self.scalers().patch_status("orders", &PatchParams::default(), &status).await.unwrap();
@@ -217,13 +238,31 @@ async fn what_waits_moves_the_number_once_there_is_keda_a_broker_and_a_login() {
     assert!(logins.get_opt("orders-0").await.unwrap().is_none());
     scene.runs_so_many(1).await;
 
-    // And the other way round.
-    scene.push("dev", &[("imaas.yaml", &following(""))]);
+    // And the other way round. What is refused of KEDA's keeps nothing else from being done and told.
+    scene.refuses_scalers(true).await;
+    let by_load = scene.state("dev").await.unwrap().current;
+    scene.push("dev", &[("imaas.yaml", &(following("") + "env: {MODE: careful}\n"))]);
+    let told = scene.waiting(ORDERS, "ApplyFailed").await;
+    assert!(told.contains("not today"), "{told}");
+    until("it runs, and is known as good", async || {
+        scene.instances_are_ready("dev").await;
+        let state = scene.state("dev").await?;
+        (state.current != by_load && state.current == state.last_good).then_some(())
+    })
+    .await;
+    scene.refuses_scalers(false).await;
     until("it is made again", async || scene.scaler().await).await;
     assert!(!scene.has_autoscaler().await, "never two of them");
     scene.is_asked(0, "http://rabbit:15672/").await;
     let uid = scene.is_held().await;
-    scene.delete(Some(&uid)).await;
+    scene.keda_holds(json!(["finalizer.keda.sh"])).await;
+    tokio::join!(scene.delete(Some(&uid)), async {
+        until("it is to go", async || scene.scaler().await?.metadata.deletion_timestamp).await;
+        // It goes on when KEDA lets go, and forgets nothing before.
+        tokio::time::sleep(Duration::from_secs(4)).await;
+        assert!(scene.services().get_opt("orders").await.unwrap().is_some());
+        scene.keda_lets_go().await;
+    });
     assert!(scene.scaler().await.is_none(), "it goes with the service");
     assert!(logins.get_opt("orders-0").await.unwrap().is_none());
 
