@@ -6,7 +6,7 @@ use imaas_operator::api::{DecisionAction, DecisionState, ScaledObject, TriggerAu
 use jiff::{SignedDuration, Timestamp};
 use kube::{
     Api, ResourceExt,
-    api::{DeleteParams, Patch, PatchParams, PostParams},
+    api::{Patch, PatchParams, PostParams},
 };
 use lab::{Progress, keda};
 use serde_json::{Value, json};
@@ -81,13 +81,37 @@ impl Scene {
         self.autoscalers().create(&PostParams::default(), &own).await.unwrap();
     }
 
-    /// With its object.
+    async fn keda_has_none_of_its_own(&self) {
+        until("what would move the number, too, is gone", async || {
+            self.autoscalers().get_opt("keda-hpa-orders").await.unwrap().is_none().then_some(())
+        })
+        .await;
+    }
+
     async fn keda_lets_go(&self) {
         self.keda_holds(json!(null)).await;
         self.has_none().await;
-        self.two_looks().await;
-        assert!(!self.has_autoscaler().await, "its own is still there");
-        self.autoscalers().delete("keda-hpa-orders", &DeleteParams::default()).await.unwrap();
+    }
+
+    /// Nobody makes a `ScaledObject` any more, or anybody again.
+    async fn refuses_scalers(&self, is_so: bool) {
+        let rules = "{apiGroups: [keda.sh], apiVersions: ['*'], operations: [CREATE, UPDATE], resources: [scaledobjects]}";
+        let policy = format!(
+            "{{apiVersion: admissionregistration.k8s.io/v1, kind: ValidatingAdmissionPolicy, metadata: {{name: no-scalers}}, \
+             spec: {{matchConstraints: {{resourceRules: [{rules}]}}, validations: [{{expression: 'false', message: not today}}]}}}}"
+        );
+        let binding = "{apiVersion: admissionregistration.k8s.io/v1, kind: ValidatingAdmissionPolicyBinding, metadata: {name: no-scalers}, \
+             spec: {policyName: no-scalers, validationActions: [Deny]}}";
+        let verb = if is_so { "apply" } else { "delete" };
+        let both = format!("{policy}\n---\n{binding}\n");
+        self.lab.kubectl().run(&[verb, "-f", "-"], Some(&both)).await.unwrap();
+        let tried = "{apiVersion: keda.sh/v1alpha1, kind: ScaledObject, metadata: {name: tried, namespace: acme-dev}, \
+             spec: {scaleTargetRef: {name: tried}, triggers: [{type: cron, metadata: {timezone: UTC}}]}}";
+        until("it is in force", async || {
+            let told = self.lab.kubectl().run(&["create", "--dry-run=server", "-f", "-"], Some(tried)).await;
+            (told.is_err_and(|error| format!("{error:#}").contains("not today")) == is_so).then_some(())
+        })
+        .await;
     }
 
     async fn keda_says(&self, conditions: Value) {
@@ -122,6 +146,17 @@ async fn what_waits_moves_the_number_once_there_is_keda_a_broker_and_a_login() {
         "{told}"
     );
     scene.environment(broker("amqp://rabbit:5672/")).await;
+    until("what is in hand would not be seen", async || {
+        let told = scene.waiting(ORDERS, "InvalidDescriptor").await;
+        told.contains("\"events\" is asked by amqp").then_some(())
+    })
+    .await;
+    scene
+        .environment(json!({ "brokers": [{ "name": "events", "rabbitmq": { "url": "ftp://rabbit/" } }] }))
+        .await;
+    let told = scene.waiting(ORDERS, "EnvironmentMissing").await;
+    assert!(told.contains("the Environment dev is not valid"), "{told}");
+    scene.environment(broker("http://rabbit:15672/")).await;
     let told = scene.waiting(ORDERS, "ScalerMissing").await;
     assert!(told.contains("KEDA is not installed in this cluster"), "{told}");
     let told = scene.waiting(ORDERS, "SecretMissing").await;
@@ -139,7 +174,7 @@ async fn what_waits_moves_the_number_once_there_is_keda_a_broker_and_a_login() {
     // KEDA comes, and nothing else wakes the service. One instance proves it, then there may be none.
     keda::install_kinds(scene.lab.kubectl(), &Progress::silent()).await.unwrap();
     until("it is made", async || scene.scaler().await).await;
-    scene.is_asked(0, "amqp://rabbit:5672/").await;
+    scene.is_asked(0, "http://rabbit:15672/").await;
     scene.runs_so_many(1).await;
     assert!(!scene.has_autoscaler().await, "KEDA makes its own");
     let logins = Api::<TriggerAuthentication>::namespaced(scene.client.clone(), "acme-dev");
@@ -162,14 +197,14 @@ async fn what_waits_moves_the_number_once_there_is_keda_a_broker_and_a_login() {
 
     // Where it is stands in the Environment, now.
     let version = scene.state("dev").await.unwrap().current;
-    scene.environment(broker("amqp://other:5672/")).await;
-    scene.is_asked(0, "amqp://other:5672/").await;
+    scene.environment(broker("http://other:15672/")).await;
+    scene.is_asked(0, "http://other:15672/").await;
     scene.environment(json!({ "brokers": [] })).await;
     let told = scene.waiting(ORDERS, "NotScaling").await;
     assert!(told.contains("\"events\" is no broker of this environment"), "{told}");
-    scene.is_asked(0, "amqp://other:5672/").await;
-    scene.environment(broker("amqp://rabbit:5672/")).await;
-    scene.is_asked(0, "amqp://rabbit:5672/").await;
+    scene.is_asked(0, "http://other:15672/").await;
+    scene.environment(broker("http://rabbit:15672/")).await;
+    scene.is_asked(0, "http://rabbit:15672/").await;
     assert_eq!(scene.state("dev").await.unwrap().current, version, "an address makes no release");
 
     // What KEDA says against it.
@@ -196,19 +231,38 @@ async fn what_waits_moves_the_number_once_there_is_keda_a_broker_and_a_login() {
     scene.push("dev", &[("imaas.yaml", &descriptor(IMAGE_OF_A, load))]);
     until("it is to go", async || scene.scaler().await?.metadata.deletion_timestamp).await;
     scene.two_looks().await;
+    scene.keda_has_none_of_its_own().await;
     assert!(!scene.has_autoscaler().await, "never two of them");
     scene.keda_lets_go().await;
     until("load decides", async || scene.has_autoscaler().await.then_some(())).await;
     assert!(logins.get_opt("orders-0").await.unwrap().is_none());
     scene.runs_so_many(1).await;
 
-    // And the other way round.
-    scene.push("dev", &[("imaas.yaml", &following(""))]);
+    // And the other way round. What is refused of KEDA's keeps nothing else from being done and told.
+    scene.refuses_scalers(true).await;
+    let by_load = scene.state("dev").await.unwrap().current;
+    scene.push("dev", &[("imaas.yaml", &(following("") + "env: {MODE: careful}\n"))]);
+    let told = scene.waiting(ORDERS, "ApplyFailed").await;
+    assert!(told.contains("not today"), "{told}");
+    until("it runs, and is known as good", async || {
+        scene.instances_are_ready("dev").await;
+        let state = scene.state("dev").await?;
+        (state.current != by_load && state.current == state.last_good).then_some(())
+    })
+    .await;
+    scene.refuses_scalers(false).await;
     until("it is made again", async || scene.scaler().await).await;
     assert!(!scene.has_autoscaler().await, "never two of them");
-    scene.is_asked(0, "amqp://rabbit:5672/").await;
+    scene.is_asked(0, "http://rabbit:15672/").await;
     let uid = scene.is_held().await;
-    scene.delete(Some(&uid)).await;
+    scene.keda_holds(json!(["finalizer.keda.sh"])).await;
+    tokio::join!(scene.delete(Some(&uid)), async {
+        until("it is to go", async || scene.scaler().await?.metadata.deletion_timestamp).await;
+        // It goes on when KEDA lets go, and forgets nothing before.
+        tokio::time::sleep(Duration::from_secs(4)).await;
+        assert!(scene.services().get_opt("orders").await.unwrap().is_some());
+        scene.keda_lets_go().await;
+    });
     assert!(scene.scaler().await.is_none(), "it goes with the service");
     assert!(logins.get_opt("orders-0").await.unwrap().is_none());
 
@@ -220,14 +274,14 @@ async fn what_waits_moves_the_number_once_there_is_keda_a_broker_and_a_login() {
 async fn a_number_by_hand_replaces_what_waits_until_it_is_over() {
     let scene = Scene::start().await;
     keda::install_kinds(scene.lab.kubectl(), &Progress::silent()).await.unwrap();
-    scene.environment(broker("amqp://rabbit:5672/")).await;
+    scene.environment(broker("http://rabbit:15672/")).await;
     let operator = scene.operator().await;
     scene.onboard(true).await;
     scene.onboard(false).await;
     scene.settled("dev", IMAGE_OF_A).await;
     scene.lab.kubectl().run(&["apply", "-f", "-"], Some(SECRET)).await.unwrap();
     scene.push("dev", &[("imaas.yaml", &following(", fallback: {after: 3, instances: 2}"))]);
-    scene.is_asked(0, "amqp://rabbit:5672/").await;
+    scene.is_asked(0, "http://rabbit:15672/").await;
     scene.keda_has_its_own().await;
     scene.keda_makes_it(0).await;
     scene.runs_so_many(0).await;
@@ -238,10 +292,12 @@ async fn a_number_by_hand_replaces_what_waits_until_it_is_over() {
     let scale = scene.decide("dev", DecisionAction::Scale, by_hand).await;
     scene.answer(&scale, DecisionState::InForce).await;
     scene.has_none().await;
+    scene.keda_has_none_of_its_own().await;
     scene.runs_so_many(4).await;
     scene.decide("dev", DecisionAction::Resume, json!({})).await;
-    scene.is_asked(0, "amqp://rabbit:5672/").await;
+    scene.is_asked(0, "http://rabbit:15672/").await;
     assert_eq!(scene.replicas().await, Some(4), "it is handed over as it is");
+    scene.keda_has_its_own().await;
     scene.keda_makes_it(0).await;
     scene.runs_so_many(0).await;
 
@@ -249,7 +305,15 @@ async fn a_number_by_hand_replaces_what_waits_until_it_is_over() {
     scene.push("dev", &[("imaas.yaml", &(following("") + "env: {MODE: careful}\n"))]);
     until("one runs", async || (scene.replicas().await == Some(1)).then_some(())).await;
     scene.runs_so_many(1).await;
-    scene.is_asked(0, "amqp://rabbit:5672/").await;
+    scene.is_asked(0, "http://rabbit:15672/").await;
+
+    // Nobody would bring the first any more.
+    scene.keda_makes_it(0).await;
+    scene.runs_so_many(0).await;
+    scene.kubectl(&["delete", "crd", "scaledobjects.keda.sh", "triggerauthentications.keda.sh"]).await;
+    until("one runs", async || (scene.replicas().await == Some(1)).then_some(())).await;
+    let told = scene.waiting(ORDERS, "NotScaling").await;
+    assert!(told.contains("no ScaledObject of keda.sh any more"), "{told}");
 
     operator.stop().await;
     scene.end().await;
