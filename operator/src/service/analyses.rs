@@ -220,7 +220,7 @@ impl Analyses {
 }
 
 impl Analyses {
-    /// Names of the ReplicaSets of `release`, which is tried, and of what runs: one request. Nothing where they are not known,
+    /// Names of the sets of `release`, which is tried, and of what runs: one request. Nothing where they are not known,
     /// as for a moment after each change.
     async fn sets(&self, (key, namespace): (&Key, &str), release: &str) -> Option<[String; 2]> {
         let cluster = &self.0.platform.cluster;

@@ -62,7 +62,7 @@ pub async fn run(
     let asked = rounds::run(rounds.clone(), due, shutdown.clone());
     let found = stream::poll_fn(move |context| found.poll_recv(context));
     let (analyses, analyses::Ends { asks: steps, news: mut judged }) = Analyses::new(platform.clone());
-    let judges = analyses::run(analyses.clone(), steps, shutdown.clone());
+    let comparisons = analyses::run(analyses.clone(), steps, shutdown.clone());
     let judged = stream::poll_fn(move |context| judged.poll_recv(context));
     let decided = of_decisions(&platform, &policies).boxed();
     let ctx = Arc::new(Context {
@@ -104,7 +104,7 @@ pub async fn run(
         jitter: platform.jitter,
     };
     let passes = control(services, move |service| reconcile(service, ctx.clone()), shutdown);
-    futures::join!(looks, heard, tells, asked, judges, passes, gone, strays);
+    futures::join!(looks, heard, tells, asked, comparisons, passes, gone, strays);
 }
 
 /// Images that come are looked at at once.
