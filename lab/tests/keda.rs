@@ -1,5 +1,5 @@
 //! KEDA asks a real broker how many messages wait, and instances follow.
-#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a test: its helpers too")]
+#![expect(clippy::unwrap_used, reason = "a test: its helpers too")]
 use std::{process::Command, time::Duration};
 
 use lab::{

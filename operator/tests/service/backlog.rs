@@ -124,6 +124,43 @@ impl Scene {
         self.scalers().patch("orders", &PatchParams::default(), &patch).await.unwrap();
     }
 
+    /// What is missing is told by name, one after the other, until only KEDA is.
+    async fn lacks_one_after_the_other(&self) {
+        self.push("dev", &[("imaas.yaml", &following(""))]);
+        let told = self.waiting(ORDERS, "InvalidDescriptor").await;
+        assert!(
+            told.contains(
+                "scaling.triggers[0].broker: \"events\" is no broker of this environment; it has none"
+            ),
+            "{told}"
+        );
+        self.environment(broker("amqp://rabbit:5672/")).await;
+        until("what is in hand would not be seen", async || {
+            let told = self.waiting(ORDERS, "InvalidDescriptor").await;
+            told.contains("\"events\" is asked by amqp").then_some(())
+        })
+        .await;
+        self.environment(
+            json!({ "brokers": [{ "name": "events", "rabbitmq": { "url": "ftp://rabbit/" } }] }),
+        )
+        .await;
+        let told = self.waiting(ORDERS, "EnvironmentMissing").await;
+        assert!(told.contains("the Environment dev is not valid"), "{told}");
+        self.environment(broker("http://rabbit:15672/")).await;
+        let told = self.waiting(ORDERS, "ScalerMissing").await;
+        assert!(told.contains("KEDA is not installed in this cluster"), "{told}");
+        let told = self.waiting(ORDERS, "SecretMissing").await;
+        assert!(
+            told.contains("there is no Secret orders-events in acme-dev, which `scaling.triggers` name"),
+            "{told}"
+        );
+        self.lab.kubectl().run(&["apply", "-f", "-"], Some(SECRET)).await.unwrap();
+        until("only KEDA is missing", async || {
+            (reasons(&self.board().await, "dev") == ["ScalerMissing"]).then_some(())
+        })
+        .await;
+    }
+
     async fn nothing_is_awaited(&self) {
         until("nothing is awaited", async || {
             self.instances_are_ready("dev").await;
@@ -138,37 +175,7 @@ async fn what_waits_moves_the_number_once_there_is_keda_a_broker_and_a_login() {
     let (scene, operator) = Scene::onboarded().await;
     let before = scene.settled("dev", IMAGE_OF_A).await;
 
-    // What is missing is told by name, and what runs stays.
-    scene.push("dev", &[("imaas.yaml", &following(""))]);
-    let told = scene.waiting(ORDERS, "InvalidDescriptor").await;
-    assert!(
-        told.contains("scaling.triggers[0].broker: \"events\" is no broker of this environment; it has none"),
-        "{told}"
-    );
-    scene.environment(broker("amqp://rabbit:5672/")).await;
-    until("what is in hand would not be seen", async || {
-        let told = scene.waiting(ORDERS, "InvalidDescriptor").await;
-        told.contains("\"events\" is asked by amqp").then_some(())
-    })
-    .await;
-    scene
-        .environment(json!({ "brokers": [{ "name": "events", "rabbitmq": { "url": "ftp://rabbit/" } }] }))
-        .await;
-    let told = scene.waiting(ORDERS, "EnvironmentMissing").await;
-    assert!(told.contains("the Environment dev is not valid"), "{told}");
-    scene.environment(broker("http://rabbit:15672/")).await;
-    let told = scene.waiting(ORDERS, "ScalerMissing").await;
-    assert!(told.contains("KEDA is not installed in this cluster"), "{told}");
-    let told = scene.waiting(ORDERS, "SecretMissing").await;
-    assert!(
-        told.contains("there is no Secret orders-events in acme-dev, which `scaling.triggers` name"),
-        "{told}"
-    );
-    scene.lab.kubectl().run(&["apply", "-f", "-"], Some(SECRET)).await.unwrap();
-    until("only KEDA is missing", async || {
-        (reasons(&scene.board().await, "dev") == ["ScalerMissing"]).then_some(())
-    })
-    .await;
+    scene.lacks_one_after_the_other().await;
     assert_eq!(scene.state("dev").await.unwrap().current, Some(before));
 
     // KEDA comes, and nothing else wakes the service. One instance proves it, then there may be none.
