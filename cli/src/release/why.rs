@@ -164,7 +164,7 @@ fn scales(release: &Release) -> Option<String> {
 /// What a window of `scaling.windows` says now.
 fn hours(OpenWindow { min, until }: &OpenWindow) -> String {
     let count = match min {
-        0 => "no instance".to_owned(),
+        0 => "no instance of its own".to_owned(),
         1 => "at least 1 instance".to_owned(),
         several => format!("at least {several} instances"),
     };
@@ -209,7 +209,7 @@ mod tests {
             "at least 4 instances until 2026-01-01T18:00:00Z, as `scaling.windows` says"
         );
         assert_eq!(told(1, None), "at least 1 instance, as `scaling.windows` says");
-        assert_eq!(told(0, None), "no instance, as `scaling.windows` says");
+        assert_eq!(told(0, None), "no instance of its own, as `scaling.windows` says");
     }
 
     #[test]

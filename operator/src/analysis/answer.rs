@@ -48,7 +48,7 @@ impl Part {
 /// What one release did in the time that was asked for.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Fared {
-    /// Its requests; nothing where no two scrapes of them are known.
+    /// Its requests; nothing where no scrape of them is known, of what runs no two.
     pub requests: Option<f64>,
     /// How many of them failed. An engine that counts by label has no series until the first one does.
     pub failures: f64,

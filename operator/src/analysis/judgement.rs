@@ -15,7 +15,7 @@ use crate::{
 
 /// A second bad judgement counts once so much time has passed since the first: the series were scraped again.
 pub const CONFIRMED: Duration = Duration::from_secs(30);
-/// So long a step lasts at least before no requests mean more than that nothing was scraped twice.
+/// So long a step lasts at least before no requests mean more than that nothing was scraped.
 const SCRAPED: Duration = Duration::from_mins(1);
 /// Of a step without a pause: how long requests take counts once it has lasted so long.
 const WARM: Duration = Duration::from_mins(5);
@@ -54,7 +54,7 @@ pub fn judged(analysis: &ReleaseAnalysis, measured: &Measured, moment: Moment) -
     let release = moment.release;
     let is_enough = |had: f64| had.round() >= f64::from(*requests);
     let had = match tried.requests {
-        None if moment.lasts < SCRAPED => return Err(format!("{release} was not scraped twice yet")),
+        None if moment.lasts < SCRAPED => return Err(format!("{release} was not scraped yet")),
         None => {
             return Err(format!(
                 "Prometheus has no requests of {release}: are its pods scraped, with labels of namespace and pod?"

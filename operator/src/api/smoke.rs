@@ -13,7 +13,7 @@ pub struct Smoke {
         length(min = 1, max = 200),
         regex(pattern = r"^/([A-Za-z0-9._~-]+(/[A-Za-z0-9._~-]+)*/?)?(\?[A-Za-z0-9._~=&-]*)?$")
     )]
-    #[x_kube(validation = Rule::new("!self.split('/').exists(part, part == '..' || part == '.')").message("must be an absolute path without `.` and `..`, such as `/orders/health`"))]
+    #[x_kube(validation = Rule::new("!self.split('?')[0].split('/').exists(part, part == '..' || part == '.')").message("must be an absolute path without `.` and `..`, such as `/orders/health`"))]
     pub path: String,
     /// Name of the port that answers; without it, the first.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -28,7 +28,8 @@ pub struct Trigger {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub postgresql: Option<QueryTrigger>,
     /// Name of a Secret in the environment's namespace with the login at the broker. Its keys are KEDA's own: `username` and
-    /// `password`, of PostgreSQL `userName`; of Kafka also `sasl`; `ca`, `cert`, `key` and `keyPassword` where TLS asks for them.
+    /// `password`, of PostgreSQL `userName`; of Kafka also `sasl`; of RabbitMQ also `tls`, which is `enable`; of both `ca`, `cert`,
+    /// `key` and `keyPassword` where TLS asks for them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
     pub secret: Option<String>,

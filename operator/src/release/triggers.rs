@@ -11,9 +11,12 @@ use crate::{
         scaled_object::ScalerCondition,
         trigger::Waits,
     },
-    conditions::{HEALTHY, PROVEN, is_true},
+    conditions::{HEALTHY, PROVEN, cut, is_true},
     names,
 };
+
+/// The most that is told of what KEDA says, in characters.
+const LONGEST: usize = 300;
 
 /// What is wrong with the triggers of `asked` and what belongs to them, whatever brokers there are. It has a `max` above `min`.
 pub(super) fn check(asked: &Scaling, type_: WorkloadType) -> Result<(), RenderError> {
@@ -179,24 +182,29 @@ pub fn unanswered(
         object.and_then(|object| object.status.as_ref()).map(|status| status.conditions.as_slice());
     let said = |type_: &str, is: &str| {
         let is_it = |one: &&ScalerCondition| one.type_ == type_ && one.status == is;
-        conditions.unwrap_or_default().iter().find(is_it)
+        let said = conditions.unwrap_or_default().iter().find(is_it)?;
+        Some((seen(&said.message), said.reason.as_str()))
     };
-    if let Some(ScalerCondition { message, .. }) = said("Fallback", "True") {
+    if let Some((message, _)) = said("Fallback", "True") {
         let so_many = scaling.fallback.as_ref().map(|fallback| format!(", {} instances", fallback.instances));
         told.push(format!(
             "a broker does not say how much waits, so `scaling.fallback` holds{}; KEDA says: {message}",
             so_many.unwrap_or_default()
         ));
-    } else if let Some(ScalerCondition { message, .. }) = said("Ready", "False") {
+    } else if let Some((message, _)) = said("Ready", "False") {
         told.push(format!("{stays}; KEDA says: {message}: are the names in `scaling.triggers` and the keys of its Secrets right?"));
-    } else if let Some(ScalerCondition { message, .. }) =
-        said("Ready", "Unknown").filter(|told| told.reason == PARTIAL)
-    {
+    } else if let Some((message, _)) = said("Ready", "Unknown").filter(|(_, reason)| *reason == PARTIAL) {
         told.push(format!(
             "of `scaling.triggers` not each gives a number, so the number of instances follows the others; KEDA says: {message}: are its names and the keys of its Secret right?"
         ));
     }
     told
+}
+
+/// A foreign text in one line, and not much of it.
+fn seen(text: &str) -> String {
+    let plain: String = text.chars().map(|c| if names::is_invisible(c) { ' ' } else { c }).collect();
+    cut(&plain, LONGEST)
 }
 
 /// What KEDA leaves undone of `object`, since when: its operator does not run, or cannot.

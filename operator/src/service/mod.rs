@@ -4,7 +4,7 @@
 //! validate -> (poll: heads, descriptor, build id, image) -> decision -> resolve -> promote -> release::render -> wave -> course
 //!          -> release::roll_out -> attempt -> status
 //! ```
-//! Pure: [`validate`], [`snapshot`], [`resolve`], [`promote`], [`uses`], [`exposure`], [`signed`], [`wave`], [`decision`], [`course`], [`attempt`], [`history`], [`recall`], [`instances`], [`status`], [`schedule`]. IO: [`poll`] with `look` and [`read`]
+//! Pure: [`validate`], [`snapshot`], [`resolve`], [`promote`], [`uses`], [`exposure`], [`signed`], [`wave`], [`decision`], [`course`], [`attempt`], [`history`], [`recall`], [`instances`], `smoke`, `step`, [`status`], [`schedule`]. IO: [`poll`] with `look` and [`read`]
 //! looks at Git and the registry and writes nothing; [`reconcile`] writes the cluster and never waits for
 //! Git (`pass` goes over the environments, `stage` over one, `rollout` applies what runs there, `trial` what is tried beside it, `answers` answers what people decided, `choice` finds each one's
 //! release, `awaited` what else keeps it, `written` remembers, `brought` hands over what configurations hold, `neighbours` sees the services beside

@@ -16,7 +16,7 @@ use super::{
     resolve::resolve,
     snapshot::Branch,
     status::{Pass, Stage},
-    uses::{Around, Asker, Face, Silence, is_open, losing, used},
+    uses::{Around, Asker, Face, Silence, is_open, losing, used, wakes_soon},
 };
 use crate::{
     api::{Export, IntegrationService, Port, Release, ReleaseUse, Retirement, Use, WorkloadType},
@@ -104,10 +104,22 @@ impl Neighbours<'_> {
         let of = move |used: &'a ReleaseUse| (used.tenant.as_deref().unwrap_or(tenant), &*used.service);
         let providers: BTreeSet<_> = uses.iter().map(of).collect();
         let counts = move |provider: &(&str, &str)| {
-            is_open(asker, *provider, &self) && self.ending(*provider, environment).is_none()
+            is_open(asker, *provider, &self)
+                && self.ending(*provider, environment).is_none()
+                && !self.wakes_soon(*provider, environment)
         };
         let silence = move |provider| Some((provider, self.silence(provider, environment)?));
         providers.into_iter().filter(counts).filter_map(silence)
+    }
+
+    /// Does it wake within the minutes over which services that slept are spread?
+    fn wakes_soon(self, (tenant, service): (&str, &str), environment: &str) -> bool {
+        let service = self.service(tenant, service);
+        let board = service.as_ref().and_then(|service| service.status.as_ref());
+        let mut stages = board.into_iter().flat_map(|board| &board.environments);
+        let stage = stages.find(|stage| stage.name == environment);
+        let until = stage.and_then(|stage| stage.asleep_until.as_deref());
+        until.is_some_and(|until| wakes_soon(until, (self.platform.now)()))
     }
 
     fn silence(self, (tenant, service): (&str, &str), environment: &str) -> Option<Silence> {

@@ -317,7 +317,8 @@ fn word(state: &EnvironmentState) -> &'static str {
         && state.candidate.is_none()
         && (state.current == state.last_good || state.desired == 0)
     {
-        let is_of_window = state.window.as_ref().is_some_and(|window| window.min == 0);
+        // What follows what waits may have some all the same.
+        let is_of_window = state.desired == 0 && state.window.as_ref().is_some_and(|window| window.min == 0);
         if state.asleep_until.is_some() || is_of_window { ASLEEP } else { OK }
     } else {
         "rolling"

@@ -12,6 +12,7 @@ use crate::{
     api::{Export, Port, Release, Retirement, RetirementStage, Use},
     conditions::Reason,
     release::{Footprint, Neighbour, Reach, open_ports},
+    tenant::sleep::EARLIEST,
 };
 
 /// A service that has been down for so long is told to whom uses it.
@@ -131,7 +132,7 @@ pub fn losing(
 }
 
 /// Why a service that is used answers no call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Silence {
     /// It is to have instances, and none is ready since then.
     Down(Timestamp),
@@ -147,6 +148,12 @@ impl Silence {
             Self::Empty => Timestamp::MIN,
         }
     }
+}
+
+/// Does what sleeps `until` then wake within the minutes over which services of a night are spread?
+pub fn wakes_soon(until: &str, now: Timestamp) -> bool {
+    let until = until.parse::<Timestamp>().ok();
+    until.zip(now.checked_add(EARLIEST).ok()).is_some_and(|(until, soon)| until <= soon)
 }
 
 /// Told to whom uses a service, `(tenant, name)`, that is silent.
@@ -271,6 +278,14 @@ mod tests {
         assert_eq!(told("acme", Silence::Empty), format!("stock, which this service uses, {empty}{rest}"));
         assert_eq!(Silence::Down(at("00:00")).told_at(), at("02:00"));
         assert!(Silence::Empty.told_at() < at("00:00"));
+    }
+
+    #[test]
+    fn who_wakes_a_little_earlier_than_a_provider_is_not_told_that_it_sleeps() {
+        let now: Timestamp = "2026-01-02T06:52:00Z".parse().unwrap();
+        let soon = |until| wakes_soon(until, now);
+        assert!(soon("2026-01-02T06:52:30Z") && soon("2026-01-02T07:02:00Z"));
+        assert!(!soon("2026-01-02T07:02:01Z") && !soon("tomorrow"));
     }
 
     struct To(Vec<Export>);

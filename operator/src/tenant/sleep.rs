@@ -1,15 +1,13 @@
 //! When the services of an environment sleep: `sleep` of a tenant file. Pure.
 
-use std::{
-    hash::{DefaultHasher, Hash, Hasher},
-    time::Duration,
-};
+use std::time::Duration;
 
 use jiff::Timestamp;
 
 use crate::{
     api::{self, environment::Window},
     environment::{Moment, Problem, Windows, opens_often},
+    names::content_digest,
     span::span,
 };
 
@@ -18,7 +16,9 @@ const WAKES_FOR: Duration = Duration::from_hours(1);
 /// Longest that something new keeps a service awake.
 const LONGEST: Duration = Duration::from_hours(24);
 /// The most that a service wakes before the hours of sleep are over. All at once they would starve each other of processors.
-const EARLIEST: Duration = Duration::from_mins(10);
+pub const EARLIEST: Duration = Duration::from_mins(10);
+/// Of a digest, for a number that is evenly spread.
+const DIGITS: usize = 12;
 
 /// The hours of sleep of one environment.
 #[derive(Debug)]
@@ -87,9 +87,9 @@ impl Sleep {
 /// How much before the hours of sleep are over a service of a tenant wakes: always the same, and evenly spread over
 /// ten minutes.
 pub fn early(tenant: &str, service: &str) -> Duration {
-    let mut hasher = DefaultHasher::new();
-    (tenant, service).hash(&mut hasher);
-    Duration::from_secs(hasher.finish() % EARLIEST.as_secs())
+    let digest = content_digest(&(tenant, service));
+    let number = u64::from_str_radix(&digest[..DIGITS], 16).unwrap_or_default();
+    Duration::from_secs(number % EARLIEST.as_secs())
 }
 
 #[cfg(test)]

@@ -201,9 +201,6 @@ impl Checker<'_> {
     fn unknown(&mut self, schema: &Value, node: &Node, (path, key): (&str, &str)) -> String {
         let inner = join(path, key);
         let without_indices = without_indices(&inner);
-        if self.form.fields_to_come.contains(&without_indices.as_str()) {
-            return "not supported yet: leave it out".to_owned();
-        }
         if let Some((_, told)) =
             self.form.fields_elsewhere.iter().find(|(field, _)| *field == without_indices)
         {

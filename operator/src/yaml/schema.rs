@@ -29,9 +29,7 @@ pub(super) struct Form {
     pub rules: CompiledSchema,
     /// Its patterns. One that does not compile is missing here, and refuses every value.
     pub patterns: HashMap<String, Regex>,
-    /// Fields of the design whose behaviour is not built, as `spec.services[].uses`.
-    pub fields_to_come: &'static [&'static str],
-    /// Fields that are written elsewhere, and where.
+    /// Fields that are written elsewhere, as `spec.services[].uses`, and where.
     pub fields_elsewhere: &'static [(&'static str, &'static str)],
     /// Amounts, and what is wrong with one that nobody means.
     pub amounts: &'static [(&'static str, Judge)],
@@ -41,11 +39,11 @@ pub(super) struct Form {
 type Judge = fn(&Quantity) -> Option<String>;
 
 impl Form {
-    fn new(schema: Value, fields_to_come: &'static [&'static str]) -> Self {
+    fn new(schema: Value) -> Self {
         let mut patterns = HashMap::new();
         collect_patterns(&schema, &mut patterns);
         let rules = compile_schema(&schema);
-        Self { rules, schema, patterns, fields_to_come, fields_elsewhere: &[], amounts: &[] }
+        Self { rules, schema, patterns, fields_elsewhere: &[], amounts: &[] }
     }
 }
 
@@ -94,7 +92,7 @@ pub(super) static TENANT: LazyLock<Form> = LazyLock::new(|| {
     }
     let mut schema = document("Tenant", &spec);
     schema["x-kubernetes-validations"] = stored["x-kubernetes-validations"].clone();
-    Form { fields_elsewhere: ELSEWHERE, ..Form::new(schema, &[]) }
+    Form { fields_elsewhere: ELSEWHERE, ..Form::new(schema) }
 });
 
 /// A file of limits: what the Tenant's schema has of them.
@@ -154,7 +152,7 @@ pub(super) static DESCRIPTOR: LazyLock<Form> = LazyLock::new(|| {
 pub(super) static SETTINGS: LazyLock<Form> = LazyLock::new(|| settings(structural::<DescriptorSpec>()));
 
 fn settings(schema: Value) -> Form {
-    let form = Form::new(schema, SETTINGS_TO_COME);
+    let form = Form::new(schema);
     Form { fields_elsewhere: SETTINGS_ELSEWHERE, amounts: AMOUNTS, ..form }
 }
 
@@ -165,13 +163,12 @@ const AMOUNTS: &[(&str, Judge)] =
 /// Of a descriptor.
 const SETTINGS_ELSEWHERE: &[(&str, &str)] = &[
     ("replicas", "is written as `scaling: {min: …}`"),
+    ("scaling.schedule", "is written as `scaling: {windows: [{schedule: …, duration: …, min: …}]}`"),
     ("runtime", "stands in the tenant file, at the service; here only its version does, as `runtimeVersion`"),
     ("name", "stands in the tenant file, at the service: remove it here"),
     ("metadata", "the name of a service stands in the tenant file: remove it here"),
     ("spec", "there is none in this file: write its fields without it, at the beginning of the line"),
 ];
-
-const SETTINGS_TO_COME: &[&str] = &["scaling.schedule"];
 
 /// The schema of `T` by the steps with which kube makes a CRD's.
 fn structural<T: JsonSchema>() -> Value {

@@ -292,7 +292,7 @@ fn every_mistake_in_a_descriptor_is_told_with_its_place() {
                 "7:24: scaling.max: must be between 0 and 100",
                 "7:34: scaling.cpu: must be between 1 and 1000",
                 "7:45: scaling.memory: must be between 1 and 100",
-                "7:50: scaling.schedule: not supported yet: leave it out",
+                "7:50: scaling.schedule: is written as `scaling: {windows: [{schedule: …, duration: …, min: …}]}`",
             ],
         ),
         (
@@ -312,6 +312,13 @@ fn every_mistake_in_a_descriptor_is_told_with_its_place() {
             "env: {LOG_LEVEL: info}",
             "expose: {path: /a/../b}",
             vec!["8:16: expose.path: must be an absolute path without `.` and `..`, such as `/orders`"],
+        ),
+        (
+            "env: {LOG_LEVEL: info}",
+            "rollout: {strategy: blueGreen, smoke: {path: '/a/..?x=1'}}",
+            vec![
+                "8:46: rollout.smoke.path: must be an absolute path without `.` and `..`, such as `/orders/health`",
+            ],
         ),
         (
             "env: {LOG_LEVEL: info}",

@@ -195,14 +195,17 @@ pub(super) fn shape(pattern: &str) -> String {
             "a name as it is seen: without invisible characters, and without white space but spaces between words: type it anew"
                 .to_owned()
         }
-        r"^[A-Za-z0-9_][A-Za-z0-9._-]*$"
-        | r"^[A-Za-z0-9_][A-Za-z0-9._:-]*$"
-        | r"^[A-Za-z0-9_][A-Za-z0-9._:/-]*$" => {
-            "the name of a topic, queue or group: letters, digits and `._-`, beginning with a letter or digit".to_owned()
-        }
+        r"^[A-Za-z0-9_][A-Za-z0-9._-]*$" => named("letters, digits and `._-`"),
+        r"^[A-Za-z0-9_][A-Za-z0-9._:-]*$" => named("letters, digits and `._:-`"),
+        r"^[A-Za-z0-9_][A-Za-z0-9._:/-]*$" => named("letters, digits and `._:/-`"),
         r"^sha256:[0-9a-f]{64}$" => "a digest: `sha256:` and 64 hexadecimal digits".to_owned(),
         other => format!("of the form {other}"),
     }
+}
+
+/// What a broker has names for. `of`: what they may hold.
+fn named(of: &str) -> String {
+    format!("the name of a topic, queue or group: {of}, beginning with a letter, a digit or `_`")
 }
 
 #[cfg(test)]

@@ -33,7 +33,7 @@ fn what_both_did_is_told_apart() {
 }
 
 #[test]
-fn what_a_new_pod_is_first_scraped_with_counts_and_what_an_older_one_had_before_does_not() {
+fn the_answer_to_the_question_of_today_is_read() {
     let tried = told(200, BEGUN).unwrap().tried;
     assert_eq!((tried.requests.map(f64::round), tried.failures), (Some(148.0), 3.0));
 }

@@ -102,7 +102,7 @@ fn too_few_or_none_are_no_success_whatever_else_is_known() {
         assert_eq!(told(&analysis(1, MEAN), tried, stable), wanted);
     }
     let early = told_at((59, None), &analysis(1, MEAN), fared(None, 0.0, None), stable);
-    assert_eq!(early, "unknown: b was not scraped twice yet");
+    assert_eq!(early, "unknown: b was not scraped yet");
     assert_eq!(
         too_few(4_999.0, u32::MAX, "b"),
         "b had fewer than 5,000 requests, it is judged by 4294967295"

@@ -112,6 +112,12 @@ fn what_sleeps_is_as_it_should_be() {
     let of_dev = stage("dev", asked('1'), Some("orders-dev-1"), Some(by_itself));
     let board_of_hours = passed(None, vec![of_dev, well("test", "orders-test-1")]);
     assert_eq!(board_of_hours.summary.as_deref(), Some("dev=asleep test=ok"));
+    // What waits may have brought some.
+    let window = Some(OpenWindow { min: 0, until: None });
+    let brought = Observation { ready: 3, desired: 3, window, ..seen(None) };
+    let of_dev = stage("dev", asked('1'), Some("orders-dev-1"), Some(brought));
+    let board_of_hours = passed(None, vec![of_dev, well("test", "orders-test-1")]);
+    assert!(!board_of_hours.summary.unwrap().contains("asleep"));
     let few = Some(OpenWindow { min: 1, until: None });
     let of_dev =
         stage("dev", asked('1'), Some("orders-dev-1"), Some(Observation { window: few, ..seen(None) }));
