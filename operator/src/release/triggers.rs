@@ -409,6 +409,9 @@ mod tests {
         assert!(partly.contains("follows the others; KEDA says: some"), "{partly}");
         let blind = told("{type: Ready, status: 'False', message: no such topic}");
         assert!(blind.contains("KEDA says: no such topic"), "{blind}");
+        let long =
+            told(&format!("{{type: Ready, status: 'False', message: \"one\\ntwo {}\"}}", "a ".repeat(900)));
+        assert!(long.contains("KEDA says: one two a") && long.chars().count() < 600, "{long}");
         let kept =
             told("{type: Ready, status: 'False', message: a}, {type: Fallback, status: 'True', message: b}");
         assert!(
