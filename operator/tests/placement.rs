@@ -21,7 +21,10 @@ use imaas_operator::{
     release::{Input, Trouble, render, trouble},
 };
 use jiff::Timestamp;
-use k8s_openapi::api::{coordination::v1::Lease, core::v1::Pod};
+use k8s_openapi::api::{
+    coordination::v1::Lease,
+    core::v1::{Node, Pod},
+};
 use kube::{
     Api, Client, Config, ResourceExt,
     api::{ListParams, Patch, PatchParams},
@@ -63,7 +66,22 @@ impl Scene {
                 ["patch", "node", name, "--subresource=status", "--type=merge", "-p", &status.to_string()];
             scene.lab.kubectl().run(&patch, None).await.unwrap();
         }
+        scene.all_take_pods().await;
         scene
+    }
+
+    /// A node is tainted until its controller has seen that it is ready.
+    async fn all_take_pods(&self) {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            let nodes = Api::<Node>::all(self.client.clone()).list(&ListParams::default()).await.unwrap();
+            let is_tainted = |node: &Node| node.spec.as_ref().is_some_and(|spec| spec.taints.is_some());
+            if nodes.items.len() == NODES.len() && !nodes.iter().any(is_tainted) {
+                return;
+            }
+            assert!(Instant::now() < end, "not within {PATIENCE:?}: {nodes:?}");
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
     }
 
     async fn apply(&self, object: &serde_json::Value) {

@@ -93,12 +93,12 @@ async fn ready(stand: &Stand, tenant: &str) -> Result<Value> {
             .await
             .map_err(|error| format!("{error:#}"))?;
         let conditions = seen["status"]["conditions"].as_array();
-        let is = |c: &Value| c["type"] == "Ready" && c["status"] == "True";
-        if conditions.is_some_and(|all| all.iter().any(is)) {
-            Ok(seen)
-        } else {
-            Err(seen["status"].to_string())
-        }
+        let is = |type_: &str| {
+            let is = |c: &Value| c["type"] == type_ && c["status"] == "True";
+            conditions.is_some_and(|all| all.iter().any(is))
+        };
+        // What its images take is counted a moment later.
+        if is("Ready") && is("PushAllowed") { Ok(seen) } else { Err(seen["status"].to_string()) }
     })
     .await
 }

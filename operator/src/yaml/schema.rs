@@ -101,7 +101,7 @@ pub(super) static LIMITS: LazyLock<Form> = LazyLock::new(|| {
     let stored = &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
     let mut spec = stored["properties"]["spec"]["properties"]["limits"].clone();
     spec["nullable"] = json!(false);
-    Form::new(document("TenantLimits", &spec), &[])
+    Form::new(document("TenantLimits", &spec))
 });
 
 /// An Environment as the API server takes and prints it.
@@ -119,7 +119,7 @@ fn stored(kind: &str, crd: impl Serialize) -> Form {
     schema["properties"]["metadata"]["x-kubernetes-preserve-unknown-fields"] = json!(true);
     schema["properties"]["status"] = json!({});
     schema["x-kubernetes-validations"] = stored["x-kubernetes-validations"].clone();
-    Form::new(schema, &[])
+    Form::new(schema)
 }
 
 /// The schema of a file that has nothing but a kind, a name and a spec.
