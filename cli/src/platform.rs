@@ -10,7 +10,7 @@ use std::{
 use imaas_operator::{
     api::{
         Environment, EnvironmentSpec, IntegrationRuntime, IntegrationRuntimeSpec, Port, Quantity, Quota,
-        RuntimeProfile, Tenant, environment::EnvironmentQuota,
+        RuntimeProfile, Tenant, analysis::Counts, environment::EnvironmentQuota, runtime::Metrics,
     },
     environment::{self, Problems},
     runtime,
@@ -171,9 +171,17 @@ pub fn any_runtime(name: &str) -> IntegrationRuntime {
         versions: "*".to_owned(),
         ports: vec![any_port()],
         config_mount: Some("/config".to_owned()),
+        metrics: Some(any_metrics()),
         ..RuntimeProfile::default()
     };
     IntegrationRuntime::new(name, IntegrationRuntimeSpec { profiles: vec![profile] })
+}
+
+/// Metrics in place of those that are not known.
+fn any_metrics() -> Metrics {
+    let name = || "any_total".to_owned();
+    let counts = Counts { requests: name(), failures: name(), labels: BTreeMap::default() };
+    Metrics { port: any_port().port, path: "/metrics".to_owned(), counts: Some(counts), latency: None }
 }
 
 fn boundless(name: &str) -> Environment {

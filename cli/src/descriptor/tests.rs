@@ -118,7 +118,7 @@ fn what_stops_nothing_is_a_warning_at_its_line() {
         ),
         (
             "ports: [{name: x, port: 8000}]\nrollout: {strategy: canary, analysis: {}}\n",
-            "4:31: rollout.analysis: the Environment prod has no `prometheus`, so each step waits there until somebody skips it: the platform sets it, or write `environments: {prod: {rollout: {analysis: null}}}` (in prod)",
+            "4:39: rollout.analysis: the Environment prod has no `prometheus`, so each step waits there until somebody skips it: the platform sets it, or write `environments: {prod: {rollout: {analysis: null}}}` (in prod)",
         ),
         (
             "type: worker\ninstances: many\nenvironments:\n  prod: {scaling: {max: 40}}\n",
