@@ -62,7 +62,9 @@ impl RabbitMq {
             .env("RABBITMQ_ENABLED_PLUGINS_FILE", &plugins)
             .env("RABBITMQ_MNESIA_BASE", directory.join("data"))
             .env("RABBITMQ_LOG_BASE", directory.join("log"))
-            .env("RABBITMQ_LOGS", "-");
+            .env("RABBITMQ_LOGS", "-")
+            // As under systemd its script becomes the broker: one process, which dies with this one.
+            .env("NOTIFY_SOCKET", directory.join("nobody"));
         let broker = Process::spawn("rabbitmq", &command, &directory.join("rabbitmq.log"))?;
         wait_until("RabbitMQ", Duration::from_mins(1), &[&names, &broker], || async {
             http_status(management, "/api/overview").await == Some(401)
