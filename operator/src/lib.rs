@@ -8,6 +8,7 @@ pub mod amount;
 pub mod analysis;
 pub mod api;
 pub mod args;
+mod bounded;
 pub mod checked;
 pub mod cluster;
 pub mod conditions;

@@ -2,19 +2,18 @@
 
 use std::time::Duration;
 
-use reqwest::{Client, redirect};
+use reqwest::Client;
 use url::Url;
 
 use super::{
     answer::{Measured, NoAnswer, measured},
     query::{Subject, query},
 };
-use crate::{api::ReleaseAnalysis, environment::ValidPrometheus};
-
-/// For the whole answer.
-const DEADLINE: Duration = Duration::from_secs(3);
-/// Longest answer, in bytes.
-const LARGEST: usize = 64 * 1024;
+use crate::{
+    api::ReleaseAnalysis,
+    bounded::{self, DEADLINE, Unread},
+    environment::ValidPrometheus,
+};
 
 /// Whoever asks. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -23,14 +22,8 @@ pub struct Asker(Client);
 impl Asker {
     /// Nothing where no client can be made.
     pub fn new() -> Option<Self> {
-        let client = Client::builder()
-            .redirect(redirect::Policy::none())
-            .no_proxy()
-            .referer(false)
-            .timeout(DEADLINE)
-            .user_agent(concat!("imaas-operator-", env!("CARGO_PKG_VERSION")))
-            .build();
-        client
+        bounded::client()
+            .build()
             .inspect_err(|error| {
                 tracing::error!(error = error as &dyn std::error::Error, "metrics are not asked");
             })
@@ -48,7 +41,7 @@ impl Asker {
         let mut url = prometheus.url.clone();
         url.query_pairs_mut()
             .append_pair("query", &query(analysis, prometheus, (subject, lasts)))
-            .append_pair("timeout", "3s")
+            .append_pair("timeout", &format!("{}s", DEADLINE.as_secs()))
             // Thanos' own: half of the series is no answer.
             .append_pair("partial_response", "false");
         self.told(url).await
@@ -62,13 +55,10 @@ impl Asker {
             NoAnswer::Silent
         };
         let mut response = self.0.get(url).send().await.map_err(silent)?;
-        let mut answer = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(silent)? {
-            answer.extend_from_slice(&chunk);
-            if answer.len() > LARGEST {
-                return Err(NoAnswer::TooLong);
-            }
-        }
+        let answer = bounded::body(&mut response).await.map_err(|unread| match unread {
+            Unread::Broken(error) => silent(error),
+            Unread::TooLong => NoAnswer::TooLong,
+        })?;
         measured(response.status().as_u16(), &answer)
     }
 }
@@ -90,6 +80,7 @@ mod tests {
     use tokio::net::TcpListener;
 
     use super::*;
+    use crate::bounded::LARGEST;
 
     const ANSWER: &str = r#"{"status":"success","data":{"resultType":"vector","result":[{"metric":{"tells":"tried requests"},"value":[1,"7"]}]}}"#;
 

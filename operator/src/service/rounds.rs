@@ -13,7 +13,7 @@ use std::{
 use futures::{StreamExt, stream};
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::ResourceExt;
-use reqwest::{Client, redirect};
+use reqwest::Client;
 use tokio::sync::{Semaphore, mpsc};
 
 use super::{
@@ -24,6 +24,7 @@ use super::{
 };
 use crate::{
     api::{ReleaseSmoke, runtime::Health},
+    bounded,
     cluster::ApplyError,
     platform::Platform,
     release::{self, verdict::Verdict},
@@ -39,10 +40,6 @@ const LISTS: usize = 2;
 const SOON: Duration = Duration::from_secs(1);
 /// Between two answers to a smoke check, while they decide nothing.
 const AGAIN: Duration = Duration::from_secs(3);
-/// For one instance, its whole answer.
-const DEADLINE: Duration = Duration::from_secs(3);
-/// Longest answer, in bytes.
-const LARGEST: usize = 64 * 1024;
 
 /// Asks for rounds and knows what they saw. Cheap to clone.
 #[derive(Clone)]
@@ -119,15 +116,10 @@ impl Rounds {
     pub(super) fn new(platform: Platform) -> (Self, Ends) {
         let (asks, asked) = mpsc::unbounded_channel();
         let (news, told) = mpsc::unbounded_channel();
-        let client = Client::builder()
-            .redirect(redirect::Policy::none())
-            .no_proxy()
-            .referer(false)
+        let client = bounded::client()
             .http1_only()
             // Every pod is another host, and gone soon.
             .pool_max_idle_per_host(0)
-            .timeout(DEADLINE)
-            .user_agent(concat!("imaas-operator-", env!("CARGO_PKG_VERSION")))
             .build()
             .inspect_err(|error| {
                 tracing::error!(error = error as &dyn std::error::Error, "engines are not asked");
@@ -280,14 +272,7 @@ impl Rounds {
                 return None;
             }
         };
-        let mut answer = Vec::new();
-        while let Some(chunk) = response.chunk().await.ok()? {
-            answer.extend_from_slice(&chunk);
-            if answer.len() > LARGEST {
-                return None;
-            }
-        }
-        faults(*reads, &answer)
+        faults(*reads, &bounded::body(&mut response).await.ok()?)
     }
 }
 
