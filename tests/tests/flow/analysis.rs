@@ -7,7 +7,7 @@ use flows::{Developer, Sample};
 use lab::prometheus::{Prometheus, Scrape};
 use serde_json::{Value, json};
 
-use crate::{Flow, PATIENCE, waiting};
+use crate::{Flow, PATIENCE, after, waiting};
 
 const SERVICE: &str = "judged";
 const AT: (&str, &str, &str) = ("acme", SERVICE, "dev");
@@ -49,22 +49,25 @@ pub async fn of_a_canary(flow: &Flow) -> Result<String> {
     let prometheus = Prometheus::start(&stand.lab, scrape, &flow.progress).await?;
     asks(flow, json!({ "url": format!("http://{}", prometheus.address()) })).await?;
     let outcome = Box::pin(judged(flow, &developer)).await;
-    asks(flow, Value::Null).await?;
+    let ended = async {
+        asks(flow, Value::Null).await?;
+        let commit = change(&developer, "imaas.yaml", (CANARY, NOBODY))?;
+        flow.rests(AT, &commit).await
+    };
+    let ended = ended.await;
     prometheus.stop().await;
-    let commit = change(&developer, "imaas.yaml", (CANARY, NOBODY))?;
-    flow.rests(AT, &commit).await?;
-    outcome
+    after(outcome, ended)
 }
 
 /// Where the environment's metrics are asked.
-async fn asks(flow: &Flow, prometheus: Value) -> Result<()> {
+pub async fn asks(flow: &Flow, prometheus: Value) -> Result<()> {
     let patch = json!({ "spec": { "prometheus": prometheus } }).to_string();
     let arguments = ["patch", "environment.imaas.dev", "dev", "--type=merge", "--patch", &patch];
     flow.stand.kubectl.run(&arguments, None).await.map(drop)
 }
 
 /// Commits `to` in place of `from` in a file of dev; returns the commit.
-fn change(developer: &Developer, file: &str, (from, to): (&str, &str)) -> Result<String> {
+pub fn change(developer: &Developer, file: &str, (from, to): (&str, &str)) -> Result<String> {
     let clone = developer.work_tree();
     clone.checkout("dev")?;
     let text = clone.read(file)?;

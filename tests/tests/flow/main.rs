@@ -17,6 +17,7 @@ mod nodes;
 mod onboarding;
 mod queue;
 mod registry;
+mod requests;
 mod retirement;
 mod rights;
 mod steady;
@@ -119,6 +120,15 @@ impl Flow {
             .get(&["-n", &format!("acme-{environment}"), "deployment", "inventory"])
             .await?;
         Ok(found["metadata"]["generation"].as_i64().unwrap_or_default())
+    }
+}
+
+/// `outcome`, where what it needed has `ended` as well; where both failed, both are told.
+fn after(outcome: Result<String>, ended: Result<()>) -> Result<String> {
+    match (outcome, ended) {
+        (outcome, Ok(())) => outcome,
+        (Ok(_), Err(error)) => Err(error.context("at its end")),
+        (Err(first), Err(second)) => Err(first.context(format!("and at its end: {second:#}"))),
     }
 }
 
@@ -242,6 +252,7 @@ async fn every_case(flow: &Flow) -> Vec<String> {
     cases.case("a_drained_node_costs_no_request_and_a_lost_one_is_replaced", nodes::drained_and_lost).await;
     cases.case("load_brings_instances_and_takes_them_away", load::brings_instances_and_takes_them_away).await;
     cases.case("a_worker_s_number_follows_what_waits_for_it", queue::is_followed).await;
+    cases.case("requests_bring_instances_by_what_prometheus_counted", requests::bring_instances).await;
     cases.case("repair_within_five_seconds", steady::repair).await;
     cases.case("a_second_pass_and_a_restart_change_nothing", steady::restart).await;
     cases.case("kill_at_any_moment_ends_in_the_same_state", killed::at_any_moment).await;

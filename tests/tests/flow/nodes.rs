@@ -13,7 +13,7 @@ use lab::node::{NODE_NAME, Node};
 use serde_json::Value;
 
 use crate::{
-    Flow, PATIENCE, PERIOD,
+    Flow, PATIENCE, PERIOD, after,
     gateway::{HOST, answers, pushed, with_entrance},
     none_failed, waiting,
 };
@@ -38,22 +38,27 @@ pub async fn drained_and_lost(flow: &Flow) -> Result<String> {
     let outcome =
         with_entrance(flow, async |flow, address| on_both(flow, address, (&plain, &second)).await).await;
 
-    second.connect(true)?;
-    drain(flow, &second).await?;
-    kubectl
-        .run(&[&SYSTEM[..], &["scale", "deployment/imaas-operator", "--replicas=1"]].concat(), None)
-        .await?;
-    kubectl.run(&["delete", "node", second.name()], None).await?;
-    tokio::task::block_in_place(|| second.stop())?;
-    let commit = pushed(flow, &plain)?;
+    let ended = async {
+        second.connect(true)?;
+        drain(flow, &second).await?;
+        kubectl
+            .run(&[&SYSTEM[..], &["scale", "deployment/imaas-operator", "--replicas=1"]].concat(), None)
+            .await?;
+        kubectl.run(&["delete", "node", second.name()], None).await.map(drop)
+    };
+    let ended = ended.await.and(tokio::task::block_in_place(|| second.stop()));
+    after(outcome, ended.and(Box::pin(as_it_was(flow, &plain)).await))
+}
+
+async fn as_it_was(flow: &Flow, plain: &str) -> Result<()> {
+    let commit = pushed(flow, plain)?;
     flow.stand.deployed(AT, &commit, PATIENCE).await?;
     until("nothing is left of what ran before", PATIENCE, || async {
         let deployment = flow.seen(&["-n", "acme-dev", "deployment", AT.1]).await?;
         let running = &deployment["metadata"]["annotations"][RUNNING];
         if running.is_null() { Ok(()) } else { Err(running.to_string()) }
     })
-    .await?;
-    outcome
+    .await
 }
 
 async fn on_both(flow: &Flow, address: SocketAddr, (plain, second): (&str, &Node)) -> Result<String> {

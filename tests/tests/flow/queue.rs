@@ -12,7 +12,7 @@ use lab::{
 use reqwest::{Client, Method};
 use serde_json::{Value, json};
 
-use crate::{Flow, PATIENCE, waiting, waits};
+use crate::{Flow, PATIENCE, after, waiting, waits};
 
 const SERVICE: &str = "queued";
 const AT: (&str, &str, &str) = ("acme", SERVICE, "dev");
@@ -61,18 +61,24 @@ pub async fn is_followed(flow: &Flow) -> Result<String> {
     keda::install_kinds(&stand.kubectl, &flow.progress).await?;
     let keda = Keda::start(&stand.lab, &flow.progress).await?;
     let outcome = Box::pin(up_and_down(flow, &broker, &commit)).await;
-    let commit = pushed(&developer, NOBODY)?;
-    flow.rests(AT, &commit).await?;
+    let ended = async {
+        let commit = pushed(&developer, NOBODY)?;
+        flow.rests(AT, &commit).await?;
+        without_scalers(flow).await
+    };
+    let ended = ended.await.and(keda.stop().await).and(named(flow, Value::Null).await);
+    broker.stop().await;
+    after(outcome, ended).map(|figures| format!("told `{told}`; {figures}"))
+}
+
+/// Waits until KEDA has let go of everything.
+pub async fn without_scalers(flow: &Flow) -> Result<()> {
     until("KEDA's object is gone", PATIENCE, || async {
         let found = flow.seen(&["-n", "acme-dev", "scaledobjects.keda.sh"]).await?;
         let left = found["items"].as_array().is_some_and(|items| !items.is_empty());
         if left { Err(found.to_string()) } else { Ok(()) }
     })
-    .await?;
-    keda.stop().await?;
-    named(flow, Value::Null).await?;
-    broker.stop().await;
-    Ok(format!("told `{told}`; {}", outcome?))
+    .await
 }
 
 /// The brokers of dev, as the platform team names them.
@@ -95,20 +101,20 @@ fn pushed(developer: &Developer, scaling: &str) -> Result<String> {
 async fn up_and_down(flow: &Flow, broker: &RabbitMq, commit: &str) -> Result<String> {
     ask(broker, (Method::PUT, "/api/queues/%2f/queued"), json!({ "durable": true })).await?;
     flow.stand.deployed(AT, commit, PATIENCE).await?;
-    until("the number is handed over", PATIENCE, || async { owner(flow).await?.1.map_or(Ok(()), Err) })
+    until("the number is handed over", PATIENCE, || async { owner(flow, AT).await?.1.map_or(Ok(()), Err) })
         .await?;
-    so_many(flow, 0).await?;
+    so_many(flow, AT, 0).await?;
     let message =
         json!({ "properties": {}, "routing_key": SERVICE, "payload": "one", "payload_encoding": "string" });
     for _ in 0..6 {
         ask(broker, (Method::POST, "/api/exchanges/%2f/amq.default/publish"), message.clone()).await?;
     }
     let begun = Instant::now();
-    so_many(flow, 3).await?;
+    so_many(flow, AT, 3).await?;
     let risen = begun.elapsed().as_secs_f64();
     ask(broker, (Method::DELETE, "/api/queues/%2f/queued/contents"), Value::Null).await?;
     let begun = Instant::now();
-    so_many(flow, 0).await?;
+    so_many(flow, AT, 0).await?;
     Ok(format!(
         "3 instances {risen:.0} s after 6 messages, none {:.0} s after the last was gone",
         begun.elapsed().as_secs_f64()
@@ -131,13 +137,13 @@ async fn ask(broker: &RabbitMq, (method, path): (Method, &str), body: Value) -> 
 }
 
 /// Waits until so many are ready and the board says so, with nothing to wait for; the operator owns the number at no moment.
-async fn so_many(flow: &Flow, wanted: i64) -> Result<()> {
+pub async fn so_many(flow: &Flow, at: (&str, &str, &str), wanted: i64) -> Result<()> {
     let owner = until(&format!("{wanted} instances are ready"), LONGEST, || async {
-        let (number, owner) = owner(flow).await?;
+        let (number, owner) = owner(flow, at).await?;
         if owner.is_some() {
             return Ok(owner);
         }
-        let board = flow.stand.board(AT.0, AT.1, AT.2).await.map_err(|error| format!("{error:#}"))?;
+        let board = flow.stand.board(at.0, at.1, at.2).await.map_err(|error| format!("{error:#}"))?;
         let is_so = number == wanted && board["desired"] == wanted && board["ready"] == wanted;
         if is_so && waiting(&board).is_empty() { Ok(None) } else { Err(format!("{number}: {board}")) }
     })
@@ -147,8 +153,9 @@ async fn so_many(flow: &Flow, wanted: i64) -> Result<()> {
 }
 
 /// The number, and what says that it is the operator's, where it is.
-async fn owner(flow: &Flow) -> Result<(Value, Option<String>), String> {
-    let found = flow.seen(&["-n", "acme-dev", "deployment", SERVICE, "--show-managed-fields"]).await?;
+pub async fn owner(flow: &Flow, at: (&str, &str, &str)) -> Result<(Value, Option<String>), String> {
+    let namespace = format!("{}-{}", at.0, at.2);
+    let found = flow.seen(&["-n", &namespace, "deployment", at.1, "--show-managed-fields"]).await?;
     let mut managers = found["metadata"]["managedFields"].as_array().into_iter().flatten();
     let owns = |entry: &&Value| {
         entry["manager"] == "imaas-operator" && !entry["fieldsV1"]["f:spec"]["f:replicas"].is_null()
