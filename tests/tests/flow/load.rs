@@ -2,19 +2,19 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
-use flows::{Caller, Trickle, until};
+use anyhow::{Result, ensure};
+use flows::{Caller, Trickle};
 use lab::metrics_server::MetricsServer;
-use serde_json::Value;
 
-use crate::{Flow, PATIENCE, after, none_failed};
+use crate::{
+    Flow, PATIENCE, after, none_failed,
+    number::{HANDED_OVER, becomes, handed_over, replicas},
+};
 
 const IN_DEV: (&str, &str, &str) = ("acme", "inventory", "dev");
 const OF_DEV: &str = "  dev: {scaling: {min: 1}}";
 /// So little that a trickle is load, and an end that is not waited for.
 const SCALED: &str = "  dev: {resources: {cpu: 10m}, scaling: {min: 1, max: 3, cpu: 50, downAfter: 0s}}";
-/// An instance a minute ends, and what is measured is a minute old.
-const LONGEST: Duration = Duration::from_mins(6);
 
 /// Promise: load that rises brings instances, none of its requests is lost, load that ends takes them away again, and nobody but
 /// the autoscaler writes their number meanwhile.
@@ -29,7 +29,7 @@ pub async fn brings_instances_and_takes_them_away(flow: &Flow) -> Result<String>
 /// Without load's own, the number is the operator's again.
 async fn as_it_was(flow: &Flow, plain: &str) -> Result<()> {
     changed(flow, SCALED, OF_DEV).await?;
-    let (number, owners) = replicas(flow).await?;
+    let (number, owners) = replicas(flow, IN_DEV).await.map_err(anyhow::Error::msg)?;
     let is_ours = owners.iter().any(|owner| owner == "imaas-operator");
     ensure!(number == 1 && is_ours, "the number is the operator's again: {number} {owners:?}");
     let autoscaler = flow.seen(&["-n", "acme-dev", "hpa", "inventory"]).await;
@@ -53,53 +53,19 @@ async fn changed(flow: &Flow, from: &str, to: &str) -> Result<String> {
 }
 
 async fn up_and_down(flow: &Flow) -> Result<String> {
-    // What nobody scales yet stays as it was handed over.
-    until("the number is handed over", PATIENCE, || async {
-        let (number, owners) = replicas(flow).await.map_err(|error| format!("{error:#}"))?;
-        let is_so = number == 1 && owners == ["imaas-handed-over"];
-        is_so.then_some(()).ok_or_else(|| format!("{number} {owners:?}"))
-    })
-    .await?;
+    handed_over(flow, IN_DEV).await?;
     let address = flow.stand.service_address("acme", "dev", "inventory").await?;
     let begun = Instant::now();
     let load = Trickle::start(Caller::new(address)?, "/inventory", Duration::from_millis(5));
-    let risen = so_many(flow, 3).await;
+    let risen = becomes(flow, IN_DEV, 3, &[HANDED_OVER]).await;
     let rose = begun.elapsed();
     let sent = none_failed(load).await?;
     risen?;
     let ended = Instant::now();
-    so_many(flow, 1).await?;
+    becomes(flow, IN_DEV, 1, &[]).await?;
     Ok(format!(
         "{sent} requests in {:.0} s: 3 instances after that; 1 again {:.0} s after the last",
         rose.as_secs_f64(),
         ended.elapsed().as_secs_f64()
     ))
-}
-
-/// Waits until so many are ready; the operator owns the number at no moment that is seen.
-async fn so_many(flow: &Flow, wanted: i64) -> Result<()> {
-    let foreign = until(&format!("{wanted} instances are ready"), LONGEST, || async {
-        let told = |error: anyhow::Error| format!("{error:#}");
-        let (number, owners) = replicas(flow).await.map_err(told)?;
-        if owners.iter().any(|owner| owner == "imaas-operator") {
-            return Ok(Some(format!("{number} {owners:?}")));
-        }
-        let board = flow.stand.board(IN_DEV.0, IN_DEV.1, IN_DEV.2).await.map_err(told)?;
-        let is_so = number == wanted && board["desired"] == wanted && board["ready"] == wanted;
-        if is_so { Ok(None) } else { Err(board.to_string()) }
-    })
-    .await?;
-    ensure!(foreign.is_none(), "the operator took the number: {foreign:?}");
-    Ok(())
-}
-
-/// The number, and the field managers that own it.
-async fn replicas(flow: &Flow) -> Result<(i64, Vec<String>)> {
-    let arguments = ["-n", "acme-dev", "deployment", "inventory", "--show-managed-fields"];
-    let found = flow.stand.kubectl.get(&arguments).await?;
-    let managers = found["metadata"]["managedFields"].as_array().context("no managed fields")?;
-    let owns = |entry: &&Value| !entry["fieldsV1"]["f:spec"]["f:replicas"].is_null();
-    let names = managers.iter().filter(owns).filter_map(|entry| entry["manager"].as_str());
-    let number = found["spec"]["replicas"].as_i64().context("no number")?;
-    Ok((number, names.map(ToOwned::to_owned).collect()))
 }

@@ -14,6 +14,7 @@ mod load;
 mod log;
 mod micro_integrator;
 mod nodes;
+mod number;
 mod onboarding;
 mod queue;
 mod registry;

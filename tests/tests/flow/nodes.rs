@@ -14,6 +14,7 @@ use serde_json::Value;
 
 use crate::{
     Flow, PATIENCE, PERIOD, after,
+    decisions::decide,
     gateway::{HOST, answers, pushed, with_entrance},
     none_failed, waiting,
 };
@@ -23,7 +24,7 @@ const OF_DEV: &str = "  dev: {scaling: {min: 1}}";
 const OF_TWO: &str = "  dev: {scaling: {min: 2}, expose: {path: /inventory}}";
 const SYSTEM: [&str; 2] = ["-n", "imaas-system"];
 
-/// Promise: a node that is drained costs no request; one that is lost costs those that were sent to it until Kubernetes
+/// Promise: a node that is drained costs no request, nor does a roll-out or a decision to go back; one that is lost costs those that were sent to it until Kubernetes
 /// takes it out, is told on the board, its instance is replaced and, where the operator's leader was there, another leads.
 pub async fn drained_and_lost(flow: &Flow) -> Result<String> {
     let clone = flow.inventory.work_tree();
@@ -76,14 +77,27 @@ async fn on_both(flow: &Flow, address: SocketAddr, (plain, second): (&str, &Node
     let sent = [none_failed(load.anew).await?, none_failed(load.kept).await?];
 
     flow.stand.kubectl.run(&["uncordon", second.name()], None).await?;
-    let commit = pushed(flow, &format!("{descriptor}env: {{NODES: \"2\"}}\n"))?;
-    flow.stand.deployed(AT, &commit, PATIENCE).await?;
+    let load = Load::start(address)?;
+    there_and_back(flow, &format!("{descriptor}env: {{NODES: \"2\"}}\n")).await?;
+    let rolled = [none_failed(load.anew).await?, none_failed(load.kept).await?];
     is_on(flow, &[NODE_NAME, second.name()]).await?;
     leads_on(flow, second.name()).await?;
     Ok(format!(
-        "drained in {drained:.1} s, {sent:?} requests, none failed; {}",
+        "drained in {drained:.1} s, {sent:?} requests, none failed; {rolled:?} while it rolled on, back and on, none failed; {}",
         lost(flow, address, second).await?
     ))
+}
+
+/// Rolls this descriptor out, back to what ran before by a decision, and out again.
+async fn there_and_back(flow: &Flow, descriptor: &str) -> Result<()> {
+    let before = flow.stand.board(AT.0, AT.1, AT.2).await?["current"].clone();
+    let commit = pushed(flow, descriptor)?;
+    flow.stand.deployed(AT, &commit, PATIENCE).await?;
+    decide(flow, (AT.1, AT.2), "rollback").await?;
+    let is_back = |board: &Value| board["current"] == before && board["ready"] == 2;
+    flow.board(AT, "what ran before runs again", is_back).await?;
+    decide(flow, (AT.1, AT.2), "resume").await?;
+    flow.stand.deployed(AT, &commit, PATIENCE).await.map(drop)
 }
 
 /// Requests through the gateway.

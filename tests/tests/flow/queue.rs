@@ -1,6 +1,6 @@
 //! A worker whose number follows what waits in a real broker, by a real KEDA.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Result, ensure};
 use base64::{Engine, engine::general_purpose::STANDARD};
@@ -12,7 +12,11 @@ use lab::{
 use reqwest::{Client, Method};
 use serde_json::{Value, json};
 
-use crate::{Flow, PATIENCE, after, waiting, waits};
+use crate::{
+    Flow, PATIENCE, after,
+    number::{HANDED_OVER, becomes},
+    waiting, waits,
+};
 
 const SERVICE: &str = "queued";
 const AT: (&str, &str, &str) = ("acme", SERVICE, "dev");
@@ -32,8 +36,6 @@ const FOLLOWS: &str = "scaling:
   triggers: [{broker: rabbit, rabbitmq: {queue: queued, messages: 2}, secret: queued-rabbit}]
 ";
 const NOBODY: &str = "scaling: {min: 0}\n";
-/// It is asked every 15 seconds, and an instance a minute ends.
-const LONGEST: Duration = Duration::from_mins(6);
 
 /// Promise: without KEDA the service is refused by that name; when it comes the service goes on by itself, proves itself with
 /// one instance, has none while nothing waits, as many as what waits needs, and none again; nobody but KEDA moves the number.
@@ -101,20 +103,18 @@ fn pushed(developer: &Developer, scaling: &str) -> Result<String> {
 async fn up_and_down(flow: &Flow, broker: &RabbitMq, commit: &str) -> Result<String> {
     ask(broker, (Method::PUT, "/api/queues/%2f/queued"), json!({ "durable": true })).await?;
     flow.stand.deployed(AT, commit, PATIENCE).await?;
-    until("the number is handed over", PATIENCE, || async { owner(flow, AT).await?.1.map_or(Ok(()), Err) })
-        .await?;
-    so_many(flow, AT, 0).await?;
+    becomes(flow, AT, 0, &[HANDED_OVER]).await?;
     let message =
         json!({ "properties": {}, "routing_key": SERVICE, "payload": "one", "payload_encoding": "string" });
     for _ in 0..6 {
         ask(broker, (Method::POST, "/api/exchanges/%2f/amq.default/publish"), message.clone()).await?;
     }
     let begun = Instant::now();
-    so_many(flow, AT, 3).await?;
+    becomes(flow, AT, 3, &[]).await?;
     let risen = begun.elapsed().as_secs_f64();
     ask(broker, (Method::DELETE, "/api/queues/%2f/queued/contents"), Value::Null).await?;
     let begun = Instant::now();
-    so_many(flow, AT, 0).await?;
+    becomes(flow, AT, 0, &[]).await?;
     Ok(format!(
         "3 instances {risen:.0} s after 6 messages, none {:.0} s after the last was gone",
         begun.elapsed().as_secs_f64()
@@ -134,31 +134,4 @@ async fn ask(broker: &RabbitMq, (method, path): (Method, &str), body: Value) -> 
     let answer = request.body(body.to_string()).send().await?;
     ensure!(answer.status().is_success(), "{path}: {}", answer.status());
     Ok(())
-}
-
-/// Waits until so many are ready and the board says so, with nothing to wait for; the operator owns the number at no moment.
-pub async fn so_many(flow: &Flow, at: (&str, &str, &str), wanted: i64) -> Result<()> {
-    let owner = until(&format!("{wanted} instances are ready"), LONGEST, || async {
-        let (number, owner) = owner(flow, at).await?;
-        if owner.is_some() {
-            return Ok(owner);
-        }
-        let board = flow.stand.board(at.0, at.1, at.2).await.map_err(|error| format!("{error:#}"))?;
-        let is_so = number == wanted && board["desired"] == wanted && board["ready"] == wanted;
-        if is_so && waiting(&board).is_empty() { Ok(None) } else { Err(format!("{number}: {board}")) }
-    })
-    .await?;
-    ensure!(owner.is_none(), "the operator took the number: {owner:?}");
-    Ok(())
-}
-
-/// The number, and what says that it is the operator's, where it is.
-pub async fn owner(flow: &Flow, at: (&str, &str, &str)) -> Result<(Value, Option<String>), String> {
-    let namespace = format!("{}-{}", at.0, at.2);
-    let found = flow.seen(&["-n", &namespace, "deployment", at.1, "--show-managed-fields"]).await?;
-    let mut managers = found["metadata"]["managedFields"].as_array().into_iter().flatten();
-    let owns = |entry: &&Value| {
-        entry["manager"] == "imaas-operator" && !entry["fieldsV1"]["f:spec"]["f:replicas"].is_null()
-    };
-    Ok((found["spec"]["replicas"].clone(), managers.find(owns).map(ToString::to_string)))
 }

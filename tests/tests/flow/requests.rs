@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use anyhow::Result;
-use flows::{Caller, Developer, Sample, Trickle, until};
+use flows::{Caller, Developer, Sample, Trickle};
 use lab::{
     keda::{self, Keda},
     prometheus::{Prometheus, Scrape},
@@ -14,7 +14,8 @@ use crate::{
     Flow, PATIENCE, PERIOD, after,
     analysis::{asks, change},
     none_failed,
-    queue::{owner, so_many, without_scalers},
+    number::{HANDED_OVER, becomes, handed_over},
+    queue::without_scalers,
     waiting,
 };
 
@@ -66,18 +67,17 @@ async fn up_and_down(flow: &Flow, address: &str, commit: &str) -> Result<String>
     let told = says(&board).unwrap_or_default();
     asks(flow, json!({ "url": address })).await?;
     flow.stand.deployed(AT, commit, PATIENCE).await?;
-    until("the number is handed over", PATIENCE, || async { owner(flow, AT).await?.1.map_or(Ok(()), Err) })
-        .await?;
-    so_many(flow, AT, 1).await?;
+    handed_over(flow, AT).await?;
+    becomes(flow, AT, 1, &[HANDED_OVER]).await?;
     let address = flow.stand.service_address(AT.0, AT.2, SERVICE).await?;
     let load = Trickle::start(Caller::new(address)?, "/orders", PERIOD);
     let begun = Instant::now();
-    let risen = so_many(flow, AT, 2).await;
+    let risen = becomes(flow, AT, 2, &[HANDED_OVER]).await;
     let rose = begun.elapsed().as_secs_f64();
     let sent = none_failed(load).await?;
     risen?;
     let begun = Instant::now();
-    so_many(flow, AT, 1).await?;
+    becomes(flow, AT, 1, &[]).await?;
     Ok(format!(
         "told `{told}`; 2 instances after {rose:.0} s and {sent} requests, none failed; 1 again {:.0} s after the last",
         begun.elapsed().as_secs_f64()
