@@ -137,6 +137,12 @@ pub fn follows(release: &Release) -> bool {
     release.spec.scaling.as_ref().is_some_and(|scaling| !scaling.triggers.is_empty())
 }
 
+/// The fewest instances of a release that follows what waits where nobody asks how much does: as many as where no broker answers.
+pub fn alone(release: &Release) -> Option<i32> {
+    let scaling = release.spec.scaling.as_ref().filter(|_| follows(release))?;
+    Some(scaling.fallback.as_ref().map_or(1, |fallback| i32::from(fallback.instances)))
+}
+
 /// The fewest instances that `release` is to have now. Until it has proven itself, in what its environment asks for, that is
 /// one at least: what has none proves nothing.
 pub fn least(release: &Release) -> i32 {

@@ -318,7 +318,8 @@ async fn a_number_by_hand_replaces_what_waits_until_it_is_over() {
     scene.keda_makes_it(0).await;
     scene.runs_so_many(0).await;
     scene.kubectl(&["delete", "crd", "scaledobjects.keda.sh", "triggerauthentications.keda.sh"]).await;
-    until("one runs", async || (scene.replicas().await == Some(1)).then_some(())).await;
+    until("as many run as without an answer", async || (scene.replicas().await == Some(2)).then_some(()))
+        .await;
     let told = scene.waiting(ORDERS, "NotScaling").await;
     assert!(told.contains("no ScaledObject of keda.sh any more"), "{told}");
 
