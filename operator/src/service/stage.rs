@@ -27,6 +27,7 @@ use crate::{
     api::{Cause, OpenWindow, Release, environment::Network},
     cluster::Workload,
     conditions::Reason,
+    environment::sleep::{Rest, Sleep, early},
     metrics,
     names::TENANT,
     platform::Platform,
@@ -36,7 +37,6 @@ use crate::{
         scaling::wanted,
         triggers::{alone, follows},
     },
-    tenant::sleep::{Rest, Sleep, early},
 };
 
 /// A release and, where it was made just now, its configuration.
@@ -176,8 +176,8 @@ impl Work<'_> {
         (observed, running)
     }
 
-    /// Until when `release` sleeps; nothing where it is awake: what is tried is tried to its end, and what somebody said of
-    /// the number of instances holds.
+    /// Until when `release` sleeps; nothing where it is awake: what is tried is tried to its end, what somebody said of the
+    /// number of instances holds, and what is new of who calls it wakes it as well.
     fn asleep(
         &mut self,
         environment: &ValidEnvironment,
@@ -195,7 +195,8 @@ impl Work<'_> {
         let is_other = self.current(environment).is_none_or(|current| current.name_any() != name);
         let begun = if is_other { Some(now) } else { self.begun(environment, &name) };
         let early = early(&self.service.tenant, &self.service.name);
-        let news = begun.filter(|_| is_of_git).max(news);
+        let of_callers = self.neighbours().called_since(self.asker(environment));
+        let news = begun.filter(|_| is_of_git).max(news).max(of_callers);
         let (until, asleep) = match Sleep::valid(sleep, "").0.at(now, news, early) {
             Rest::Asleep { until } => (Some(until), Some(until)),
             Rest::Awake { until } => (until, None),

@@ -81,7 +81,7 @@ impl Scene {
         Repository { tree }
     }
 
-    async fn export(&self, (tenant, name): (&str, &str), to: Value) {
+    pub async fn export(&self, (tenant, name): (&str, &str), to: Value) {
         let services = Api::<IntegrationService>::namespaced(self.client.clone(), &format!("{tenant}-home"));
         let patch = Patch::Merge(json!({ "spec": { "exportTo": to } }));
         services.patch(name, &PatchParams::default(), &patch).await.unwrap();
