@@ -27,7 +27,7 @@ use crate::{
     names,
     release::{
         self, Observed, Outside, Phase, RolledOut, Trouble, down_since, late_since,
-        scaling::{Stuck, stuck},
+        scaling::stuck,
         triggers,
     },
 };
@@ -36,8 +36,6 @@ use crate::{
 const UNTOLD: Duration = Duration::from_secs(3);
 /// The same once they told.
 const TOLD: Duration = Duration::from_secs(15);
-/// So long an autoscaler may have nothing to measure, as while the first instances start, and KEDA leave undone what it is to do.
-const UNMEASURED: Duration = Duration::from_mins(3);
 /// Looks that are kept of an environment: at what runs, and at what is tried beside it.
 const LOOKS: usize = 2;
 
@@ -168,14 +166,12 @@ impl Work<'_> {
         }
         let autoscaler = cluster.autoscaler(&environment.namespace, &triggers::autoscaler(release));
         let left = triggers::left(release, object.as_deref());
-        let Some(Stuck { since, message }) = left.or_else(|| autoscaler.as_deref().and_then(stuck)) else {
-            return;
-        };
-        let told_at = since + UNMEASURED;
+        let Some(stuck) = left.or_else(|| autoscaler.as_deref().and_then(stuck)) else { return };
+        let told_at = stuck.told_at();
         if (self.platform.now)() < told_at {
             self.look_again(Some(told_at));
         } else {
-            observation.problems.push(Problem::new(Reason::NotScaling, message));
+            observation.problems.push(Problem::new(Reason::NotScaling, stuck.message));
         }
     }
 

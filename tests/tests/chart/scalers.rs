@@ -118,8 +118,10 @@ async fn what_is_there_stays(
             (&["delete", resource, "tried", "-n", "acme-dev"][..], who != USER),
         ] {
             let tried = answer(kubectl, who, what, None).await?;
-            broken
-                .unless(as_expected(&tried, allowed), format!("{who}: {what:?}, allowed {allowed}: {tried:?}"));
+            broken.unless(
+                as_expected(&tried, allowed),
+                format!("{who}: {what:?}, allowed {allowed}: {tried:?}"),
+            );
         }
     }
     kubectl.run(&patch(let_go), None).await?;
