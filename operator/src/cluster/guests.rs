@@ -264,7 +264,7 @@ mod tests {
             assert_eq!(cluster.rule_fields(), RuleFields { timeouts: true, retry: false });
             fields.lock().unwrap().push("retry");
             touches.next().await.unwrap();
-            assert_eq!(cluster.rule_fields(), RuleFields { timeouts: true, retry: true });
+            assert_eq!(cluster.rule_fields(), RuleFields::ALL);
         };
         tokio::select! {
             () = follows => panic!("it is there"),
