@@ -76,7 +76,7 @@ pub fn items(tenant: &Tenant, space: Option<&ValidTenant>) -> Vec<Item> {
     let mut items: Vec<Item> = contact.into_iter().chain(registry).collect();
     let stops = [("suspend", spec.suspend), ("cordon", spec.cordon)].into_iter().filter(|(_, is_on)| *is_on);
     items.extend(stops.map(|(name, _)| Item::new(Kind::Stop, name, Vec::new())));
-    items.extend(space.map_or_else(|| as_written(tenant), |space| namespaces(tenant, space)));
+    items.extend(space.map_or_else(|| as_written(tenant), namespaces));
     items.extend(spec.limits.iter().flat_map(limits));
     items.extend(spec.members.iter().map(member));
     items.extend(spec.services.iter().map(service));
@@ -91,23 +91,22 @@ fn as_written(tenant: &Tenant) -> Vec<Item> {
         if own.omit {
             fields.push(field("omit", "true"));
         }
-        fields.extend(own.sleep.as_ref().map(sleep));
+        fields.extend(own.sleep.as_ref().map(sleeps));
         Item::new(Kind::Environment, name, fields)
     }));
     items
 }
 
-fn namespaces(tenant: &Tenant, space: &ValidTenant) -> Vec<Item> {
+fn namespaces(space: &ValidTenant) -> Vec<Item> {
     let mut items = vec![Item::new(Kind::Namespace, &home_namespace(&space.name), Vec::new())];
-    for ValidSpace { environment, namespace, promotes_from, quota, .. } in &space.environments {
+    for ValidSpace { namespace, promotes_from, quota, sleep, .. } in &space.environments {
         let mut fields = vec![
             field("cpu", &quota.cpu.0),
             field("memory", &quota.memory.0),
             field("pods", &quota.pods.to_string()),
         ];
         fields.extend(promotes_from.as_ref().map(|from| field("images from", from)));
-        let own = tenant.spec.environments.get(environment);
-        fields.extend(own.and_then(|own| own.sleep.as_ref()).map(sleep));
+        fields.extend(sleep.as_ref().map(sleeps));
         items.push(Item::new(Kind::Namespace, namespace, fields));
     }
     items.extend(space.held.iter().map(|held| {
@@ -134,7 +133,10 @@ fn quota(quota: &Quota) -> Vec<(String, String)> {
     cpu.into_iter().chain(memory).chain(pods.map(|pods| field("pods", &pods.to_string()))).collect()
 }
 
-fn sleep(Sleep { windows, wake_for }: &Sleep) -> (String, String) {
+fn sleeps(Sleep { windows, wake_for }: &Sleep) -> (String, String) {
+    if windows.is_empty() {
+        return field("sleeps", "never");
+    }
     let windows = windows.iter().map(|Window { schedule, duration, time_zone }| {
         let zone = time_zone.as_ref().map(|zone| format!(" {zone}")).unwrap_or_default();
         format!("{schedule}{zone} for {duration}")

@@ -220,6 +220,24 @@ fn what_a_tenant_asks_of_the_registry_is_told() {
 }
 
 #[test]
+fn hours_of_sleep_are_told_as_they_come_to_be() {
+    let night =
+        "sleep: {windows: [{schedule: 0 20 * * *, duration: 11h, timeZone: Europe/Zurich}], wakeFor: 2h}";
+    let sleeping = PLATFORM.replacen("default: true,", &format!("default: true, {night},"), 1);
+    let mut platform = Platform::default();
+    platform.add("platform.yaml".to_owned(), sleeping.as_bytes());
+    let own = |sleep: &str| [file("acme", &format!("  environments: {{dev: {{{sleep}}}}}\n"))];
+    let told = |before: &str, after: &str| text(&planned_beside(&platform, &own(before), &own(after)));
+    let hours = "0 20 * * * Europe/Zurich for 11h, awake for 2h after a commit";
+    let new = text(&planned_beside(&platform, &[], &own("")));
+    assert!(new.contains(&format!("sleeps {hours}")) && new.matches("sleeps").count() == 1, "{new}");
+    let never = told("", "sleep: {windows: []}");
+    assert!(never.contains(&format!("sleeps {hours} → never")), "{never}");
+    let other = told("sleep: {windows: []}", "sleep: {windows: [{schedule: 0 18 * * *, duration: 2h}]}");
+    assert!(other.contains("sleeps never → 0 18 * * * for 2h"), "{other}");
+}
+
+#[test]
 fn nothing_is_said_of_what_stays() {
     let same = [file("acme", "  {}\n"), file("beta", "  {}\n")];
     let plan = planned(&same, &same);

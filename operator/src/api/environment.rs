@@ -6,7 +6,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Broker, CheckedStatus, Quota, Role};
+use super::{Broker, CheckedStatus, Quota, Role, Sleep};
 
 /// One stage, such as `dev` or `prod`, and what holds in it for every tenant.
 #[derive(CustomResource, KubeSchema, Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
@@ -55,6 +55,9 @@ pub struct EnvironmentSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     pub windows: Vec<Window>,
+    /// When the services of a tenant sleep here whose file says nothing else (`environments: {dev: {sleep: …}}`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sleep: Option<Sleep>,
     /// For how long an image must have run well here, such as `30m`, before it counts as healthy for what promotes from here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 2, max = 20))]

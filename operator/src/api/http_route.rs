@@ -67,6 +67,11 @@ pub struct RuleFields {
     pub retry: bool,
 }
 
+impl RuleFields {
+    /// Each of them.
+    pub const ALL: Self = Self { timeouts: true, retry: true };
+}
+
 /// How long what a gateway does may take, in its own form: at most five digits a unit, such as `30s` (GEP-2257).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default)]

@@ -8,6 +8,7 @@ pub mod analysis;
 pub mod broker;
 pub mod descriptor;
 pub mod environment;
+pub mod gateway;
 pub mod hours;
 pub mod http_route;
 pub mod integration_service;

@@ -76,6 +76,11 @@ impl Tenant {
         self.spec.services.iter().any(|entry| entry.name == service)
     }
 
+    /// When its services sleep in `environment`, where its file says that.
+    pub fn sleep(&self, environment: &str) -> Option<&Sleep> {
+        self.spec.environments.get(environment)?.sleep.as_ref()
+    }
+
     /// Did somebody say that this very object is to be deleted with all that it has?
     pub fn is_confirmed(&self) -> bool {
         let confirmed = self.annotations().get(names::CONFIRM_DELETE);
@@ -167,7 +172,7 @@ pub struct EnvironmentOverride {
     /// Instead of the environment's default, up to its max.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quota: Option<Quota>,
-    /// When the services there sleep; without it, never.
+    /// When the services there sleep, in place of what the environment says, without which they never do; `windows: []` is never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sleep: Option<Sleep>,
 }
@@ -176,8 +181,8 @@ pub struct EnvironmentOverride {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Sleep {
-    /// When: from an opening on, for its duration.
-    #[schemars(length(min = 1, max = 16))]
+    /// When: from an opening on, for its duration. Without any, never.
+    #[schemars(length(max = 16))]
     pub windows: Vec<Window>,
     /// For how long a service is awake after something new of it came, from `0s` to `24h`; without it `1h`.
     #[serde(default, skip_serializing_if = "Option::is_none")]

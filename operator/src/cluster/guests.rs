@@ -93,7 +93,7 @@ impl Cluster {
             loop {
                 let again = match cluster.served::<K>().await {
                     Ok(Some(form)) => {
-                        cluster.follow_guests(form, (&mut writer, &mut listing), &done).await;
+                        cluster.follow_guests(form, (&mut writer, &mut listing), (&done, FORM)).await;
                         ABSENT
                     }
                     Ok(None) => {
@@ -120,12 +120,12 @@ impl Cluster {
         }
     }
 
-    /// Ends when the kind has gone.
+    /// Ends when the kind has gone. Once in `every` it looks at its form.
     async fn follow_guests<K: Guest>(
         &self,
         mut form: K::Form,
         (writer, listing): (&mut Writer<K>, &mut Listing),
-        done: &watch::Sender<bool>,
+        (done, every): (&watch::Sender<bool>, Duration),
     ) {
         let mut events = watcher(Api::<K>::all(self.client()), config())
             .default_backoff()
@@ -134,7 +134,7 @@ impl Cluster {
                 object.meta_mut().resource_version = None;
             })
             .boxed();
-        let mut looks = interval_at(Instant::now() + FORM, FORM);
+        let mut looks = interval_at(Instant::now() + every, every);
         loop {
             let event = tokio::select! {
                 event = events.next() => event,
@@ -201,5 +201,74 @@ fn is_gone(error: &watcher::Error) -> bool {
         | watcher::Error::WatchFailed(error) => is_code(error, 404),
         watcher::Error::WatchError(status) => status.code == 404,
         watcher::Error::NoResourceVersion => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{convert::Infallible, future::pending, sync::Arc};
+
+    use axum::http::{Request, Response};
+    use kube::client::Body;
+    use serde_json::json;
+    use tower::service_fn;
+
+    use super::*;
+    use crate::api::{HttpRoute, http_route::RuleFields};
+
+    /// An API server that has the kind of routes, of which rules have these fields, and no route.
+    fn server(fields: Arc<Mutex<Vec<&'static str>>>) -> kube::Client {
+        let answer = move |request: Request<Body>| {
+            let fields: serde_json::Map<_, _> = fields
+                .lock()
+                .unwrap()
+                .iter()
+                .map(|field| ((*field).to_owned(), json!({ "type": "object" })))
+                .collect();
+            async move {
+                let (path, query) = (request.uri().path(), request.uri().query().unwrap_or_default());
+                if query.contains("watch=true") {
+                    pending::<()>().await;
+                }
+                let rules = json!({ "type": "array", "items": { "type": "object", "properties": fields } });
+                let spec = json!({ "type": "object", "properties": { "rules": rules } });
+                let schema = json!({ "type": "object", "properties": { "spec": spec } });
+                let schemas = json!({ "io.k8s.networking.gateway.v1.HTTPRoute": schema });
+                let list = json!({
+                    "apiVersion": HttpRoute::VERSION, "kind": "HTTPRouteList", "metadata": { "resourceVersion": "1" }, "items": [],
+                });
+                let document = json!({ "components": { "schemas": schemas } });
+                let told = if path.starts_with("/openapi/") { document } else { list };
+                Ok::<_, Infallible>(Response::new(Body::from(told.to_string().into_bytes())))
+            }
+        };
+        kube::Client::new(service_fn(answer), "default")
+    }
+
+    #[tokio::test]
+    async fn another_form_of_the_kind_is_seen_at_the_next_look_and_told_to_everybody() {
+        let fields = Arc::new(Mutex::new(vec!["timeouts"]));
+        let (cluster, _watches, _listed) = Cluster::observe(server(fields.clone()));
+        let mut touches = Box::pin(cluster.touches());
+        let (_guests, mut writer) = Guests::<HttpRoute>::new();
+        let (done, _receiver) = watch::channel(false);
+        let form = cluster.served::<HttpRoute>().await.unwrap().unwrap();
+        let follows = async {
+            let mut listing = Listing::default();
+            let every = Duration::from_millis(10);
+            cluster.follow_guests(form, (&mut writer, &mut listing), (&done, every)).await;
+        };
+        let told = async {
+            let touch = touches.next().await.unwrap();
+            assert_eq!(touch.object, ObjectKey::all::<HttpRoute>(), "it is there");
+            assert_eq!(cluster.rule_fields(), RuleFields { timeouts: true, retry: false });
+            fields.lock().unwrap().push("retry");
+            touches.next().await.unwrap();
+            assert_eq!(cluster.rule_fields(), RuleFields::ALL);
+        };
+        tokio::select! {
+            () = follows => panic!("it is there"),
+            () = told => {}
+        }
     }
 }

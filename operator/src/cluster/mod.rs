@@ -11,6 +11,7 @@ mod fence;
 mod finalizer;
 mod foreign;
 mod guests;
+mod heeded;
 mod observe;
 mod pods;
 mod remove;
@@ -25,6 +26,7 @@ pub use apply_error::ApplyError;
 pub use client::{ConnectError, connect};
 pub use control::{Control, ReconcileError, control};
 pub use finalizer::{has_finalizer, with_finalizer, without_finalizer};
+pub use heeded::KEPT as HEEDED_FOR;
 pub use observe::Background;
 pub use seen::{ObjectKey, Touch};
 pub use watched::Watched;
@@ -48,6 +50,7 @@ use tokio::sync::mpsc;
 use self::{
     event::Budget,
     guests::Guests,
+    heeded::Heeded,
     seen::{Listing, Seen},
 };
 use crate::api::{HttpRoute, ScaledObject, TriggerAuthentication};
@@ -72,6 +75,8 @@ struct Inner {
     routes: Guests<HttpRoute>,
     scalers: Guests<ScaledObject>,
     scaler_logins: Guests<TriggerAuthentication>,
+    /// What gateways heed, as was told last.
+    heeded: Mutex<Heeded>,
     /// Events that may still be written.
     budget: Mutex<Budget>,
 }

@@ -65,6 +65,7 @@ impl Cluster {
             routes,
             scalers,
             scaler_logins,
+            heeded: Mutex::default(),
         }));
         let mut listed = Vec::new();
         let mut watches: Vec<Background> = vec![

@@ -18,11 +18,12 @@ use super::{
     prometheus::ValidPrometheus,
     proof::Proof,
     signers::signers,
+    sleep::Sleep,
     window::Windows,
 };
 use crate::{
     amount,
-    api::{Environment, Quantity, Quota, Role},
+    api::{self, Environment, Quantity, Quota, Role},
     names::{HOME, is_label},
 };
 
@@ -108,6 +109,8 @@ pub struct ValidEnvironment {
     pub quota: Bounds,
     /// Names differ.
     pub networks: Vec<ValidNetwork>,
+    /// When the services of a tenant sleep that says nothing else.
+    pub sleep: Option<api::Sleep>,
 }
 
 /// All Environments of the cluster, each checked.
@@ -209,6 +212,7 @@ fn valid(environment: &Environment, problems: &mut Vec<Problem>) -> ValidEnviron
         problems.push(problem);
     }
     problems.extend(Windows::valid(&spec.windows, "spec.windows").1);
+    problems.extend(spec.sleep.iter().flat_map(|sleep| Sleep::valid(sleep, "spec.sleep").1));
     problems.extend(Proof::valid(spec).1);
     problems.extend(signers(spec).1);
     problems.extend(Placement::valid(spec).1);
@@ -232,6 +236,7 @@ fn valid(environment: &Environment, problems: &mut Vec<Problem>) -> ValidEnviron
         branch: spec.branch.clone().unwrap_or_else(|| name.clone()),
         quota: bounds(environment, problems),
         networks,
+        sleep: spec.sleep.clone(),
         name,
     }
 }
@@ -400,6 +405,10 @@ mod tests {
             (
                 "{windows: [{schedule: 0 22 * * *, duration: \"4\"}]}",
                 "spec.windows[0].duration: \"4\" is no duration of 1m to 168h: write it like 4h or 1h30m",
+            ),
+            (
+                "{sleep: {windows: [{schedule: 0 20 * * *, duration: \"11\"}]}}",
+                "spec.sleep.windows[0].duration: \"11\" is no duration of 1m to 168h: write it like 4h or 1h30m",
             ),
             (
                 "{bakeTime: \"30\"}",

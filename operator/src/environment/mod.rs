@@ -1,9 +1,9 @@
 //! Environments: checked one by one and together, and the order in which images move through them.
 //!
 //! Pure: [`check`] (wire → valid), [`chain`] (promotion order), [`network`] (address blocks), [`egress`] (the way to
-//! them), `entrance` (the way in), `brokers` (where work waits), [`window`] (when something new may run), [`proof`] (what
-//! counts as healthy), `signers` (whose images), `placement` (where instances run), `prometheus` (where metrics are asked).
-//! IO: [`run`] (status).
+//! them), `entrance` (the way in), `brokers` (where work waits), [`window`] (when something new may run), [`sleep`] (when
+//! nothing runs), [`proof`] (what counts as healthy), `signers` (whose images), `placement` (where instances run), `prometheus`
+//! (where metrics are asked). IO: [`run`] (status).
 
 mod brokers;
 pub mod chain;
@@ -16,6 +16,7 @@ mod prometheus;
 pub mod proof;
 pub mod run;
 mod signers;
+pub mod sleep;
 pub mod window;
 
 pub use chain::Link;

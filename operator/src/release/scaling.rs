@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::{
     apps::v1::Deployment,
     autoscaling::v2::{HorizontalPodAutoscaler, HorizontalPodAutoscalerCondition},
@@ -28,6 +28,8 @@ const CPU: u16 = 70;
 /// Messages come in bursts, as files, schedules and the systems that are called bring them: an instance that ends between two
 /// of them is missed at the next.
 const DOWN_AFTER: Duration = Duration::from_mins(5);
+/// So long an autoscaler may have nothing to measure, and KEDA leave undone what it is to do.
+const UNMEASURED: SignedDuration = SignedDuration::from_mins(3);
 /// The most that Kubernetes takes.
 const LONGEST: Duration = Duration::from_hours(1);
 
@@ -142,13 +144,20 @@ fn is_off(active: &HorizontalPodAutoscalerCondition) -> bool {
     active.status == "False" && active.reason.as_deref() == Some("ScalingDisabled")
 }
 
-/// An autoscaler that does nothing.
+/// An autoscaler that does nothing, or what KEDA leaves undone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stuck {
-    /// Since when. While instances start there is nothing yet that it could measure.
+    /// Since when.
     pub since: Timestamp,
     /// Why, and what helps.
     pub message: String,
+}
+
+impl Stuck {
+    /// When it is told. While instances start there is nothing yet that could be measured.
+    pub fn told_at(&self) -> Timestamp {
+        self.since.checked_add(UNMEASURED).unwrap_or(Timestamp::MAX)
+    }
 }
 
 /// What keeps `autoscaler` from doing anything, as it says itself.

@@ -137,6 +137,12 @@ pub fn follows(release: &Release) -> bool {
     release.spec.scaling.as_ref().is_some_and(|scaling| !scaling.triggers.is_empty())
 }
 
+/// The fewest instances of a release that follows what waits where nobody asks how much does: as many as where no broker answers.
+pub fn alone(release: &Release) -> Option<i32> {
+    let scaling = release.spec.scaling.as_ref().filter(|_| follows(release))?;
+    Some(scaling.fallback.as_ref().map_or(1, |fallback| i32::from(fallback.instances)))
+}
+
 /// The fewest instances that `release` is to have now. Until it has proven itself, in what its environment asks for, that is
 /// one at least: what has none proves nothing.
 pub fn least(release: &Release) -> i32 {
@@ -329,7 +335,7 @@ mod tests {
     }
 
     #[test]
-    fn what_keda_leaves_undone_is_told_since_when() {
+    fn what_keda_leaves_undone_is_told_after_three_minutes() {
         let object = |metadata: &str, status: &str| -> ScaledObject {
             let text = format!(
                 "{{apiVersion: keda.sh/v1alpha1, kind: ScaledObject, metadata: {{creationTimestamp: '2026-05-01T03:00:00Z'{metadata}}}, spec: {{}}{status}}}"
@@ -342,20 +348,21 @@ mod tests {
             sample::release("orders-dev-a", "scaling: {max: 5, cpu: 70, downAfterSeconds: 300}"),
         );
         let told = |release: &Release, object: ScaledObject| {
-            left(release, Some(&object)).map(|Stuck { since, message }| format!("{since} {message}"))
+            left(release, Some(&object)).map(|stuck| format!("{} {}", stuck.told_at(), stuck.message))
         };
         let held = told(&load, object(deleted, "")).unwrap();
-        assert!(held.starts_with("2026-05-01T04:00:00Z") && held.contains("has not let go"), "{held}");
+        assert!(held.starts_with("2026-05-01T04:03:00Z") && held.contains("has not let go"), "{held}");
         for status in ["", ", status: {conditions: []}"] {
             let unread = told(&follows, object("", status)).unwrap();
             assert!(
-                unread.starts_with("2026-05-01T03:00:00Z") && unread.contains("KEDA says nothing"),
+                unread.starts_with("2026-05-01T03:03:00Z") && unread.contains("KEDA says nothing"),
                 "{unread}"
             );
         }
         let read = ", status: {conditions: [{type: Ready, status: Unknown}]}";
         assert_eq!(told(&follows, object("", read)), None);
         assert_eq!(left(&follows, None), None);
+        assert_eq!(told(&load, object("", "")), None, "what load moves is not KEDA's");
     }
 
     fn following(min: u8, conditions: &str) -> Release {
@@ -405,6 +412,11 @@ mod tests {
             |conditions: &str| unanswered(&release, (&brokers(), true), Some(&object(conditions))).join("; ");
         assert_eq!(told("{type: Ready, status: 'True'}, {type: Fallback, status: 'False'}"), "");
         assert_eq!(told("{type: Ready, status: Unknown}"), "", "it has not asked yet");
+        let mut two = release.clone();
+        let triggers = &mut two.spec.scaling.as_mut().unwrap().triggers;
+        triggers.push(triggers[0].clone());
+        let missed = unanswered(&two, (&[], true), None);
+        assert!(matches!(&missed[..], [once] if once.contains("\"events\" is no broker")), "{missed:?}");
         let partly = told("{type: Ready, status: Unknown, reason: PartialTriggerError, message: some}");
         assert!(partly.contains("follows the others; KEDA says: some"), "{partly}");
         let blind = told("{type: Ready, status: 'False', message: no such topic}");

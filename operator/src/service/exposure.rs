@@ -8,6 +8,8 @@ use super::{Problem, status::Observation};
 use crate::{
     api::{
         HttpRoute, ReleaseExpose,
+        environment::Gateway,
+        gateway,
         http_route::{ParentRef, RouteCondition, RouteParent, RuleFields},
     },
     conditions::Reason,
@@ -62,6 +64,10 @@ pub struct Exposure<'a> {
     pub outside: &'a Outside,
     /// Has the cluster routes?
     pub has_routes: bool,
+    /// What the gateway heeds of their rules.
+    pub heeded: RuleFields,
+    /// The timeout that the runtime has for all its services: nobody asks for that here.
+    pub of_runtime: Option<u16>,
     /// The service's route as it was last seen.
     pub route: Option<&'a HttpRoute>,
 }
@@ -69,7 +75,8 @@ pub struct Exposure<'a> {
 impl Exposure<'_> {
     /// Tells where it is and what is in the way.
     pub fn tell(&self, observation: &mut Observation) {
-        let Self { tenant, environment, exposed, outside, has_routes, route } = self;
+        let Self { tenant, environment, exposed, outside, has_routes, route, heeded: _, of_runtime: _ } =
+            self;
         let mut refused = |reason, message: String| observation.problems.push(Problem::new(reason, message));
         if outside.is_unsure {
             let message = format!(
@@ -92,25 +99,41 @@ impl Exposure<'_> {
             namespace: gateway.namespace.clone(),
             section_name: gateway.section_name.clone(),
         };
-        observation.problems.extend(unsupported(exposed, outside.rules, environment));
+        observation.problems.extend(self.unsupported(gateway));
         observation.problems.extend(route_problem(*route, &parent));
         observation.exposed = Some(format!("{}{}", names::host(tenant, domain), exposed.path));
     }
-}
 
-/// Of limits that the route is written without.
-fn unsupported(exposed: &ReleaseExpose, rules: RuleFields, environment: &str) -> Vec<Problem> {
-    let mut problems = Vec::new();
-    let mut told = |message| problems.push(Problem::new(Reason::RouteUnsupported, message));
-    if exposed.timeout_seconds.is_some() && !rules.timeouts {
-        told("expose.timeout: the cluster's HTTPRoute has no `timeouts`, so the gateway does what it does by itself, and all else goes on: the platform installs the Gateway API 1.2 or newer".to_owned());
+    /// Of limits that nobody keeps: the route is written without them, or the gateway passes over them.
+    fn unsupported(&self, gateway: &Gateway) -> Vec<Problem> {
+        let rules = self.outside.rules;
+        let Gateway { name, namespace, .. } = gateway;
+        let without = |field: &str| {
+            format!("or write `environments: {{{}: {{expose: {{{field}: null}}}}}}`", self.environment)
+        };
+        let unheeded = |field: &str, feature: &str| {
+            format!(
+                "expose.{field}: the gateway {namespace}/{name} does not heed it, as its GatewayClass says, which has no {feature} among its `supportedFeatures`, and all else goes on: the platform takes a gateway that does; {}",
+                without(field)
+            )
+        };
+        let asks_time = self.exposed.timeout_seconds.is_some_and(|asked| Some(asked) != self.of_runtime);
+        let time = match (rules.timeouts, self.heeded.timeouts) {
+            _ if !asks_time => None,
+            (false, _) => Some("expose.timeout: the cluster's HTTPRoute has no `timeouts`, so the gateway does what it does by itself, and all else goes on: the platform installs the Gateway API 1.2 or newer".to_owned()),
+            (true, heeds) => (!heeds).then(|| unheeded("timeout", gateway::TIMEOUT)),
+        };
+        let retries = match (rules.retry, self.heeded.retry) {
+            _ if self.exposed.retries.is_none() => None,
+            (false, _) => Some(format!(
+                "expose.retries: the cluster's HTTPRoute has no `retry`, so nothing is asked for again, and all else goes on: the platform installs the Gateway API 1.7 or newer, or the experimental channel of 1.2 or newer; {}",
+                without("retries")
+            )),
+            (true, heeds) => (!heeds).then(|| unheeded("retries", gateway::RETRY)),
+        };
+        let told = time.into_iter().chain(retries);
+        told.map(|message| Problem::new(Reason::RouteUnsupported, message)).collect()
     }
-    if exposed.retries.is_some() && !rules.retry {
-        told(format!(
-            "expose.retries: the cluster's HTTPRoute has no `retry`, so nothing is asked for again, and all else goes on: the platform installs the Gateway API 1.7 or newer, or the experimental channel of 1.2 or newer; or write `environments: {{{environment}: {{expose: {{retries: null}}}}}}`"
-        ));
-    }
-    problems
 }
 
 /// What the gateway says against the route, or that it said nothing yet.
@@ -230,6 +253,8 @@ mod tests {
             exposed: &exposed,
             outside: &outside,
             has_routes,
+            heeded: RuleFields::ALL,
+            of_runtime: None,
             route,
         };
         exposure.tell(&mut observation);
@@ -249,23 +274,59 @@ mod tests {
         assert!(problems[0].1.contains("installs the Gateway API"), "{problems:?}");
     }
 
-    #[test]
-    fn limits_that_the_clusters_routes_cannot_say_are_told_by_their_field() {
-        let told = |timeout_seconds, retries, rules| {
-            let limited = ReleaseExpose { timeout_seconds, retries, ..exposed() };
-            let problems = unsupported(&limited, rules, "dev");
-            assert!(
-                problems.iter().all(|problem| problem.reason == Reason::RouteUnsupported),
-                "{problems:?}"
-            );
-            let field = |problem: &Problem| problem.message.split_once(':').unwrap().0.to_owned();
-            problems.iter().map(field).collect::<Vec<_>>()
+    /// What is told of a timeout of 30 s and two tries: of which fields, in which words.
+    fn unkept(rules: RuleFields, heeded: RuleFields, of_runtime: Option<u16>) -> Vec<(String, String)> {
+        let limited = ReleaseExpose { timeout_seconds: Some(30), retries: Some(2), ..exposed() };
+        let spec: EnvironmentSpec = serde_saphyr::from_str(GATED).unwrap();
+        let outside = Outside { rules, ..Outside::of(&spec, "imaas-system") };
+        let exposure = Exposure {
+            tenant: "acme",
+            environment: "dev",
+            exposed: &limited,
+            outside: &outside,
+            has_routes: true,
+            heeded,
+            of_runtime,
+            route: None,
         };
-        let (none, all) = (RuleFields::default(), RuleFields { timeouts: true, retry: true });
-        assert_eq!(told(None, None, none), [""; 0]);
-        assert_eq!(told(Some(30), Some(2), none), ["expose.timeout", "expose.retries"]);
-        assert_eq!(told(Some(30), Some(2), RuleFields { timeouts: true, ..none }), ["expose.retries"]);
-        assert_eq!(told(Some(30), Some(2), all), [""; 0]);
+        let problems = exposure.unsupported(&outside.entrance.as_ref().unwrap().gateway);
+        assert!(problems.iter().all(|problem| problem.reason == Reason::RouteUnsupported), "{problems:?}");
+        let split = |problem: Problem| {
+            let (field, words) = problem.message.split_once(": ").unwrap();
+            (field.to_owned(), words.to_owned())
+        };
+        problems.into_iter().map(split).collect()
+    }
+
+    #[test]
+    fn limits_that_nobody_keeps_are_told_by_their_field() {
+        let (none, all) = (RuleFields::default(), RuleFields::ALL);
+        let fields = |rules, heeded, of_runtime| -> Vec<String> {
+            unkept(rules, heeded, of_runtime).into_iter().map(|(field, _)| field).collect()
+        };
+        let times = RuleFields { timeouts: true, ..none };
+        assert_eq!(fields(all, all, None), [""; 0]);
+        for (rules, heeded) in [(none, all), (all, none), (none, none)] {
+            assert_eq!(fields(rules, heeded, None), ["expose.timeout", "expose.retries"]);
+            assert_eq!(fields(rules, heeded, Some(90)), ["expose.timeout", "expose.retries"]);
+            assert_eq!(fields(rules, heeded, Some(30)), ["expose.retries"], "the runtime's is nobody's wish");
+        }
+        assert_eq!(fields(times, all, None), ["expose.retries"]);
+        assert_eq!(fields(all, times, None), ["expose.retries"]);
+    }
+
+    #[test]
+    fn what_a_gateway_passes_over_is_told_with_its_name_and_what_it_lacks() {
+        let told = unkept(RuleFields::ALL, RuleFields::default(), None);
+        let words = |word: &str, lacks: &str| {
+            format!(
+                "the gateway gateway-system/public does not heed it, as its GatewayClass says, which has no {lacks} among its `supportedFeatures`, and all else goes on: the platform takes a gateway that does; or write `environments: {{dev: {{expose: {{{word}: null}}}}}}`"
+            )
+        };
+        assert_eq!(told[0].1, words("timeout", "HTTPRouteRequestTimeout"));
+        assert_eq!(told[1].1, words("retries", "HTTPRouteRetryCodes"));
+        let told = unkept(RuleFields::default(), RuleFields::default(), None);
+        assert!(told.iter().all(|(_, words)| words.contains("the cluster's HTTPRoute has no")), "{told:?}");
     }
 
     #[test]
@@ -321,9 +382,17 @@ mod tests {
         let exposed = exposed();
         let outside = Outside { taken: ["/orders".to_owned()].into(), ..Outside::of(&spec, "imaas-system") };
         let mut observation = Observation::default();
-        let (tenant, environment) = ("acme", "dev");
-        Exposure { tenant, environment, exposed: &exposed, outside: &outside, has_routes: true, route: None }
-            .tell(&mut observation);
+        let exposure = Exposure {
+            tenant: "acme",
+            environment: "dev",
+            exposed: &exposed,
+            outside: &outside,
+            has_routes: true,
+            heeded: RuleFields::default(),
+            of_runtime: None,
+            route: None,
+        };
+        exposure.tell(&mut observation);
         assert_eq!(observation, Observation::default(), "what is in the way is told elsewhere");
     }
 }

@@ -6,7 +6,7 @@
 //! ```
 //! Pure: [`validate`], [`snapshot`], [`resolve`], [`promote`], [`uses`], [`exposure`], [`signed`], [`wave`], [`decision`], [`course`], [`attempt`], [`history`], [`recall`], [`instances`], `smoke`, `step`, [`status`], [`schedule`]. IO: [`poll`] with `look` and [`read`]
 //! looks at Git and the registry and writes nothing; [`reconcile`] writes the cluster and never waits for
-//! Git (`pass` goes over the environments, `stage` over one, `rollout` applies what runs there, `trial` what is tried beside it, `answers` answers what people decided, `choice` finds each one's
+//! Git (`pass` goes over the environments, `stage` over one, `rollout` applies what runs there, `outside` sees the way in, `trial` what is tried beside it, `answers` answers what people decided, `choice` finds each one's
 //! release, `awaited` what else keeps it, `written` remembers, `brought` hands over what configurations hold, `neighbours` sees the services beside
 //! it, `relations` knows which of them to wake, `rounds` asks instances how they are, `analyses` asks Prometheus how what is tried fares); [`run`] wakes it. [`commit_status`] tells the repository's host.
 
@@ -31,6 +31,7 @@ mod login;
 mod look;
 mod neighbours;
 mod observation;
+mod outside;
 mod pass;
 mod places;
 pub mod poll;

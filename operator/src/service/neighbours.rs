@@ -5,6 +5,7 @@ use std::{
     sync::Arc,
 };
 
+use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::{ResourceExt, runtime::reflector::ObjectRef};
 
@@ -16,7 +17,7 @@ use super::{
     resolve::resolve,
     snapshot::Branch,
     status::{Pass, Stage},
-    uses::{Around, Asker, Face, Silence, is_open, losing, used, wakes_soon},
+    uses::{self, Around, Asker, Face, Silence, is_open, losing, used, wakes_soon},
 };
 use crate::{
     api::{Export, IntegrationService, Port, Release, ReleaseUse, Retirement, Use, WorkloadType},
@@ -113,13 +114,27 @@ impl Neighbours<'_> {
     }
 
     /// Does it wake within the minutes over which services that slept are spread?
-    fn wakes_soon(self, (tenant, service): (&str, &str), environment: &str) -> bool {
-        let service = self.service(tenant, service);
-        let board = service.as_ref().and_then(|service| service.status.as_ref());
-        let mut stages = board.into_iter().flat_map(|board| &board.environments);
-        let stage = stages.find(|stage| stage.name == environment);
-        let until = stage.and_then(|stage| stage.asleep_until.as_deref());
-        until.is_some_and(|until| wakes_soon(until, (self.platform.now)()))
+    fn wakes_soon(self, provider: (&str, &str), environment: &str) -> bool {
+        let until = self.asleep_until(provider, environment);
+        until.is_some_and(|until| wakes_soon(&until, (self.platform.now)()))
+    }
+
+    /// As its board says.
+    fn asleep_until(self, (tenant, service): (&str, &str), environment: &str) -> Option<String> {
+        let service = self.service(tenant, service)?;
+        let mut stages = service.status.as_ref()?.environments.iter();
+        stages.find(|stage| stage.name == environment)?.asleep_until.clone()
+    }
+
+    /// When the newest came of what Git asked for that runs of the same tenant's services and uses `asker`: what it calls is to
+    /// answer while somebody looks at it.
+    pub(super) fn called_since(self, asker: Asker<'_>) -> Option<Timestamp> {
+        let Asker { tenant, service, environment } = asker;
+        let all = self.platform.cluster.deployments_in(&environment_namespace(tenant, environment));
+        let current = all.iter().filter_map(|live| self.current(tenant, &live.name_any(), environment));
+        let calls = |release: &Arc<Release>| uses::brings_a_call(release, (tenant, service));
+        let made = |release: Arc<Release>| release.metadata.creation_timestamp.as_ref().map(|made| made.0);
+        current.filter(calls).filter_map(made).max()
     }
 
     fn silence(self, (tenant, service): (&str, &str), environment: &str) -> Option<Silence> {
@@ -173,8 +188,9 @@ impl Neighbours<'_> {
         let ending = running.iter().map(|(environment, _)| self.ending(own, environment));
         let silence = running.iter().map(|(environment, _)| self.silence(own, environment));
         let silence = silence.map(|silence| format!("{silence:?}"));
+        let asleep = running.iter().map(|(environment, _)| self.asleep_until(own, environment));
         let (ending, silence) = (ending.collect::<Vec<_>>(), silence.collect::<Vec<_>>());
-        names::content_hash(&(exports, &running, declared, ending, silence))
+        names::content_hash(&(exports, &running, declared, ending, silence, asleep.collect::<Vec<_>>()))
     }
 
     /// Services of the asker's tenant that run with `path` in its environment; what is left of one whose object is gone, too.

@@ -9,7 +9,6 @@ use kube::ResourceExt;
 use super::{
     Problem,
     attempt::{failed, given_up, healthy},
-    exposure::Exposure,
     observation::{Kind, as_before, observation},
     pass::Work,
     rounds::Ward,
@@ -23,21 +22,14 @@ use crate::{
     api::Release,
     cluster::{ApplyError, Workload},
     conditions::Reason,
-    environment::run::checked,
     names,
-    release::{
-        self, Observed, Outside, Phase, RolledOut, Trouble, down_since, late_since,
-        scaling::{Stuck, stuck},
-        triggers,
-    },
+    release::{self, Observed, Phase, RolledOut, Trouble, down_since, late_since, scaling::stuck, triggers},
 };
 
 /// Between two looks at pods that are not ready and do not tell why.
 const UNTOLD: Duration = Duration::from_secs(3);
 /// The same once they told.
 const TOLD: Duration = Duration::from_secs(15);
-/// So long an autoscaler may have nothing to measure, as while the first instances start, and KEDA leave undone what it is to do.
-const UNMEASURED: Duration = Duration::from_mins(3);
 /// Looks that are kept of an environment: at what runs, and at what is tried beside it.
 const LOOKS: usize = 2;
 
@@ -66,7 +58,7 @@ impl Work<'_> {
         let begun = self.begun(environment, &name);
         let trouble = self.examined(environment, target, (live, begun), &seen).await;
         let mut observation = self.seen(environment, target.release, (seen, trouble)).await;
-        self.exposed(environment, target, &mut observation);
+        self.exposed(environment, target, &mut observation).await;
         self.instances(environment, (target, tried.check()), &mut observation);
         self.scaled(environment, target, &mut observation);
         self.tell_trial(environment, target, (tried, &mut observation)).await;
@@ -108,46 +100,6 @@ impl Work<'_> {
         }
     }
 
-    /// Who comes in from outside, as the Environment says now.
-    pub(super) fn outside(&self, environment: &ValidEnvironment) -> Outside {
-        let stages = &self.platform.environments;
-        let Some(stage) = stages.named(&environment.name) else { return Outside::default() };
-        let has_way_in = stage.spec.domain.is_some() || stage.spec.gateway.is_some();
-        let is_named = has_way_in || !stage.spec.brokers.is_empty();
-        let is_invalid = is_named && !self.is_valid(environment);
-        let rules = self.platform.cluster.rule_fields();
-        let mut outside = Outside::of(&stage.spec, &self.platform.settings.namespace);
-        if is_invalid {
-            outside.brokers.clear();
-        }
-        Outside { is_unsure: is_invalid && has_way_in, rules, ..outside }
-    }
-
-    /// Is the Environment valid as it stands now?
-    pub(super) fn is_valid(&self, environment: &ValidEnvironment) -> bool {
-        matches!(checked(&self.platform.environments).named(&environment.name), Some(Ok(_)))
-    }
-
-    fn exposed(
-        &self,
-        environment: &ValidEnvironment,
-        target: &release::Target<'_>,
-        observation: &mut Observation,
-    ) {
-        let cluster = &self.platform.cluster;
-        let Some(exposed) = &target.release.spec.expose else { return };
-        let route = cluster.route(&environment.namespace, &self.service.name);
-        let exposure = Exposure {
-            tenant: &self.service.tenant,
-            environment: &environment.name,
-            exposed,
-            outside: target.outside,
-            has_routes: cluster.has_routes(),
-            route: route.as_deref(),
-        };
-        exposure.tell(observation);
-    }
-
     /// Whether the number of its instances follows the load, where it is to.
     fn scaled(
         &mut self,
@@ -168,14 +120,12 @@ impl Work<'_> {
         }
         let autoscaler = cluster.autoscaler(&environment.namespace, &triggers::autoscaler(release));
         let left = triggers::left(release, object.as_deref());
-        let Some(Stuck { since, message }) = left.or_else(|| autoscaler.as_deref().and_then(stuck)) else {
-            return;
-        };
-        let told_at = since + UNMEASURED;
+        let Some(stuck) = left.or_else(|| autoscaler.as_deref().and_then(stuck)) else { return };
+        let told_at = stuck.told_at();
         if (self.platform.now)() < told_at {
             self.look_again(Some(told_at));
         } else {
-            observation.problems.push(Problem::new(Reason::NotScaling, message));
+            observation.problems.push(Problem::new(Reason::NotScaling, stuck.message));
         }
     }
 

@@ -22,7 +22,9 @@ use super::{
     written::Written,
 };
 use crate::{
-    api::{HttpRoute, IntegrationService, Release, ReleaseDecision, ScaledObject, TriggerAuthentication},
+    api::{
+        HttpRoute, IntegrationService, Release, ReleaseDecision, ScaledObject, Tenant, TriggerAuthentication,
+    },
     cluster::{Control, ObjectKey, Touch, control},
     names::{self, ORPHANED, ORPHANED_BY, RETIRING, SERVICE, TENANT, home_namespace, tenant_of_home},
     platform::Platform,
@@ -212,15 +214,18 @@ fn of_tenants(platform: &Platform) -> impl Stream<Item = Key> + Send + use<> {
     let (tenants, services) = (platform.tenants.clone(), platform.services.clone());
     let changed = Changed::default();
     platform.tenants.changes().flat_map(move |tenant| {
-        let now = tenants.named(&tenant.name).map(|tenant| {
-            let environments = tenant.status.as_ref().map(|status| status.environments.clone());
-            let marks = [ORPHANED, ORPHANED_BY, RETIRING].map(|mark| tenant.annotations().get(mark));
-            let asked = (&tenant.spec.environments, tenant.spec.suspend);
-            names::content_hash(&(environments, marks, asked, tenant.uid()))
-        });
+        let now = tenants.named(&tenant.name).map(|tenant| of_tenant(&tenant));
         let concerned = changed.is(&tenant.name, now);
         stream::iter(if concerned { keys(&services.all_in(&home_namespace(&tenant.name))) } else { vec![] })
     })
+}
+
+/// Hash of what of `tenant` concerns its services.
+fn of_tenant(tenant: &Tenant) -> String {
+    let environments = tenant.status.as_ref().map(|status| &status.environments);
+    let marks = [ORPHANED, ORPHANED_BY, RETIRING].map(|mark| tenant.annotations().get(mark));
+    let asked = (&tenant.spec.environments, tenant.spec.suspend);
+    names::content_hash(&(environments, marks, asked, tenant.uid()))
 }
 
 /// All services of all tenants: an environment changes seldom.
@@ -310,6 +315,36 @@ mod tests {
         assert_eq!(known.service(one().within("beta-home"), None), None);
         assert_eq!(known.service(one(), None), Some(orders));
         assert_eq!(known.service(one(), None), None);
+    }
+
+    #[test]
+    fn what_a_tenants_file_says_of_environments_wakes_its_services_and_what_its_status_counts_does_not() {
+        let of = |annotations: &str, spec: &str, status: &str| {
+            let metadata = format!("{{name: acme, annotations: {{{annotations}}}}}");
+            let text = format!(
+                "{{apiVersion: imaas.dev/v1alpha1, kind: Tenant, metadata: {metadata}, spec: {{{spec}}}, status: {{{status}}}}}"
+            );
+            of_tenant(&serde_saphyr::from_str(&text).unwrap())
+        };
+        let usual = of("", "", "");
+        for same in
+            [of("", "contact: jo@acme.example", ""), of("", "", "servicesReady: 1/2"), of("a: b", "", "")]
+        {
+            assert_eq!(same, usual);
+        }
+        let sleep = "environments: {dev: {sleep: {windows: [{schedule: 0 20 * * *, duration: 11h}]}}}";
+        let other = sleep.replace("20", "21");
+        let all = [
+            usual,
+            of("", sleep, ""),
+            of("", &other, ""),
+            of("", "environments: {dev: {sleep: {windows: []}}}", ""),
+            of("", "suspend: true", ""),
+            of("imaas.dev/retiring-since: now", "", ""),
+            of("", "", "environments: [{name: dev, namespace: acme-dev}]"),
+        ];
+        let apart: std::collections::BTreeSet<_> = all.iter().collect();
+        assert_eq!(apart.len(), all.len());
     }
 
     #[test]

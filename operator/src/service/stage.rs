@@ -27,6 +27,7 @@ use crate::{
     api::{Cause, OpenWindow, Release, environment::Network},
     cluster::Workload,
     conditions::Reason,
+    environment::sleep::{Rest, Sleep, early},
     metrics,
     names::TENANT,
     platform::Platform,
@@ -34,9 +35,8 @@ use crate::{
         self,
         hours::{self, Hours},
         scaling::wanted,
-        triggers::follows,
+        triggers::{alone, follows},
     },
-    tenant::sleep::{Rest, Sleep, early},
 };
 
 /// A release and, where it was made just now, its configuration.
@@ -176,8 +176,8 @@ impl Work<'_> {
         (observed, running)
     }
 
-    /// Until when `release` sleeps; nothing where it is awake: what is tried is tried to its end, and what somebody said of
-    /// the number of instances holds.
+    /// Until when `release` sleeps; nothing where it is awake: what is tried is tried to its end, what somebody said of the
+    /// number of instances holds, and what is new of who calls it wakes it as well.
     fn asleep(
         &mut self,
         environment: &ValidEnvironment,
@@ -195,7 +195,8 @@ impl Work<'_> {
         let is_other = self.current(environment).is_none_or(|current| current.name_any() != name);
         let begun = if is_other { Some(now) } else { self.begun(environment, &name) };
         let early = early(&self.service.tenant, &self.service.name);
-        let news = begun.filter(|_| is_of_git).max(news);
+        let of_callers = self.neighbours().called_since(self.asker(environment));
+        let news = begun.filter(|_| is_of_git).max(news).max(of_callers);
         let (until, asleep) = match Sleep::valid(sleep, "").0.at(now, news, early) {
             Rest::Asleep { until } => (Some(until), Some(until)),
             Rest::Awake { until } => (until, None),
@@ -332,7 +333,7 @@ pub(super) fn owned(platform: &Platform, namespace: &str, tenant: &str) -> Resul
 }
 
 /// `release` with as many instances as somebody said for a time, with none at rest or asleep, else with those that a window
-/// of its own says. One that follows what waits has one at least where KEDA is gone, which alone would bring the first.
+/// of its own says. One that follows what waits has some at least where KEDA is gone, which alone would bring the first.
 pub(super) fn shown(
     environment: &ValidEnvironment,
     (release, is_asleep): (&Arc<Release>, bool),
@@ -343,8 +344,8 @@ pub(super) fn shown(
         return Arc::new(fixed(release, number));
     }
     let by_hours = hours::at(release, now).min.map(|(min, _)| i32::from(min));
-    let alone = i32::from(follows(release) && !has_scalers);
-    let least = by_hours.unwrap_or(release.spec.replicas).max(alone);
+    let alone = alone(release).filter(|_| !has_scalers);
+    let least = by_hours.unwrap_or(release.spec.replicas).max(alone.unwrap_or_default());
     if least == release.spec.replicas {
         return release.clone();
     }
@@ -410,10 +411,11 @@ mod tests {
     }
 
     #[test]
-    fn what_follows_what_waits_has_an_instance_where_nobody_would_bring_it() {
-        let least = |more: &str, is_asleep: bool, has_scalers: bool| {
+    fn what_follows_what_waits_has_instances_where_nobody_would_bring_the_first() {
+        let least_of = |fallback: &str, more: &str, is_asleep: bool, has_scalers: bool| {
             let trigger = "{broker: a, kafka: {topic: a, group: a, lag: 1}}";
-            let scaling = format!("scaling: {{max: 5, downAfterSeconds: 300, triggers: [{trigger}]}}");
+            let scaling =
+                format!("scaling: {{max: 5, downAfterSeconds: 300, triggers: [{trigger}]{fallback}}}");
             let release =
                 Arc::new(sample::release("orders-dev-a", &format!("type: worker, {scaling}, {more}")));
             let noon = "2026-01-06T12:00:00Z".parse().unwrap();
@@ -421,10 +423,13 @@ mod tests {
             shown(&environment, (&release, is_asleep), (noon, has_scalers)).spec.replicas
         };
         let by_day = "replicas: 2, windows: [{schedule: 0 8 * * *, duration: 10h, min: 0}]";
-        for none in ["replicas: 0", by_day] {
-            assert_eq!((least(none, false, true), least(none, false, false)), (0, 1), "{none}");
-            assert_eq!(least(none, true, false), 0, "it is to sleep");
+        for (fallback, alone) in [("", 1), (", fallback: {after: 3, instances: 2}", 2)] {
+            let least = |more: &str, is_asleep, has_scalers| least_of(fallback, more, is_asleep, has_scalers);
+            for none in ["replicas: 0", by_day] {
+                assert_eq!((least(none, false, true), least(none, false, false)), (0, alone), "{none}");
+                assert_eq!(least(none, true, false), 0, "it is to sleep");
+            }
+            assert_eq!(least("replicas: 3", false, false), 3);
         }
-        assert_eq!(least("replicas: 3", false, false), 3);
     }
 }

@@ -9,10 +9,10 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::Problem;
 use crate::{
-    api::{Export, Port, Release, Retirement, RetirementStage, Use},
+    api::{Cause, Export, Port, Release, ReleaseUse, Retirement, RetirementStage, Use},
     conditions::Reason,
+    environment::sleep::EARLIEST,
     release::{Footprint, Neighbour, Reach, open_ports},
-    tenant::sleep::EARLIEST,
 };
 
 /// A service that has been down for so long is told to whom uses it.
@@ -156,6 +156,13 @@ pub fn wakes_soon(until: &str, now: Timestamp) -> bool {
     until.zip(now.checked_add(EARLIEST).ok()).is_some_and(|(until, soon)| until <= soon)
 }
 
+/// Did Git ask for `release`, of the same tenant, and does it call the service `(tenant, name)`?
+pub fn brings_a_call(release: &Release, (tenant, service): (&str, &str)) -> bool {
+    let is_it =
+        |used: &ReleaseUse| used.service == service && used.tenant.as_deref().is_none_or(|of| of == tenant);
+    matches!(release.spec.cause, Cause::Commit | Cause::Promotion) && release.spec.uses.iter().any(is_it)
+}
+
 /// Told to whom uses a service, `(tenant, name)`, that is silent.
 pub fn silent(asker: &str, (tenant, service): (&str, &str), silence: Silence) -> Problem {
     let provider = if tenant == asker { service.to_owned() } else { format!("{tenant}/{service}") };
@@ -212,6 +219,7 @@ fn port((index, used): (usize, &Use), asker: Asker<'_>, face: Face) -> Result<Po
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sample;
 
     const ASKER: Asker<'static> = Asker { tenant: "acme", service: "orders", environment: "dev" };
 
@@ -286,6 +294,21 @@ mod tests {
         let soon = |until| wakes_soon(until, now);
         assert!(soon("2026-01-02T06:52:30Z") && soon("2026-01-02T07:02:00Z"));
         assert!(!soon("2026-01-02T07:02:01Z") && !soon("tomorrow"));
+    }
+
+    #[test]
+    fn what_git_asked_for_and_calls_it_keeps_a_service_awake_and_nothing_else() {
+        let calls = |of: &str, cause: &str| {
+            let used = format!("uses: [{{{of}service: stock, port: {{name: http, port: 80}}}}]");
+            let release = sample::release("orders-dev-a", &format!("{used}, cause: {cause}"));
+            ["stock", "billing"].map(|service| brings_a_call(&release, ("acme", service)))
+        };
+        assert_eq!(calls("", "Commit"), [true, false]);
+        assert_eq!(calls("tenant: acme, ", "Promotion"), [true, false]);
+        assert_eq!(calls("tenant: beta, ", "Commit"), [false; 2], "it is another's");
+        for nobody_asked in ["Runtime", "Secret"] {
+            assert_eq!(calls("", nobody_asked), [false; 2]);
+        }
     }
 
     struct To(Vec<Export>);

@@ -1,8 +1,8 @@
 //! Tenant → its space: namespaces with quota, access and network rules, registry logins, and its services.
 //!
-//! Pure: [`validate`] (wire → valid), [`desired`] (valid → objects), `ownership` (whose namespace it is), [`sleep`], [`retire`]
-//! (what its file no longer has), [`transfer`] (to another origin), [`status`]. IO: `reconcile`, `space` (one namespace), `own` (who
-//! sees the Tenant), `finalize` (its end), [`run`].
+//! Pure: [`validate`] (wire → valid), [`desired`] (valid → objects), `ownership` (whose namespace it is), [`retire`] (what
+//! its file no longer has), [`transfer`] (to another origin), [`status`]. IO: `reconcile`, `space` (one namespace), `own` (who sees
+//! the Tenant), `finalize` (its end), [`run`].
 
 pub mod desired;
 mod error;
@@ -13,7 +13,6 @@ mod quota;
 mod reconcile;
 pub mod retire;
 pub mod run;
-pub mod sleep;
 mod space;
 pub mod status;
 pub mod transfer;

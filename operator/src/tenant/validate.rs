@@ -6,13 +6,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use kube::ResourceExt;
 
-use super::{quota::Quotas, sleep::Sleep};
+use super::quota::Quotas;
 use crate::{
     api::{
-        IntegrationServiceSpec, Member, MemberKind, Role, ServiceEntry, Tenant,
+        self, IntegrationServiceSpec, Member, MemberKind, Role, ServiceEntry, Tenant,
         tenant::{ACCOUNT_OF_NOWHERE, NO_ACCOUNT},
     },
-    environment::{Checked, Problem, Problems, ValidNetwork, ValidQuota},
+    environment::{Checked, Problem, Problems, ValidNetwork, ValidQuota, sleep::Sleep},
     names::{environment_namespace, is_invisible, is_label},
 };
 
@@ -64,6 +64,8 @@ pub struct ValidSpace {
     pub members: Vec<Subject>,
     /// What every service may call.
     pub networks: Vec<ValidNetwork>,
+    /// When its services sleep: as its file says, else as the environment does.
+    pub sleep: Option<api::Sleep>,
 }
 
 /// An environment that is not valid, or that there is none of.
@@ -142,6 +144,7 @@ pub(crate) fn examined(tenant: &Tenant, environments: &Checked) -> (ValidTenant,
                 quota: quotas.in_environment(environment),
                 members: members(tenant, |role| environments.role(&link.environment, role)),
                 networks: environment.networks.iter().filter(|network| network.default).cloned().collect(),
+                sleep: tenant.sleep(&link.environment).or(environment.sleep.as_ref()).cloned(),
                 environment: link.environment,
             }),
             Some(Err(_)) => valid.held.push(Held {

@@ -287,7 +287,8 @@ async fn a_number_by_hand_replaces_what_waits_until_it_is_over() {
     scene.onboard(false).await;
     scene.settled("dev", IMAGE_OF_A).await;
     scene.lab.kubectl().run(&["apply", "-f", "-"], Some(SECRET)).await.unwrap();
-    scene.push("dev", &[("imaas.yaml", &following(", fallback: {after: 3, instances: 2}"))]);
+    let fallen_back = following(", fallback: {after: 3, instances: 2}");
+    scene.push("dev", &[("imaas.yaml", &fallen_back)]);
     scene.is_asked(0, "http://rabbit:15672/").await;
     scene.keda_has_its_own().await;
     scene.keda_makes_it(0).await;
@@ -309,7 +310,7 @@ async fn a_number_by_hand_replaces_what_waits_until_it_is_over() {
     scene.runs_so_many(0).await;
 
     // What is new proves itself by an instance, also where nothing waits.
-    scene.push("dev", &[("imaas.yaml", &(following("") + "env: {MODE: careful}\n"))]);
+    scene.push("dev", &[("imaas.yaml", &(fallen_back + "env: {MODE: careful}\n"))]);
     until("one runs", async || (scene.replicas().await == Some(1)).then_some(())).await;
     scene.runs_so_many(1).await;
     scene.is_asked(0, "http://rabbit:15672/").await;
@@ -318,7 +319,8 @@ async fn a_number_by_hand_replaces_what_waits_until_it_is_over() {
     scene.keda_makes_it(0).await;
     scene.runs_so_many(0).await;
     scene.kubectl(&["delete", "crd", "scaledobjects.keda.sh", "triggerauthentications.keda.sh"]).await;
-    until("one runs", async || (scene.replicas().await == Some(1)).then_some(())).await;
+    until("as many run as without an answer", async || (scene.replicas().await == Some(2)).then_some(()))
+        .await;
     let told = scene.waiting(ORDERS, "NotScaling").await;
     assert!(told.contains("no ScaledObject of keda.sh any more"), "{told}");
 

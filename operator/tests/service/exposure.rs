@@ -66,6 +66,20 @@ impl Scene {
         self.routes().patch_status(name, &PatchParams::default(), &Patch::Merge(status)).await.unwrap();
     }
 
+    /// A Gateway is there, and its class tells what it heeds.
+    async fn gateway_names(&self, features: &[&str]) {
+        let kubectl = self.lab.kubectl();
+        let objects = "{apiVersion: v1, kind: Namespace, metadata: {name: gateway-system}}\n---\n\
+             {apiVersion: gateway.networking.k8s.io/v1, kind: GatewayClass, metadata: {name: tried}, spec: {controllerName: example.com/gateway}}\n---\n\
+             {apiVersion: gateway.networking.k8s.io/v1, kind: Gateway, metadata: {name: public, namespace: gateway-system}, \
+             spec: {gatewayClassName: tried, listeners: [{name: http, port: 80, protocol: HTTP}]}}\n";
+        kubectl.run(&["apply", "-f", "-"], Some(objects)).await.unwrap();
+        let features: Vec<_> = features.iter().map(|name| json!({ "name": name })).collect();
+        let status = json!({ "status": { "supportedFeatures": features } }).to_string();
+        let patch = ["patch", "gatewayclass", "tried", "--subresource=status", "--type=merge", "-p", &status];
+        kubectl.run(&patch, None).await.unwrap();
+    }
+
     async fn exposed(&self, service: (&str, &str)) -> Option<String> {
         let board = self.board_of(service).await;
         board.environments.into_iter().find(|state| state.name == "dev")?.exposed
@@ -207,7 +221,7 @@ async fn a_route_is_written_without_what_the_installed_kind_cannot_say_and_with_
     let kind = "httproutes.gateway.networking.k8s.io";
     kubectl.run(&["patch", "crd", kind, "--type=json", "-p", &patch], None).await.unwrap();
     operator.stop().await;
-    let operator = scene.operator().await;
+    let mut operator = scene.operator().await;
     until("it is tried again", async || {
         (limits().await == Some((Some("90s".to_owned()), Some(2)))).then_some(())
     })
@@ -217,6 +231,20 @@ async fn a_route_is_written_without_what_the_installed_kind_cannot_say_and_with_
         reasons(&board, "dev").iter().all(|reason| reason != "RouteUnsupported").then_some(())
     })
     .await;
+
+    // The gateway takes both and heeds one of them, and then the other.
+    for (heeded, told_of) in [("HTTPRouteRequestTimeout", "retries"), ("HTTPRouteRetryCodes", "timeout")] {
+        scene.gateway_names(&["Gateway", "HTTPRoute", heeded]).await;
+        operator.stop().await;
+        operator = scene.operator().await;
+        let words = format!("expose.{told_of}: the gateway gateway-system/public does not heed it");
+        until(&words, async || {
+            let told = scene.waiting(SHOP, "RouteUnsupported").await;
+            (told.starts_with(&words) && !told.contains("; expose.")).then_some(())
+        })
+        .await;
+        assert_eq!(limits().await, Some((Some("90s".to_owned()), Some(2))));
+    }
     operator.stop().await;
     scene.end().await;
 }

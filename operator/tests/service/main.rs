@@ -28,6 +28,7 @@ mod scaling;
 mod scene;
 mod secrets;
 mod signatures;
+mod sleep;
 mod smoke;
 mod stand_ins;
 mod stateful;

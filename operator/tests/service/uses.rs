@@ -1,6 +1,9 @@
 //! Services that call others: addresses, the way between two tenants, and what is told where one of the two is missing.
 
+use std::sync::atomic::{AtomicI64, Ordering};
+
 use imaas_operator::api::{self, IntegrationService, IntegrationServiceStatus};
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::{core::v1::Pod, networking::v1::NetworkPolicy};
 use kube::{
     Api, ResourceExt,
@@ -81,7 +84,7 @@ impl Scene {
         Repository { tree }
     }
 
-    async fn export(&self, (tenant, name): (&str, &str), to: Value) {
+    pub async fn export(&self, (tenant, name): (&str, &str), to: Value) {
         let services = Api::<IntegrationService>::namespaced(self.client.clone(), &format!("{tenant}-home"));
         let patch = Patch::Merge(json!({ "spec": { "exportTo": to } }));
         services.patch(name, &PatchParams::default(), &patch).await.unwrap();
@@ -303,7 +306,8 @@ async fn whoever_uses_a_service_that_ends_is_told_on_its_board() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn whoever_uses_a_service_that_answers_nobody_is_told_on_its_board() {
-    let scene = Scene::start().await;
+    let mut scene = Scene::start().await;
+    scene.now = clock;
     scene.beta().await;
     let operator = scene.operator().await;
     let ports = |port: u16| format!("ports: [{{name: http, port: {port}}}]");
@@ -333,11 +337,52 @@ async fn whoever_uses_a_service_that_answers_nobody_is_told_on_its_board() {
     word("dev=degraded").await;
     stock.push(&ports(8080));
     word("dev=ok").await;
+
+    // What is down for a moment is not told, as when it is replaced alone.
+    scene.instances_are("False", "beta-dev").await;
+    let down = async || {
+        until("it has no instance that is ready", async || {
+            let stocks =
+                Api::<k8s_openapi::api::apps::v1::Deployment>::namespaced(scene.client.clone(), "beta-dev");
+            let conditions = stocks.get("stock").await.unwrap().status?.conditions?;
+            conditions.iter().any(|one| one.type_ == "Available" && one.status == "False").then_some(())
+        })
+        .await;
+    };
+    down().await;
+    scene.two_looks().await;
+    assert!(reasons(&scene.board_of(BILLING).await, "dev").is_empty());
+    LATER.store(125, Ordering::SeqCst);
+    let look = "imaas.dev/reconcile-requested=later";
+    scene.kubectl(&["annotate", "isvc", "billing", "-nacme-home", "--overwrite", look]).await;
+    let told = scene.waiting(BILLING, "ProviderDown").await;
+    assert!(
+        told.starts_with("beta/stock, which this service uses, has no instance that is ready since"),
+        "{told}"
+    );
     operator.stop().await;
     scene.end().await;
 }
 
+/// By so many seconds the operator's clock in one test goes before that of this machine.
+static LATER: AtomicI64 = AtomicI64::new(0);
+
+fn clock() -> Timestamp {
+    Timestamp::now() + SignedDuration::from_secs(LATER.load(Ordering::SeqCst))
+}
+
 impl Scene {
+    /// Whether the instances of a namespace are ready.
+    async fn instances_are(&self, ready: &str, namespace: &str) {
+        let pods = Api::<Pod>::namespaced(self.client.clone(), namespace);
+        let now = Timestamp::now().to_string();
+        let condition = json!({ "type": "Ready", "status": ready, "lastTransitionTime": now });
+        let status = Patch::Merge(json!({ "status": { "conditions": [condition] } }));
+        for pod in pods.list(&ListParams::default()).await.unwrap() {
+            pods.patch_status(&pod.name_any(), &PatchParams::default(), &status).await.unwrap();
+        }
+    }
+
     /// Names of the pods of a namespace.
     async fn instances_of(&self, namespace: &str) -> Vec<String> {
         let pods = Api::<Pod>::namespaced(self.client.clone(), namespace);

@@ -79,6 +79,7 @@ fn bad_tenants() -> Vec<Bad> {
         ("Tenant", "acme", json!({ "environments": { "dev": { "quota": { "cpu": "a lot" } } } }), "cpu"),
         ("Tenant", "acme", one(json!({ "name": "Orders" })), "spec.services[0].name"),
         ("Tenant", "acme", one(json!({ "name": "orders-canary" })), "spec.services[0].name"),
+        ("Tenant", "acme", one(json!({ "name": "keda-hpa-orders" })), "spec.services[0].name"),
         (
             "Tenant",
             "acme",
@@ -155,6 +156,7 @@ fn bad_objects() -> Vec<Bad> {
             "spec.profiles[0].probes.readiness.port",
         ),
         ("IntegrationService", "orders-stable", service(&json!({ "name": null })), "metadata.name"),
+        ("IntegrationService", "keda-hpa-orders", service(&json!({ "name": null })), "metadata.name"),
         ("IntegrationService", "orders", json!({ "runtime": "camel" }), "spec.repository"),
         (
             "IntegrationService",

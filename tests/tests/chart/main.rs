@@ -8,6 +8,7 @@ mod namespaces;
 mod own;
 mod retirement;
 mod rights;
+mod scalers;
 mod secrets;
 mod values;
 
@@ -72,6 +73,7 @@ async fn every_promise(lab: &Lab, progress: &Progress) -> Result<Vec<String>> {
     own::the_operator_writes_one_pair_a_tenant(lab.kubectl(), &mut broken).await?;
     secrets::are_no_logins_and_the_operators_own_stay(lab.kubectl(), &mut broken).await?;
     secrets::are_bounded_in_bytes(lab.kubectl(), &mut broken).await?;
+    scalers::say_what_the_operator_says(lab.kubectl(), &mut broken).await?;
     members::may_do_what_their_role_says(lab, &mut broken).await?;
     rights::the_operator_observes_and_proves(lab, &mut broken).await?;
     Ok(broken.0)

@@ -66,7 +66,9 @@ pub async fn are_narrow(kubectl: &Kubectl, broken: &mut Broken) -> Result<()> {
         ["delete", "networkpolicies.networking.k8s.io"],
         ["create", "httproutes.gateway.networking.k8s.io"],
         ["patch", "httproutes.gateway.networking.k8s.io"],
-        ["get", "gateways.gateway.networking.k8s.io"],
+        ["list", "gateways.gateway.networking.k8s.io"],
+        ["patch", "gateways.gateway.networking.k8s.io"],
+        ["list", "gatewayclasses.gateway.networking.k8s.io"],
         ["create", "scaledobjects.keda.sh"],
         ["patch", "triggerauthentications.keda.sh"],
         ["get", "clustertriggerauthentications.keda.sh"],
@@ -82,6 +84,11 @@ pub async fn are_narrow(kubectl: &Kubectl, broken: &mut Broken) -> Result<()> {
     let patch = ["auth", "can-i", "patch", "integrationservices.imaas.dev", "-A", "--as", OPERATOR];
     let answer = ask(kubectl, &patch, None).await?;
     broken.unless(answer.is_ok(), format!("the operator lets go of a service anywhere: {answer:?}"));
+    // What a gateway heeds of a route, as its class says.
+    for kind in ["gateways.gateway.networking.k8s.io", "gatewayclasses.gateway.networking.k8s.io"] {
+        let answer = ask(kubectl, &["auth", "can-i", "get", kind, "-A", "--as", OPERATOR], None).await?;
+        broken.unless(answer.is_ok(), format!("the operator reads {kind}: {answer:?}"));
+    }
     // What routes may say; a right of whoever is logged in.
     let document =
         ["auth", "can-i", "get", "/openapi/v3/apis/gateway.networking.k8s.io/v1", "--as", OPERATOR];

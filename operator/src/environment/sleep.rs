@@ -1,12 +1,12 @@
-//! When the services of an environment sleep: `sleep` of a tenant file. Pure.
+//! When the services of an environment sleep: `sleep` of an Environment, and of a tenant file in its place. Pure.
 
 use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::{Moment, Problem, Windows, opens_often};
 use crate::{
     api::{self, environment::Window},
-    environment::{Moment, Problem, Windows, opens_often},
     names::content_digest,
     span::span,
 };
@@ -44,7 +44,8 @@ pub enum Rest {
 }
 
 impl Sleep {
-    /// From a tenant file, where it is `field`, and what is wrong with it: whoever has a mistake in it does not sleep.
+    /// From a file, where it is `field`, and what is wrong with it: whoever has a mistake in it does not sleep, nor does who has
+    /// no window.
     pub fn valid(wire: &api::Sleep, field: &str) -> (Self, Vec<Problem>) {
         let (windows, mut problems) = Windows::valid(&wire.windows, &format!("{field}.windows"));
         for (index, Window { schedule, .. }) in wire.windows.iter().enumerate() {
@@ -163,6 +164,11 @@ mod tests {
         assert!((0..10).all(|n| (70..130).contains(&of_tenth(n))), "{:?}", [0, 1, 2].map(of_tenth));
         assert_eq!(early("acme", "orders"), early("acme", "orders"));
         assert_ne!(early("acme", "orders"), early("globex", "orders"));
+    }
+
+    #[test]
+    fn who_has_no_window_never_sleeps() {
+        assert_eq!(told("{windows: []}", None, "2026-01-07T22:00:00Z"), "awake");
     }
 
     #[test]

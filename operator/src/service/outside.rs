@@ -1,0 +1,71 @@
+//! IO: the way into a service from outside, as the Environment, the cluster and its gateway say now.
+
+use super::{exposure::Exposure, pass::Work, status::Observation, validate::ValidEnvironment};
+use crate::{
+    api::{Release, ReleaseExpose, http_route::RuleFields},
+    cluster::HEEDED_FOR,
+    environment::run::checked,
+    release::{self, Outside},
+    runtime::profile,
+};
+
+impl Work<'_> {
+    /// Who comes in from outside, as the Environment says now.
+    pub(super) fn outside(&self, environment: &ValidEnvironment) -> Outside {
+        let stages = &self.platform.environments;
+        let Some(stage) = stages.named(&environment.name) else { return Outside::default() };
+        let has_way_in = stage.spec.domain.is_some() || stage.spec.gateway.is_some();
+        let is_named = has_way_in || !stage.spec.brokers.is_empty();
+        let is_invalid = is_named && !self.is_valid(environment);
+        let rules = self.platform.cluster.rule_fields();
+        let mut outside = Outside::of(&stage.spec, &self.platform.settings.namespace);
+        if is_invalid {
+            outside.brokers.clear();
+        }
+        Outside { is_unsure: is_invalid && has_way_in, rules, ..outside }
+    }
+
+    /// Is the Environment valid as it stands now?
+    pub(super) fn is_valid(&self, environment: &ValidEnvironment) -> bool {
+        matches!(checked(&self.platform.environments).named(&environment.name), Some(Ok(_)))
+    }
+
+    /// Tells where a release is that is exposed, and what is in the way.
+    pub(super) async fn exposed(
+        &mut self,
+        environment: &ValidEnvironment,
+        target: &release::Target<'_>,
+        observation: &mut Observation,
+    ) {
+        let Some(exposed) = &target.release.spec.expose else { return };
+        let heeded = self.heeded(exposed, target.outside).await;
+        let cluster = &self.platform.cluster;
+        let route = cluster.route(&environment.namespace, &self.service.name);
+        let exposure = Exposure {
+            tenant: &self.service.tenant,
+            environment: &environment.name,
+            exposed,
+            outside: target.outside,
+            has_routes: cluster.has_routes(),
+            heeded,
+            of_runtime: self.of_runtime(target.release),
+            route: route.as_deref(),
+        };
+        exposure.tell(observation);
+    }
+
+    /// What the gateway heeds of the limits that are asked for; where none is, nobody asks.
+    async fn heeded(&mut self, exposed: &ReleaseExpose, outside: &Outside) -> RuleFields {
+        let has_limits = exposed.timeout_seconds.is_some() || exposed.retries.is_some();
+        let entrance = outside.entrance.as_ref().filter(|_| has_limits && self.platform.cluster.has_routes());
+        let Some(entrance) = entrance else { return RuleFields::ALL };
+        self.again = self.again.into_iter().chain([HEEDED_FOR]).min();
+        self.platform.cluster.heeds(&entrance.gateway).await
+    }
+
+    /// The timeout that the runtime of `release` has for all its services.
+    fn of_runtime(&self, release: &Release) -> Option<u16> {
+        let runtime = self.platform.runtimes.named(&release.spec.runtime)?;
+        profile(&runtime, release.spec.runtime_version.as_deref()).ok()?.request_timeout_seconds
+    }
+}
