@@ -1,6 +1,8 @@
 //! How many instances a release has at what hours: its `windows` and a moment → the number that takes the place of its
 //! own. Pure.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 
 use super::render_error::RenderError;
@@ -16,6 +18,15 @@ pub struct Hours {
     pub min: Option<(u16, Option<Timestamp>)>,
     /// When one opens or closes next.
     pub next: Option<Timestamp>,
+}
+
+/// A moment ago they said something else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Changed {
+    /// How much longer that counts as a moment.
+    pub left: Duration,
+    /// What they said then; nothing where none was open.
+    pub before: Option<u16>,
 }
 
 /// Are the windows of `scaling` such as a service of this type and these `instances` can have?
@@ -77,6 +88,21 @@ pub fn at(release: &Release, now: Timestamp) -> Hours {
         hours.next = hours.next.into_iter().chain(change).min();
     }
     hours
+}
+
+/// The last change of the number that the windows of `release` made within `moment` before `now`.
+pub(super) fn changed(release: &Release, (now, moment): (Timestamp, Duration)) -> Option<Changed> {
+    let said = |time: Timestamp| at(release, time).min.map(|(min, _)| min);
+    let first = now.checked_sub(moment).ok()?;
+    let changes = std::iter::successors(at(release, first).next, |time| at(release, *time).next);
+    let changes = changes.take_while(|time| *time <= now);
+    let (when, before) = changes
+        .scan(said(first), |before, time| Some((time, std::mem::replace(before, said(time)))))
+        .filter(|(time, before)| said(*time) != *before)
+        .last()?;
+    let left = when.checked_add(moment).ok()?.duration_since(now);
+    let left = Duration::try_from(left).ok().filter(|left| !left.is_zero())?;
+    Some(Changed { left, before })
 }
 
 /// The most instances that `release` has without load, at any hour.
