@@ -99,13 +99,13 @@ fn cause(error: &(dyn Error + 'static)) -> String {
         Some(kube::Error::Api(status)) => Some(status),
         _ => error.downcast_ref::<Box<Status>>(),
     };
-    status.map_or_else(|| error.to_string(), |status| said(status).to_owned())
+    status.map_or_else(|| error.to_string(), |status| reworded(said(status)))
 }
 
 /// Why the API server does not let the user do it, where that is what is wrong.
-pub fn refusal(error: &anyhow::Error) -> Option<&str> {
+pub fn refusal(error: &anyhow::Error) -> Option<String> {
     match error.downcast_ref()? {
-        kube::Error::Api(status) if status.is_forbidden() => Some(said(status)),
+        kube::Error::Api(status) if status.is_forbidden() => Some(reworded(said(status))),
         _ => None,
     }
 }
@@ -115,6 +115,25 @@ fn said(status: &Status) -> &str {
     let after = |text: &'static str| move |message| str::split_once(message, text).map(|(_, said)| said);
     let message = after(" is forbidden: ")(&status.message).unwrap_or(&status.message);
     after(" denied request: ")(message).unwrap_or(message)
+}
+
+/// `said`; of a right that is missing, whose it is not and who gives it.
+fn reworded(said: &str) -> String {
+    lacking(said).unwrap_or_else(|| said.to_owned())
+}
+
+/// Of `User "jo" cannot get resource "releases" in API group "imaas.dev" in the namespace "acme-home"`, as Kubernetes says it.
+fn lacking(said: &str) -> Option<String> {
+    let (user, rest) = said.strip_prefix("User \"")?.split_once("\" cannot ")?;
+    let (verb, rest) = rest.split_once(" resource \"")?;
+    let (resource, rest) = rest.split_once('"')?;
+    let namespace = rest.split_once(" in the namespace \"").and_then(|(_, rest)| rest.split('"').next());
+    Some(match namespace {
+        Some(namespace) => format!(
+            "you, {user}, may not {verb} {resource} in {namespace}: whoever writes the tenant's file gives you a role there, in `members`"
+        ),
+        None => format!("you, {user}, may not {verb} {resource} of the whole cluster: ask the platform team"),
+    })
 }
 
 /// `text` from a file, on one line and without what would steer a terminal or hide from the reader.
@@ -157,11 +176,16 @@ mod tests {
         let policy = forbidden(
             "releasedecisions.imaas.dev \"orders-prod-approve-x\" is forbidden: ValidatingAdmissionPolicy 'imaas-decisions' with binding 'imaas-decisions' denied request: you may not approve releases in billing-eu-prod",
         );
-        assert_eq!(refusal(&policy), Some("you may not approve releases in billing-eu-prod"));
+        assert_eq!(refusal(&policy).as_deref(), Some("you may not approve releases in billing-eu-prod"));
         let stranger = "User \"jo\" cannot get resource \"integrationservices\" in API group \"imaas.dev\" in the namespace \"acme-home\"";
         let read = forbidden(&format!("integrationservices.imaas.dev \"orders\" is forbidden: {stranger}"));
-        assert_eq!(refusal(&read), Some(stranger));
-        assert_eq!(causes(&read), format!("the decision is not taken: {stranger}"));
+        let words = "you, jo, may not get integrationservices in acme-home: whoever writes the tenant's file gives you a role there, in `members`";
+        assert_eq!(refusal(&read).as_deref(), Some(words));
+        assert_eq!(causes(&read), format!("the decision is not taken: {words}"));
+        let of_all =
+            "User \"jo\" cannot list resource \"tenants\" in API group \"imaas.dev\" at the cluster scope";
+        let words = "you, jo, may not list tenants of the whole cluster: ask the platform team";
+        assert_eq!(causes(&forbidden(of_all)), format!("the decision is not taken: {words}"));
         let missing = Status::failure("no such kind", "NotFound").with_code(404).boxed();
         let missing = anyhow::Error::new(kube::Error::Api(missing));
         assert_eq!((refusal(&missing), causes(&missing)), (None, "no such kind".to_owned()));

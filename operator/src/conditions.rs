@@ -222,6 +222,15 @@ pub fn cut(text: &str, room: usize) -> String {
     format!("{}…", words.trim_end_matches([':', ';', ',']))
 }
 
+/// `text` with a space in the place of each line break.
+pub fn one_line(text: String) -> String {
+    if !text.contains(['\n', '\r']) {
+        return text;
+    }
+    let lines: Vec<_> = text.split(['\n', '\r']).map(str::trim).filter(|line| !line.is_empty()).collect();
+    lines.join(" ")
+}
+
 /// How an object is, in kstatus' three conditions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Wellness {
@@ -283,6 +292,13 @@ mod tests {
 
     fn at(text: &str) -> Timestamp {
         text.parse().unwrap()
+    }
+
+    #[test]
+    fn what_others_say_on_several_lines_is_told_on_one() {
+        let told = |text: &str| one_line(text.to_owned());
+        assert_eq!(told("it says:\r\n  no queue\n\nno login\n"), "it says: no queue no login");
+        assert_eq!(told("as  it is "), "as  it is ");
     }
 
     #[test]

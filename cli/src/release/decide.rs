@@ -22,7 +22,7 @@ pub fn run(decision: &Decision) -> Result<Outcome> {
     let (told, outcome) = match cluster::block_on(made(decision)) {
         Ok((made, home)) => told(&made, (&home, &decision.about.home)),
         Err(error) => match output::refusal(&error) {
-            Some(why) => (format!("refused: {}\n", plain(why)), Outcome::Problems),
+            Some(why) => (format!("refused: {}\n", plain(&why)), Outcome::Problems),
             None => return Err(error),
         },
     };

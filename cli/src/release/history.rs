@@ -8,9 +8,9 @@ use imaas_operator::{
         DecisionState, IntegrationServiceStatus, Release, ReleaseDecision,
         integration_service::EnvironmentState,
     },
-    conditions::{FAILED, HEALTHY, is_true},
+    conditions::{FAILED, HEALTHY, cut, is_true},
     service::{
-        decision::{Standing, order, standing},
+        decision::{Standing, order, retrier, standing},
         history::History,
     },
 };
@@ -29,12 +29,16 @@ use crate::{
 /// Hexadecimal digits that name a commit well enough.
 const SHORT: usize = 12;
 
+/// What is told of an answer, in characters: a long one would bury the releases.
+const LONGEST: usize = 120;
+
 /// IO: reads and tells.
 pub fn run(options: &args::History) -> Result<Outcome> {
-    let (board, releases, decisions) = cluster::block_on(async {
+    let (board, releases, decisions, namespace) = cluster::block_on(async {
         let home = Home::open(&options.home).await?;
         let board = home.service(&options.service).await?.status.unwrap_or_default();
-        Ok((board, home.all::<Release>().await?, home.all::<ReleaseDecision>().await?))
+        let (releases, decisions) = (home.all::<Release>().await?, home.all::<ReleaseDecision>().await?);
+        Ok((board, releases, decisions, home.namespace))
     })?;
     let is_of = |service: &str, environment: &str| {
         service == options.service && options.environment.as_deref().is_none_or(|one| one == environment)
@@ -45,7 +49,7 @@ pub fn run(options: &args::History) -> Result<Outcome> {
     let holds = |environment: &str| standing(&decisions, environment, now());
     let releases = releases.map(|one| of_release(one, &board, &holds(&one.spec.environment)));
     let lines = releases.chain(decisions.iter().map(|one| of_decision(one))).collect();
-    output::print(&told(lines))?;
+    output::print(&(told(lines) + &rest(&decisions, &namespace)))?;
     Ok(Outcome::Fine)
 }
 
@@ -59,10 +63,14 @@ fn of_release(release: &Release, board: &IntegrationServiceStatus, holds: &Stand
     let conditions = release.status.as_ref().map_or(&[][..], |status| &status.conditions);
     let is_healthy = is_true(conditions, HEALTHY);
     let failures = release.status.as_ref().map_or(0, |status| status.failures);
-    let has_failed = is_true(conditions, FAILED) || failures > 0 && !is_healthy;
+    let failed = conditions.iter().find(|condition| condition.type_ == FAILED);
+    let is_retried = failed.is_some_and(|told| told.status != "True" && retrier(&told.message).is_some());
+    let has_failed = is_true(conditions, FAILED) || failures > 0 && !is_healthy && !is_retried;
     let is = |told: &Option<String>| told.as_ref() == Some(&name);
     let serves = board::serves(state);
     let is_rejected = History::of([release]).named(&name).is_some_and(|past| holds.rejects(past).is_some());
+    let is_at_rest = is(&state.current) && !is(&state.candidate) && state.desired == 0 && serves.is_none();
+    let never_ran = is_at_rest && spec.schedule.is_none() && !is_healthy && !has_failed && !is_retried;
     let words = [
         (serves == Some(name.as_str()), "serves"),
         (is(&state.current), if serves.is_some() { "rolling out" } else { "current" }),
@@ -70,6 +78,8 @@ fn of_release(release: &Release, board: &IntegrationServiceStatus, holds: &Stand
         (is(&state.last_good), "last good"),
         (is_healthy, "healthy"),
         (has_failed, "failed"),
+        (is_retried && !is_healthy, "tried again"),
+        (never_ran, "not run yet"),
         (is_rejected, "rejected"),
     ];
     let words: Vec<_> = words.iter().filter(|(is, _)| *is).map(|(_, word)| *word).collect();
@@ -96,13 +106,26 @@ fn of_decision(decision: &ReleaseDecision) -> Line {
     (
         made,
         order(decision),
-        [
-            spec.environment.clone(),
-            what.trim_end().to_owned(),
-            by,
-            format!("{state}: {}", plain(&status.message)),
-        ],
+        [spec.environment.clone(), what.trim_end().to_owned(), by, format!("{state}: {}", brief(decision))],
     )
+}
+
+/// What was answered; where that is long, its beginning and the decision's name.
+fn brief(decision: &ReleaseDecision) -> String {
+    let said = plain(&decision.status.clone().unwrap_or_default().message);
+    let brief = cut(&said, LONGEST);
+    if brief == said { said } else { format!("{brief} ({})", decision.name_any()) }
+}
+
+/// Where what [`brief`] cuts of `decisions` can be read.
+fn rest(decisions: &[Arc<ReleaseDecision>], namespace: &str) -> String {
+    let is_long = |decision: &Arc<ReleaseDecision>| {
+        decision.status.as_ref().is_some_and(|status| status.message.chars().count() > LONGEST)
+    };
+    if !decisions.iter().any(is_long) {
+        return String::new();
+    }
+    format!("\nall of an answer: kubectl get idec NAME -n {namespace} -o jsonpath='{{.status.message}}'\n")
 }
 
 /// A table, the newest last: that is where a terminal ends.
@@ -169,6 +192,61 @@ mod tests {
             "2026-01-01T10:00:00Z  prod  orders-prod-abc  Promotion 4f2a4f2a4f2a  candidate, failed, rejected"
         );
         assert_eq!(told(vec![]), "nothing was released yet\n");
+    }
+
+    #[test]
+    fn a_long_answer_is_cut_and_it_is_told_where_the_rest_is() {
+        let decision = |message: &str| -> ReleaseDecision {
+            serde_json::from_value(serde_json::json!({
+                "apiVersion": "imaas.dev/v1alpha1", "kind": "ReleaseDecision",
+                "metadata": { "name": "orders-prod-run-x" },
+                "spec": { "service": "orders", "environment": "prod", "author": "nora", "action": "run" },
+                "status": { "state": "Refused", "message": message },
+            }))
+            .unwrap()
+        };
+        let long = Arc::new(decision(&"many words ".repeat(30)));
+        let (_, _, [_, _, _, became]) = of_decision(&long);
+        assert!(became.starts_with("refused: many words many") && became.chars().count() < 160, "{became}");
+        assert!(became.ends_with("… (orders-prod-run-x)"), "{became}");
+        let where_to = rest(&[long], "acme-home");
+        assert!(where_to.contains("kubectl get idec NAME -n acme-home -o jsonpath="), "{where_to}");
+        let short = Arc::new(decision("it is no batch"));
+        assert_eq!(of_decision(&short).2[3], "refused: it is no batch");
+        assert_eq!(rest(&[short], "acme-home"), "");
+    }
+
+    #[test]
+    fn what_is_tried_again_or_never_ran_is_told_so() {
+        let became = |status: serde_json::Value, desired: i32| {
+            let release = serde_json::json!({
+                "apiVersion": "imaas.dev/v1alpha1", "kind": "Release", "metadata": { "name": "orders-dev-a" },
+                "spec": { "service": "orders", "environment": "dev", "commit": "c", "buildId": "b", "image": "i",
+                    "digest": "d", "runtime": "camel", "cause": "Commit", "type": "api", "many": true,
+                    "strategy": "rolling", "replicas": 1, "template": {} },
+                "status": status,
+            });
+            let dev = EnvironmentState {
+                name: "dev".to_owned(),
+                current: Some("orders-dev-a".to_owned()),
+                desired,
+                ..EnvironmentState::default()
+            };
+            let board = IntegrationServiceStatus { environments: vec![dev], ..Default::default() };
+            let release = serde_json::from_value(release).unwrap();
+            of_release(&release, &board, &Standing::default()).2[3].clone()
+        };
+        let failed = |status: &str, message: &str| {
+            let time = "2026-01-01T10:00:00Z";
+            let one = serde_json::json!({ "type": "Failed", "status": status, "reason": "R", "message": message,
+                "lastTransitionTime": time });
+            serde_json::json!({ "failures": 1, "conditions": [one] })
+        };
+        assert_eq!(became(failed("True", "it crashes"), 1), "current, failed");
+        assert_eq!(became(failed("False", "tried again by orders-dev-retry-x"), 1), "current, tried again");
+        assert_eq!(became(failed("False", "all instances were ready"), 1), "current, failed");
+        assert_eq!(became(serde_json::json!({}), 0), "current, not run yet");
+        assert_eq!(became(serde_json::json!({}), 1), "current");
     }
 
     #[test]

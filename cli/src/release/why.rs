@@ -5,12 +5,14 @@ use std::sync::Arc;
 use anyhow::Result;
 use imaas_operator::{
     api::{
-        IntegrationServiceStatus, OpenWindow, Release, ReleaseScaling, Trigger, WorkloadType,
+        DecisionAction, IntegrationServiceStatus, OpenWindow, Release, ReleaseScaling, Trigger, WorkloadType,
         integration_service::{EnvironmentState, Held, Trial, Waiting},
     },
-    conditions::PROVEN,
+    conditions::{FAILED, HEALTHY, PROVEN, is_true},
     names::{SERVICE, TENANT, tenant_of_home},
+    release::hours::ahead,
 };
+use jiff::Timestamp;
 use k8s_openapi::{api::batch::v1::Job, apimachinery::pkg::apis::meta::v1::Condition};
 
 use super::{
@@ -28,6 +30,8 @@ struct Running {
     release: Option<Release>,
     /// Of a batch.
     runs: Option<Vec<batch::Line>>,
+    /// When its hours say another number next, and which.
+    ahead: Option<(Timestamp, Option<u16>)>,
 }
 
 /// IO: reads and tells; a problem where anything is awaited.
@@ -44,7 +48,8 @@ pub fn run(options: &args::Why) -> Result<Outcome> {
             Some(release) => runs(&home, options, release).await,
             None => None,
         };
-        Ok((board, Running { release, runs }))
+        let ahead = release.as_ref().and_then(|release| ahead(release, home::now()));
+        Ok((board, Running { release, runs, ahead }))
     })?;
     let (text, outcome) = told(options, &board, &running)?;
     output::print(&text)?;
@@ -106,7 +111,7 @@ fn lines(service: &str, (state, running): (&EnvironmentState, &Running), because
     for (title, text) in running.runs.iter().flatten() {
         line(title, Some(text.clone()));
     }
-    line("counts", running.release.as_ref().and_then(unproven));
+    line("counts", running.release.as_ref().and_then(|release| unproven(release, state)));
     let is_told = |good: &String| Some(good) == current.as_ref() || Some(good.as_str()) == serves;
     line("last good", last_good.clone().filter(|good| !is_told(good)));
     line("head", commit.clone());
@@ -129,7 +134,7 @@ fn lines(service: &str, (state, running): (&EnvironmentState, &Running), because
         format!("until {until}, as the tenant file says; {way_out}")
     });
     line("asleep", asleep);
-    line("hours", state.window.as_ref().map(hours));
+    line("hours", state.window.as_ref().map(hours).or_else(|| coming(state, running.ahead)));
     let failed = state.failed.as_ref();
     line("said last", failed.and_then(|failed| failed.last_words.clone()));
     let frozen = "by the platform: nothing new runs in any service until it lets go";
@@ -163,13 +168,24 @@ fn scales(release: &Release) -> Option<String> {
 
 /// What a window of `scaling.windows` says now.
 fn hours(OpenWindow { min, until }: &OpenWindow) -> String {
-    let count = match min {
+    let count = count(*min);
+    let until = until.as_ref().map(|until| format!(" until {until}")).unwrap_or_default();
+    format!("{count}{until}, as `scaling.windows` says")
+}
+
+fn count(min: u16) -> String {
+    match min {
         0 => "no instance of its own".to_owned(),
         1 => "at least 1 instance".to_owned(),
         several => format!("at least {several} instances"),
-    };
-    let until = until.as_ref().map(|until| format!(" until {until}")).unwrap_or_default();
-    format!("{count}{until}, as `scaling.windows` says")
+    }
+}
+
+/// The next window that opens, where nothing else says how many instances there are.
+fn coming(state: &EnvironmentState, ahead: Option<(Timestamp, Option<u16>)>) -> Option<String> {
+    let is_fixed = state.held.iter().any(|held| held.action == DecisionAction::Scale);
+    let (from, min) = ahead.filter(|_| !is_fixed && state.asleep_until.is_none())?;
+    Some(format!("{} from {from} on, as `scaling.windows` says", count(min?)))
 }
 
 /// How far what is tried is. Nobody calls a worker.
@@ -184,19 +200,25 @@ fn tries(Trial { release, passed, steps, weight, begun, since: _ }: &Trial, is_c
 }
 
 /// Why what runs does not yet count as healthy for what promotes from here.
-fn unproven(release: &Release) -> Option<String> {
-    let conditions = release.status.iter().flat_map(|status| &status.conditions);
+fn unproven(release: &Release, state: &EnvironmentState) -> Option<String> {
+    let conditions = release.status.as_ref().map_or(&[][..], |status| &status.conditions);
     let is_unproven = |condition: &&Condition| condition.type_ == PROVEN && condition.status != "True";
-    let Condition { reason, message, .. } = conditions.into_iter().find(is_unproven)?;
-    Some(format!("not yet for other environments ({reason}: {message})"))
+    let not_yet = "not yet for other environments";
+    if let Some(Condition { reason, message, .. }) = conditions.iter().find(is_unproven) {
+        return Some(format!("{not_yet} ({reason}: {message})"));
+    }
+    let is_told = is_true(conditions, HEALTHY) || is_true(conditions, FAILED);
+    let is_at_rest = state.desired == 0 && state.older == 0 && state.candidate.is_none();
+    let never_ran = !is_told && is_at_rest && release.spec.schedule.is_none();
+    let until = state.asleep_until.as_ref();
+    let until = until.or_else(|| state.window.as_ref()?.until.as_ref());
+    let until = until.map(|until| format!(" until {until}")).unwrap_or_default();
+    never_ran.then(|| format!("{not_yet}: it has not run yet, and none of it is to run{until}"))
 }
 
 #[cfg(test)]
 mod tests {
-    use imaas_operator::api::{
-        DecisionAction,
-        integration_service::{CommitState, Reported},
-    };
+    use imaas_operator::api::integration_service::{CommitState, Reported};
     use serde_json::json;
 
     use super::*;
@@ -333,7 +355,7 @@ mod tests {
                 "strategy": "rolling", "replicas": 2, "template": {} });
             let object = json!({ "apiVersion": "imaas.dev/v1alpha1", "kind": "Release", "metadata": { "name": "x" },
                 "spec": spec, "status": { "conditions": conditions } });
-            Running { release: Some(serde_json::from_value(object).unwrap()), runs: None }
+            Running { release: Some(serde_json::from_value(object).unwrap()), ..Running::default() }
         };
         let state = EnvironmentState::default();
         let text = lines("orders", (&state, &running("False")), &[]);
@@ -341,7 +363,51 @@ mod tests {
             text.contains("  counts     not yet for other environments (Baking: until 10:30)\n"),
             "{text}"
         );
-        assert!(!lines("orders", (&state, &running("True")), &[]).contains("counts"));
+        let well = EnvironmentState { desired: 1, ..state };
+        assert!(!lines("orders", (&well, &running("True")), &[]).contains("counts"));
+    }
+
+    #[test]
+    fn what_came_at_an_hour_of_none_is_told_as_what_never_ran() {
+        let release = |conditions: serde_json::Value| -> Release {
+            serde_json::from_value(json!({ "apiVersion": "imaas.dev/v1alpha1", "kind": "Release",
+                "metadata": { "name": "x" },
+                "spec": { "service": "orders", "environment": "prod", "commit": "4f2a", "buildId": "b", "image": "i",
+                    "digest": "d", "runtime": "camel", "cause": "Promotion", "type": "worker", "many": true,
+                    "strategy": "rolling", "replicas": 2, "template": {} },
+                "status": { "conditions": conditions } }))
+            .unwrap()
+        };
+        let night = OpenWindow { min: 0, until: Some("2026-01-02T06:00:00Z".to_owned()) };
+        let state = EnvironmentState { window: Some(night), ..EnvironmentState::default() };
+        let words = "not yet for other environments: it has not run yet, and none of it is to run until 2026-01-02T06:00:00Z";
+        assert_eq!(unproven(&release(json!([])), &state).as_deref(), Some(words));
+        for told in ["Healthy", "Failed"] {
+            let told = release(json!([condition(told, "True", "Succeeded", "x")]));
+            assert_eq!(unproven(&told, &state), None, "that says more");
+        }
+        let runs = EnvironmentState { desired: 1, ..state };
+        assert_eq!(unproven(&release(json!([])), &runs), None);
+    }
+
+    #[test]
+    fn the_next_window_is_told_where_nothing_else_sets_the_number() {
+        let ahead = |min| Some(("2026-01-02T06:00:00Z".parse().unwrap(), min));
+        let usual = EnvironmentState::default();
+        let words = "at least 4 instances from 2026-01-02T06:00:00Z on, as `scaling.windows` says";
+        assert_eq!(coming(&usual, ahead(Some(4))).as_deref(), Some(words));
+        assert_eq!(coming(&usual, ahead(None)), None);
+        let asleep =
+            EnvironmentState { asleep_until: Some("2026-01-02T06:00:00Z".to_owned()), ..usual.clone() };
+        assert_eq!(coming(&asleep, ahead(Some(4))), None);
+        let held = Held {
+            decision: "orders-prod-scale-x".to_owned(),
+            action: DecisionAction::Scale,
+            by: "nora".to_owned(),
+            reason: None,
+            until: None,
+        };
+        assert_eq!(coming(&EnvironmentState { held: vec![held], ..usual }, ahead(Some(4))), None);
     }
 
     #[test]
@@ -373,7 +439,8 @@ mod tests {
             desired: 1,
             ..EnvironmentState::default()
         };
-        let running = Running { release: None, runs: Some(vec![("last run", "bills-1 failed".to_owned())]) };
+        let runs = Some(vec![("last run", "bills-1 failed".to_owned())]);
+        let running = Running { runs, ..Running::default() };
         let text = lines("bills", (&state, &running), &[]);
         let wanted = "  runs       bills-dev-a (by its schedule)\n  last run   bills-1 failed\n";
         assert!(text.contains(wanted) && !text.contains("instances"), "{text}");

@@ -176,7 +176,7 @@ pub fn confirmed(
         }
     };
     match judgement.verdict {
-        Verdict::Good | Verdict::Open => (judgement, None),
+        Verdict::Good | Verdict::Asked | Verdict::Open => (judgement, None),
         Verdict::Bad | Verdict::Suspect => {
             let since = bad.unwrap_or(now);
             let is_confirmed = since.checked_add(CONFIRMED).is_ok_and(|from| from <= now);

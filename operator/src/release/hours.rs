@@ -1,6 +1,8 @@
 //! How many instances a release has at what hours: its `windows` and a moment → the number that takes the place of its
 //! own. Pure.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 
 use super::render_error::RenderError;
@@ -16,6 +18,15 @@ pub struct Hours {
     pub min: Option<(u16, Option<Timestamp>)>,
     /// When one opens or closes next.
     pub next: Option<Timestamp>,
+}
+
+/// A moment ago they said something else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Changed {
+    /// How much longer that counts as a moment.
+    pub left: Duration,
+    /// What they said then; nothing where none was open.
+    pub before: Option<u16>,
 }
 
 /// Are the windows of `scaling` such as a service of this type and these `instances` can have?
@@ -79,6 +90,30 @@ pub fn at(release: &Release, now: Timestamp) -> Hours {
     hours
 }
 
+/// When the windows of `release` say another number next after `now`, and which; nothing then where none is open.
+pub fn ahead(release: &Release, now: Timestamp) -> Option<(Timestamp, Option<u16>)> {
+    // Windows may touch each other without a change.
+    const MOST: usize = 20;
+    let said = |time: Timestamp| at(release, time).min.map(|(min, _)| min);
+    let changes = std::iter::successors(at(release, now).next, |time| at(release, *time).next);
+    changes.take(MOST).map(|time| (time, said(time))).find(|(_, min)| *min != said(now))
+}
+
+/// The last change of the number that the windows of `release` made within `moment` before `now`.
+pub(super) fn changed(release: &Release, (now, moment): (Timestamp, Duration)) -> Option<Changed> {
+    let said = |time: Timestamp| at(release, time).min.map(|(min, _)| min);
+    let first = now.checked_sub(moment).ok()?;
+    let changes = std::iter::successors(at(release, first).next, |time| at(release, *time).next);
+    let changes = changes.take_while(|time| *time <= now);
+    let (when, before) = changes
+        .scan(said(first), |before, time| Some((time, std::mem::replace(before, said(time)))))
+        .filter(|(time, before)| said(*time) != *before)
+        .last()?;
+    let left = when.checked_add(moment).ok()?.duration_since(now);
+    let left = Duration::try_from(left).ok().filter(|left| !left.is_zero())?;
+    Some(Changed { left, before })
+}
+
 /// The most instances that `release` has without load, at any hour.
 pub(super) fn greatest(release: &Release) -> i32 {
     let spec = &release.spec;
@@ -132,6 +167,20 @@ mod tests {
     fn there_is_room_for_the_most_of_any_hour() {
         assert_eq!([greatest(&release(&[])), greatest(&release(&[NIGHTS]))], [2, 2]);
         assert_eq!(greatest(&release(&[DAYS, MONTHS_END, NIGHTS])), 6);
+    }
+
+    #[test]
+    fn the_next_hour_that_says_another_number_is_known() {
+        let told = |windows: &[&str], now: &str| {
+            let (time, min) = ahead(&release(windows), now.parse().unwrap())?;
+            Some(format!("{time} {min:?}"))
+        };
+        let wanted = |text: &str| Some(text.to_owned());
+        assert_eq!(told(&[DAYS], "2026-01-30T17:00:00Z"), wanted("2026-02-02T07:00:00Z Some(4)"));
+        assert_eq!(told(&[DAYS], "2026-01-28T12:00:00Z"), wanted("2026-01-28T17:00:00Z None"));
+        let half = "{schedule: 0 20 * * *, duration: 2h, min: 0}";
+        assert_eq!(told(&[half, NIGHTS], "2026-01-28T20:00:00Z"), wanted("2026-01-29T06:00:00Z None"));
+        assert_eq!(told(&[], "2026-01-28T12:00:00Z"), None);
     }
 
     fn checked(scaling: &str, instances: Instances) -> String {

@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::apps::v1::{Deployment, DeploymentCondition, DeploymentStatus, ReplicaSet};
 use kube::ResourceExt;
 
-use super::{scaling::wanted, triggers::least};
+use super::scaling::{asked, wanted};
 use crate::{
     api::Release,
     conditions::{HEALTHY, Reason, is_true},
@@ -61,8 +61,8 @@ pub enum Phase {
     },
     /// The first run of a batch goes on: how it ends is not known, also when some of its tries failed.
     FirstRun,
-    /// All instances are of this release and ready, and no other is left; where load asked for more a moment ago, all that
-    /// there must be at the least.
+    /// All instances are of this release and ready, and no other is left; where load or an hour asked for more a moment ago,
+    /// all that there must be at the least.
     Healthy,
     /// It is as declared with no instance at all, which proves nothing: such a release is never promoted.
     Stopped,
@@ -174,8 +174,9 @@ pub fn spare(live: &Deployment, release: &Release) -> i32 {
     (wanted(Some(live), release) - status.available_replicas.unwrap_or_default()).max(0)
 }
 
-/// Reads `deployment` as far as it is about `release`. `is_moving`: see [`super::scaling`].
-pub fn observed(deployment: Option<&Deployment>, release: &Release, is_moving: bool) -> Observed {
+/// Reads `deployment` as far as it is about `release`. `enough`: so many instances will do while others are on their way,
+/// see [`super::scaling::Moving`].
+pub fn observed(deployment: Option<&Deployment>, release: &Release, enough: Option<i32>) -> Observed {
     let desired = wanted(deployment, release);
     let on_its_way = Observed { ready: 0, desired, updated: 0, phase: Phase::RollingOut };
     let Some(deployment) = deployment.filter(|deployment| is_of(deployment, release)) else {
@@ -191,12 +192,16 @@ pub fn observed(deployment: Option<&Deployment>, release: &Release, is_moving: b
     let updated = status.updated_replicas.unwrap_or_default();
     let all = status.replicas.unwrap_or_default();
     let ready = ready(status);
-    Observed { ready, desired, updated, phase: phase(status, (desired, is_moving), all - updated, release) }
+    // What runs beyond `max` serves until the autoscaler has taken it away.
+    let enough = enough.or_else(|| (asked(deployment) > Some(desired)).then_some(desired));
+    Observed { ready, desired, updated, phase: phase(status, (desired, enough), all - updated, release) }
 }
 
+/// Does it run `release`, with as many instances as that is to have? An autoscaler follows in its own time.
 fn is_of(deployment: &Deployment, release: &Release) -> bool {
+    let is_followed = || release.spec.scaling.is_some();
     deployment.annotations().get(RELEASE) == Some(&release.name_any())
-        && deployment.spec.as_ref().and_then(|spec| spec.replicas) == Some(wanted(Some(deployment), release))
+        && (is_followed() || asked(deployment) == Some(wanted(Some(deployment), release)))
 }
 
 pub(super) fn is_current(deployment: &Deployment, status: &DeploymentStatus) -> bool {
@@ -210,7 +215,12 @@ fn ready(status: &DeploymentStatus) -> i32 {
     (count(status.ready_replicas) - old).max(0)
 }
 
-fn phase(status: &DeploymentStatus, (desired, is_moving): (i32, bool), old: i32, release: &Release) -> Phase {
+fn phase(
+    status: &DeploymentStatus,
+    (desired, enough): (i32, Option<i32>),
+    old: i32,
+    release: &Release,
+) -> Phase {
     let is = |count: Option<i32>| count.unwrap_or_default() == desired;
     if is(status.updated_replicas) && is(status.ready_replicas) && is(status.available_replicas) && old == 0 {
         return if desired > 0 { Phase::Healthy } else { Phase::Stopped };
@@ -219,7 +229,8 @@ fn phase(status: &DeploymentStatus, (desired, is_moving): (i32, bool), old: i32,
         return blocked(refused, &release.spec.environment);
     }
     let is_settled = old == 0 && is_settled(status);
-    if is_moving && is_settled && status.available_replicas.unwrap_or_default() >= least(release) {
+    let serve = status.available_replicas.unwrap_or_default();
+    if is_settled && enough.is_some_and(|enough| serve >= enough) {
         return Phase::Healthy;
     }
     match condition(status, "Progressing", "False") {

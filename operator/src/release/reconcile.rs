@@ -53,9 +53,10 @@ pub async fn roll_out(
     let name = &target.release.spec.service;
     let live = live(cluster, target).await?;
     let autoscaler = cluster.autoscaler(&namespace, &triggers::autoscaler(target.release));
-    let moving = live.as_ref().and_then(Workload::deployment).zip(autoscaler.as_deref());
-    let moving = moving.and_then(|(live, by)| scaling::moving(live, by, (target.release, now)));
-    let seen = seen(cluster, target, live.as_ref(), (now, moving.is_some())).await?;
+    let deployment = live.as_ref().and_then(Workload::deployment);
+    let moving = scaling::moving((deployment, autoscaler.as_deref()), (target.release, now));
+    let seen = seen(cluster, target, live.as_ref(), (now, moving.map(|moving| moving.enough))).await?;
+    let moving = moving.map(|moving| moving.left);
     let mut running = counted(cluster, live.as_ref(), target.release).await?;
     let since = live.as_ref().filter(|_| seen.is_alone()).and_then(settled_since);
     let mut again = ending(&running, since, now);
@@ -171,7 +172,7 @@ pub async fn seen_in(
     target: &Target<'_>,
     (live, now): (&Arc<Deployment>, Timestamp),
 ) -> Result<Observed, ApplyError> {
-    seen(cluster, target, Some(&Workload::Deployment(live.clone())), (now, false)).await
+    seen(cluster, target, Some(&Workload::Deployment(live.clone())), (now, None)).await
 }
 
 /// What became of the release. That pods are refused may be said of an older version's, so the current one is asked.
@@ -179,7 +180,7 @@ async fn seen(
     cluster: &Cluster,
     target: &Target<'_>,
     live: Option<&Workload>,
-    (now, is_moving): (Timestamp, bool),
+    (now, enough): (Timestamp, Option<i32>),
 ) -> Result<Observed, ApplyError> {
     let live = match live {
         Some(Workload::CronJob(cron_job)) => {
@@ -188,11 +189,11 @@ async fn seen(
         Some(Workload::Deployment(deployment)) => Some(deployment.as_ref()),
         None => None,
     };
-    let seen = observed(live, target.release, is_moving);
+    let seen = observed(live, target.release, enough);
     let (Phase::Blocked { .. }, Some(live)) = (&seen.phase, live) else { return Ok(seen) };
     let sets = cluster.replica_sets(&target.namespace(), &target.selector()).await?;
     let Some(current) = current(live, &sets) else { return Ok(seen) };
-    Ok(observed(Some(&of_current(live, current)), target.release, is_moving))
+    Ok(observed(Some(&of_current(live, current)), target.release, enough))
 }
 
 /// Ends the runs on demand whose time is over. The runs that are left, and how long until another is to end.

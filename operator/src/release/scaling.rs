@@ -13,7 +13,7 @@ use k8s_openapi::api::{
 
 use super::{
     desired::start_allowance,
-    hours,
+    hours::{self, Changed},
     render_error::RenderError,
     triggers::{self, follows, least},
 };
@@ -30,6 +30,8 @@ const CPU: u16 = 70;
 const DOWN_AFTER: Duration = Duration::from_mins(5);
 /// So long an autoscaler may have nothing to measure, and KEDA leave undone what it is to do.
 const UNMEASURED: SignedDuration = SignedDuration::from_mins(3);
+/// An autoscaler looks every 15 seconds, and KEDA first writes to its own what it is to look at.
+const FOLLOWED: Duration = Duration::from_mins(1);
 /// The most that Kubernetes takes.
 const LONGEST: Duration = Duration::from_hours(1);
 
@@ -109,19 +111,45 @@ pub fn wanted(live: Option<&Deployment>, release: &Release) -> i32 {
     }
 }
 
-fn asked(live: &Deployment) -> Option<i32> {
+pub(super) fn asked(live: &Deployment) -> Option<i32> {
     live.spec.as_ref()?.replicas
 }
 
-/// How much longer instances may be on their way that load asked for or needs no more; nothing where the number has stood
-/// long enough for each to be there. What the autoscaler tells comes after what it does.
+/// Instances are on their way that load or an hour asked for, or needs no more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Moving {
+    /// How much longer they may be.
+    pub left: Duration,
+    /// So many are to serve meanwhile.
+    pub enough: i32,
+}
+
+/// Nothing where the number is fixed, or has stood long enough for each instance to be there.
 pub(super) fn moving(
-    live: &Deployment,
-    autoscaler: &HorizontalPodAutoscaler,
+    (live, autoscaler): (Option<&Deployment>, Option<&HorizontalPodAutoscaler>),
     (release, now): (&Release, Timestamp),
-) -> Option<Duration> {
+) -> Option<Moving> {
     release.spec.scaling.as_ref()?;
     let allowance = Duration::from_secs(start_allowance(&release.spec.template).try_into().ok()?);
+    let by_load = live.zip(autoscaler);
+    let by_load = by_load.and_then(|(live, by)| left_to_load(live, by, (release, now, allowance)));
+    let by_load = by_load.map(|left| Moving { left, enough: least(release) });
+    let by_hours = hours::changed(release, (now, allowance + FOLLOWED));
+    // The shown number is that of the hour: what was asked for before without one is not told by it.
+    let by_hours = by_hours.map(|Changed { left, before }| Moving {
+        left,
+        enough: least(release).min(before.map_or(1, i32::from).max(1)),
+    });
+    let both = by_load.into_iter().chain(by_hours);
+    both.reduce(|one, other| Moving { left: one.left.min(other.left), enough: one.enough.min(other.enough) })
+}
+
+/// How much longer instances may be on their way by load. What the autoscaler tells comes after what it does.
+fn left_to_load(
+    live: &Deployment,
+    autoscaler: &HorizontalPodAutoscaler,
+    (release, now, allowance): (&Release, Timestamp, Duration),
+) -> Option<Duration> {
     let status = autoscaler.status.as_ref()?;
     let active = status.conditions.iter().flatten().find(|one| one.type_ == "ScalingActive");
     let active = active.filter(|_| follows(release) && release.spec.replicas == 0);
@@ -296,7 +324,8 @@ mod tests {
     fn what_load_asked_for_has_its_time_to_start() {
         let now: Timestamp = "2026-05-01T03:10:00Z".parse().unwrap();
         let left = |status: &str, release: &Release| {
-            moving(&live(4), &autoscaler(status), (release, now)).map(|left| left.as_secs())
+            moving((Some(&live(4)), Some(&autoscaler(status))), (release, now))
+                .map(|moving| moving.left.as_secs())
         };
         let at = |desired: i32, time: &str| {
             format!("{{desiredReplicas: {desired}, lastScaleTime: '2026-05-01T03:{time}Z'}}")
@@ -319,7 +348,8 @@ mod tests {
         let left = |number: i32, condition: &str, least: u8| {
             let condition = format!("{{type: ScalingActive, {condition}, message: ''}}");
             let status = format!("{{desiredReplicas: 0, conditions: [{condition}]}}");
-            moving(&live(number), &autoscaler(&status), (&release(least), now)).map(|left| left.as_secs())
+            let told = (Some(&live(number)), Some(&autoscaler(&status)));
+            moving(told, (&release(least), now)).map(|moving| moving.left.as_secs())
         };
         let off = "status: 'False', reason: ScalingDisabled, lastTransitionTime: '2026-05-01T02:00:00Z'";
         let on = |time: &str| {
@@ -330,6 +360,27 @@ mod tests {
         assert_eq!(left(1, &on("09:30"), 0), Some(90));
         assert_eq!(left(1, &on("07:00"), 0), None);
         assert_eq!(left(1, &on("09:30"), 1), None, "there always was one");
+    }
+
+    #[test]
+    fn what_an_hour_asks_for_has_its_time_to_be_followed_and_to_start() {
+        let told = |windows: &str, now: &str, settings: &str| {
+            let hours = format!("windows: [{windows}], replicas: 4, {settings}");
+            let release = sample::release("orders-dev-a", &hours);
+            let now = format!("2026-05-01T{now}Z").parse().unwrap();
+            moving((None, None), (&release, now)).map(|moving| (moving.left.as_secs(), moving.enough))
+        };
+        let load = "scaling: {max: 5, downAfterSeconds: 300}";
+        let (day, night) =
+            ("{schedule: 0 8 * * *, duration: 10h, min: 4}", "{schedule: 0 22 * * *, duration: 10h, min: 2}");
+        assert_eq!(told(day, "07:59:59", load), None);
+        assert_eq!(told(day, "08:00:00", load), Some((180, 1)));
+        assert_eq!(told(day, "08:02:30", load), Some((30, 1)));
+        assert_eq!(told(day, "08:03:00", load), None);
+        assert_eq!(told(night, "08:00:10", load), Some((170, 2)), "so many it had by night");
+        assert_eq!(told(&format!("{night}, {day}"), "08:00:10", load), Some((170, 2)));
+        assert_eq!(told(day, "18:00:10", load), Some((170, 4)), "none must go");
+        assert_eq!(told(day, "08:00:10", ""), None, "the operator writes it");
     }
 
     #[test]

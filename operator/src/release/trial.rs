@@ -194,7 +194,7 @@ impl Wanted<'_> {
         let is_skipped = self.skipped.contains(&passed);
         match verdict {
             Verdict::Bad | Verdict::Suspect => false,
-            Verdict::Open => is_skipped,
+            Verdict::Open | Verdict::Asked => is_skipped,
             Verdict::Good => is_skipped || is_due && !self.paused,
         }
     }

@@ -9,6 +9,8 @@ pub enum Verdict {
     Suspect,
     /// Nobody can say yet, which is no success: it stays where it is.
     Open,
+    /// It is asked, and what it says comes by itself in a moment: until then it stays where it is.
+    Asked,
     /// So far nothing speaks against it.
     Good,
 }
@@ -18,7 +20,7 @@ impl Verdict {
     pub fn is_against(self) -> bool {
         match self {
             Self::Bad | Self::Suspect => true,
-            Self::Open | Self::Good => false,
+            Self::Open | Self::Asked | Self::Good => false,
         }
     }
 }
@@ -55,13 +57,15 @@ mod tests {
 
     #[test]
     fn of_several_the_worst_counts_and_without_any_nothing_is_awaited() {
-        use Verdict::{Bad, Good, Open, Suspect};
+        use Verdict::{Asked, Bad, Good, Open, Suspect};
         for (all, worst) in [
             (&[][..], Good),
             (&[Good, Good], Good),
             (&[Good, Open, Good], Open),
             (&[Open, Good, Bad], Bad),
             (&[Bad, Open], Bad),
+            (&[Good, Asked], Asked),
+            (&[Asked, Open], Open),
             (&[Open, Suspect, Good], Suspect),
             (&[Suspect, Bad], Bad),
         ] {

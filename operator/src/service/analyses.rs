@@ -271,7 +271,8 @@ impl Work<'_> {
         let question = question(environment, (release, state), prometheus);
         let told =
             question.and_then(|question| self.analyses.judgement((&self.key, &environment.name), &question));
-        Some(told.unwrap_or_else(|| open("its requests were not looked at yet".to_owned())))
+        let message = "its requests are looked at for the first time".to_owned();
+        Some(told.unwrap_or(Judgement { verdict: Verdict::Asked, message }))
     }
 
     /// Has the step of `next` judged, if it is one and judged by metrics.

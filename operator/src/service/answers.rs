@@ -12,7 +12,7 @@ use super::{
     attempt::{failed, tried_again},
     decision::{
         Answer, KEPT, Situation, Standing, age, answer, bound, ended, expiry, holds, is_answered, order,
-        over, refused, standing, surplus,
+        over, refused, standing, surplus, tried_no_more,
     },
     pass::Work,
     promote::Target,
@@ -179,9 +179,12 @@ impl Work<'_> {
                 && of != tried
         };
         let ended: Vec<_> = self.decisions.iter().filter(is_over).cloned().collect();
+        let states = self.before.into_iter().flat_map(|board| &board.environments);
+        let trial =
+            states.into_iter().find(|state| state.name == environment).and_then(|state| state.trial.clone());
         for one in ended {
             if let Err(error) =
-                self.say(&one.name_any(), over(&one, "what it was about is not tried any more")).await
+                self.say(&one.name_any(), over(&one, &tried_no_more(&one, trial.as_ref()))).await
             {
                 self.errors.push(error);
             }

@@ -11,7 +11,8 @@ use kube::ResourceExt;
 
 use super::history::Past;
 use crate::api::{
-    DecisionAction, DecisionState, ReleaseDecision, ReleaseDecisionStatus, integration_service::Held,
+    DecisionAction, DecisionState, ReleaseDecision, ReleaseDecisionStatus,
+    integration_service::{Held, Trial},
 };
 
 mod judged;
@@ -304,6 +305,16 @@ pub fn surplus(decisions: &[Arc<ReleaseDecision>]) -> Vec<&Arc<ReleaseDecision>>
 pub fn over(decision: &ReleaseDecision, why: &str) -> ReleaseDecisionStatus {
     let old = decision.status.clone().unwrap_or_default();
     ReleaseDecisionStatus { state: Some(DecisionState::Done), message: format!("over: {why}"), ..old }
+}
+
+/// Why a pause or a skip is over with the `trial` that it was about, as the board told that last.
+pub fn tried_no_more(decision: &ReleaseDecision, trial: Option<&Trial>) -> String {
+    let answer = decision.status.clone().unwrap_or_default();
+    let of_it = trial.filter(|trial| Some(&trial.release) == answer.release.as_ref());
+    match answer.passed.zip(of_it).filter(|(before, trial)| trial.passed > *before) {
+        Some((before, trial)) => format!("step {} of {} was passed", before + 1, trial.release),
+        None => "what it was about is not tried any more".to_owned(),
+    }
 }
 
 /// Before the name of the decision by which a release is tried again.

@@ -62,7 +62,10 @@ pub mod validate;
 pub mod wave;
 mod written;
 
-use crate::{api::integration_service::Waiting, conditions::Reason};
+use crate::{
+    api::integration_service::Waiting,
+    conditions::{Reason, one_line},
+};
 
 /// Why something is not done yet, and what to do about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,9 +77,9 @@ pub struct Problem {
 }
 
 impl Problem {
-    /// A problem with its sentence.
+    /// A problem with its sentence, on one line also where another program's words are in it.
     pub fn new(reason: Reason, message: impl Into<String>) -> Self {
-        Self { reason, message: message.into() }
+        Self { reason, message: one_line(message.into()) }
     }
 
     /// As the status tells it.

@@ -202,8 +202,8 @@ impl Rounds {
                 }
             };
             let answers = self.answered(&ward, (before.as_ref(), &instances)).await;
-            let is_open = |check: &Check| check.judgement(&answers).verdict == Verdict::Open;
-            is_soon |= answers.is_any() && ward.check.as_ref().is_some_and(is_open);
+            let is_asked = |check: &Check| check.judgement(&answers).verdict == Verdict::Asked;
+            is_soon |= answers.is_any() && ward.check.as_ref().is_some_and(is_asked);
             goes_on |= ward.health.is_some() || ward.check.is_some() || !instances.is_settled;
             is_news |= before.is_none_or(|before| {
                 before.instances != instances || before.answers(ward.check.as_ref()) != answers
@@ -251,11 +251,15 @@ impl Rounds {
     async fn answered(&self, ward: &Ward, (before, instances): (Option<&Found>, &Instances)) -> Answers {
         let Some(check) = &ward.check else { return Answers::default() };
         let answers = before.map(|found| found.answers(Some(check))).unwrap_or_default();
+        let now = (self.0.platform.now)();
         let Some(address) = instances.addresses.get(&check.release) else {
-            return check.answered(&answers, None);
+            return check.answered(&answers, (None, now));
         };
         match &self.0.client {
-            Some(client) => check.answered(&answers, Some(answer(client, *address, &check.smoke).await)),
+            Some(client) => {
+                let said = answer(client, *address, &check.smoke).await;
+                check.answered(&answers, (Some(said), now))
+            }
             None => answers,
         }
     }

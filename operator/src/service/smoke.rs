@@ -1,6 +1,9 @@
 //! A smoke check: one request that a release must answer as it says before anybody else's go to it. What was answered in,
 //! what follows of it out. Pure; [`rounds`](super::rounds) asks.
 
+use std::time::Duration;
+
+use jiff::Timestamp;
 use kube::ResourceExt;
 
 use crate::{
@@ -10,6 +13,8 @@ use crate::{
 
 /// So often in a row another answer counts, and the word for it.
 const MOST: (u8, &str) = (5, "five");
+/// So long they are to last, from the first to the last: an engine that is a moment late is not given up.
+const LASTS: Duration = Duration::from_secs(20);
 
 /// What is asked of an instance of a release.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,6 +44,10 @@ pub struct Answers {
     last: Option<Answer>,
     /// So many in a row are not as they are to be.
     wrong: u8,
+    /// When the first of these came.
+    since: Option<Timestamp>,
+    /// How long after it the last of them did.
+    lasted: Duration,
 }
 
 impl Answers {
@@ -64,29 +73,40 @@ impl Check {
         }
     }
 
-    /// `answers` and one more; nothing where no instance is ready to be asked: what one said that is gone proves nothing.
-    pub fn answered(&self, answers: &Answers, answer: Option<Answer>) -> Answers {
-        let wrong = match &answer {
-            None => answers.wrong,
-            Some(answer) if self.is_well(answer) => 0,
-            Some(_) => answers.wrong.saturating_add(1).min(MOST.0),
-        };
-        Answers { last: answer, wrong }
+    /// `answers` and one more, at `now`; nothing where no instance is ready to be asked: what one said that is gone proves
+    /// nothing.
+    pub fn answered(&self, answers: &Answers, (answer, now): (Option<Answer>, Timestamp)) -> Answers {
+        let Answers { last: _, wrong, since, lasted } = *answers;
+        match &answer {
+            None => Answers { last: answer, wrong, since, lasted },
+            Some(said) if self.is_well(said) => Answers { last: answer, ..Answers::default() },
+            Some(_) => {
+                let since = since.unwrap_or(now);
+                let lasted = Duration::try_from(now.duration_since(since)).unwrap_or_default();
+                let wrong = wrong.saturating_add(1).min(MOST.0);
+                Answers { last: answer, wrong, since: Some(since), lasted: lasted.min(LASTS) }
+            }
+        }
     }
 
     /// What follows of `answers`.
     pub fn judgement(&self, answers: &Answers) -> Judgement {
         let asked = format!("smoke check GET {}", self.smoke.path);
-        let Answers { last, wrong } = answers;
+        let Answers { last, wrong, since: _, lasted } = answers;
         let judged = |verdict, message: String| Judgement { verdict, message };
         let Some(answer) = last else {
-            return judged(Verdict::Open, format!("{asked} is to be answered once an instance is ready"));
+            return judged(Verdict::Asked, format!("{asked} is asked as soon as an instance is ready"));
         };
         let got = told(answer);
         match *wrong {
             0 => judged(Verdict::Good, format!("{asked} {got}")),
             wrong if wrong < MOST.0 => {
-                judged(Verdict::Open, format!("{asked} {got}, {wrong} of {} times in a row", MOST.0))
+                judged(Verdict::Asked, format!("{asked} {got}, {wrong} of {} times in a row", MOST.0))
+            }
+            _ if *lasted < LASTS => {
+                let message =
+                    format!("{asked} {got} {} times in a row, and may for {} s", MOST.1, LASTS.as_secs());
+                judged(Verdict::Asked, message)
             }
             _ => judged(Verdict::Bad, format!("{asked} {got} {} times in a row", MOST.1)),
         }
@@ -115,7 +135,13 @@ mod tests {
     }
 
     fn judged(check: &Check, answers: &[Option<Answer>]) -> (Verdict, String) {
-        let all = answers.iter().cloned();
+        judged_every(5, check, answers)
+    }
+
+    /// One answer after so many seconds, each time.
+    fn judged_every(seconds: i64, check: &Check, answers: &[Option<Answer>]) -> (Verdict, String) {
+        let times = (0..).map(|number| Timestamp::from_second(number * seconds).unwrap());
+        let all = answers.iter().cloned().zip(times);
         let answers = all.fold(Answers::default(), |answers, answer| check.answered(&answers, answer));
         let Judgement { verdict, message } = check.judgement(&answers);
         (verdict, message.strip_prefix("smoke check GET /orders/health ").unwrap().to_owned())
@@ -123,25 +149,25 @@ mod tests {
 
     #[test]
     fn only_the_answer_that_is_expected_is_good_and_five_others_in_a_row_are_bad() {
-        use Verdict::{Bad, Good, Open};
+        use Verdict::{Asked, Bad, Good};
         let status = |status| Some(Answer::Status(status));
         let refused = || Some(Answer::Refused);
         let five = |answer: Answer| vec![Some(answer); 5];
         for (more, answers, verdict, words) in [
-            ("", vec![], Open, "is to be answered once an instance is ready"),
+            ("", vec![], Asked, "is asked as soon as an instance is ready"),
             ("", vec![status(200)], Good, "answered 200"),
             ("", vec![status(204)], Good, "answered 204"),
-            ("", vec![status(302)], Open, "answered 302, 1 of 5 times in a row"),
+            ("", vec![status(302)], Asked, "answered 302, 1 of 5 times in a row"),
             (", status: 302", vec![status(302)], Good, "answered 302"),
-            (", status: 200", vec![status(204)], Open, "answered 204, 1 of 5 times in a row"),
+            (", status: 200", vec![status(204)], Asked, "answered 204, 1 of 5 times in a row"),
             ("", [five(Answer::Status(503)), vec![]].concat(), Bad, "answered 503 five times in a row"),
             ("", five(Answer::Late), Bad, "was not answered in time five times in a row"),
             ("", five(Answer::Broken), Bad, "was not answered in HTTP five times in a row"),
-            ("", five(Answer::Refused)[1..].to_vec(), Open, "could not connect, 4 of 5 times in a row"),
+            ("", five(Answer::Refused)[1..].to_vec(), Asked, "could not connect, 4 of 5 times in a row"),
             (
                 "",
                 [&five(Answer::Refused)[1..], &[status(200), refused()]].concat(),
-                Open,
+                Asked,
                 "could not connect, 1 of 5 times in a row",
             ),
             (
@@ -158,9 +184,24 @@ mod tests {
     #[test]
     fn what_an_instance_said_that_is_gone_proves_nothing() {
         let well = Some(Answer::Status(200));
-        assert_eq!(judged(&check(""), &[well.clone(), None]).0, Verdict::Open);
+        assert_eq!(judged(&check(""), &[well.clone(), None]).0, Verdict::Asked);
         let late = || Some(Answer::Late);
         assert_eq!(judged(&check(""), &[late(), late(), None, late(), late(), late()]).0, Verdict::Bad);
+    }
+
+    #[test]
+    fn five_in_a_moment_are_not_yet_bad() {
+        let wrong = |number| vec![Some(Answer::Status(503)); number];
+        let check = check("");
+        let told = |seconds, number| judged_every(seconds, &check, &wrong(number));
+        let waits = "answered 503 five times in a row, and may for 20 s";
+        assert_eq!(told(1, 5), (Verdict::Asked, waits.to_owned()));
+        assert_eq!(told(1, 20), (Verdict::Asked, waits.to_owned()));
+        assert_eq!(told(1, 21), (Verdict::Bad, "answered 503 five times in a row".to_owned()));
+        assert_eq!(told(10, 4).0, Verdict::Asked, "four are not five");
+        let well = [wrong(4), vec![Some(Answer::Status(200))], wrong(5)].concat();
+        assert_eq!(judged_every(4, &check, &well).0, Verdict::Asked, "it begins anew");
+        assert_eq!(told(-1, 30).0, Verdict::Asked, "the clock was set back");
     }
 
     #[test]

@@ -134,7 +134,7 @@ impl Work<'_> {
             let asleep = self.asleep(environment, (&release, wish.is_some()));
             let at = ((self.platform.now)(), self.platform.cluster.has_scalers());
             let shown = shown(environment, (&release, asleep.is_some()), at);
-            let window = self.window(environment, (&release, asleep.is_some()));
+            self.look_again(hours::at(&release, at.0).next);
             self.wakes(environment, &shown);
             let reach = reach(self.asker(environment), &release, &self.neighbours());
             let mut outside = self.outside(environment);
@@ -158,8 +158,10 @@ impl Work<'_> {
                 next = runs.filter(|runs| runs.name_any() != release.name_any()).map(|runs| (runs, None));
                 continue;
             }
+            let mut window = None;
             let outcome = match self.tried(environment, &rollout, wish.as_ref()).await {
                 Ok(tried) => {
+                    window = self.window(environment, (&tried.own, asleep.is_some()));
                     let own = release::Target { release: &tried.own, ..rollout };
                     self.rolled_out(environment, &own, &tried).await
                 }

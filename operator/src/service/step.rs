@@ -23,22 +23,33 @@ pub(super) struct Told<'a> {
     pub own: (&'a str, WorkloadType),
     /// Why it stays at its step.
     pub paused: Option<&'a str>,
+    /// Somebody skipped it.
+    pub is_skipped: bool,
     /// What is thought of it.
     pub judgements: &'a [Judgement],
 }
 
 /// What `told` waits for, in the `environment` of a `service`.
 pub(super) fn awaited(awaits: Awaits, (service, environment): (&str, &str), told: Told<'_>) -> Problem {
-    let Told { state: State { release, passed, weight, since: _ }, steps, own, paused, judgements } = told;
+    let Told {
+        state: State { release, passed, weight, since: _ },
+        steps,
+        own,
+        paused,
+        is_skipped,
+        judgements,
+    } = told;
     let step = format!("{release} is tried, step {} of {steps}", passed + 1);
     let share = match own.1 {
         WorkloadType::Worker => String::new(),
         WorkloadType::Api | WorkloadType::Batch => format!(" with {weight} of 100 requests"),
     };
     let skip = format!("kubectl imaas rollout skip {service} {environment}");
-    let [bad, suspected, open] =
-        [Verdict::Bad, Verdict::Suspect, Verdict::Open].map(|verdict| words(judgements, verdict));
-    let said = [&suspected, &open].into_iter().flatten();
+    let [bad, suspected, open, asked] = [Verdict::Bad, Verdict::Suspect, Verdict::Open, Verdict::Asked]
+        .map(|verdict| words(judgements, verdict));
+    let until_cleared = if is_skipped { "; the skip takes effect once that is cleared" } else { "" };
+    let suspected = suspected.map(|words| words + until_cleared);
+    let said = [&suspected, &open, &asked].into_iter().flatten();
     let unsure: String = said.flat_map(|words| ["; ", words.as_str()]).collect();
     let rolls = |message: String| Problem::new(Reason::RollingOut, message);
     match awaits {
@@ -58,6 +69,9 @@ pub(super) fn awaited(awaits: Awaits, (service, environment): (&str, &str), told
                     "{step}{share}, and no further: {words}; to give it up: kubectl imaas rollout abort {service} {environment}"
                 ),
             ),
+            (None, None) if open.is_none() => {
+                rolls(format!("{step}{share} until it is judged: {}", asked.unwrap_or_default()))
+            }
             (None, None) => {
                 let open = open.unwrap_or_default();
                 let message =
@@ -83,6 +97,10 @@ mod tests {
     use crate::{api::integration_service::Waiting, service::status::moves};
 
     fn said(awaits: Awaits, judged: &[(Verdict, &str)]) -> String {
+        said_where(false, awaits, judged)
+    }
+
+    fn said_where(is_skipped: bool, awaits: Awaits, judged: &[(Verdict, &str)]) -> String {
         let state = State { release: "orders-prod-b".to_owned(), passed: 0, since: None, weight: 0 };
         let one = |(verdict, message): &(Verdict, &str)| Judgement {
             verdict: *verdict,
@@ -94,6 +112,7 @@ mod tests {
             steps: 2,
             own: ("orders-prod-a", WorkloadType::Api),
             paused: Some("paused by nora"),
+            is_skipped,
             judgements: &judgements,
         };
         let Problem { reason, message, .. } = awaited(awaits, ("orders", "prod"), told);
@@ -129,6 +148,11 @@ mod tests {
             moves(&Waiting { reason, message: String::new() })
         };
         assert!(!is_on_its_way(Awaits::Judged) && !is_on_its_way(Awaits::Skip));
+        let asked = [(Verdict::Good, "errors are few"), (Verdict::Asked, "GET / is asked")];
+        let words = "RollingOut with 0 of 100 requests until it is judged: GET / is asked";
+        assert_eq!(said(Awaits::Judged, &asked), words);
+        let both = [asked[1], open[0]];
+        assert!(said(Awaits::Judged, &both).starts_with("Paused "), "an answer does not end it");
         assert!(is_on_its_way(Awaits::Until("2026-01-01T10:00:00Z".parse().unwrap())));
     }
 
@@ -144,6 +168,19 @@ mod tests {
             said(Awaits::Resume, &both),
             "Paused with 0 of 100 requests: paused by nora; 5% failed; it is judged once more; nobody called it"
         );
+    }
+
+    #[test]
+    fn a_skip_that_waits_until_nothing_is_suspected_is_told_so() {
+        let suspect = [(Verdict::Suspect, "5% failed; it is judged once more")];
+        let waits = "5% failed; it is judged once more; the skip takes effect once that is cleared";
+        for awaits in [Awaits::Judged, Awaits::Resume] {
+            let told = said_where(true, awaits, &suspect);
+            assert!(told.contains(waits), "{told}");
+            assert!(!said(awaits, &suspect).contains("the skip"));
+        }
+        let open = [(Verdict::Open, "nobody called it")];
+        assert!(!said_where(true, Awaits::Judged, &open).contains("the skip takes"));
     }
 
     #[test]

@@ -70,6 +70,8 @@ pub(super) struct Tried {
     next: Option<Next>,
     steps: usize,
     paused: Option<String>,
+    /// Steps that somebody skipped.
+    skipped: BTreeSet<usize>,
     /// Of the step at which it was.
     judgements: Vec<Judgement>,
 }
@@ -85,6 +87,7 @@ impl Tried {
             next: None,
             steps: 0,
             paused: None,
+            skipped: BTreeSet::new(),
             judgements: vec![],
         }
     }
@@ -111,6 +114,7 @@ impl Tried {
             steps: self.steps,
             own: (own, self.own.spec.type_),
             paused: self.paused.as_deref(),
+            is_skipped: self.skipped.contains(&state.passed),
             judgements: &self.judgements,
         }
     }
@@ -207,6 +211,7 @@ impl Work<'_> {
             next: Some(next),
             steps: wish.map_or(0, |wish| wish.steps.len()),
             paused: wish.and_then(|wish| wish.paused.clone()),
+            skipped: wish.map(|wish| wish.skipped.clone()).unwrap_or_default(),
             judgements,
         })
     }

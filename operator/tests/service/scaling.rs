@@ -217,6 +217,14 @@ fn is_at(time: &str) {
     AHEAD.store(time.as_second() - Timestamp::now().as_second(), Ordering::SeqCst);
 }
 
+impl Scene {
+    async fn looks_at(&self, time: &str) {
+        is_at(time);
+        let look = format!("imaas.dev/reconcile-requested={time}");
+        self.kubectl(&["annotate", "isvc", "orders", "-nacme-home", "--overwrite", &look]).await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn hours_of_its_own_change_the_number_and_neither_what_runs_nor_the_release() {
     is_at("2040-01-02T07:30:00Z");
@@ -232,11 +240,6 @@ async fn hours_of_its_own_change_the_number_and_neither_what_runs_nor_the_releas
         let template = scene.deployments("dev").get("orders").await.unwrap().spec.unwrap().template;
         (state.window, (state.current, serde_json::to_value(template).unwrap()))
     };
-    let looks_at = async |time: &str| {
-        is_at(time);
-        let look = format!("imaas.dev/reconcile-requested={time}");
-        scene.kubectl(&["annotate", "isvc", "orders", "-nacme-home", "--overwrite", &look]).await;
-    };
     scene.runs_so_many(1).await;
     // From then on nothing but the hour wakes the service.
     until("nothing is awaited in test", async || {
@@ -249,18 +252,47 @@ async fn hours_of_its_own_change_the_number_and_neither_what_runs_nor_the_releas
     assert_eq!(window, None);
 
     let seen = boards(&scene);
-    looks_at("2040-01-02T07:59:55Z").await;
+    scene.looks_at("2040-01-02T07:59:55Z").await;
     scene.runs_so_many(3).await;
     let until = Some("2040-01-02T18:00:00Z".to_owned());
     assert_eq!(shown().await, (Some(OpenWindow { min: 3, until }), before.clone()));
-    looks_at("2040-01-02T17:59:55Z").await;
+    scene.looks_at("2040-01-02T17:59:55Z").await;
     scene.runs_so_many(1).await;
     assert_eq!(shown().await, (None, before));
     let seen = seen.borrow().clone();
     assert!(seen.iter().all(|(summary, _)| !summary.starts_with("dev=failed")), "{seen:?}");
+    with_load_hours_are_no_news_of_its_health(&scene).await;
 
     operator.stop().await;
     scene.end().await;
+}
+
+/// Until the autoscaler, which is the test, has followed and what it asked for has started.
+async fn with_load_hours_are_no_news_of_its_health(scene: &Scene) {
+    let by_day = "scaling: {min: 1, max: 5, windows: [{schedule: 0 8 * * *, duration: 10h, min: 3}]}\n";
+    scene.push("dev", &[("imaas.yaml", &descriptor(IMAGE_OF_A, by_day))]);
+    until("there is an autoscaler", async || scene.has_autoscaler().await.then_some(())).await;
+    scene.runs_so_many(1).await;
+
+    let seen = boards(scene);
+    scene.looks_at("2040-01-03T07:59:55Z").await;
+    let least = until("the autoscaler may go no lower", async || {
+        let spec = scene.autoscalers().get("orders").await.unwrap().spec?;
+        spec.min_replicas.filter(|least| *least > 1)
+    })
+    .await;
+    assert_eq!((least, scene.replicas().await), (3, Some(1)), "the number is not the operator's");
+    let state = until("the board counts what there is", async || {
+        scene.state("dev").await.filter(|state| state.desired == 3)
+    })
+    .await;
+    assert_eq!((state.ready, state.waiting), (1, vec![]));
+    scene.load_asks_for(3).await;
+    // Instances take their time to start.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    scene.runs_so_many(3).await;
+    let seen = seen.borrow().clone();
+    assert!(seen.iter().all(|(summary, _)| summary.starts_with("dev=ok")), "{seen:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -77,7 +77,11 @@ async fn blue_green_switches_once_what_is_new_answers_well_and_gives_up_what_doe
         .answered_until(&engine, "the last answer is told", async || {
             let dev = scene.state("dev").await?;
             assert!(dev.trial.as_ref().is_none_or(|trial| (trial.passed, trial.weight) == (0, 0)), "{dev:?}");
-            let words = "until it is judged good: smoke check GET /healthz answered 302, ";
+            assert!(
+                dev.waiting.iter().all(|one| one.reason != "Paused"),
+                "nobody is to do anything: {dev:?}"
+            );
+            let words = "until it is judged: smoke check GET /healthz answered 302, ";
             dev.waiting.into_iter().find(|one| one.message.contains(words))
         })
         .await;

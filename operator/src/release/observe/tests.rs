@@ -1,7 +1,7 @@
 //! What a Deployment tells, in each state.
 
 use super::*;
-use crate::sample;
+use crate::{release::triggers::least, sample};
 
 fn release() -> Release {
     sample::release("orders-dev-abc", "")
@@ -22,7 +22,7 @@ fn deployment(counts: [i32; 4], conditions: &str) -> Deployment {
 }
 
 fn phase_of(deployment: &Deployment) -> Phase {
-    observed(Some(deployment), &release(), false).phase
+    observed(Some(deployment), &release(), None).phase
 }
 
 const LATE: &str = "[{type: Progressing, status: 'False', reason: ProgressDeadlineExceeded}]";
@@ -49,10 +49,10 @@ fn what_the_status_says_of_another_version_counts_for_nothing() {
         ("other release", changed(|d| d.metadata.annotations.as_mut().unwrap().clear())),
         ("other number", changed(|d| d.spec.as_mut().unwrap().replicas = Some(3))),
     ] {
-        let told = observed(Some(&deployment), &release(), false);
+        let told = observed(Some(&deployment), &release(), None);
         assert_eq!((told.phase, told.ready, told.desired), (Phase::RollingOut, 0, 2), "{what}");
     }
-    assert_eq!(observed(None, &release(), false).phase, Phase::RollingOut);
+    assert_eq!(observed(None, &release(), None).phase, Phase::RollingOut);
 }
 
 #[test]
@@ -169,13 +169,13 @@ fn no_instance_proves_nothing() {
     release.spec.replicas = 0;
     let mut deployment = deployment([0, 0, 0, 0], "[]");
     deployment.spec.as_mut().unwrap().replicas = Some(0);
-    assert_eq!(observed(Some(&deployment), &release, false).phase, Phase::Stopped);
+    assert_eq!(observed(Some(&deployment), &release, None).phase, Phase::Stopped);
 }
 
 #[test]
 fn ready_counts_the_new_ones_only() {
     for (counts, ready) in [([3, 1, 2, 2], 0), ([3, 1, 3, 2], 1), ([3, 2, 2, 2], 1), ([2, 2, 2, 2], 2)] {
-        assert_eq!(observed(Some(&deployment(counts, "[]")), &release(), false).ready, ready, "{counts:?}");
+        assert_eq!(observed(Some(&deployment(counts, "[]")), &release(), None).ready, ready, "{counts:?}");
     }
 }
 
@@ -203,8 +203,9 @@ fn scaled() -> Release {
 #[test]
 fn what_load_asks_for_is_no_roll_out_and_no_failure_while_it_starts() {
     let done = "[{type: Progressing, status: 'True', reason: NewReplicaSetAvailable}]";
-    let phase = |counts, conditions: &str, is_moving| {
-        observed(Some(&deployment(counts, conditions)), &scaled(), is_moving).phase
+    let phase = |counts, conditions: &str, is_moving: bool| {
+        let enough = is_moving.then(|| least(&scaled()));
+        observed(Some(&deployment(counts, conditions)), &scaled(), enough).phase
     };
     // From one to two and from three to two: its controller did nothing yet, then it did.
     for counts in [[1, 1, 1, 1], [2, 2, 1, 1], [3, 3, 3, 3], [2, 2, 3, 3]] {
@@ -231,12 +232,31 @@ fn the_first_that_keda_brings_is_no_failure_of_what_has_proven_itself() {
         live.spec.as_mut().unwrap().replicas = Some(number);
         live
     };
-    assert_eq!(observed(Some(&live(1)), &release, true).phase, Phase::Down, "it is to prove itself");
+    assert_eq!(
+        observed(Some(&live(1)), &release, Some(least(&release))).phase,
+        Phase::Down,
+        "it is to prove itself"
+    );
     let healthy = "conditions: [{type: Healthy, status: 'True', reason: R, message: '', lastTransitionTime: '2026-01-01T00:00:00Z'}]";
     release.status = serde_saphyr::from_str(healthy).unwrap();
-    assert_eq!(observed(Some(&live(1)), &release, true).phase, Phase::Healthy);
-    assert_eq!(observed(Some(&live(1)), &release, false).phase, Phase::Down, "it had its time");
-    assert_eq!(observed(Some(&live(0)), &release, false).phase, Phase::Stopped, "as it should be");
+    assert_eq!(observed(Some(&live(1)), &release, Some(least(&release))).phase, Phase::Healthy);
+    assert_eq!(observed(Some(&live(1)), &release, None).phase, Phase::Down, "it had its time");
+    assert_eq!(observed(Some(&live(0)), &release, None).phase, Phase::Stopped, "as it should be");
+}
+
+#[test]
+fn what_an_hour_asks_for_is_counted_and_no_news_of_its_health_until_the_autoscaler_has_followed() {
+    let done = "[{type: Progressing, status: 'True', reason: NewReplicaSetAvailable}]";
+    let by_day = sample::release("orders-dev-abc", "replicas: 3, scaling: {max: 5, downAfterSeconds: 300}");
+    let seen = |counts, enough| {
+        let Observed { ready, desired, updated: _, phase } =
+            observed(Some(&deployment(counts, done)), &by_day, enough);
+        (ready, desired, phase)
+    };
+    assert_eq!(seen([2, 2, 2, 2], Some(2)), (2, 3, Phase::Healthy));
+    assert_eq!(seen([2, 2, 1, 1], Some(2)), (1, 3, Phase::RollingOut), "not even as many as before");
+    assert_eq!(seen([2, 2, 2, 2], None), (2, 3, Phase::RollingOut), "it had its time");
+    assert_eq!(seen([3, 1, 2, 2], Some(1)), (0, 3, Phase::RollingOut), "old ones are left");
 }
 
 #[test]
@@ -245,17 +265,19 @@ fn the_number_that_load_asked_for_is_the_one_that_counts() {
     let seen = |replicas: i32, counts| {
         let mut live = deployment(counts, done);
         live.spec.as_mut().unwrap().replicas = Some(replicas);
-        let Observed { ready, desired, updated: _, phase } = observed(Some(&live), &scaled(), false);
+        let Observed { ready, desired, updated: _, phase } = observed(Some(&live), &scaled(), None);
         (ready, desired, phase)
     };
     assert_eq!(seen(4, [4, 4, 4, 4]), (4, 4, Phase::Healthy));
     assert_eq!(seen(4, [4, 4, 3, 3]), (3, 4, Phase::Down));
-    assert_eq!(seen(7, [7, 7, 7, 7]), (0, 5, Phase::RollingOut), "the autoscaler will take two away");
+    assert_eq!(seen(7, [7, 7, 7, 7]), (7, 5, Phase::Healthy), "the autoscaler will take two away");
+    assert_eq!(seen(7, [7, 7, 4, 4]), (4, 5, Phase::RollingOut));
+    assert_eq!(seen(0, [0, 0, 0, 0]), (0, 1, Phase::RollingOut), "its first is to come");
     let mut unread = deployment([2, 2, 2, 2], done);
     unread.metadata.generation = Some(8);
-    assert_eq!(observed(Some(&unread), &scaled(), false).phase, Phase::Unread);
+    assert_eq!(observed(Some(&unread), &scaled(), None).phase, Phase::Unread);
     unread.metadata.annotations.as_mut().unwrap().insert(RELEASE.to_owned(), "orders-dev-old".into());
-    assert_eq!(observed(Some(&unread), &scaled(), false).phase, Phase::RollingOut);
+    assert_eq!(observed(Some(&unread), &scaled(), None).phase, Phase::RollingOut);
 }
 
 /// A set of the Deployment `uid`, of this release.

@@ -573,7 +573,7 @@ fn judged((steps, verdict): (&[Step], Verdict), second: i64, (is_paused, is_skip
 
 #[test]
 fn a_step_is_over_when_its_time_is_and_it_is_judged_good_or_somebody_skips_what_nobody_can_judge() {
-    use Verdict::{Bad, Good, Open, Suspect};
+    use Verdict::{Asked, Bad, Good, Open, Suspect};
     let told = |verdict, second, by_people| {
         let Next { state, awaits, .. } = judged((CANARY, verdict), second, by_people);
         (state.unwrap().passed, awaits)
@@ -589,6 +589,8 @@ fn a_step_is_over_when_its_time_is_and_it_is_judged_good_or_somebody_skips_what_
         (Open, PAUSE, pauses, 0, Some(Awaits::Resume)),
         (Open, 0, skips, 1, ready),
         (Open, 0, both, 1, ready),
+        (Asked, PAUSE, nobody, 0, Some(Awaits::Judged)),
+        (Asked, 0, skips, 1, ready),
         (Suspect, PAUSE, skips, 0, Some(Awaits::Judged)),
         (Suspect, 0, skips, 0, Some(Awaits::Judged)),
         (Suspect, 0, both, 0, Some(Awaits::Resume)),

@@ -311,7 +311,10 @@ impl Case<'_> {
 
     fn skip(&self) -> Result<Answer, Problem> {
         let Trial { release, passed, .. } = self.step()?;
-        let message = format!("step {} of {release} is over once its instances are ready", passed + 1);
+        let message = format!(
+            "step {} of {release} is over once its instances are ready and nothing is suspected of it",
+            passed + 1
+        );
         let (release, passed) = (Some(release.clone()), Some(*passed));
         let status = ReleaseDecisionStatus { release, passed, ..Default::default() };
         Ok(said(DecisionState::InForce, message, status))

@@ -548,6 +548,15 @@ fn what_is_tried_is_paused_skipped_and_resumed() {
     world.answer("skip", 2, "action: skip");
     let skip = Skip { release: "orders-prod-5".to_owned(), passed: 1 };
     assert_eq!(world.standing().skipped, [skip]);
+    let skip = world.decisions.iter().find(|one| one.spec.action == DecisionAction::Skip).unwrap();
+    let trial = |passed, release: &str| {
+        let trial = &world.board.environments[0].trial;
+        Trial { passed, release: release.to_owned(), ..trial.clone().unwrap() }
+    };
+    let said = |trial: Option<Trial>| tried_no_more(skip, trial.as_ref());
+    assert_eq!(said(Some(trial(2, "orders-prod-5"))), "step 2 of orders-prod-5 was passed");
+    let in_vain = [None, Some(trial(1, "orders-prod-5")), Some(trial(2, "orders-prod-6"))];
+    assert_eq!(in_vain.map(said), ["what it was about is not tried any more"; 3]);
     assert!(world.answer("resume", 3, "action: resume").resumes);
     for action in ["pause", "skip", "abort"] {
         let spec = format!("action: {action}, reason: x");
