@@ -18,7 +18,10 @@ use super::{
     triggers::{self, follows, least},
 };
 use crate::{
-    api::{Instances, Release, ReleaseScaling, Scaling, WorkloadType},
+    api::{
+        Instances, Release, ReleaseScaling, Scaling, WorkloadType,
+        analysis::{Counts, Latency},
+    },
     span::span,
 };
 
@@ -76,8 +79,12 @@ pub(super) fn resolved(
     Ok(Scaling { cpu, ..asked.clone() })
 }
 
-/// Of `resolved` settings; nothing where the number of instances is fixed.
-pub(super) fn of_release(resolved: &Scaling) -> Option<ReleaseScaling> {
+/// Of `resolved` settings, with what tells how many requests there are and how long they take; nothing where the number of instances
+/// is fixed.
+pub(super) fn of_release(
+    resolved: &Scaling,
+    (counts, latency): (Option<Counts>, Option<Latency>),
+) -> Option<ReleaseScaling> {
     let Scaling { min: _, max, windows: _, cpu, memory, down_after, triggers, fallback } = resolved;
     let down_after = down_after.as_deref().and_then(|text| span(text, ..=LONGEST)).unwrap_or(DOWN_AFTER);
     Some(ReleaseScaling {
@@ -86,6 +93,8 @@ pub(super) fn of_release(resolved: &Scaling) -> Option<ReleaseScaling> {
         memory: memory.map(i32::from),
         down_after_seconds: i32::try_from(down_after.as_secs()).unwrap_or(i32::MAX),
         triggers: triggers.clone(),
+        counts,
+        latency,
         fallback: fallback.clone(),
     })
 }
@@ -181,9 +190,9 @@ mod tests {
         let scaling: Scaling = serde_saphyr::from_str(scaling).unwrap();
         match resolved(&scaling, (instances, WorkloadType::Worker)) {
             Err(error) => error.to_string(),
-            Ok(resolved) => match of_release(&resolved) {
+            Ok(resolved) => match of_release(&resolved, (None, None)) {
                 None => format!("{} always", resolved.min),
-                Some(ReleaseScaling { max, cpu, memory, down_after_seconds, triggers, fallback: _ }) => {
+                Some(ReleaseScaling { max, cpu, memory, down_after_seconds, triggers, .. }) => {
                     let by = if triggers.is_empty() { "" } else { " and what waits" };
                     format!("{} to {max}, {cpu:?} {memory:?} {down_after_seconds}{by}", resolved.min)
                 }

@@ -25,19 +25,13 @@ use crate::{
     conditions::Reason,
     environment::run::checked,
     names,
-    release::{
-        self, Observed, Outside, Phase, RolledOut, Trouble, down_since, late_since,
-        scaling::{Stuck, stuck},
-        triggers,
-    },
+    release::{self, Observed, Outside, Phase, RolledOut, Sources, Trouble, down_since, late_since},
 };
 
 /// Between two looks at pods that are not ready and do not tell why.
 const UNTOLD: Duration = Duration::from_secs(3);
 /// The same once they told.
 const TOLD: Duration = Duration::from_secs(15);
-/// So long an autoscaler may have nothing to measure, as while the first instances start, and KEDA leave undone what it is to do.
-const UNMEASURED: Duration = Duration::from_mins(3);
 /// Looks that are kept of an environment: at what runs, and at what is tried beside it.
 const LOOKS: usize = 2;
 
@@ -113,12 +107,13 @@ impl Work<'_> {
         let stages = &self.platform.environments;
         let Some(stage) = stages.named(&environment.name) else { return Outside::default() };
         let has_way_in = stage.spec.domain.is_some() || stage.spec.gateway.is_some();
-        let is_named = has_way_in || !stage.spec.brokers.is_empty();
+        let is_named = has_way_in || Sources::of(&stage.spec).is_any();
         let is_invalid = is_named && !self.is_valid(environment);
         let rules = self.platform.cluster.rule_fields();
         let mut outside = Outside::of(&stage.spec, &self.platform.settings.namespace);
         if is_invalid {
             outside.brokers.clear();
+            outside.prometheus = None;
         }
         Outside { is_unsure: is_invalid && has_way_in, rules, ..outside }
     }
@@ -146,37 +141,6 @@ impl Work<'_> {
             route: route.as_deref(),
         };
         exposure.tell(observation);
-    }
-
-    /// Whether the number of its instances follows the load, where it is to.
-    fn scaled(
-        &mut self,
-        environment: &ValidEnvironment,
-        target: &release::Target<'_>,
-        observation: &mut Observation,
-    ) {
-        let (cluster, release) = (&self.platform.cluster, target.release);
-        if release.spec.scaling.is_none() {
-            return;
-        }
-        let object = cluster.scaler(&environment.namespace, &self.service.name);
-        let there = (target.outside.brokers.as_slice(), cluster.has_scalers());
-        let unanswered = triggers::unanswered(release, there, object.as_deref());
-        if !unanswered.is_empty() {
-            let told = unanswered.into_iter().map(|message| Problem::new(Reason::NotScaling, message));
-            return observation.problems.extend(told);
-        }
-        let autoscaler = cluster.autoscaler(&environment.namespace, &triggers::autoscaler(release));
-        let left = triggers::left(release, object.as_deref());
-        let Some(Stuck { since, message }) = left.or_else(|| autoscaler.as_deref().and_then(stuck)) else {
-            return;
-        };
-        let told_at = since + UNMEASURED;
-        if (self.platform.now)() < told_at {
-            self.look_again(Some(told_at));
-        } else {
-            observation.problems.push(Problem::new(Reason::NotScaling, message));
-        }
     }
 
     /// What runs, and what that says of itself; until that is known in this run of the operator, what was told last.
