@@ -7,7 +7,7 @@ use imaas_operator::{
     api::{Cause, DescriptorSpec, Environment, IntegrationRuntime, Port, WorkloadType},
     environment::{self, Placement, ValidEnvironment, no_prometheus},
     release::{
-        ConfigFiles, Input, RenderError, render,
+        ConfigFiles, Input, RenderError, Sources, render,
         room::{Shortage, without_room},
     },
     runtime::NoProfile,
@@ -261,7 +261,7 @@ fn input<'a>(
         settings,
         runtime: runtime.unwrap_or(&ANY_RUNTIME),
         networks: defined.map_or(&[][..], |one| &one.spec.networks),
-        brokers: defined.map(|one| one.spec.brokers.as_slice()),
+        sources: defined.map(|one| Sources::of(&one.spec)),
         placement: &ANYWHERE,
         called,
         image_repository: REPOSITORY,
@@ -286,7 +286,7 @@ fn runtime<'a>(question: &Question<'a>) -> Result<Option<&'a IntegrationRuntime>
 pub fn notes(platform: &Platform, runtime: Option<&str>) -> Vec<String> {
     let mut notes = Vec::new();
     if !platform.knows_environments() {
-        notes.push("the platform's environments are not known, so the names under `environments`, the networks of `connects` and the brokers of `scaling.triggers` are not checked: give --platform FILE or --cluster".to_owned());
+        notes.push("the platform's environments are not known, so the names under `environments`, the networks of `connects` and the brokers and Prometheus of `scaling.triggers` are not checked: give --platform FILE or --cluster".to_owned());
     }
     let missing = match (runtime, platform.knows_runtimes()) {
         (Some(_), true) => return notes,

@@ -94,7 +94,7 @@ fn warnings(directory: &Path) -> Result<Vec<Told>> {
 /// May there be many of it, and does their number follow nothing that waits?
 fn may_follow(settings: &DescriptorSpec) -> bool {
     let is_many = settings.instances() == Instances::Many && settings.type_ != WorkloadType::Batch;
-    is_many && settings.scaling.triggers.is_empty()
+    is_many && settings.scaling.triggers.iter().all(|trigger| trigger.broker.is_none())
 }
 
 fn suggestion(source: &Source, descriptor: &str) -> String {

@@ -10,7 +10,10 @@ use std::{
 use imaas_operator::{
     api::{
         Environment, EnvironmentSpec, IntegrationRuntime, IntegrationRuntimeSpec, Port, Quantity, Quota,
-        RuntimeProfile, Tenant, analysis::Counts, environment::EnvironmentQuota, runtime::Metrics,
+        RuntimeProfile, Tenant,
+        analysis::{Counts, Latency},
+        environment::EnvironmentQuota,
+        runtime::Metrics,
     },
     environment::{self, Problems},
     runtime,
@@ -181,7 +184,13 @@ pub fn any_runtime(name: &str) -> IntegrationRuntime {
 fn any_metrics() -> Metrics {
     let name = || "any_total".to_owned();
     let counts = Counts { requests: name(), failures: name(), labels: BTreeMap::default() };
-    Metrics { port: any_port().port, path: "/metrics".to_owned(), counts: Some(counts), latency: None }
+    let latency = Latency { sum: Some(name()), count: Some(name()), ..Latency::default() };
+    Metrics {
+        port: any_port().port,
+        path: "/metrics".to_owned(),
+        counts: Some(counts),
+        latency: Some(latency),
+    }
 }
 
 fn boundless(name: &str) -> Environment {

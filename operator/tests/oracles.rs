@@ -119,6 +119,8 @@ fn of_triggers() -> Vec<Row> {
         let all = fields(&topic("a", "a", 1)).into_iter().chain(fields(&json!({ "secret": name })));
         trigger("events", Value::Object(all.collect()))
     };
+    let requests = |number: u8| following(json!({ "requests": { "perSecond": number } }));
+    let latency = |milliseconds: u16| following(json!({ "latency": { "milliseconds": milliseconds } }));
     let mut follows = many.clone();
     merge(&mut follows, &kafka("a", "a", 1));
     let falls_back = |after: u8, instances: u8| json!({ "scaling": { "fallback": { "after": after, "instances": instances } } });
@@ -136,6 +138,8 @@ fn of_triggers() -> Vec<Row> {
         row("scaling.triggers[].artemis.messages", [1, 2].map(|number| queue("artemis", "a", number))),
         row("scaling.triggers[].postgresql.query", ["SELECT 1", "SELECT 2"].map(|query| queried(query, 1))),
         row("scaling.triggers[].postgresql.rows", [1, 2].map(|rows| queried("SELECT 1", rows))),
+        row("scaling.triggers[].requests.perSecond", [1, 2].map(requests)),
+        row("scaling.triggers[].latency.milliseconds", [100, 200].map(latency)),
         row("scaling.triggers[].secret", ["one", "other"].map(secret)),
         Row {
             beside: follows.clone(),
@@ -145,12 +149,13 @@ fn of_triggers() -> Vec<Row> {
     ]
 }
 
-/// Where all that waits is.
+/// Where all that waits is, and what counts requests.
 fn outside() -> Outside {
     let brokers = "[{name: events, kafka: {servers: ['a:9092']}}, {name: other, kafka: {servers: ['b:9092']}},
         {name: rabbitmq, rabbitmq: {url: 'http://a:15672/'}}, {name: activemq, activemq: {management: 'a:8161'}},
         {name: artemis, artemis: {management: 'a:8161'}}, {name: erp, postgresql: {server: 'a:5432', database: erp}}]";
-    Outside { brokers: serde_saphyr::from_str(brokers).unwrap(), ..Outside::default() }
+    let spec = format!("{{brokers: {brokers}, prometheus: {{url: 'http://prometheus:9090'}}}}");
+    Outside { monitoring: None, operator: None, ..Outside::of(&serde_saphyr::from_str(&spec).unwrap(), "") }
 }
 
 fn ports() -> Value {
@@ -364,7 +369,7 @@ fn outcome(descriptor: &Value) -> Result<[Value; 2], String> {
         environment: "dev",
         runtime: &serde_saphyr::from_str(RUNTIME).unwrap(),
         networks: &networks,
-        brokers: None,
+        sources: None,
         placement: &Placement::default(),
         called: &settings.uses.iter().map(port_of).collect::<Vec<_>>(),
         image_repository: "registry.example.com/acme/orders",

@@ -142,7 +142,7 @@ fn release() -> Release {
         settings: &serde_saphyr::from_str("ports: [{name: http, port: 8080}]").unwrap(),
         runtime: &serde_saphyr::from_str(runtime).unwrap(),
         networks: &[],
-        brokers: None,
+        sources: None,
         placement: &Placement { evict_after_seconds: Some(5), ..Placement::default() },
         called: &[],
         image_repository: "registry.example.com/acme/orders",

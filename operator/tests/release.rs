@@ -107,7 +107,7 @@ impl Case {
             settings: &self.settings,
             runtime: &self.runtime,
             networks: &self.networks,
-            brokers: None,
+            sources: None,
             placement: &self.placement,
             called: &self.called,
             image_repository: "registry.example.com/acme/orders",
@@ -625,7 +625,7 @@ fn an_image_of_another_tenant_is_refused() {
             settings: &case.settings,
             runtime: &case.runtime,
             networks: &[],
-            brokers: None,
+            sources: None,
             placement: &Placement::default(),
             called: &[],
             image_repository: repository,
@@ -683,5 +683,31 @@ fn a_stored_release_gives_the_same_objects() {
         let config_map = config_map(config.as_ref());
         let stored: Release = serde_json::from_str(&serde_json::to_string(&release).unwrap()).unwrap();
         assert_eq!(children(&stored, config_map.as_ref(), &case.networks), case.children());
+    }
+}
+
+#[test]
+fn what_counts_requests_is_frozen_where_they_move_the_number_and_of_others_is_no_part() {
+    let by_requests = "scaling: {max: 4, triggers: [{requests: {perSecond: 20}}]}";
+    let made = |settings: &str, counter: &str, sum: &str| {
+        let mut case = case("camel", settings);
+        let metrics = case.runtime.spec.profiles[0].metrics.as_mut().unwrap();
+        counter.clone_into(&mut metrics.counts.as_mut().unwrap().requests);
+        metrics.latency.as_mut().unwrap().sum = Some(sum.to_owned());
+        case.render().unwrap().release
+    };
+    let first = made(by_requests, "a_total", "s_sum");
+    let scaling = first.spec.scaling.clone().unwrap();
+    assert_eq!(scaling.counts.unwrap().requests, "a_total");
+    assert_eq!(scaling.latency, None, "nobody asks for it");
+    assert_eq!(made(by_requests, "a_total", "other_sum").name_any(), first.name_any());
+    let renamed = made(by_requests, "b_total", "s_sum");
+    assert_ne!(renamed.name_any(), first.name_any());
+    assert_eq!(renamed.spec.template, first.spec.template, "its pods stay");
+    for others in
+        ["", "scaling: {max: 4}", "scaling: {min: 2, max: 2, triggers: [{requests: {perSecond: 20}}]}"]
+    {
+        let name = made(others, "a_total", "s_sum").name_any();
+        assert_eq!(made(others, "b_total", "other_sum").name_any(), name, "{others}");
     }
 }

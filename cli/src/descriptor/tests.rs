@@ -54,6 +54,12 @@ fn what_only_shows_when_it_is_rendered_is_told_at_its_line() {
         ),
         ("type: worker\nconfig: conf\n", PLATFORM, None, "4:9: config: there is no directory \"conf\""),
         (
+            "scaling: {max: 2, triggers: [{requests: {perSecond: 1}}]}\n",
+            PLATFORM,
+            None,
+            "3:41: scaling.triggers[0].requests: this environment has no Prometheus, which counts requests: the platform team sets `prometheus` in the Environment, or remove the trigger (in prod)",
+        ),
+        (
             "type: worker\nconnects: [erp]\n",
             PLATFORM,
             None,
@@ -103,6 +109,15 @@ fn what_only_shows_when_it_is_rendered_is_told_at_its_line() {
             assert_eq!(problems, [expected], "{text}");
         }
     }
+}
+
+#[test]
+fn an_engine_that_is_not_known_may_tell_of_its_requests() {
+    let text = "scaling: {max: 2, triggers: [{requests: {perSecond: 1}}, {latency: {milliseconds: 1}}]}\n";
+    let counted = PLATFORM.replace("spec: {}", "spec: {prometheus: {url: 'http://p'}}");
+    assert_eq!(told(text, &counted, None), [""; 0]);
+    let bare = told(text, &counted, Some("bare"));
+    assert!(bare.iter().any(|told| told.contains("triggers[0].requests: nobody knows")), "{bare:?}");
 }
 
 #[test]

@@ -7,6 +7,7 @@ use imaas_operator::{
     api::{
         DecisionAction, IntegrationServiceStatus, OpenWindow, Release, ReleaseScaling, Trigger, WorkloadType,
         integration_service::{EnvironmentState, Held, Trial, Waiting},
+        trigger::{Asks, LatencyTrigger, RequestsTrigger},
     },
     conditions::{FAILED, HEALTHY, PROVEN, is_true},
     names::{SERVICE, TENANT, tenant_of_home},
@@ -156,13 +157,24 @@ fn lines(service: &str, (state, running): (&EnvironmentState, &Running), because
 
 /// Between what, and by what.
 fn scales(release: &Release) -> Option<String> {
-    let ReleaseScaling { max, cpu, memory, down_after_seconds: _, triggers, fallback: _ } =
-        release.spec.scaling.as_ref()?;
+    let ReleaseScaling {
+        max,
+        cpu,
+        memory,
+        down_after_seconds: _,
+        triggers,
+        counts: _,
+        latency: _,
+        fallback: _,
+    } = release.spec.scaling.as_ref()?;
     let targets = [("cpu", cpu), ("memory", memory)];
     let targets = targets.map(|(name, percent)| percent.map(|percent| format!("{name} {percent} %")));
-    let waits =
-        |trigger: &Trigger| Some(format!("what waits in {} at {}", trigger.waits()?.place(), trigger.broker));
-    let targets: Vec<_> = triggers.iter().filter_map(waits).chain(targets.into_iter().flatten()).collect();
+    let asked = triggers.iter().filter_map(Trigger::asks).map(|asks| match asks {
+        Asks::Broker(broker, waits) => format!("what waits in {} at {broker}", waits.place()),
+        Asks::Requests(RequestsTrigger { per_second }) => format!("{per_second} requests a second"),
+        Asks::Latency(LatencyTrigger { milliseconds }) => format!("requests of {milliseconds} ms"),
+    });
+    let targets: Vec<_> = asked.chain(targets.into_iter().flatten()).collect();
     Some(format!("with the load, {} to {max} instances ({})", release.spec.replicas, targets.join(", ")))
 }
 
@@ -424,9 +436,12 @@ mod tests {
         assert_eq!(scales(&release).as_deref(), Some(wanted));
         let trigger =
             json!({ "broker": "events", "kafka": { "topic": "orders", "group": "shop", "lag": 50 } });
-        let scaling = json!({ "max": 6, "downAfterSeconds": 300, "triggers": [trigger] });
+        let counted =
+            [json!({ "requests": { "perSecond": 20 } }), json!({ "latency": { "milliseconds": 500 } })];
+        let triggers: Vec<_> = [trigger].into_iter().chain(counted).collect();
+        let scaling = json!({ "max": 6, "downAfterSeconds": 300, "triggers": triggers });
         release.spec.scaling = serde_json::from_value(scaling).unwrap();
-        let wanted = "with the load, 2 to 6 instances (what waits in topic orders at events)";
+        let wanted = "with the load, 2 to 6 instances (what waits in topic orders at events, 20 requests a second, requests of 500 ms)";
         assert_eq!(scales(&release).as_deref(), Some(wanted));
         release.spec.scaling = None;
         assert_eq!(scales(&release), None);

@@ -1,12 +1,14 @@
-//! A canary's requests beside those of what runs, as Prometheus counts them.
+//! A service's requests, as Prometheus counts them: a canary's beside those of what runs, and all, by which its number follows.
 //!
-//! Pure: [`query`] (what is asked), [`answer`] (what was measured), [`judgement`] (what that says). IO: [`ask`]. Who asks, and
-//! when, is `service::analyses`.
+//! Pure: [`query`] (what is asked of a canary), [`answer`] (what was measured), [`judgement`] (what that says), [`demand`] (what
+//! KEDA asks). IO: [`ask`]. Who asks, and when, is `service::analyses`.
 
 pub mod answer;
 pub mod ask;
+pub mod demand;
 pub mod judgement;
 pub mod query;
+mod series;
 
 pub use answer::{Measured, NoAnswer, measured};
 pub use ask::Asker;

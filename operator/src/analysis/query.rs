@@ -1,15 +1,17 @@
 //! The one question about a step of a trial, in `PromQL`. Pure.
 //!
-//! Nothing that a tenant writes is in it but the name of its service: the metrics' names and labels are the platform's, and
-//! every series is of one namespace and of the pods of one ReplicaSet: those of a trial that ended a moment ago do not count.
+//! Every series is of the pods of one ReplicaSet: those of a trial that ended a moment ago do not count.
 
 use std::{collections::BTreeMap, time::Duration};
 
-use super::answer::{Part, Side, TELLS};
+use super::{
+    answer::{Part, Side, TELLS},
+    series::{self, pods, taken},
+};
 use crate::{
     api::{
         ReleaseAnalysis,
-        analysis::{Counts, Latency, ReleaseLatency},
+        analysis::{Counts, ReleaseLatency},
     },
     environment::ValidPrometheus,
 };
@@ -18,8 +20,6 @@ use crate::{
 const SHORTEST: Duration = Duration::from_secs(30);
 /// Longest: what goes wrong late in a long step is not lost in what went well before.
 const LONGEST: Duration = Duration::from_mins(10);
-/// The API server cuts what it makes a pod's name of to so many characters, and appends five.
-const LONGEST_BASE: usize = 58;
 
 /// Whose requests.
 #[derive(Clone, Copy, Debug)]
@@ -73,20 +73,6 @@ fn begun(series: &str, seconds: u64) -> String {
     format!("increase({series}[{window}]) and {before} or last_over_time({series}[{window}]) unless {before}")
 }
 
-/// Seconds that a request takes: the mean, or what all but one in a hundred take.
-fn taken(metrics: &Latency, grown: impl Fn(&str, &BTreeMap<String, String>) -> String) -> Option<String> {
-    let Latency { sum, count, buckets, labels } = metrics;
-    match (sum, count, buckets) {
-        (_, _, Some(buckets)) => {
-            Some(format!("histogram_quantile(0.99, sum by (le) ({}))", grown(buckets, labels)))
-        }
-        (Some(sum), Some(count), None) => {
-            Some(format!("sum({}) / sum({})", grown(sum, labels), grown(count, labels)))
-        }
-        (None, _, None) | (_, None, None) => None,
-    }
-}
-
 fn selector(
     labels: &BTreeMap<String, String>,
     prometheus: &ValidPrometheus,
@@ -96,41 +82,12 @@ fn selector(
         Side::Tried => tried,
         Side::Stable => stable,
     };
-    let ValidPrometheus { url: _, namespace_label, pod_label } = prometheus;
-    let own =
-        [format!("{namespace_label}={}", quoted(namespace)), format!("{pod_label}=~{}", quoted(&pods(set)))];
-    let more = labels.iter().map(|(name, value)| format!("{name}={}", quoted(value)));
-    own.into_iter().chain(more).collect::<Vec<_>>().join(",")
-}
-
-/// The names of a ReplicaSet's pods, `<set>-<five>`, and of no other's: Prometheus compares from beginning to end.
-fn pods(set: &str) -> String {
-    let base: String = format!("{set}-").chars().take(LONGEST_BASE).collect();
-    format!("{base}[a-z0-9]{{5}}")
-}
-
-/// As a string of `PromQL`, whatever it holds.
-fn quoted(text: &str) -> String {
-    let mut quoted = String::with_capacity(text.len() + 2);
-    quoted.push('"');
-    for c in text.chars() {
-        match c {
-            '"' | '\\' => quoted.extend(['\\', c]),
-            '\n' => quoted.push_str("\\n"),
-            c => quoted.push(c),
-        }
-    }
-    quoted.push('"');
-    quoted
+    series::selector(prometheus, (namespace, &pods(set)), labels)
 }
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-    use regex::Regex;
-
     use super::*;
-    use crate::names;
 
     fn asked(analysis: &str, lasts: u64) -> String {
         let analysis: ReleaseAnalysis = serde_saphyr::from_str(analysis).unwrap();
@@ -183,51 +140,5 @@ mod tests {
         let bare = "{errors: 1, requests: 50, counts: {requests: a_total, failures: f_total}}";
         assert!(asked(bare, 0).contains("[30s]") && asked(bare, 31).contains("[31s]"));
         assert!(asked(bare, 600).contains("[600s]") && asked(bare, 86_400).contains("[600s]"));
-    }
-
-    #[test]
-    fn a_value_never_leaves_its_quotes() {
-        assert_eq!(quoted("a\"} or up{b=\"\\\nc"), r#""a\"} or up{b=\"\\\nc""#);
-    }
-
-    /// As Prometheus compares.
-    fn is_of(set: &str, pod: &str) -> bool {
-        Regex::new(&format!("^(?:{})$", pods(set))).unwrap().is_match(pod)
-    }
-
-    /// As the API server names it.
-    fn pod(set: &str, random: &str) -> String {
-        let base: String = format!("{set}-").chars().take(LONGEST_BASE).collect();
-        format!("{base}{random}")
-    }
-
-    #[test]
-    fn the_longest_name_has_its_pods_too() {
-        for hash in ["7d9f8b6c5x", "7d9f8b6c5"] {
-            let longest = format!("{}-{hash}", names::beside(&"a".repeat(40)));
-            assert!(is_of(&longest, &pod(&longest, "abcde")));
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn no_pod_is_of_two_versions_nor_of_two_services(
-            (service, more) in ("[a-z]([-a-z0-9]{0,18}[a-z0-9])?", "(-[a-z0-9]{1,10}){1,2}"),
-            (hash, other_hash, random) in ("[b-z2-9]{1,10}", "[b-z2-9]{1,10}", "[b-z2-9]{5}"),
-        ) {
-            prop_assume!(hash != other_hash);
-            let of = |deployment: &str, hash: &str| format!("{deployment}-{hash}");
-            let (beside, longer) = (names::beside(&service), format!("{service}{more}"));
-            for (own, other) in [
-                (of(&beside, &hash), of(&beside, &other_hash)),
-                (of(&service, &hash), of(&longer, &hash)),
-                (of(&service, &hash), of(&beside, &hash)),
-                (of(&beside, &hash), of(&names::beside(&longer), &hash)),
-            ] {
-                let (ours, theirs) = (pod(&own, &random), pod(&other, &random));
-                prop_assert!(is_of(&own, &ours) && is_of(&other, &theirs));
-                prop_assert!(!is_of(&own, &theirs) && !is_of(&other, &ours), "{} and {}", own, other);
-            }
-        }
     }
 }

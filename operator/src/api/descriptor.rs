@@ -313,12 +313,12 @@ pub struct Scaling {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 2, max = 20))]
     pub down_after: Option<String>,
-    /// What waits for it elsewhere, by which the number of instances follows; the greatest that one of them asks for counts. Where
-    /// nothing waits, a worker may have none (`min: 0`).
+    /// What waits for it elsewhere, and its own requests, by which the number of instances follows; the greatest that one of them
+    /// asks for counts. Where nothing waits, a worker may have none (`min: 0`).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8))]
     pub triggers: Vec<Trigger>,
-    /// Of `triggers`: what holds while a broker does not say how much waits; without it, what there is.
+    /// Of `triggers`: what holds while no answer comes; without it, what there is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fallback: Option<Fallback>,
 }

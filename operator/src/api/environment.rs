@@ -120,7 +120,8 @@ pub struct EnvironmentSpec {
     /// The pods that collect metrics; without it, nobody reaches the port on which a runtime has its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub monitoring: Option<Pods>,
-    /// Where the metrics of what runs here are asked, for `rollout.analysis`; without it, such a trial waits for a person.
+    /// Where the metrics of what runs here are asked. The operator does for `rollout.analysis`; without it, such a trial waits for
+    /// a person. KEDA does, from its own place in the cluster, for `requests` and `latency` of `scaling.triggers`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prometheus: Option<Prometheus>,
 }

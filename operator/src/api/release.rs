@@ -6,8 +6,11 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Fallback, Port, ReleaseAnalysis, Schedule, Strategy, Trigger, WorkloadType, hours::ScalingWindow,
-    runtime::Health, smoke::ReleaseSmoke,
+    Fallback, Port, ReleaseAnalysis, Schedule, Strategy, Trigger, WorkloadType,
+    analysis::{Counts, Latency},
+    hours::ScalingWindow,
+    runtime::Health,
+    smoke::ReleaseSmoke,
 };
 
 /// One immutable version of one service in one environment.
@@ -147,9 +150,15 @@ pub struct ReleaseScaling {
     pub memory: Option<i32>,
     /// So long load must have been low before instances end.
     pub down_after_seconds: i32,
-    /// What waits elsewhere. Where a broker is stands in the Environment, and is read there.
+    /// What waits elsewhere, and its requests. Where they are asked stands in the Environment, and is read there.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub triggers: Vec<Trigger>,
+    /// What tells how many requests there are, where one of `triggers` asks for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub counts: Option<Counts>,
+    /// What tells how long they take, where one of `triggers` asks for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub latency: Option<Latency>,
     /// While that is not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fallback: Option<Fallback>,

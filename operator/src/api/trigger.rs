@@ -1,17 +1,19 @@
-//! What waits for a service outside of it, by which the number of its instances may follow: what a descriptor says of it, and
-//! what a release keeps.
+//! What waits for a service outside of it, and how much it is asked, by which the number of its instances may follow: what a
+//! descriptor says of it, and what a release keeps.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// What waits in one place of a broker that the Environment names. One of `kafka`, `rabbitmq`, `activemq`, `artemis` and
-/// `postgresql` says where; it is what the broker is.
+/// What waits in one place of a broker that the Environment names, or the service's own requests as its Prometheus counts them.
+/// With `broker`, one of `kafka`, `rabbitmq`, `activemq`, `artemis` and `postgresql` says where; it is what the broker is. One of
+/// `requests` and `latency` stands alone.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Trigger {
     /// Name of one of the Environment's `brokers`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 40), regex(pattern = r"^[a-z]([-a-z0-9]*[a-z0-9])?$"))]
-    pub broker: String,
+    pub broker: Option<String>,
     /// A topic of Kafka.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kafka: Option<KafkaTrigger>,
@@ -27,6 +29,12 @@ pub struct Trigger {
     /// Rows of PostgreSQL.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub postgresql: Option<QueryTrigger>,
+    /// How many requests its instances have.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requests: Option<RequestsTrigger>,
+    /// How long its requests take.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub latency: Option<LatencyTrigger>,
     /// Name of a Secret in the environment's namespace with the login at the broker. Its keys are KEDA's own: `username` and
     /// `password`, of PostgreSQL `userName`; of Kafka also `sasl`; of RabbitMQ also `tls`, which is `enable`; of both `ca`, `cert`,
     /// `key` and `keyPassword` where TLS asks for them.
@@ -74,11 +82,30 @@ pub struct QueryTrigger {
     pub rows: u32,
 }
 
-/// How many instances there are while a broker does not say how much waits.
+/// See [`Trigger`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RequestsTrigger {
+    /// Requests in a second, of which one instance works off so many.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub per_second: u32,
+}
+
+/// See [`Trigger`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct LatencyTrigger {
+    /// So long a request is to take: there are more instances while they take longer. It is the mean, or what all but one in a
+    /// hundred take where the runtime tells that.
+    #[schemars(range(min = 1, max = 3_600_000))]
+    pub milliseconds: u32,
+}
+
+/// How many instances there are while it is not said how much waits.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Fallback {
-    /// About so often in a row it did not answer, every 15 seconds.
+    /// About so often in a row no answer came, every 15 seconds.
     #[schemars(range(min = 1, max = 1000))]
     pub after: u16,
     /// So many, from 1 to `max`.
@@ -87,6 +114,28 @@ pub struct Fallback {
 }
 
 /// What a trigger asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asks<'a> {
+    /// What waits at the broker of this name.
+    Broker(&'a str, Waits<'a>),
+    /// See [`Trigger::requests`].
+    Requests(&'a RequestsTrigger),
+    /// See [`Trigger::latency`].
+    Latency(&'a LatencyTrigger),
+}
+
+impl Asks<'_> {
+    /// The field that says it.
+    pub fn field(self) -> &'static str {
+        match self {
+            Self::Broker(..) => "broker",
+            Self::Requests(_) => "requests",
+            Self::Latency(_) => "latency",
+        }
+    }
+}
+
+/// What waits at a broker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Waits<'a> {
     /// See [`Trigger::kafka`].
@@ -126,9 +175,29 @@ impl Waits<'_> {
 }
 
 impl Trigger {
-    /// What it asks for; nothing where it says none, or more than one.
-    pub fn waits(&self) -> Option<Waits<'_>> {
-        let Self { broker: _, kafka, rabbitmq, activemq, artemis, postgresql, secret: _ } = self;
+    /// What it asks for; nothing where it says none, more than one, or no broker of what waits at one.
+    pub fn asks(&self) -> Option<Asks<'_>> {
+        match (self.broker.as_deref(), &*self.waits(), &self.requests, &self.latency) {
+            (Some(broker), &[waits], None, None) => Some(Asks::Broker(broker, waits)),
+            (None, [], Some(requests), None) => Some(Asks::Requests(requests)),
+            (None, [], None, Some(latency)) => Some(Asks::Latency(latency)),
+            _ => None,
+        }
+    }
+
+    /// Each place of a broker that it names.
+    pub fn waits(&self) -> Vec<Waits<'_>> {
+        let Self {
+            broker: _,
+            kafka,
+            rabbitmq,
+            activemq,
+            artemis,
+            postgresql,
+            requests: _,
+            latency: _,
+            secret: _,
+        } = self;
         let all = [
             kafka.as_ref().map(Waits::Kafka),
             rabbitmq.as_ref().map(Waits::Rabbitmq),
@@ -136,7 +205,7 @@ impl Trigger {
             artemis.as_ref().map(Waits::Artemis),
             postgresql.as_ref().map(Waits::Postgresql),
         ];
-        only(all)
+        all.into_iter().flatten().collect()
     }
 }
 

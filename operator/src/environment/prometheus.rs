@@ -5,6 +5,8 @@ use url::Url;
 use super::Problem;
 use crate::api::{EnvironmentSpec, environment::Prometheus};
 
+/// Of its HTTP API, below its address.
+const QUERIES: &str = "/api/v1/query";
 /// What stands in its series for a pod, where the Environment says nothing else.
 const NAMESPACE: &str = "namespace";
 const POD: &str = "pod";
@@ -41,6 +43,12 @@ impl ValidPrometheus {
             pod_label: label("podLabel", pod_label, POD)?,
         }))
     }
+
+    /// Its address, with what stands before the path of its API.
+    pub fn address(&self) -> &str {
+        let url = self.url.as_str();
+        url.strip_suffix(QUERIES).unwrap_or(url)
+    }
 }
 
 /// Of what stands there nothing is told back: it may hold a password.
@@ -57,7 +65,7 @@ fn queries(text: &str) -> Result<Url, &'static str> {
     if url.query().is_some() || url.fragment().is_some() {
         return Err("has a `?` or `#` in it: write what stands before `/api/v1/query`, and nothing else");
     }
-    let path = format!("{}/api/v1/query", url.path().trim_end_matches('/'));
+    let path = format!("{}{QUERIES}", url.path().trim_end_matches('/'));
     url.set_path(&path);
     Ok(url)
 }
@@ -91,6 +99,7 @@ mod tests {
         ] {
             let found = valid(&format!("{{url: {url}}}")).unwrap().unwrap();
             assert_eq!(found.url.as_str(), wanted);
+            assert_eq!(format!("{}/api/v1/query", found.address()), wanted);
             assert_eq!((found.namespace_label.as_str(), found.pod_label.as_str()), ("namespace", "pod"));
         }
         let found = valid("{url: http://p, namespaceLabel: kubernetes_namespace, podLabel: instance_pod}");

@@ -1,6 +1,6 @@
 //! What the steps of a canary are judged by. Pure.
 
-use super::render_error::RenderError;
+use super::{render_error::RenderError, triggers::asked_of_metrics};
 use crate::api::{
     Analysis, DescriptorSpec, ReleaseAnalysis, RuntimeProfile, Strategy, analysis::ReleaseLatency,
     runtime::Metrics,
@@ -59,11 +59,14 @@ pub(super) fn analysis(
     }))
 }
 
-/// `profile` as far as what `settings` ask for is made of it: names of metrics that nobody judges by make no other release.
+/// `profile` as far as what `settings` ask for is made of it: names of metrics by which nobody judges and nothing scales make no
+/// other release.
 pub(super) fn as_asked(profile: &RuntimeProfile, settings: &DescriptorSpec) -> RuntimeProfile {
     let mut profile = profile.clone();
+    let (requests, latency) = asked_of_metrics(&settings.scaling.triggers);
     if let Some(metrics) = profile.metrics.as_mut().filter(|_| settings.rollout.analysis.is_none()) {
-        (metrics.counts, metrics.latency) = (None, None);
+        metrics.counts = metrics.counts.take().filter(|_| requests);
+        metrics.latency = metrics.latency.take().filter(|_| latency);
     }
     profile
 }
@@ -144,5 +147,17 @@ mod tests {
         let settings = |rollout: &str| serde_saphyr::from_str(&format!("{{rollout: {rollout}}}")).unwrap();
         assert_eq!(as_asked(&named, &settings("{strategy: canary}")), bare);
         assert_eq!(as_asked(&named, &settings("{strategy: canary, analysis: {}}")), named);
+    }
+
+    #[test]
+    fn names_of_metrics_are_of_what_scales_by_them_only() {
+        let profile = |names: &str| serde_saphyr::from_str::<RuntimeProfile>(&with(names)).unwrap();
+        let kept = |triggers: &str| {
+            let settings = format!("{{scaling: {{max: 4, triggers: [{triggers}]}}}}");
+            as_asked(&profile(&format!("{COUNTS}, {LATENCIES}")), &serde_saphyr::from_str(&settings).unwrap())
+        };
+        assert_eq!(kept("{broker: a, kafka: {topic: a, group: a, lag: 1}}"), profile(""));
+        assert_eq!(kept("{requests: {perSecond: 1}}"), profile(COUNTS));
+        assert_eq!(kept("{latency: {milliseconds: 1}}"), profile(LATENCIES));
     }
 }

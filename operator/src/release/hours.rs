@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::render_error::RenderError;
+use super::{render_error::RenderError, triggers::counts_requests};
 use crate::{
     api::{Instances, Release, Scaling, ScalingWindow, WorkloadType},
     environment::{Moment, Windows, opens_often},
@@ -40,7 +40,8 @@ pub(super) fn check(
         return wrong(problem.field, problem.message);
     }
     // KEDA brings the first instance of what consumes.
-    let is_brought = type_ == WorkloadType::Worker && !scaling.triggers.is_empty();
+    let is_brought =
+        type_ == WorkloadType::Worker && !scaling.triggers.is_empty() && !counts_requests(&scaling.triggers);
     for (index, ScalingWindow { window, min }) in scaling.windows.iter().enumerate() {
         let field = |name: &str| format!("windows[{index}].{name}");
         if opens_often(&window.schedule) {
@@ -200,6 +201,10 @@ mod tests {
                 "scaling.windows[1].min: 6 is more than `scaling.max`, which is 5: write at most 5",
             ),
             (format!("{{max: 6, windows: [{NIGHTS}]}}"), "scaling.windows[0].min: with 0 nothing runs"),
+            (
+                format!("{{max: 6, triggers: [{{requests: {{perSecond: 1}}}}], windows: [{NIGHTS}]}}"),
+                "scaling.windows[0].min: with 0 nothing runs",
+            ),
             (
                 "{windows: [{schedule: 0 25 * * *, duration: 1h, min: 1}]}".to_owned(),
                 "scaling.windows[0].schedule: ",

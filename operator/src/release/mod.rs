@@ -32,4 +32,5 @@ pub use reconcile::{RolledOut, roll_out, seen_in, troubled, well_since};
 pub use render::{Input, Rendered, render};
 pub use render_error::RenderError;
 pub use steps::{consumes, pause, tried_beside};
+pub use triggers::Sources;
 pub use trouble::{Trouble, trouble};

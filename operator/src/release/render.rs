@@ -13,12 +13,13 @@ use super::{
     batch,
     config::{ConfigFiles, PlannedConfig, config, files_digest},
     render_error::RenderError,
-    scaling, steps, template, triggers,
+    scaling, steps, template,
+    triggers::{self, Sources},
     uses::{addresses, uses},
 };
 use crate::{
     api::{
-        Broker, Cause, DescriptorSpec, Expose, Instances, IntegrationRuntime, Port, Release, ReleaseExpose,
+        Cause, DescriptorSpec, Expose, Instances, IntegrationRuntime, Port, Release, ReleaseExpose,
         ReleaseSpec, ReleaseUse, RuntimeProfile, WorkloadType, environment::Network, release::ReleaseConfig,
     },
     environment::Placement,
@@ -45,9 +46,8 @@ pub struct Input<'a> {
     pub runtime: &'a IntegrationRuntime,
     /// The Environment's networks, among which `connects` chooses.
     pub networks: &'a [Network],
-    /// The Environment's brokers, among which `scaling.triggers` choose; nothing where they are not known. Where they are is no
-    /// part of a release.
-    pub brokers: Option<&'a [Broker]>,
+    /// What the Environment names for `scaling.triggers`; nothing where that is not known. Where it is is no part of a release.
+    pub sources: Option<Sources<'a>>,
     /// Where the Environment wants instances to run.
     pub placement: &'a Placement,
     /// The ports at which the services of `settings.uses` are called, in their order.
@@ -119,7 +119,8 @@ pub fn render(input: &Input) -> Result<Rendered, RenderError> {
     let runtime = input.runtime.name_any();
     let analysis = analysis(&settings, (&runtime, profile))?;
     connects(&settings, input.networks)?;
-    input.brokers.map_or(Ok(()), |brokers| triggers::named(&settings.scaling, brokers))?;
+    let metrics = triggers::metrics(&settings.scaling, (&runtime, profile))?;
+    input.sources.map_or(Ok(()), |sources| triggers::named(&settings.scaling, sources))?;
     let expose = expose(&settings, profile)?;
     let uses = uses(input)?;
     let image = image(input)?;
@@ -170,7 +171,7 @@ pub fn render(input: &Input) -> Result<Rendered, RenderError> {
         smoke,
         replicas: i32::from(settings.scaling.min),
         windows: settings.scaling.windows.clone(),
-        scaling: scaling::of_release(&settings.scaling),
+        scaling: scaling::of_release(&settings.scaling, metrics),
         ports: settings.ports.clone(),
         config: config_name.clone().map(|name| ReleaseConfig { name }),
         connects: settings.connects.clone(),

@@ -31,7 +31,7 @@ pub enum RenderError {
         /// What to change.
         problem: String,
     },
-    /// Not what a broker of this environment can be asked.
+    /// Not what can be asked in this environment.
     #[error("scaling.triggers[{index}]{problem}")]
     Trigger {
         /// Which of them.

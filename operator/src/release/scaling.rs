@@ -18,7 +18,10 @@ use super::{
     triggers::{self, follows, least},
 };
 use crate::{
-    api::{Instances, Release, ReleaseScaling, Scaling, WorkloadType},
+    api::{
+        Instances, Release, ReleaseScaling, Scaling, WorkloadType,
+        analysis::{Counts, Latency},
+    },
     span::span,
 };
 
@@ -28,8 +31,9 @@ const CPU: u16 = 70;
 /// Messages come in bursts, as files, schedules and the systems that are called bring them: an instance that ends between two
 /// of them is missed at the next.
 const DOWN_AFTER: Duration = Duration::from_mins(5);
-/// So long an autoscaler may have nothing to measure, and KEDA leave undone what it is to do.
-const UNMEASURED: SignedDuration = SignedDuration::from_mins(3);
+/// So long an autoscaler may have nothing to measure, as while the first instances start, KEDA leave undone what it is to do, and
+/// Prometheus not have been asked what begins.
+pub const UNMEASURED: SignedDuration = SignedDuration::from_mins(3);
 /// An autoscaler looks every 15 seconds, and KEDA first writes to its own what it is to look at.
 const FOLLOWED: Duration = Duration::from_mins(1);
 /// The most that Kubernetes takes.
@@ -80,8 +84,12 @@ pub(super) fn resolved(
     Ok(Scaling { cpu, ..asked.clone() })
 }
 
-/// Of `resolved` settings; nothing where the number of instances is fixed.
-pub(super) fn of_release(resolved: &Scaling) -> Option<ReleaseScaling> {
+/// Of `resolved` settings, with what tells how many requests there are and how long they take; nothing where the number of instances
+/// is fixed.
+pub(super) fn of_release(
+    resolved: &Scaling,
+    (counts, latency): (Option<Counts>, Option<Latency>),
+) -> Option<ReleaseScaling> {
     let Scaling { min: _, max, windows: _, cpu, memory, down_after, triggers, fallback } = resolved;
     let down_after = down_after.as_deref().and_then(|text| span(text, ..=LONGEST)).unwrap_or(DOWN_AFTER);
     Some(ReleaseScaling {
@@ -90,6 +98,8 @@ pub(super) fn of_release(resolved: &Scaling) -> Option<ReleaseScaling> {
         memory: memory.map(i32::from),
         down_after_seconds: i32::try_from(down_after.as_secs()).unwrap_or(i32::MAX),
         triggers: triggers.clone(),
+        counts,
+        latency,
         fallback: fallback.clone(),
     })
 }
@@ -218,9 +228,9 @@ mod tests {
         let scaling: Scaling = serde_saphyr::from_str(scaling).unwrap();
         match resolved(&scaling, (instances, WorkloadType::Worker)) {
             Err(error) => error.to_string(),
-            Ok(resolved) => match of_release(&resolved) {
+            Ok(resolved) => match of_release(&resolved, (None, None)) {
                 None => format!("{} always", resolved.min),
-                Some(ReleaseScaling { max, cpu, memory, down_after_seconds, triggers, fallback: _ }) => {
+                Some(ReleaseScaling { max, cpu, memory, down_after_seconds, triggers, .. }) => {
                     let by = if triggers.is_empty() { "" } else { " and what waits" };
                     format!("{} to {max}, {cpu:?} {memory:?} {down_after_seconds}{by}", resolved.min)
                 }

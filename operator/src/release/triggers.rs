@@ -1,15 +1,21 @@
-//! By what waits in a broker a release may follow, and what KEDA says of that. Pure.
+//! By what waits in a broker, and by which requests, a release may follow, and what KEDA says of that. Pure.
 //!
-//! KEDA asks brokers from its own place in the cluster, past the walls of every tenant. So where they are is the Environment's
-//! word, and of a tenant's Secret it gets the parts of a login and nothing that is an address (`desired/scaler.rs`).
+//! KEDA asks from its own place in the cluster, past the walls of every tenant. So where it asks is the Environment's word, what
+//! it asks of Prometheus is the operator's, and of a tenant's Secret it gets the parts of a login and nothing that is an address
+//! (`desired/scaler.rs`).
+
+use jiff::Timestamp;
 
 use super::{render_error::RenderError, scaling::Stuck, template::RESERVED_SECRETS};
 use crate::{
     api::{
-        Broker, Release, ScaledObject, Scaling, Trigger, WorkloadType,
+        Broker, EnvironmentSpec, Release, ReleaseScaling, RuntimeProfile, ScaledObject, Scaling, Trigger,
+        WorkloadType,
+        analysis::{Counts, Latency},
         broker::{Place, RabbitmqBroker},
+        runtime::Metrics,
         scaled_object::ScalerCondition,
-        trigger::Waits,
+        trigger::{Asks, Waits},
     },
     conditions::{HEALTHY, PROVEN, cut, is_true},
     names,
@@ -18,7 +24,29 @@ use crate::{
 /// The most that is told of what KEDA says, in characters.
 const LONGEST: usize = 300;
 
-/// What is wrong with the triggers of `asked` and what belongs to them, whatever brokers there are. It has a `max` above `min`.
+/// What an Environment names by which numbers of instances may follow.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Sources<'a> {
+    /// Where work waits.
+    pub brokers: &'a [Broker],
+    /// Is there something that counts requests?
+    pub has_prometheus: bool,
+}
+
+impl<'a> Sources<'a> {
+    /// Those of an Environment.
+    pub fn of(spec: &'a EnvironmentSpec) -> Self {
+        Self { brokers: &spec.brokers, has_prometheus: spec.prometheus.is_some() }
+    }
+
+    /// Does it name any?
+    pub fn is_any(self) -> bool {
+        let Self { brokers, has_prometheus } = self;
+        has_prometheus || !brokers.is_empty()
+    }
+}
+
+/// What is wrong with the triggers of `asked` and what belongs to them, whatever an Environment names. It has a `max` above `min`.
 pub(super) fn check(asked: &Scaling, type_: WorkloadType) -> Result<(), RenderError> {
     let Scaling { min, max, windows: _, triggers, fallback, cpu: _, memory: _, down_after: _ } = asked;
     let wrong = |field: &str, problem: &str| {
@@ -28,7 +56,7 @@ pub(super) fn check(asked: &Scaling, type_: WorkloadType) -> Result<(), RenderEr
         return match (fallback, min) {
             (Some(_), _) => wrong(
                 "fallback",
-                "holds while a broker does not answer, and without `triggers` none is asked: remove it",
+                "holds while nobody says how much waits, and without `triggers` nobody is asked: remove it",
             ),
             (None, 0) => wrong(
                 "min",
@@ -43,28 +71,53 @@ pub(super) fn check(asked: &Scaling, type_: WorkloadType) -> Result<(), RenderEr
             "an api keeps 1 instance at least, since requests are lost that come while there is none: write 1",
         );
     }
+    if *min == 0 && counts_requests(triggers) {
+        return wrong(
+            "min",
+            "with 0 nothing runs whose requests could be counted, so nothing would bring the first instance: write 1, or remove `requests` and `latency` from `triggers`",
+        );
+    }
     if let Some(fallback) = fallback.as_ref().filter(|fallback| Some(fallback.instances) > *max) {
         let problem = format!("instances: {} is more than `max`: lower it", fallback.instances);
         return wrong("fallback", &problem);
     }
-    for (index, trigger) in triggers.iter().enumerate() {
-        let wrong = |problem: String| Err(RenderError::Trigger { index, problem });
-        if trigger.waits().is_none() {
-            return wrong(".broker: says which broker, and one of kafka, rabbitmq, activemq, artemis and postgresql beside it what waits there: write one of them".to_owned());
-        }
-        if trigger.secret.is_none() && trigger.waits().is_some_and(asks_who) {
-            return wrong(
-                ".secret: this kind of broker answers only to who logs in: name a Secret with the login"
-                    .to_owned(),
-            );
-        }
-        if let Some(name) = trigger.secret.as_ref().filter(|name| name.starts_with(RESERVED_SECRETS)) {
-            return wrong(format!(
+    let mistaken = |(index, trigger)| Some(RenderError::Trigger { index, problem: mistake(trigger)? });
+    triggers.iter().enumerate().find_map(mistaken).map_or(Ok(()), Err)
+}
+
+/// What is wrong with `trigger` alone: its field, and what to change.
+fn mistake(trigger: &Trigger) -> Option<String> {
+    let Some(asks) = trigger.asks() else { return Some(mixed(trigger)) };
+    let secret = trigger.secret.as_ref();
+    match asks {
+        Asks::Broker(_, waits) if secret.is_none() && asks_who(waits) => Some(
+            ".secret: this kind of broker answers only to who logs in: name a Secret with the login"
+                .to_owned(),
+        ),
+        Asks::Broker(..) => secret.filter(|name| name.starts_with(RESERVED_SECRETS)).map(|name| {
+            format!(
                 ".secret: {name} is the platform's; names that begin with `{RESERVED_SECRETS}` cannot be used"
-            ));
+            )
+        }),
+        Asks::Requests(_) | Asks::Latency(_) => {
+            secret.map(|_| format!(".secret: `{}` is asked without a login: remove it", asks.field()))
         }
     }
-    Ok(())
+}
+
+/// Why it is not told what `trigger` asks for.
+fn mixed(trigger: &Trigger) -> String {
+    let (requests, latency) = (trigger.requests.is_some(), trigger.latency.is_some());
+    let field = if requests { "requests" } else { "latency" };
+    if requests && latency {
+        ".latency: stands beside `requests`: write two triggers, each with one of them".to_owned()
+    } else if requests || latency {
+        format!(
+            ".{field}: is counted by the platform and waits in no broker: remove what stands beside it, or write two triggers"
+        )
+    } else {
+        ".broker: says which broker, and one of kafka, rabbitmq, activemq, artemis and postgresql beside it what waits there: write one of them; or, without a broker, `requests` or `latency`".to_owned()
+    }
 }
 
 /// Has KEDA no question of this kind without a login?
@@ -75,33 +128,84 @@ fn asks_who(waits: Waits) -> bool {
     }
 }
 
+/// Is one of `triggers` by the service's own requests?
+pub(super) fn counts_requests(triggers: &[Trigger]) -> bool {
+    triggers.iter().filter_map(Trigger::asks).any(|asks| match asks {
+        Asks::Requests(_) | Asks::Latency(_) => true,
+        Asks::Broker(..) => false,
+    })
+}
+
+/// What `triggers` ask of metrics: their number of requests, and how long they take.
+pub(super) fn asked_of_metrics(triggers: &[Trigger]) -> (bool, bool) {
+    let asks = |field| triggers.iter().filter_map(Trigger::asks).any(|asks| asks.field() == field);
+    (asks("requests"), asks("latency"))
+}
+
+/// The names of the metrics by which `scaling` follows requests, as `profile` has them, which is one of `runtime`.
+pub(super) fn metrics(
+    scaling: &Scaling,
+    (runtime, profile): (&str, &RuntimeProfile),
+) -> Result<(Option<Counts>, Option<Latency>), RenderError> {
+    let (counts, latency) = match &profile.metrics {
+        Some(Metrics { port: _, path: _, counts, latency }) => (counts.as_ref(), latency.as_ref()),
+        None => (None, None),
+    };
+    let unknown = |(index, trigger): (usize, &Trigger)| {
+        let asks = trigger.asks()?;
+        let (is_named, name, tell) = match asks {
+            Asks::Broker(..) => return None,
+            Asks::Requests(_) => (counts.is_some(), "counts", "count requests"),
+            Asks::Latency(_) => (latency.is_some(), "latency", "tell how long requests take"),
+        };
+        let problem = format!(
+            ".{}: nobody knows which metrics of the runtime {runtime} {tell}: remove the trigger, or ask the platform team for `metrics.{name}` in its profile",
+            asks.field()
+        );
+        (!is_named).then_some(RenderError::Trigger { index, problem })
+    };
+    if let Some(error) = scaling.triggers.iter().enumerate().find_map(unknown) {
+        return Err(error);
+    }
+    let (of_requests, of_latency) = asked_of_metrics(&scaling.triggers);
+    Ok((counts.filter(|_| of_requests).cloned(), latency.filter(|_| of_latency).cloned()))
+}
+
 /// Does the number of instances follow what waits, by what is asked for?
 pub fn asks(scaling: &Scaling) -> bool {
     let Scaling { min, max, windows, triggers, cpu: _, memory: _, down_after: _, fallback: _ } = scaling;
     !triggers.is_empty() && (*max != Some(*min) || !windows.is_empty())
 }
 
-/// Is each of the triggers of `scaling` at a broker of the Environment, of its kind, and one that tells enough?
-pub(super) fn named(scaling: &Scaling, brokers: &[Broker]) -> Result<(), RenderError> {
+/// Does the Environment name what each of the triggers of `scaling` asks, and is a broker of its kind, and one that tells enough?
+pub(super) fn named(scaling: &Scaling, sources: Sources) -> Result<(), RenderError> {
     let may_end = scaling.min == 0 || scaling.windows.iter().any(|window| window.min == 0);
     let lacks = |(index, trigger): (usize, &Trigger)| {
-        let problem = lacks(trigger, brokers, may_end)?;
-        Some(RenderError::Trigger { index, problem: format!(".broker: {problem}") })
+        let problem = lacks(trigger, sources, may_end)?;
+        Some(RenderError::Trigger { index, problem: format!(".{}: {problem}", trigger.asks()?.field()) })
     };
     scaling.triggers.iter().enumerate().find_map(lacks).map_or(Ok(()), Err)
 }
 
-/// What `trigger` lacks among `brokers`. `may_end`: at times, no instance is to be there.
-pub(super) fn lacks(trigger: &Trigger, brokers: &[Broker], may_end: bool) -> Option<String> {
-    missing(trigger, brokers).or_else(|| unseen(trigger, brokers).filter(|_| may_end))
+/// What `trigger` lacks among `sources`. `may_end`: at times, no instance is to be there.
+pub(super) fn lacks(trigger: &Trigger, sources: Sources, may_end: bool) -> Option<String> {
+    let Sources { brokers, has_prometheus } = sources;
+    match trigger.asks()? {
+        Asks::Broker(name, waits) => {
+            let unseen = || unseen(name, brokers).filter(|_| may_end);
+            missing((name, waits), brokers).or_else(unseen)
+        }
+        Asks::Requests(_) | Asks::Latency(_) => (!has_prometheus).then(|| {
+            "this environment has no Prometheus, which counts requests: the platform team sets `prometheus` in the Environment, or remove the trigger".to_owned()
+        }),
+    }
 }
 
 /// Why KEDA does not see what instances have in hand: of its own protocol it asks only how much is ready
 /// (`rabbitmq_scaler.go`, `getQueueStatus`).
-fn unseen(trigger: &Trigger, brokers: &[Broker]) -> Option<String> {
-    let name = &trigger.broker;
+fn unseen(name: &str, brokers: &[Broker]) -> Option<String> {
     let Some(Place::Rabbitmq(RabbitmqBroker { url })) =
-        brokers.iter().find(|broker| broker.name == *name)?.place()
+        brokers.iter().find(|broker| broker.name == name)?.place()
     else {
         return None;
     };
@@ -117,22 +221,20 @@ pub(super) fn may_end(release: &Release) -> bool {
     release.spec.replicas == 0 || release.spec.windows.iter().any(|window| window.min == 0)
 }
 
-/// What `trigger` misses among `brokers`.
-fn missing(trigger: &Trigger, brokers: &[Broker]) -> Option<String> {
-    let name = &trigger.broker;
-    let Some(broker) = brokers.iter().find(|broker| broker.name == *name) else {
+/// What is missing of the broker `name`, in which it waits.
+fn missing((name, waits): (&str, Waits), brokers: &[Broker]) -> Option<String> {
+    let Some(broker) = brokers.iter().find(|broker| broker.name == name) else {
         let known: Vec<_> = brokers.iter().map(|broker| broker.name.as_str()).collect();
         let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
         return Some(format!("{name:?} is no broker of this environment; it has {known}"));
     };
-    let kinds = broker.place().map(Place::kind).zip(trigger.waits().map(Waits::kind));
-    let (is, asked) = kinds?;
+    let (is, asked) = (broker.place()?.kind(), waits.kind());
     (is != asked).then(|| {
         format!("{name:?} is {is}, and the trigger asks for {asked}: say `{is}`, or name another broker")
     })
 }
 
-/// Does its number follow what waits in a broker?
+/// Does its number follow what waits, or its requests?
 pub fn follows(release: &Release) -> bool {
     release.spec.scaling.as_ref().is_some_and(|scaling| !scaling.triggers.is_empty())
 }
@@ -164,14 +266,46 @@ pub fn autoscaler(release: &Release) -> String {
     if follows(release) { names::keda_autoscaler(service) } else { service.clone() }
 }
 
-/// What keeps the number of `release` from following what waits: what there is of KEDA, of `brokers`, and KEDA's own words.
+/// What the number of instances follows, for people.
+fn followed(triggers: &[Trigger]) -> &'static str {
+    let is_at_broker = triggers.iter().any(|trigger| trigger.broker.is_some());
+    match (is_at_broker, counts_requests(triggers)) {
+        (true, true) => "what waits, nor the requests",
+        (false, true) => "the requests",
+        (_, false) => "what waits",
+    }
+}
+
+/// What may be wrong where KEDA gets no answer.
+fn doubts(triggers: &[Trigger]) -> &'static str {
+    let is_at_broker = triggers.iter().any(|trigger| trigger.broker.is_some());
+    match (is_at_broker, counts_requests(triggers)) {
+        (true, true) => {
+            "are the names in `scaling.triggers` and the keys of its Secrets right, and does the Environment's Prometheus collect the metrics of the pods?"
+        }
+        (false, true) => {
+            "the platform team: does KEDA reach the Environment's Prometheus, and does that collect the metrics of the pods?"
+        }
+        (_, false) => "are the names in `scaling.triggers` and the keys of its Secrets right?",
+    }
+}
+
+/// Since when KEDA asks for the requests of `release`: what begins is not collected at once, and KEDA's first words of that say
+/// nothing.
+pub fn counted_since(release: &Release, object: Option<&ScaledObject>) -> Option<Timestamp> {
+    let scaling = release.spec.scaling.as_ref()?;
+    let begun = object?.metadata.creation_timestamp.as_ref()?.0;
+    counts_requests(&scaling.triggers).then_some(begun)
+}
+
+/// What keeps the number of `release` from following what waits: what there is of KEDA, of `sources`, and KEDA's own words.
 pub fn unanswered(
     release: &Release,
-    (brokers, is_there): (&[Broker], bool),
+    (sources, is_there): (Sources, bool),
     object: Option<&ScaledObject>,
 ) -> Vec<String> {
     let Some(scaling) = release.spec.scaling.as_ref().filter(|_| follows(release)) else { return vec![] };
-    let stays = "the number of instances does not follow what waits";
+    let stays = format!("the number of instances does not follow {}", followed(&scaling.triggers));
     if !is_there {
         return vec![format!(
             "{stays}: the cluster has no ScaledObject of keda.sh any more; the platform team installs KEDA again"
@@ -180,31 +314,39 @@ pub fn unanswered(
     let mut told: Vec<_> = scaling
         .triggers
         .iter()
-        .filter_map(|trigger| lacks(trigger, brokers, may_end(release)))
+        .filter_map(|trigger| lacks(trigger, sources, may_end(release)))
         .map(|problem| format!("{stays} as the Environment says now: {problem}"))
         .collect();
     told.dedup();
-    let conditions =
-        object.and_then(|object| object.status.as_ref()).map(|status| status.conditions.as_slice());
+    told.extend(object.and_then(|object| said(scaling, object)));
+    told
+}
+
+/// What KEDA says against it.
+fn said(scaling: &ReleaseScaling, object: &ScaledObject) -> Option<String> {
+    let conditions = object.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
     let said = |type_: &str, is: &str| {
         let is_it = |one: &&ScalerCondition| one.type_ == type_ && one.status == is;
-        let said = conditions.unwrap_or_default().iter().find(is_it)?;
+        let said = conditions.iter().find(is_it)?;
         Some((seen(&said.message), said.reason.as_str()))
     };
+    let (followed, doubts) = (followed(&scaling.triggers), doubts(&scaling.triggers));
     if let Some((message, _)) = said("Fallback", "True") {
         let so_many = scaling.fallback.as_ref().map(|fallback| format!(", {} instances", fallback.instances));
-        told.push(format!(
-            "a broker does not say how much waits, so `scaling.fallback` holds{}; KEDA says: {message}",
+        return Some(format!(
+            "what `scaling.triggers` ask does not answer, so `scaling.fallback` holds{}; KEDA says: {message}",
             so_many.unwrap_or_default()
         ));
-    } else if let Some((message, _)) = said("Ready", "False") {
-        told.push(format!("{stays}; KEDA says: {message}: are the names in `scaling.triggers` and the keys of its Secrets right?"));
-    } else if let Some((message, _)) = said("Ready", "Unknown").filter(|(_, reason)| *reason == PARTIAL) {
-        told.push(format!(
-            "of `scaling.triggers` not each gives a number, so the number of instances follows the others; KEDA says: {message}: are its names and the keys of its Secret right?"
+    }
+    if let Some((message, _)) = said("Ready", "False") {
+        return Some(format!(
+            "the number of instances does not follow {followed}; KEDA says: {message}: {doubts}"
         ));
     }
-    told
+    let (message, _) = said("Ready", "Unknown").filter(|(_, reason)| *reason == PARTIAL)?;
+    Some(format!(
+        "of `scaling.triggers` not each gives a number, so the number of instances follows the others; KEDA says: {message}: {doubts}"
+    ))
 }
 
 /// A foreign text in one line, and not much of it.
@@ -227,8 +369,9 @@ pub fn left(release: &Release, object: Option<&ScaledObject>) -> Option<Stuck> {
     if is_read || !follows(release) {
         return None;
     }
+    let followed = followed(&release.spec.scaling.as_ref()?.triggers);
     let message = format!(
-        "the number of instances does not follow what waits: KEDA says nothing of the ScaledObject {service}; the platform team: does KEDA's operator run?"
+        "the number of instances does not follow {followed}: KEDA says nothing of the ScaledObject {service}; the platform team: does KEDA's operator run?"
     );
     Some(Stuck { since: metadata.creation_timestamp.as_ref()?.0, message })
 }
@@ -237,203 +380,7 @@ pub fn left(release: &Release, object: Option<&ScaledObject>) -> Option<Stuck> {
 const PARTIAL: &str = "PartialTriggerError";
 
 /// Of a release that cannot begin without KEDA.
-pub const NO_SCALER: &str = "scaling.triggers: KEDA is not installed in this cluster, which asks brokers how much waits (there is no ScaledObject of keda.sh/v1alpha1): ask the platform team, or set scaling without `triggers`; what runs stays";
+pub const NO_SCALER: &str = "scaling.triggers: KEDA is not installed in this cluster, which asks how much waits (there is no ScaledObject of keda.sh/v1alpha1): ask the platform team, or set scaling without `triggers`; what runs stays";
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::sample;
-
-    const KAFKA: &str = "{broker: events, kafka: {topic: orders, group: orders, lag: 50}}";
-
-    fn brokers() -> Vec<Broker> {
-        let text = "[{name: events, kafka: {servers: ['kafka:9092']}}, {name: rabbit, rabbitmq: {url: 'http://rabbit:15672/'}},
-            {name: plain, rabbitmq: {url: 'amqp://rabbit:5672/'}}]";
-        serde_saphyr::from_str(text).unwrap()
-    }
-
-    fn checked(scaling: &str, type_: WorkloadType) -> String {
-        let scaling: Scaling = serde_saphyr::from_str(scaling).unwrap();
-        let told = check(&scaling, type_).and_then(|()| named(&scaling, &brokers()));
-        told.map_or_else(|error| error.to_string(), |()| "fine".to_owned())
-    }
-
-    #[test]
-    fn a_trigger_is_at_a_broker_of_its_kind_and_only_a_worker_has_none() {
-        let worker = |scaling: &str| checked(scaling, WorkloadType::Worker);
-        let with = |trigger: &str| worker(&format!("{{min: 0, max: 9, triggers: [{KAFKA}, {trigger}]}}"));
-        assert_eq!(with("{broker: rabbit, rabbitmq: {queue: orders, messages: 20}, secret: login}"), "fine");
-        for (trigger, expected) in [
-            (
-                "{broker: crm, rabbitmq: {queue: orders, messages: 20}}",
-                "scaling.triggers[1].broker: \"crm\" is no broker of this environment; it has events, rabbit, plain",
-            ),
-            (
-                "{broker: rabbit, kafka: {topic: a, group: a, lag: 1}}",
-                "scaling.triggers[1].broker: \"rabbit\" is rabbitmq, and the trigger asks for kafka",
-            ),
-            ("{broker: rabbit}", "scaling.triggers[1].broker: says which broker, and one of kafka"),
-            (
-                "{broker: rabbit, rabbitmq: {queue: a, messages: 1}, artemis: {queue: a, messages: 1}}",
-                "scaling.triggers[1].broker: says which broker, and one of kafka",
-            ),
-            ("{broker: rabbit, artemis: {queue: a, messages: 1}}", "scaling.triggers[1].secret: this kind"),
-            (
-                "{broker: rabbit, rabbitmq: {queue: a, messages: 1}, secret: imaas-registry-pull}",
-                "scaling.triggers[1].secret: imaas-registry-pull is the platform's",
-            ),
-        ] {
-            assert!(with(trigger).starts_with(expected), "{trigger}: {}", with(trigger));
-        }
-        let api =
-            |min: u8| checked(&format!("{{min: {min}, max: 9, triggers: [{KAFKA}]}}"), WorkloadType::Api);
-        assert_eq!(api(1), "fine");
-        assert!(api(0).starts_with("scaling.min: an api keeps 1 instance"), "{}", api(0));
-        assert!(worker("{min: 0, max: 9}").starts_with("scaling.min: with 0 nothing runs"));
-        let fallback =
-            |more: &str| worker(&format!("{{min: 0, max: 3, fallback: {{after: 3, instances: 4}}{more}}}"));
-        assert!(fallback("").starts_with("scaling.fallback: holds while a broker"), "{}", fallback(""));
-        let high = fallback(&format!(", triggers: [{KAFKA}]"));
-        assert_eq!(high, "scaling.fallback: instances: 4 is more than `max`: lower it");
-    }
-
-    #[test]
-    fn nobody_has_none_at_a_broker_that_does_not_tell_what_is_in_hand() {
-        let told = |settings: &str| {
-            let trigger = "{broker: plain, rabbitmq: {queue: orders, messages: 20}}";
-            checked(&format!("{{max: 9, triggers: [{trigger}], {settings}}}"), WorkloadType::Worker)
-        };
-        let night = "windows: [{schedule: 0 22 * * *, duration: 8h, min: 0}]";
-        for none in ["min: 0", &format!("min: 1, {night}")] {
-            let told = told(none);
-            let begins = "scaling.triggers[0].broker: \"plain\" is asked by amqp";
-            assert!(told.starts_with(begins) && told.contains("`https://`"), "{told}");
-        }
-        assert_eq!(told("min: 1"), "fine");
-        let moved = |min: u8| {
-            let brokers = serde_saphyr::from_str::<Vec<Broker>>(
-                "[{name: rabbit, rabbitmq: {url: 'amqps://rabbit:5671/'}}]",
-            );
-            let trigger = "{broker: rabbit, rabbitmq: {queue: orders, messages: 20}}";
-            let scaling = format!("scaling: {{max: 5, downAfterSeconds: 300, triggers: [{trigger}]}}");
-            let release =
-                sample::release("orders-dev-a", &format!("type: worker, replicas: {min}, {scaling}"));
-            unanswered(&release, (&brokers.unwrap(), true), None).join("; ")
-        };
-        assert!(moved(0).contains("is asked by amqp"), "{}", moved(0));
-        assert_eq!(moved(1), "");
-    }
-
-    #[test]
-    fn a_number_follows_what_waits_also_where_only_the_hours_leave_it_room() {
-        let asks = |settings: &str| {
-            asks(&serde_saphyr::from_str(&format!("{{triggers: [{KAFKA}], {settings}}}")).unwrap())
-        };
-        assert!(asks("min: 0, max: 2") && !asks("min: 2, max: 2"));
-        assert!(asks("min: 2, max: 2, windows: [{schedule: 0 22 * * *, duration: 8h, min: 0}]"));
-        assert!(!super::asks(&Scaling::default()));
-    }
-
-    #[test]
-    fn what_keda_leaves_undone_is_told_after_three_minutes() {
-        let object = |metadata: &str, status: &str| -> ScaledObject {
-            let text = format!(
-                "{{apiVersion: keda.sh/v1alpha1, kind: ScaledObject, metadata: {{creationTimestamp: '2026-05-01T03:00:00Z'{metadata}}}, spec: {{}}{status}}}"
-            );
-            serde_saphyr::from_str(&text).unwrap()
-        };
-        let deleted = ", deletionTimestamp: '2026-05-01T04:00:00Z'";
-        let (follows, load) = (
-            following(0, ""),
-            sample::release("orders-dev-a", "scaling: {max: 5, cpu: 70, downAfterSeconds: 300}"),
-        );
-        let told = |release: &Release, object: ScaledObject| {
-            left(release, Some(&object)).map(|stuck| format!("{} {}", stuck.told_at(), stuck.message))
-        };
-        let held = told(&load, object(deleted, "")).unwrap();
-        assert!(held.starts_with("2026-05-01T04:03:00Z") && held.contains("has not let go"), "{held}");
-        for status in ["", ", status: {conditions: []}"] {
-            let unread = told(&follows, object("", status)).unwrap();
-            assert!(
-                unread.starts_with("2026-05-01T03:03:00Z") && unread.contains("KEDA says nothing"),
-                "{unread}"
-            );
-        }
-        let read = ", status: {conditions: [{type: Ready, status: Unknown}]}";
-        assert_eq!(told(&follows, object("", read)), None);
-        assert_eq!(left(&follows, None), None);
-        assert_eq!(told(&load, object("", "")), None, "what load moves is not KEDA's");
-    }
-
-    fn following(min: u8, conditions: &str) -> Release {
-        let scaling = format!(
-            "scaling: {{max: 5, downAfterSeconds: 300, triggers: [{KAFKA}], fallback: {{after: 3, instances: 2}}}}"
-        );
-        let mut release =
-            sample::release("orders-dev-a", &format!("type: worker, replicas: {min}, {scaling}"));
-        release.status = serde_saphyr::from_str(&format!("conditions: [{conditions}]")).unwrap();
-        release
-    }
-
-    #[test]
-    fn what_has_not_proven_itself_has_an_instance() {
-        let condition = |type_: &str, status: &str| {
-            format!(
-                "{{type: {type_}, status: '{status}', reason: R, message: '', lastTransitionTime: '2026-05-01T03:00:00Z'}}"
-            )
-        };
-        let (healthy, failed) = (condition("Healthy", "True"), condition("Failed", "True"));
-        let (bakes, proven) = (condition("Proven", "False"), condition("Proven", "True"));
-        for (conditions, expected) in [
-            (String::new(), 1),
-            (failed, 1),
-            (healthy.clone(), 0),
-            (format!("{healthy}, {bakes}"), 1),
-            (format!("{healthy}, {proven}"), 0),
-        ] {
-            assert_eq!(least(&following(0, &conditions)), expected, "{conditions}");
-            assert_eq!(least(&following(2, &conditions)), 2, "{conditions}");
-        }
-        let off = sample::release("orders-dev-a", "replicas: 0");
-        assert_eq!((least(&off), working(&off)), (0, 0), "it is switched off");
-        assert_eq!(working(&following(0, &healthy)), 1);
-    }
-
-    #[test]
-    fn what_keeps_the_number_is_told_with_kedas_words() {
-        let release = following(0, "");
-        let object = |conditions: &str| -> ScaledObject {
-            let text = format!(
-                "{{apiVersion: keda.sh/v1alpha1, kind: ScaledObject, metadata: {{}}, spec: {{}}, status: {{conditions: [{conditions}]}}}}"
-            );
-            serde_saphyr::from_str(&text).unwrap()
-        };
-        let told =
-            |conditions: &str| unanswered(&release, (&brokers(), true), Some(&object(conditions))).join("; ");
-        assert_eq!(told("{type: Ready, status: 'True'}, {type: Fallback, status: 'False'}"), "");
-        assert_eq!(told("{type: Ready, status: Unknown}"), "", "it has not asked yet");
-        let mut two = release.clone();
-        let triggers = &mut two.spec.scaling.as_mut().unwrap().triggers;
-        triggers.push(triggers[0].clone());
-        let missed = unanswered(&two, (&[], true), None);
-        assert!(matches!(&missed[..], [once] if once.contains("\"events\" is no broker")), "{missed:?}");
-        let partly = told("{type: Ready, status: Unknown, reason: PartialTriggerError, message: some}");
-        assert!(partly.contains("follows the others; KEDA says: some"), "{partly}");
-        let blind = told("{type: Ready, status: 'False', message: no such topic}");
-        assert!(blind.contains("KEDA says: no such topic"), "{blind}");
-        let long =
-            told(&format!("{{type: Ready, status: 'False', message: \"one\\ntwo {}\"}}", "a ".repeat(900)));
-        assert!(long.contains("KEDA says: one two a") && long.chars().count() < 600, "{long}");
-        let kept =
-            told("{type: Ready, status: 'False', message: a}, {type: Fallback, status: 'True', message: b}");
-        assert!(
-            kept.contains("`scaling.fallback` holds, 2 instances; KEDA says: b") && !kept.contains(": a"),
-            "{kept}"
-        );
-        let lost = unanswered(&release, (&[], true), None);
-        assert!(lost.len() == 1 && lost[0].contains("\"events\" is no broker"), "{lost:?}");
-        let gone = unanswered(&release, (&[], false), None);
-        assert!(gone.len() == 1 && gone[0].contains("installs KEDA again"), "{gone:?}");
-        assert_eq!(unanswered(&sample::release("orders-dev-a", ""), (&[], false), None), [""; 0]);
-    }
-}
+mod tests;

@@ -23,13 +23,13 @@ use super::{
 };
 use crate::{
     api::{
-        Broker, Cause, Port, Release, ReleaseUse, Use, environment::Network,
+        Cause, Environment, Port, Release, ReleaseUse, Use, environment::Network,
         integration_service::EnvironmentState,
     },
     cluster::ApplyError,
     conditions::Reason,
     release::{
-        self, Contents, PlannedConfig, Rendered,
+        self, Contents, PlannedConfig, Rendered, Sources,
         room::{Shortage, without_room},
         triggers::asks,
     },
@@ -279,7 +279,7 @@ impl Work<'_> {
             Problem::new(Reason::RuntimeMissing, message)
         })?;
         let called = self.called(environment, asked)?;
-        let brokers = self.brokers(environment, &asked.resolved)?;
+        let stage = self.followed_in(environment, &asked.resolved)?;
         let input = release::Input {
             tenant: &service.tenant,
             service: &service.name,
@@ -287,7 +287,7 @@ impl Work<'_> {
             settings: &asked.resolved.settings,
             runtime: &runtime,
             networks,
-            brokers: Some(&brokers),
+            sources: Some(stage.as_deref().map_or_else(Sources::default, |stage| Sources::of(&stage.spec))),
             placement: &environment.placement,
             called: &called,
             image_repository: &service.image,
@@ -419,15 +419,19 @@ impl Work<'_> {
             .unwrap_or_default()
     }
 
-    /// Those among which `asked` chooses; where they are in doubt, nothing new is made by them.
-    fn brokers(&self, environment: &ValidEnvironment, asked: &Resolved) -> Result<Vec<Broker>, Problem> {
+    /// The Environment that names what `asked` follows; where that is in doubt, nothing new is made by it.
+    fn followed_in(
+        &self,
+        environment: &ValidEnvironment,
+        asked: &Resolved,
+    ) -> Result<Option<Arc<Environment>>, Problem> {
         let stage = self.platform.environments.named(&environment.name);
-        let brokers = stage.map(|stage| stage.spec.brokers.clone()).unwrap_or_default();
-        if !asks(&asked.settings.scaling) || brokers.is_empty() || self.is_valid(environment) {
-            return Ok(brokers);
+        let is_any = stage.as_ref().is_some_and(|stage| Sources::of(&stage.spec).is_any());
+        if !asks(&asked.settings.scaling) || !is_any || self.is_valid(environment) {
+            return Ok(stage);
         }
         let message = format!(
-            "the Environment {} is not valid: until it is, nothing new runs that follows what waits in its brokers",
+            "the Environment {} is not valid: until it is, nothing new runs that follows what waits in its brokers, or its Prometheus",
             environment.name
         );
         Err(Problem::new(Reason::EnvironmentMissing, message))

@@ -47,6 +47,7 @@ pub mod resolve;
 mod rollout;
 mod rounds;
 pub mod run;
+mod scaled;
 pub mod schedule;
 pub mod secrets;
 pub mod signed;

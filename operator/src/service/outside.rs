@@ -5,7 +5,7 @@ use crate::{
     api::{Release, ReleaseExpose, http_route::RuleFields},
     cluster::HEEDED_FOR,
     environment::run::checked,
-    release::{self, Outside},
+    release::{self, Outside, Sources},
     runtime::profile,
 };
 
@@ -15,12 +15,13 @@ impl Work<'_> {
         let stages = &self.platform.environments;
         let Some(stage) = stages.named(&environment.name) else { return Outside::default() };
         let has_way_in = stage.spec.domain.is_some() || stage.spec.gateway.is_some();
-        let is_named = has_way_in || !stage.spec.brokers.is_empty();
+        let is_named = has_way_in || Sources::of(&stage.spec).is_any();
         let is_invalid = is_named && !self.is_valid(environment);
         let rules = self.platform.cluster.rule_fields();
         let mut outside = Outside::of(&stage.spec, &self.platform.settings.namespace);
         if is_invalid {
             outside.brokers.clear();
+            outside.prometheus = None;
         }
         Outside { is_unsure: is_invalid && has_way_in, rules, ..outside }
     }

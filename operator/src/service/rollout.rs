@@ -23,7 +23,7 @@ use crate::{
     cluster::{ApplyError, Workload},
     conditions::Reason,
     names,
-    release::{self, Observed, Phase, RolledOut, Trouble, down_since, late_since, scaling::stuck, triggers},
+    release::{self, Observed, Phase, RolledOut, Trouble, down_since, late_since},
 };
 
 /// Between two looks at pods that are not ready and do not tell why.
@@ -97,35 +97,6 @@ impl Work<'_> {
                 tracing::warn!(error = &error as &dyn std::error::Error, "pods not read");
                 None
             }
-        }
-    }
-
-    /// Whether the number of its instances follows the load, where it is to.
-    fn scaled(
-        &mut self,
-        environment: &ValidEnvironment,
-        target: &release::Target<'_>,
-        observation: &mut Observation,
-    ) {
-        let (cluster, release) = (&self.platform.cluster, target.release);
-        if release.spec.scaling.is_none() {
-            return;
-        }
-        let object = cluster.scaler(&environment.namespace, &self.service.name);
-        let there = (target.outside.brokers.as_slice(), cluster.has_scalers());
-        let unanswered = triggers::unanswered(release, there, object.as_deref());
-        if !unanswered.is_empty() {
-            let told = unanswered.into_iter().map(|message| Problem::new(Reason::NotScaling, message));
-            return observation.problems.extend(told);
-        }
-        let autoscaler = cluster.autoscaler(&environment.namespace, &triggers::autoscaler(release));
-        let left = triggers::left(release, object.as_deref());
-        let Some(stuck) = left.or_else(|| autoscaler.as_deref().and_then(stuck)) else { return };
-        let told_at = stuck.told_at();
-        if (self.platform.now)() < told_at {
-            self.look_again(Some(told_at));
-        } else {
-            observation.problems.push(Problem::new(Reason::NotScaling, stuck.message));
         }
     }
 

@@ -192,7 +192,7 @@ fn release((tenant, service): (&str, &str), settings: &DescriptorSpec, around: &
         settings,
         runtime: around.runtime,
         networks: &around.environment.spec.networks,
-        brokers: None,
+        sources: None,
         placement: &Placement::default(),
         called: &called,
         image_repository: &format!("registry.example.com/{tenant}/{service}"),

@@ -89,7 +89,7 @@ impl Scene {
             settings: &serde_saphyr::from_str(descriptor).unwrap(),
             runtime: &serde_saphyr::from_str(runtime).unwrap(),
             networks: &networks(),
-            brokers: None,
+            sources: None,
             placement: &Placement::default(),
             called: &[],
             image_repository: "registry.example.com/acme/orders",

@@ -1,4 +1,4 @@
-//! A service that follows what waits in a broker. KEDA's kinds are here and KEDA is not: what it does and says is the test's.
+//! A service that follows what waits in a broker, or its requests. KEDA's kinds are here and KEDA is not: what it does and says is the test's.
 
 use std::time::Duration;
 
@@ -324,6 +324,58 @@ async fn a_number_by_hand_replaces_what_waits_until_it_is_over() {
     let told = scene.waiting(ORDERS, "NotScaling").await;
     assert!(told.contains("no ScaledObject of keda.sh any more"), "{told}");
 
+    operator.stop().await;
+    scene.end().await;
+}
+
+const COUNTS: &str = r#"[{"op": "add", "path": "/spec/profiles/0/metrics", "value": {"port": 8080, "path": "/metrics",
+    "counts": {"requests": "a_total", "failures": "f_total", "labels": {"kind": "route"}}}}]"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_move_the_number_once_the_runtime_and_the_environment_tell_them() {
+    let (scene, operator) = Scene::onboarded().await;
+    keda::install_kinds(scene.lab.kubectl(), &Progress::silent()).await.unwrap();
+    let before = scene.settled("dev", IMAGE_OF_A).await;
+    let scaling = "scaling: {min: 1, max: 5, triggers: [{requests: {perSecond: 20}}]}\n";
+    scene.push("dev", &[("imaas.yaml", &descriptor(IMAGE_OF_A, scaling))]);
+    let told = scene.waiting(ORDERS, "InvalidDescriptor").await;
+    let unnamed = "scaling.triggers[0].requests: nobody knows which metrics of the runtime container count";
+    assert!(told.contains(unnamed) && told.contains("`metrics.counts`"), "{told}");
+    scene.kubectl(&["patch", "integrationruntime", "container", "--type=json", "-p", COUNTS]).await;
+    until("the way out is told", async || {
+        let told = scene.waiting(ORDERS, "InvalidDescriptor").await;
+        let lacks = "scaling.triggers[0].requests: this environment has no Prometheus";
+        (told.contains(lacks) && told.contains("sets `prometheus`")).then_some(())
+    })
+    .await;
+    assert_eq!(scene.state("dev").await.unwrap().current, Some(before));
+    assert!(scene.scaler().await.is_none());
+
+    scene.environment(json!({ "prometheus": { "url": "https://mimir.example.com/prometheus/" } })).await;
+    let asked = until("it is made", async || scene.scaler().await).await.spec.triggers.remove(0);
+    assert_eq!((asked.type_.as_str(), asked.metric_type.as_deref()), ("prometheus", Some("AverageValue")));
+    let pods = r#"namespace="acme-dev",pod=~"orders-([a-z0-9]{1,10}-[a-z0-9]{5})|orders-canary-([a-z0-9]{1,10}-[a-z0-9]{5})""#;
+    let wanted = json!({
+        "serverAddress": "https://mimir.example.com/prometheus",
+        "query": format!(r#"sum(rate(a_total{{{pods},kind="route"}}[2m])) or 0 * sum(up{{{pods}}} == 1)"#),
+        "threshold": "20",
+        "ignoreNullValues": "false",
+    });
+    assert_eq!(json!(asked.metadata), wanted);
+    scene.nothing_is_awaited().await;
+    assert!(!scene.has_autoscaler().await, "KEDA makes its own");
+
+    // Nobody has collected what has just begun.
+    let conditions = json!([{ "type": "Ready", "status": "False", "reason": "R", "message": "empty" }]);
+    scene.keda_says(conditions).await;
+    scene.two_looks().await;
+    scene.nothing_is_awaited().await;
+
+    scene.environment(json!({ "prometheus": null })).await;
+    let told = scene.waiting(ORDERS, "NotScaling").await;
+    let lost = "the number of instances does not follow the requests as the Environment says now: this environment has no Prometheus";
+    assert!(told.contains(lost) && told.contains("sets `prometheus`"), "{told}");
+    assert_eq!(scene.scaler().await.unwrap().spec.triggers, [asked], "it stays as it is");
     operator.stop().await;
     scene.end().await;
 }

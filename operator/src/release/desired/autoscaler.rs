@@ -16,7 +16,16 @@ const MINUTE: i32 = 60;
 pub(super) fn autoscaler(target: &Target) -> Option<HorizontalPodAutoscaler> {
     let spec = &target.release.spec;
     let scaling = spec.scaling.as_ref().filter(|_| !follows(target.release))?;
-    let ReleaseScaling { max, cpu, memory, down_after_seconds, triggers: _, fallback: _ } = scaling;
+    let ReleaseScaling {
+        max,
+        cpu,
+        memory,
+        down_after_seconds,
+        triggers: _,
+        counts: _,
+        latency: _,
+        fallback: _,
+    } = scaling;
     let metrics = [("cpu", cpu), ("memory", memory)];
     let metrics = metrics.into_iter().filter_map(|(name, percent)| Some(utilization(name, (*percent)?)));
     Some(HorizontalPodAutoscaler {

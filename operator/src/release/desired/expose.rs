@@ -23,8 +23,9 @@ use crate::{
             RouteTimeouts, RuleFields,
         },
     },
-    environment::egress::port,
+    environment::{ValidPrometheus, egress::port},
     names::{self, NAMESPACE_NAME},
+    release::triggers::Sources,
 };
 
 /// Answers in place of the service's own: it was not there, or a proxy on the way gave up.
@@ -49,6 +50,8 @@ pub struct Outside {
     pub rules: RuleFields,
     /// Where work waits; none of an Environment that is not valid.
     pub brokers: Vec<Broker>,
+    /// Where requests are counted; nothing of an Environment that is not valid.
+    pub prometheus: Option<ValidPrometheus>,
 }
 
 /// See [`Outside`].
@@ -75,7 +78,13 @@ impl Outside {
             is_unsure: false,
             rules: RuleFields::default(),
             brokers: spec.brokers.clone(),
+            prometheus: ValidPrometheus::valid(spec).ok().flatten(),
         }
+    }
+
+    /// By what numbers of instances may follow.
+    pub fn sources(&self) -> Sources<'_> {
+        Sources { brokers: &self.brokers, has_prometheus: self.prometheus.is_some() }
     }
 
     /// Where requests for `expose` that `matches` go, within its limits as far as routes can say them here.

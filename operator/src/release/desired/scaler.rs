@@ -1,21 +1,25 @@
-//! What moves the number of instances with what waits in a broker, for KEDA. Pure. The names of what it is asked are those of
-//! KEDA 2.21 (`pkg/scalers`, <https://keda.sh/docs/2.21/scalers/>).
+//! What moves the number of instances with what waits in a broker, and with requests, for KEDA. Pure. The names of what it is asked
+//! are those of KEDA 2.21 (`pkg/scalers`, <https://keda.sh/docs/2.21/scalers/>).
 //!
-//! The address is the Environment's, always. Of the tenant's Secret come the parts of a login that are listed here and nothing
-//! else: KEDA would take an address from there as well, and ask it from where no wall of a tenant is.
+//! The address is the Environment's, always, and what Prometheus is asked is the operator's (`analysis/demand.rs`). Of the
+//! tenant's Secret come the parts of a login that are listed here and nothing else: KEDA would take an address from there as
+//! well, and ask it from where no wall of a tenant is.
 
 use std::collections::BTreeMap;
 
+use kube::ResourceExt;
+
 use super::{Target, autoscaler::behavior};
 use crate::{
+    analysis::demand::{self, Served},
     api::{
-        Broker, Fallback, ReleaseScaling, ScaledObject, Trigger, TriggerAuthentication,
+        Fallback, ReleaseScaling, ScaledObject, Trigger, TriggerAuthentication,
         broker::{ActivemqBroker, KafkaBroker, Place, PostgresqlBroker, RabbitmqBroker},
         scaled_object::{
             Advanced, AuthenticationRef, AutoscalerConfig, ScaleFallback, ScaleTarget, ScaleTrigger,
             ScaledObjectSpec, SecretKey, TriggerAuthenticationSpec,
         },
-        trigger::{KafkaTrigger, QueryTrigger, QueueTrigger, Waits},
+        trigger::{Asks, KafkaTrigger, LatencyTrigger, QueryTrigger, QueueTrigger, RequestsTrigger, Waits},
     },
     names,
     release::triggers::{follows, lacks, least, may_end},
@@ -35,16 +39,22 @@ pub struct Scaler {
     pub logins: Vec<TriggerAuthentication>,
 }
 
-/// Of a release that follows what waits. Nothing where a broker is not as it was: what is there then stays as it is.
+/// Of a release that follows what waits, or requests. Nothing where a broker is not as it was, or Prometheus gone: what is there then
+/// stays as it is.
 pub(super) fn scaler(target: &Target) -> Option<Scaler> {
     let scaling = target.release.spec.scaling.as_ref().filter(|_| follows(target.release))?;
-    let ReleaseScaling { max, cpu, memory, down_after_seconds, triggers, fallback } = scaling;
+    let ReleaseScaling { max, cpu, memory, down_after_seconds, triggers, counts: _, latency: _, fallback } =
+        scaling;
     let is_lost =
-        |trigger: &Trigger| lacks(trigger, &target.outside.brokers, may_end(target.release)).is_some();
+        |trigger: &Trigger| lacks(trigger, target.outside.sources(), may_end(target.release)).is_some();
     if triggers.iter().any(is_lost) {
         return None;
     }
-    let asked = triggers.iter().enumerate().map(|(index, trigger)| waiting(target, (index, trigger)));
+    let asked = triggers.iter().enumerate().map(|(index, trigger)| match trigger.asks()? {
+        Asks::Broker(name, waits) => waiting(target, (name, waits), login(target, (index, trigger))),
+        Asks::Requests(asked) => requests((target, scaling), asked),
+        Asks::Latency(asked) => latency((target, scaling), asked),
+    });
     let mut asked = asked.collect::<Option<Vec<_>>>()?;
     let used = [("cpu", cpu), ("memory", memory)];
     asked.extend(used.into_iter().filter_map(|(name, percent)| Some(utilization(name, (*percent)?))));
@@ -80,16 +90,62 @@ fn utilization(name: &str, percent: i32) -> ScaleTrigger {
     }
 }
 
-fn waiting(target: &Target, (index, trigger): (usize, &Trigger)) -> Option<ScaleTrigger> {
-    let is_it = |broker: &&Broker| broker.name == trigger.broker;
-    let place = target.outside.brokers.iter().find(is_it)?.place()?;
-    let (type_, metadata) = question(trigger.waits()?, place)?;
-    let name = names::login(&target.release.spec.service, index);
+fn waiting(
+    target: &Target,
+    (name, waits): (&str, Waits),
+    login: Option<TriggerAuthentication>,
+) -> Option<ScaleTrigger> {
+    let place = target.outside.brokers.iter().find(|broker| broker.name == name)?.place()?;
+    let (type_, metadata) = question(waits, place)?;
     Some(ScaleTrigger {
         type_: type_.to_owned(),
-        metadata: metadata.into_iter().map(|(key, value)| (key.to_owned(), value)).collect(),
+        metadata: named(metadata),
         metric_type: None,
-        authentication_ref: trigger.secret.is_some().then_some(AuthenticationRef { name }),
+        authentication_ref: login.map(|login| AuthenticationRef { name: login.name_any() }),
+    })
+}
+
+fn named(metadata: BTreeMap<&'static str, String>) -> BTreeMap<String, String> {
+    metadata.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
+}
+
+/// So many of all requests to an instance, as KEDA asks of a queue.
+fn requests(
+    (target, scaling): (&Target, &ReleaseScaling),
+    RequestsTrigger { per_second }: &RequestsTrigger,
+) -> Option<ScaleTrigger> {
+    let counts = scaling.counts.as_ref()?;
+    counted(target, ("AverageValue", *per_second), |served| Some(demand::requests(counts, served)))
+}
+
+/// What is measured is of no instance alone: the number grows as it exceeds what it is to be.
+fn latency(
+    (target, scaling): (&Target, &ReleaseScaling),
+    LatencyTrigger { milliseconds }: &LatencyTrigger,
+) -> Option<ScaleTrigger> {
+    let metrics = scaling.latency.as_ref()?;
+    counted(target, ("Value", *milliseconds), |served| demand::latency(metrics, served))
+}
+
+fn counted(
+    target: &Target,
+    (metric_type, threshold): (&str, u32),
+    query: impl Fn(Served) -> Option<String>,
+) -> Option<ScaleTrigger> {
+    let prometheus = target.outside.prometheus.as_ref()?;
+    let (namespace, service) = (target.namespace(), target.release.spec.service.as_str());
+    let asked = [
+        ("serverAddress", prometheus.address().to_owned()),
+        ("query", query(Served { namespace: &namespace, service, prometheus })?),
+        ("threshold", threshold.to_string()),
+        // No answer is no 0: the query tells those apart.
+        ("ignoreNullValues", "false".to_owned()),
+    ];
+    Some(ScaleTrigger {
+        type_: "prometheus".to_owned(),
+        metadata: named(asked.into()),
+        metric_type: Some(metric_type.to_owned()),
+        authentication_ref: None,
     })
 }
 
@@ -198,154 +254,16 @@ fn parts(waits: Waits) -> Vec<&'static str> {
     [login, certificates].concat()
 }
 
+/// Of a trigger at a broker that names a Secret.
 fn login(target: &Target, (index, trigger): (usize, &Trigger)) -> Option<TriggerAuthentication> {
-    let secret = trigger.secret.as_ref()?;
+    let (secret, Asks::Broker(_, waits)) = (trigger.secret.as_ref()?, trigger.asks()?) else { return None };
     let key =
         |part: &str| SecretKey { parameter: part.to_owned(), name: secret.clone(), key: part.to_owned() };
     let mut metadata = target.metadata();
     metadata.name = Some(names::login(&target.release.spec.service, index));
-    let secret_target_ref = parts(trigger.waits()?).into_iter().map(key).collect();
+    let secret_target_ref = parts(waits).into_iter().map(key).collect();
     Some(TriggerAuthentication { metadata, spec: TriggerAuthenticationSpec { secret_target_ref } })
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::{Value, json};
-
-    use super::*;
-    use crate::{
-        release::desired::{Footprint, Outside, Reach, desired},
-        sample,
-    };
-
-    const BROKERS: &str = "[{name: events, kafka: {servers: ['a:9092', 'b:9092'], tls: true}}, {name: rabbit, rabbitmq: {url: 'https://rabbit:15671/shop'}},
-        {name: classic, activemq: {management: 'classic:8161'}}, {name: artemis, artemis: {management: 'artemis:8161', brokerName: '0.0.0.0'}},
-        {name: erp, postgresql: {server: '[fd00::1]:5432', database: erp}}, {name: safe, postgresql: {server: 'a:5432', database: erp, tls: true}}]";
-
-    fn made(scaling: &str, brokers: &str) -> Option<Scaler> {
-        let reach = Reach::default();
-        let brokers: Vec<Broker> = serde_saphyr::from_str(brokers).unwrap();
-        let outside = Outside { brokers, ..Outside::default() };
-        let more = format!("type: worker, replicas: 0, scaling: {{max: 5, downAfterSeconds: 900{scaling}}}");
-        let release = &sample::release("orders-dev-abc", &more);
-        let target =
-            Target { tenant: "acme", release, config: None, networks: &[], reach: &reach, outside: &outside };
-        let children = desired(&target, &[Footprint::of(release)], None);
-        assert_eq!(children.autoscaler.is_some(), !follows(release), "never two");
-        children.scaler
-    }
-
-    fn asked(trigger: &str) -> Value {
-        let scaler = made(&format!(", triggers: [{trigger}]"), BROKERS).unwrap();
-        let trigger = &scaler.object.spec.triggers[0];
-        json!({ &trigger.type_: trigger.metadata })
-    }
-
-    #[test]
-    fn each_kind_is_asked_at_the_address_of_the_environment() {
-        for (trigger, expected) in [
-            (
-                "{broker: events, kafka: {topic: t, group: g, lag: 50}}",
-                json!({ "kafka": { "bootstrapServers": "a:9092,b:9092", "topic": "t", "consumerGroup": "g", "lagThreshold": "50", "tls": "enable" } }),
-            ),
-            (
-                "{broker: rabbit, rabbitmq: {queue: q, messages: 20}}",
-                json!({ "rabbitmq": { "host": "https://rabbit:15671/shop", "queueName": "q", "mode": "QueueLength", "value": "20" } }),
-            ),
-            (
-                "{broker: classic, activemq: {queue: q, messages: 20}}",
-                json!({ "activemq": { "managementEndpoint": "classic:8161", "brokerName": "localhost", "destinationName": "q", "targetQueueSize": "20" } }),
-            ),
-            (
-                "{broker: artemis, artemis: {queue: q, messages: 20}}",
-                json!({ "artemis-queue": { "managementEndpoint": "artemis:8161", "brokerName": "0.0.0.0", "brokerAddress": "q", "queueName": "q",
-                    "queueLength": "20", "activationQueueLength": "0" } }),
-            ),
-            (
-                "{broker: erp, postgresql: {query: SELECT 1, rows: 9}}",
-                json!({ "postgresql": { "host": "fd00::1", "port": "5432", "dbName": "erp", "sslmode": "disable", "query": "SELECT 1", "targetQueryValue": "9" } }),
-            ),
-        ] {
-            assert_eq!(asked(trigger), expected, "{trigger}");
-        }
-        let safe = asked("{broker: safe, postgresql: {query: SELECT 1, rows: 9}}");
-        assert_eq!(safe["postgresql"]["sslmode"], json!("verify-full"), "whoever answers proves who it is");
-    }
-
-    #[test]
-    fn a_secret_gives_a_login_and_never_an_address() {
-        let login = |trigger: &str| {
-            let scaler = made(&format!(", triggers: [{trigger}]"), BROKERS).unwrap();
-            let named = scaler.object.spec.triggers[0].authentication_ref.clone().unwrap().name;
-            let login = &scaler.logins[0];
-            assert_eq!((&named, login.metadata.name.as_ref()), (&"orders-0".to_owned(), Some(&named)));
-            let parts = login.spec.secret_target_ref.iter();
-            parts
-                .map(|part| {
-                    assert_eq!((&part.parameter, &*part.name), (&part.key, "mine"));
-                    part.key.clone()
-                })
-                .collect::<Vec<_>>()
-                .join(" ")
-        };
-        let certificates = "ca cert key keyPassword";
-        let queue = "{queue: q, messages: 1}, secret: mine}";
-        for (trigger, expected) in [
-            (
-                "{broker: events, kafka: {topic: t, group: g, lag: 1}, secret: mine}".to_owned(),
-                format!("sasl username password {certificates}"),
-            ),
-            (format!("{{broker: rabbit, rabbitmq: {queue}"), format!("username password tls {certificates}")),
-            (format!("{{broker: classic, activemq: {queue}"), "username password".to_owned()),
-            (format!("{{broker: artemis, artemis: {queue}"), "username password".to_owned()),
-            (
-                "{broker: erp, postgresql: {query: SELECT 1, rows: 1}, secret: mine}".to_owned(),
-                "userName password".to_owned(),
-            ),
-        ] {
-            assert_eq!(login(&trigger), expected, "{trigger}");
-        }
-        let open =
-            made(", triggers: [{broker: events, kafka: {topic: t, group: g, lag: 1}}]", BROKERS).unwrap();
-        assert!(open.logins.is_empty() && open.object.spec.triggers[0].authentication_ref.is_none());
-    }
-
-    #[test]
-    fn it_is_of_the_deployment_and_within_the_bounds_of_the_release() {
-        let trigger = "{broker: events, kafka: {topic: t, group: g, lag: 1}}";
-        let Scaler { object, logins: _ } =
-            made(&format!(", cpu: 70, fallback: {{after: 3, instances: 2}}, triggers: [{trigger}]"), BROKERS)
-                .unwrap();
-        let spec = serde_json::to_value(&object.spec).unwrap();
-        assert_eq!(object.metadata.name.as_deref(), Some("orders"));
-        assert_eq!(spec["scaleTargetRef"], json!({ "name": "orders" }));
-        assert_eq!(
-            (&spec["minReplicaCount"], &spec["maxReplicaCount"]),
-            (&json!(1), &json!(5)),
-            "it is to prove itself"
-        );
-        assert_eq!((&spec["cooldownPeriod"], &spec["pollingInterval"]), (&json!(900), &json!(15)));
-        assert_eq!(spec["initialCooldownPeriod"], json!(900), "also of what is new");
-        assert_eq!(spec["fallback"], json!({ "failureThreshold": 2, "replicas": 2 }));
-        assert_eq!(
-            spec["triggers"][1],
-            json!({ "type": "cpu", "metadata": { "value": "70" }, "metricType": "Utilization" })
-        );
-        let down = &spec["advanced"]["horizontalPodAutoscalerConfig"]["behavior"]["scaleDown"];
-        assert_eq!(down["stabilizationWindowSeconds"], json!(900), "as an autoscaler of ours has it");
-    }
-
-    #[test]
-    fn of_a_broker_that_is_gone_or_another_one_nothing_is_made() {
-        let triggers = ", triggers: [{broker: events, kafka: {topic: t, group: g, lag: 1}}]";
-        assert!(made(triggers, BROKERS).is_some());
-        for brokers in ["[]", "[{name: events, artemis: {management: 'a:8161'}}]", "[{name: events}]"] {
-            assert_eq!(made(triggers, brokers), None, "{brokers}");
-        }
-        let rabbit = ", triggers: [{broker: rabbit, rabbitmq: {queue: q, messages: 1}}]";
-        assert!(made(rabbit, BROKERS).is_some());
-        let plain = BROKERS.replace("https://rabbit:15671", "amqps://rabbit:5671");
-        assert_eq!(made(rabbit, &plain), None, "it does not tell what is in hand");
-        assert_eq!(made("", BROKERS), None, "it follows the load");
-    }
-}
+mod tests;
