@@ -81,6 +81,11 @@ pub fn asks(scaling: &Scaling) -> bool {
     !triggers.is_empty() && (*max != Some(*min) || !windows.is_empty())
 }
 
+/// Does it follow what waits in a broker, of all that a trigger may be?
+pub(super) fn watches(scaling: &Scaling) -> bool {
+    asks(scaling) && scaling.triggers.iter().any(|trigger| trigger.waits().is_some())
+}
+
 /// Is each of the triggers of `scaling` at a broker of the Environment, of its kind, and one that tells enough?
 pub(super) fn named(scaling: &Scaling, brokers: &[Broker]) -> Result<(), RenderError> {
     let may_end = scaling.min == 0 || scaling.windows.iter().any(|window| window.min == 0);

@@ -34,6 +34,7 @@ mod stateful;
 mod stops;
 mod trial;
 mod uses;
+mod waiting;
 mod waves;
 
 use std::{collections::BTreeSet, time::Duration};
