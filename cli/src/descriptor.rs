@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, sync::LazyLock};
 
 use imaas_operator::{
-    api::{Cause, DescriptorSpec, Environment, IntegrationRuntime, Port, WorkloadType},
+    api::{Cause, DescriptorSpec, Environment, IntegrationRuntime, Port, RuntimeProfile, WorkloadType},
     environment::{self, Placement, ValidEnvironment, no_prometheus},
     release::{
         ConfigFiles, Input, RenderError, Sources, render,
@@ -80,7 +80,7 @@ pub fn found(question: &Question<'_>) -> Found {
         }));
         warnings.extend(in_stages(question, read, |settings, stage| {
             let blind = question.environment(stage).filter(|one| one.spec.prometheus.is_none());
-            let judged = blind.filter(|_| settings.value.rollout.analysis.is_some());
+            let judged = blind.filter(|_| compares_requests(question, &settings.value));
             judged.map(|_| no_prometheus(stage)).into_iter().collect()
         }));
         let bounds = environment::check(&question.platform.environments);
@@ -92,6 +92,18 @@ pub fn found(question: &Question<'_>) -> Found {
     problems.sort();
     warnings.sort();
     Found { problems, warnings }
+}
+
+/// Is a canary judged by its requests, for all that is known? One whose runtime does not count them may be by what waits alone.
+fn compares_requests(question: &Question<'_>, settings: &DescriptorSpec) -> bool {
+    let counts =
+        |profile: &RuntimeProfile| profile.metrics.as_ref().is_some_and(|metrics| metrics.counts.is_some());
+    let is_counted = || {
+        let known = runtime(question).ok().flatten();
+        known.is_none_or(|runtime| runtime.spec.profiles.iter().any(counts))
+    };
+    let analysis = settings.rollout.analysis.as_ref();
+    analysis.is_some_and(|analysis| analysis.waiting.is_none() || is_counted())
 }
 
 /// The names of the environments in which `is_so`, as far as the file can be read; nothing where it cannot.

@@ -91,6 +91,14 @@ async fn instances_follow_what_waits_in_a_queue() {
     })
     .await
     .unwrap();
+    // Whoever asks as its autoscaler does is told the same, under the name that its status has.
+    let object = lab.kubectl().get(&["scaledobject", "orders"]).await.unwrap();
+    assert_eq!(object["status"]["externalMetricNames"], serde_json::json!(["s0-rabbitmq-orders"]));
+    let place = "/apis/external.metrics.k8s.io/v1beta1/namespaces/default/s0-rabbitmq-orders";
+    let question = format!("{place}?labelSelector=scaledobject.keda.sh%2Fname%3Dorders");
+    let told = lab.kubectl().run(&["get", "--raw", &question], None).await.unwrap();
+    let told: serde_json::Value = serde_json::from_str(&told).unwrap();
+    assert_eq!((&told["items"][0]["value"], &told["items"][1]), (&"6".into(), &serde_json::Value::Null), "{told}");
     keda.stop().await.unwrap();
     broker.stop().await;
     lab.stop().await.unwrap();

@@ -168,6 +168,8 @@ fn of_rollouts() -> Vec<Row> {
     let smoke = |path: &str| json!({ "rollout": { "smoke": { "path": path } } });
     let analysis = |field: &str, number: u16| json!({ "rollout": { "analysis": { field: number } } });
     let steps = |step: Value| json!({ "rollout": { "steps": [step] } });
+    let trigger = json!({ "broker": "events", "kafka": { "topic": "a", "group": "a", "lag": 1 } });
+    let following = json!({ "scaling": { "max": 4, "triggers": [trigger] } });
     vec![
         row(
             "rollout.strategy",
@@ -209,6 +211,10 @@ fn of_rollouts() -> Vec<Row> {
         with(
             by("canary"),
             row("rollout.analysis.requests", Release, [20, 500].map(|least| analysis("requests", least))),
+        ),
+        with(
+            descriptor(&[&by("canary"), &following]),
+            row("rollout.analysis.waiting", Release, [50, 100].map(|more| analysis("waiting", more))),
         ),
         with(by("blueGreen"), row("rollout.smoke.path", Release, ["/health", "/orders/health"].map(smoke))),
         with(

@@ -154,6 +154,20 @@ fn what_stops_nothing_is_a_warning_at_its_line() {
 }
 
 #[test]
+fn what_is_judged_by_what_waits_alone_needs_no_prometheus() {
+    let trigger = "{broker: events, kafka: {topic: a, group: a, lag: 1}}";
+    let text = format!(
+        "type: worker\ninstances: many\nscaling: {{max: 4, triggers: [{trigger}]}}\nrollout: {{strategy: canary, analysis: {{waiting: 100}}}}\n"
+    );
+    let warned = |runtime| asked(&text, PLATFORM, runtime).warnings.len();
+    assert_eq!(
+        [warned(Some("bare")), warned(None)],
+        [0, 1],
+        "its runtime counts no requests, or is not known"
+    );
+}
+
+#[test]
 fn every_field_that_is_wrong_is_told_at_once() {
     let text = "ports: [{name: x, port: 9000}]\nenv: {A-B: x, B-C: y}\nsecrets: [imaas-x, mine, imaas-y]\nresources: {cpu: 0, memory: 64}\nconnects: [erb]\nconfig: conf\ninstances: one\nscaling: {min: 2}\n";
     let told = told(text, PLATFORM, Some("bare"));

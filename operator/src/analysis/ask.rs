@@ -7,10 +7,10 @@ use url::Url;
 
 use super::{
     answer::{Measured, NoAnswer, measured},
+    comparison::Comparison,
     query::{Subject, query},
 };
 use crate::{
-    api::ReleaseAnalysis,
     bounded::{self, DEADLINE, Unread},
     environment::ValidPrometheus,
 };
@@ -34,13 +34,13 @@ impl Asker {
     /// How both releases of `subject` fared in the time that a step `lasts`.
     pub async fn fared(
         &self,
-        analysis: &ReleaseAnalysis,
+        comparison: &Comparison,
         prometheus: &ValidPrometheus,
         (subject, lasts): (Subject<'_>, Duration),
     ) -> Result<Measured, NoAnswer> {
         let mut url = prometheus.url.clone();
         url.query_pairs_mut()
-            .append_pair("query", &query(analysis, prometheus, (subject, lasts)))
+            .append_pair("query", &query(comparison, prometheus, (subject, lasts)))
             .append_pair("timeout", &format!("{}s", DEADLINE.as_secs()))
             // Thanos' own: half of the series is no answer.
             .append_pair("partial_response", "false");
@@ -96,10 +96,10 @@ mod tests {
             pod_label: "pod".to_owned(),
         };
         let analysis = "{errors: 1, requests: 50, counts: {requests: a_total, failures: f_total}}";
-        let analysis = serde_saphyr::from_str(analysis).unwrap();
+        let comparison = Comparison::of(&serde_saphyr::from_str(analysis).unwrap()).unwrap();
         let subject = Subject { namespace: "acme-prod", tried: "orders-canary-1", stable: "orders-1" };
         let asker = Asker::new().unwrap();
-        let told = asker.fared(&analysis, &prometheus, (subject, Duration::from_mins(1))).await;
+        let told = asker.fared(&comparison, &prometheus, (subject, Duration::from_mins(1))).await;
         server.abort();
         told
     }

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::answer::{Fared, Measured};
+use super::{
+    answer::{Fared, Measured},
+    comparison::Comparison,
+};
 use crate::{
-    api::{
-        ReleaseAnalysis,
-        analysis::{Latency, ReleaseLatency},
-    },
+    api::analysis::{Latency, ReleaseLatency},
     release::verdict::{Judgement, Verdict},
 };
 
@@ -22,7 +22,7 @@ const WARM: Duration = Duration::from_mins(5);
 /// Seconds; what takes less than so much longer is never bad, whatever the share.
 const FLOOR: f64 = 0.01;
 /// What floating point may be wrong by.
-const NOTHING: f64 = 1e-9;
+pub(super) const NOTHING: f64 = 1e-9;
 
 /// How far a step is.
 #[derive(Clone, Copy, Debug)]
@@ -37,7 +37,7 @@ pub struct Moment<'a> {
 
 impl Moment<'_> {
     /// May it be good? What went well for a part of the pause says nothing of the rest.
-    fn is_due(self) -> bool {
+    pub(super) fn is_due(self) -> bool {
         self.pause.is_none_or(|pause| self.lasts >= pause)
     }
 
@@ -48,8 +48,8 @@ impl Moment<'_> {
 }
 
 /// Of what is tried; an error where the numbers are not there that would say it, with the words for that.
-pub fn judged(analysis: &ReleaseAnalysis, measured: &Measured, moment: Moment) -> Result<Judgement, String> {
-    let ReleaseAnalysis { errors, requests, counts: _, latency } = analysis;
+pub fn judged(comparison: &Comparison, measured: &Measured, moment: Moment) -> Result<Judgement, String> {
+    let Comparison { errors, requests, counts: _, latency } = comparison;
     let Measured { tried, stable } = measured;
     let release = moment.release;
     let is_enough = |had: f64| had.round() >= f64::from(*requests);
@@ -105,7 +105,8 @@ pub fn open(message: String) -> Judgement {
     Judgement { verdict: Verdict::Open, message }
 }
 
-fn bad(message: String) -> Judgement {
+/// It is worse, as `message` says.
+pub(super) fn bad(message: String) -> Judgement {
     Judgement { verdict: Verdict::Bad, message }
 }
 
@@ -187,7 +188,7 @@ pub fn confirmed(
 }
 
 /// Such as `3,700`.
-fn count(number: f64) -> String {
+pub(super) fn count(number: f64) -> String {
     let digits = format!("{number:.0}");
     let groups = digits.len().div_ceil(3);
     let mut told = String::with_capacity(digits.len() + groups);

@@ -6,13 +6,11 @@ use std::{collections::BTreeMap, time::Duration};
 
 use super::{
     answer::{Part, Side, TELLS},
+    comparison::Comparison,
     series::{self, pods, taken},
 };
 use crate::{
-    api::{
-        ReleaseAnalysis,
-        analysis::{Counts, ReleaseLatency},
-    },
+    api::analysis::{Counts, ReleaseLatency},
     environment::ValidPrometheus,
 };
 
@@ -35,11 +33,11 @@ pub struct Subject<'a> {
 /// What tells how both releases of `subject` fared in the time that the step lasts, or in the end of a long one. It is one
 /// question, so that all is of one moment; each sample of the answer says what it is by the label [`TELLS`].
 pub fn query(
-    analysis: &ReleaseAnalysis,
+    comparison: &Comparison,
     prometheus: &ValidPrometheus,
     (subject, lasts): (Subject, Duration),
 ) -> String {
-    let ReleaseAnalysis { errors: _, requests: _, counts, latency } = analysis;
+    let Comparison { errors: _, requests: _, counts, latency } = comparison;
     let Counts { requests, failures, labels } = counts;
     let seconds = lasts.clamp(SHORTEST, LONGEST).as_secs();
     let of_side = |side: Side| {
@@ -90,7 +88,7 @@ mod tests {
     use super::*;
 
     fn asked(analysis: &str, lasts: u64) -> String {
-        let analysis: ReleaseAnalysis = serde_saphyr::from_str(analysis).unwrap();
+        let comparison = Comparison::of(&serde_saphyr::from_str(analysis).unwrap()).unwrap();
         let prometheus = ValidPrometheus {
             url: "http://p/api/v1/query".parse().unwrap(),
             namespace_label: "namespace".to_owned(),
@@ -98,7 +96,7 @@ mod tests {
         };
         let subject =
             Subject { namespace: "acme-prod", tried: "orders-canary-7d9f8b6c5", stable: "orders-64f5b9d7c" };
-        query(&analysis, &prometheus, (subject, Duration::from_secs(lasts)))
+        query(&comparison, &prometheus, (subject, Duration::from_secs(lasts)))
     }
 
     #[test]

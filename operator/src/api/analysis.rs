@@ -1,4 +1,4 @@
-//! How a canary is judged by its metrics: what a descriptor asks for, what a runtime's profile names, and what of both is
+//! How a canary is judged by numbers: what a descriptor asks for, what a runtime's profile names, and what of both is
 //! frozen in a release.
 
 use std::collections::BTreeMap;
@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// What of a canary's requests is compared with those of what runs; `{}` takes every default.
+/// What of a canary's requests is compared with those of what runs, and whether more waits; `{}` takes every default.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Analysis {
@@ -22,6 +22,11 @@ pub struct Analysis {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1_000_000))]
     pub requests: Option<u32>,
+    /// So many percent more may wait in the brokers of `scaling.triggers` than when the step began, before it is given up;
+    /// without it, what waits does not count.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1000))]
+    pub waiting: Option<u16>,
 }
 
 /// The engine's own names of the counters that tell how many requests it had, and how many of them failed.
@@ -62,7 +67,8 @@ pub struct Latency {
     pub labels: BTreeMap<String, String>,
 }
 
-/// How the steps of a release's trial are judged, with the names of the metrics as they were when it was made.
+/// How the steps of a release's trial are judged, with the names of the metrics as they were when it was made. Without `counts`
+/// and with `waiting` it is judged by what waits alone.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ReleaseAnalysis {
@@ -70,11 +76,15 @@ pub struct ReleaseAnalysis {
     pub errors: u16,
     /// So few requests are not judged.
     pub requests: u32,
-    /// What tells how many there were.
-    pub counts: Counts,
+    /// What tells how many there were; missing where its requests are not compared.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub counts: Option<Counts>,
     /// How long they may take; missing where the runtime does not tell.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub latency: Option<ReleaseLatency>,
+    /// So many percent more may wait than when the step began; missing where that does not count.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waiting: Option<u16>,
 }
 
 /// How long the requests of a release that is tried may take.

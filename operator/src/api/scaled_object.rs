@@ -111,6 +111,9 @@ pub struct ScaleFallback {
 pub struct ScaledObjectStatus {
     /// `Ready`, `Active`, `Fallback` and others.
     pub conditions: Vec<ScalerCondition>,
+    /// Names by which its numbers are asked for: `s<place of the trigger>-…`, none of CPU and memory.
+    #[serde(rename = "externalMetricNames")]
+    pub external_metric_names: Vec<String>,
 }
 
 /// A condition, without a time.

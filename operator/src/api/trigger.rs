@@ -162,6 +162,17 @@ impl Waits<'_> {
         }
     }
 
+    /// So much of it one instance works off.
+    pub fn share(self) -> u32 {
+        match self {
+            Self::Kafka(KafkaTrigger { lag, .. }) => *lag,
+            Self::Rabbitmq(QueueTrigger { messages, .. })
+            | Self::Activemq(QueueTrigger { messages, .. })
+            | Self::Artemis(QueueTrigger { messages, .. }) => *messages,
+            Self::Postgresql(QueryTrigger { rows, .. }) => *rows,
+        }
+    }
+
     /// The broker's kind, as it is written.
     pub fn kind(self) -> &'static str {
         match self {

@@ -7,6 +7,7 @@ mod client;
 mod control;
 mod difference;
 mod event;
+mod external;
 mod fence;
 mod finalizer;
 mod foreign;
@@ -25,6 +26,7 @@ pub use apply::{Applied, CreatedNamespace, Object};
 pub use apply_error::ApplyError;
 pub use client::{ConnectError, connect};
 pub use control::{Control, ReconcileError, control};
+pub use external::NoNumber;
 pub use finalizer::{has_finalizer, with_finalizer, without_finalizer};
 pub use heeded::KEPT as HEEDED_FOR;
 pub use observe::Background;
@@ -45,7 +47,7 @@ use kube::{
     runtime::{reflector::Store, watcher::Event},
 };
 use serde::Serialize;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 
 use self::{
     event::Budget,
@@ -77,6 +79,8 @@ struct Inner {
     scaler_logins: Guests<TriggerAuthentication>,
     /// What gateways heed, as was told last.
     heeded: Mutex<Heeded>,
+    /// Places for those who ask others by way of the API server.
+    external: Semaphore,
     /// Events that may still be written.
     budget: Mutex<Budget>,
 }

@@ -31,7 +31,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use tokio::sync::{mpsc, watch};
 
 use super::{
-    Cluster, Inner, Workload,
+    Cluster, Inner, Workload, external,
     guests::Guests,
     seen::{Listing, Touch},
 };
@@ -55,6 +55,7 @@ impl Cluster {
         let cluster = Self(Arc::new(Inner {
             client,
             budget: Mutex::default(),
+            external: external::places(),
             seen: Mutex::default(),
             listeners: Mutex::default(),
             deployments,

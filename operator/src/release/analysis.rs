@@ -1,8 +1,12 @@
 //! What the steps of a canary are judged by. Pure.
 
-use super::{render_error::RenderError, triggers::asked_of_metrics};
+use super::{
+    render_error::RenderError,
+    triggers::{self, asked_of_metrics},
+};
 use crate::api::{
-    Analysis, DescriptorSpec, ReleaseAnalysis, RuntimeProfile, Strategy, analysis::ReleaseLatency,
+    Analysis, DescriptorSpec, ReleaseAnalysis, RuntimeProfile, Strategy,
+    analysis::{Counts, Latency, ReleaseLatency},
     runtime::Metrics,
 };
 
@@ -16,7 +20,8 @@ pub(super) fn analysis(
     settings: &DescriptorSpec,
     (runtime, profile): (&str, &RuntimeProfile),
 ) -> Result<Option<ReleaseAnalysis>, RenderError> {
-    let Some(Analysis { errors, latency, requests }) = &settings.rollout.analysis else { return Ok(None) };
+    let Some(asked) = &settings.rollout.analysis else { return Ok(None) };
+    let Analysis { errors, latency, requests, waiting } = asked;
     match settings.rollout.strategy {
         Strategy::Canary => {}
         Strategy::BlueGreen => {
@@ -32,17 +37,13 @@ pub(super) fn analysis(
             );
         }
     }
-    let (counts, told) = match &profile.metrics {
-        Some(Metrics { port: _, path: _, counts: Some(counts), latency }) => (counts, latency),
-        Some(Metrics { counts: None, .. }) | None => {
-            return wrong(
-                "analysis",
-                &format!(
-                    "nobody knows which metrics of the runtime {runtime} count requests: remove it, or ask the platform team for `metrics.counts` in its profile"
-                ),
-            );
-        }
-    };
+    if waiting.is_some() && !triggers::watches(&settings.scaling) {
+        return wrong(
+            "analysis.waiting",
+            "nobody counts what waits for it: add `scaling.triggers` at a broker with a `max` above `min`, or remove it, in one environment by `waiting: null`",
+        );
+    }
+    let (counts, told) = counted(asked, (runtime, profile))?;
     if latency.is_some() && told.is_none() {
         return wrong(
             "analysis.latency",
@@ -54,9 +55,38 @@ pub(super) fn analysis(
     Ok(Some(ReleaseAnalysis {
         errors: errors.unwrap_or(ERRORS),
         requests: requests.unwrap_or(REQUESTS),
-        counts: counts.clone(),
-        latency: told.clone().map(|metrics| ReleaseLatency { longer: latency.unwrap_or(LATENCY), metrics }),
+        counts: counts.cloned(),
+        latency: told.cloned().map(|metrics| ReleaseLatency { longer: latency.unwrap_or(LATENCY), metrics }),
+        waiting: *waiting,
     }))
+}
+
+/// The names of what counts requests, and of what tells how long they take. Without the first, `waiting` may judge alone where
+/// nothing is said of requests.
+fn counted<'a>(
+    asked: &Analysis,
+    (runtime, profile): (&str, &'a RuntimeProfile),
+) -> Result<(Option<&'a Counts>, Option<&'a Latency>), RenderError> {
+    if let Some(Metrics { port: _, path: _, counts: Some(counts), latency }) = &profile.metrics {
+        return Ok((Some(counts), latency.as_ref()));
+    }
+    let Analysis { errors, latency, requests, waiting } = asked;
+    let of_requests =
+        [("errors", errors.is_some()), ("latency", latency.is_some()), ("requests", requests.is_some())];
+    let said = of_requests.into_iter().find(|(_, is_said)| *is_said);
+    let (field, way_out) = match (waiting, said) {
+        (Some(_), None) => return Ok((None, None)),
+        (Some(_), Some((field, _))) => {
+            (format!("analysis.{field}"), "remove it, and it is judged by `waiting` alone")
+        }
+        (None, _) => ("analysis".to_owned(), "remove it"),
+    };
+    wrong(
+        &field,
+        &format!(
+            "nobody knows which metrics of the runtime {runtime} count requests: {way_out}, or ask the platform team for `metrics.counts` in its profile"
+        ),
+    )
 }
 
 /// `profile` as far as what `settings` ask for is made of it: names of metrics by which nobody judges and nothing scales make no
@@ -83,7 +113,16 @@ mod tests {
     const LATENCIES: &str = "latency: {sum: a_seconds_sum, count: a_seconds_count}";
 
     fn made(settings: &str, metrics: &str) -> Result<Option<ReleaseAnalysis>, String> {
-        let settings: DescriptorSpec = serde_saphyr::from_str(&format!("{{rollout: {settings}}}")).unwrap();
+        let scaling = "min: 0, max: 4, triggers: [{broker: a, kafka: {topic: a, group: a, lag: 1}}]";
+        made_with(settings, (metrics, scaling))
+    }
+
+    fn made_with(
+        settings: &str,
+        (metrics, scaling): (&str, &str),
+    ) -> Result<Option<ReleaseAnalysis>, String> {
+        let settings = format!("{{rollout: {settings}, scaling: {{{scaling}}}}}");
+        let settings: DescriptorSpec = serde_saphyr::from_str(&settings).unwrap();
         let profile: RuntimeProfile = serde_saphyr::from_str(metrics).unwrap();
         analysis(&settings, ("go", &profile)).map_err(|error| error.to_string())
     }
@@ -137,6 +176,38 @@ mod tests {
         ] {
             let told = made(settings, metrics).unwrap_err();
             assert!(told.starts_with(words) && told.contains("remove it"), "{settings}: {told}");
+        }
+    }
+
+    #[test]
+    fn what_waits_judges_alone_where_nobody_counts_requests_and_only_of_what_follows_a_broker() {
+        let canary = |analysis: &str| format!("{{strategy: canary, analysis: {analysis}}}");
+        let waits = |analysis: &str, metrics: &str| made(&canary(analysis), metrics);
+        let parts = |made: ReleaseAnalysis| (made.counts.is_some(), made.waiting);
+        assert_eq!(waits("{waiting: 100}", "{}").unwrap().map(parts), Some((false, Some(100))));
+        assert_eq!(
+            waits("{waiting: 100, errors: 2}", &with(COUNTS)).unwrap().map(parts),
+            Some((true, Some(100)))
+        );
+        assert_eq!(
+            waits("{}", &with(COUNTS)).unwrap().map(parts),
+            Some((true, None)),
+            "left out, it does not count"
+        );
+        for field in ["errors", "latency", "requests"] {
+            let told = waits(&format!("{{waiting: 100, {field}: 1}}"), "{}").unwrap_err();
+            let begins = format!(
+                "rollout.analysis.{field}: nobody knows which metrics of the runtime go count requests"
+            );
+            assert!(told.starts_with(&begins) && told.contains("judged by `waiting` alone"), "{told}");
+        }
+        let rolling = made("{analysis: {waiting: 100}}", "{}").unwrap_err();
+        assert!(rolling.starts_with("rollout.analysis: only `strategy: canary` has it"), "{rolling}");
+        let trigger = "triggers: [{broker: a, kafka: {topic: a, group: a, lag: 1}}]";
+        for scaling in ["min: 2", "min: 2, max: 4", &format!("min: 2, max: 2, {trigger}")] {
+            let told = made_with(&canary("{waiting: 100}"), (&with(COUNTS), scaling)).unwrap_err();
+            let begins = "rollout.analysis.waiting: nobody counts what waits for it: add `scaling.triggers`";
+            assert!(told.starts_with(begins), "{scaling}: {told}");
         }
     }
 

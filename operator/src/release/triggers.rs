@@ -177,6 +177,11 @@ pub fn asks(scaling: &Scaling) -> bool {
     !triggers.is_empty() && (*max != Some(*min) || !windows.is_empty())
 }
 
+/// Does it follow what waits in a broker, of all that a trigger may be?
+pub(super) fn watches(scaling: &Scaling) -> bool {
+    asks(scaling) && scaling.triggers.iter().any(|trigger| matches!(trigger.asks(), Some(Asks::Broker(..))))
+}
+
 /// Does the Environment name what each of the triggers of `scaling` asks, and is a broker of its kind, and one that tells enough?
 pub(super) fn named(scaling: &Scaling, sources: Sources) -> Result<(), RenderError> {
     let may_end = scaling.min == 0 || scaling.windows.iter().any(|window| window.min == 0);

@@ -1,6 +1,8 @@
-//! IO: has the requests of what is tried compared with those of what runs, as long as a step lasts that is judged by them. It
-//! writes nothing and no pass waits for it: a judgement that is another one wakes the service's reconcile. What was judged is
-//! kept in memory only: after a restart a step is judged anew.
+//! IO: has the requests of what is tried compared with those of what runs, and what waits with what waited before, as long as a
+//! step lasts that is judged by them. It writes nothing and no pass waits for it: a judgement that is another one wakes the
+//! service's reconcile. What was judged is kept in memory only: after a restart a step is judged anew.
+
+mod question;
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -12,10 +14,14 @@ use jiff::Timestamp;
 use kube::ResourceExt;
 use tokio::sync::mpsc;
 
-use super::{pass::Work, poll::Key, step::whole, turns, validate::ValidEnvironment};
+use self::question::{Asked, PAUSE, Question, SOON, Source, Told, kept};
+use super::{pass::Work, poll::Key, turns, validate::ValidEnvironment};
 use crate::{
-    analysis::{Asker, Moment, Subject, confirmed, judged, open},
-    api::{self, IntegrationService, Release, ReleaseAnalysis},
+    analysis::{
+        Asker, Backlog, Comparison, Moment, Place, Subject, Uncounted, backlog, confirmed, judged, open,
+        places,
+    },
+    api::{self, IntegrationService, Release},
     cluster::{Watched, Workload},
     environment::ValidPrometheus,
     names,
@@ -29,64 +35,11 @@ use crate::{
 
 /// Services at a time.
 const ASKED: usize = 16;
-/// Between the beginning of a step and the first question.
-const SOON: Duration = Duration::from_secs(1);
-/// Between two questions about one step.
-const PAUSE: Duration = Duration::from_secs(15);
 
-/// A step that is to be judged.
-#[derive(Clone, Debug, PartialEq)]
-struct Question {
-    prometheus: ValidPrometheus,
-    namespace: String,
-    release: String,
-    passed: usize,
-    /// Nothing while the step has not its instances: it is not asked about, and what was said of it is kept.
-    since: Option<Timestamp>,
-    pause: Option<Duration>,
-    analysis: ReleaseAnalysis,
-}
-
-impl Question {
-    /// When its pause is over: good is what is so then.
-    fn due(&self) -> Option<Timestamp> {
-        self.since?.checked_add(self.pause?).ok()
-    }
-
-    /// How long until it is to be asked again: a `pause`, or until it is due.
-    fn next(&self, now: Timestamp, pause: Duration) -> Duration {
-        let left = self.due().and_then(|due| Duration::try_from(due.duration_since(now)).ok());
-        left.filter(|left| !left.is_zero()).map_or(pause, |left| pause.min(left + SOON))
-    }
-
-    /// Of the same step, whenever that began: it begins anew with each instance that load brings.
-    fn is_of_step_of(&self, other: &Self) -> bool {
-        *other == Self { since: other.since, ..self.clone() }
-    }
-
-    /// The service is there, and the Environment names this Prometheus still.
-    fn stands(
-        &self,
-        (key, environment): (&Key, &str),
-        (services, environments): (&Watched<IntegrationService>, &Watched<api::Environment>),
-    ) -> bool {
-        let namespace = key.namespace.as_deref().unwrap_or_default();
-        services.named_in(namespace, &key.name).is_some()
-            && prometheus(environments, environment).is_ok_and(|prometheus| prometheus == self.prometheus)
-    }
-}
-
-/// What became of it.
-#[derive(Clone, Debug)]
-struct Told {
-    judgement: Judgement,
-    at: Timestamp,
-    /// Since when it is bad, every time that it was measured.
-    bad: Option<Timestamp>,
-}
-
-/// By service and environment.
-type Questions = HashMap<Key, BTreeMap<String, (Question, Option<Told>)>>;
+/// An environment of a service, and who is asked about it.
+type Where = (String, Source);
+/// By service.
+type Questions = HashMap<Key, BTreeMap<Where, (Question, Option<Told>)>>;
 
 /// Has steps judged and knows what was said. Cheap to clone.
 #[derive(Clone)]
@@ -118,30 +71,30 @@ impl Analyses {
         (Self(Arc::new(inner)), Ends { asks: asked, news: told })
     }
 
-    /// From now on this is asked about a service's environment, and nothing else; soon where it is new. Whoever is
-    /// suspected at a step stays that where it begins anew.
-    fn ask(&self, (key, environment): (&Key, &str), question: Option<Question>) {
+    /// From now on this is asked there, and nothing else; soon where it is new. Whoever is suspected at a step stays that
+    /// where it begins anew.
+    fn ask(&self, (key, place): (&Key, Where), question: Option<Question>) {
         let mut all = self.questions();
         let Some(question) = question else {
             if let Some(of_service) = all.get_mut(key) {
-                of_service.remove(environment);
+                of_service.remove(&place);
             }
             return;
         };
         let of_service = all.entry(key.clone()).or_default();
-        let before = of_service.get(environment);
+        let before = of_service.get(&place);
         if before.is_none_or(|(before, _)| *before != question) {
             let kept = before.and_then(|(before, told)| kept(told.as_ref()?, (before, &question)));
-            of_service.insert(environment.to_owned(), (question, kept));
+            of_service.insert(place, (question, kept));
             // An error means that the loop has ended, and with it the operator.
             let _ = self.0.asks.send((key.clone(), SOON));
         }
     }
 
     /// What was last said of this.
-    fn judgement(&self, (key, environment): (&Key, &str), question: &Question) -> Option<Judgement> {
+    fn judgement(&self, (key, place): (&Key, &Where), question: &Question) -> Option<Judgement> {
         let all = self.questions();
-        let (asked, told) = all.get(key)?.get(environment)?;
+        let (asked, told) = all.get(key)?.get(place)?;
         told.as_ref().filter(|_| asked == question).map(|told| told.judgement.clone())
     }
 
@@ -158,8 +111,8 @@ impl Analyses {
     async fn turn(&self, key: &Key) -> Option<Duration> {
         let asked = self.questions().get(key)?.clone();
         let mut is_news = false;
-        for (environment, (question, before)) in asked {
-            if !self.stands((key, &environment), &question) {
+        for (place, (question, before)) in asked {
+            if !self.stands((key, &place.0), &question) {
                 self.questions().get_mut(key)?.retain(|_, (same, _)| *same != question);
                 continue;
             }
@@ -167,9 +120,9 @@ impl Analyses {
             let is_fresh = before.as_ref().is_some_and(|told| told.is_fresh(&question, now));
             let Some(since) = question.since.filter(|_| !is_fresh) else { continue };
             let lasts = Duration::try_from(now.duration_since(since)).unwrap_or_default();
-            let told = self.told((key, &environment), (&question, before.as_ref()), (lasts, now)).await;
+            let told = self.told((key, &place.0), (&question, before.as_ref()), (lasts, now)).await;
             is_news |= before.is_none_or(|before| before.judgement != told.judgement);
-            if let Some((same, known)) = self.questions().get_mut(key)?.get_mut(&environment)
+            if let Some((same, known)) = self.questions().get_mut(key)?.get_mut(&place)
                 && *same == question
             {
                 *known = Some(told);
@@ -189,7 +142,7 @@ impl Analyses {
     fn stands(&self, (key, environment): (&Key, &str), question: &Question) -> bool {
         let Platform { cluster, services, environments, .. } = &self.0.platform;
         cluster.workload(&question.namespace, &names::beside(&key.name)).is_some()
-            && question.stands((key, environment), (services, environments))
+            && stands(question, (key, environment), (services, environments))
     }
 
     async fn told(
@@ -198,28 +151,68 @@ impl Analyses {
         (question, before): (&Question, Option<&Told>),
         (lasts, now): (Duration, Timestamp),
     ) -> Told {
-        let Question { prometheus, namespace, release, passed: _, since: _, pause, analysis } = question;
-        let sets = self.sets((key, namespace), release).await;
-        let judged = match (&self.0.asker, sets) {
-            (None, _) => Err("metrics are not asked: the operator's log says why".to_owned()),
-            (Some(_), None) => Err(format!("it is not known which instances are of {release}")),
-            (Some(asker), Some([tried, stable])) => {
-                let subject = Subject { namespace, tried: &tried, stable: &stable };
-                match asker.fared(analysis, prometheus, (subject, lasts)).await {
-                    Ok(measured) => judged(analysis, &measured, Moment { release, lasts, pause: *pause }),
-                    Err(error) => Err(format!("the Prometheus of {environment} {error}")),
-                }
+        let Question { asked, namespace, release, pause, .. } = question;
+        let moment = Moment { release, lasts, pause: *pause };
+        let mut began = before.and_then(|before| before.began.clone());
+        let judged = match asked {
+            Asked::Requests(prometheus, comparison) => {
+                self.compared((key, environment), (prometheus, comparison), (namespace, moment)).await
+            }
+            Asked::Backlog(more, places) => {
+                let waits = self.waits((key, namespace), places).await;
+                waits.map_err(|error| error.to_string()).map(|waits| {
+                    let began = began.get_or_insert_with(|| waits.clone());
+                    backlog::judged((*more, places), (began, &waits), moment)
+                })
             }
         };
         let (judgement, bad) = confirmed(judged, before.and_then(|before| before.bad), now);
         if judgement.verdict == Verdict::Bad {
             tracing::info!(service = %key, environment, release, "judged bad by its metrics");
         }
-        Told { judgement, at: now, bad }
+        Told { judgement, at: now, bad, began }
     }
 }
 
 impl Analyses {
+    /// How the requests of both went, as Prometheus says.
+    async fn compared(
+        &self,
+        (key, environment): (&Key, &str),
+        (prometheus, comparison): (&ValidPrometheus, &Comparison),
+        (namespace, moment): (&str, Moment<'_>),
+    ) -> Result<Judgement, String> {
+        let Moment { release, lasts, pause: _ } = moment;
+        let sets = self.sets((key, namespace), release).await;
+        match (&self.0.asker, sets) {
+            (None, _) => Err("metrics are not asked: the operator's log says why".to_owned()),
+            (Some(_), None) => Err(format!("it is not known which instances are of {release}")),
+            (Some(asker), Some([tried, stable])) => {
+                let subject = Subject { namespace, tried: &tried, stable: &stable };
+                match asker.fared(comparison, prometheus, (subject, lasts)).await {
+                    Ok(measured) => judged(comparison, &measured, moment),
+                    Err(error) => Err(format!("the Prometheus of {environment} {error}")),
+                }
+            }
+        }
+    }
+
+    /// How much waits in each of `places`, as KEDA says: one request for each.
+    async fn waits(&self, (key, namespace): (&Key, &str), places: &[Place]) -> Result<Backlog, Uncounted> {
+        let cluster = &self.0.platform.cluster;
+        let object = || cluster.scaler(namespace, &key.name).ok_or(Uncounted::Nobody);
+        let mut waits = Backlog::new();
+        for place in places {
+            let object = object()?;
+            let metric = (key.name.as_str(), place.metric(&object)?);
+            let answer = cluster.external_metric(namespace, metric).await;
+            let answer = answer.map_err(|error| place.unanswered(error))?;
+            waits.insert(place.index, place.counted(&answer)?);
+        }
+        // Once the numbers are here: KEDA writes that it makes them up before it tells any such.
+        if backlog::is_made_up(&*object()?) { Err(Uncounted::Fallback) } else { Ok(waits) }
+    }
+
     /// Names of the sets of `release`, which is tried, and of what runs: one request. Nothing where they are not known,
     /// as for a moment after each change.
     async fn sets(&self, (key, namespace): (&Key, &str), release: &str) -> Option<[String; 2]> {
@@ -242,45 +235,84 @@ impl Analyses {
     }
 }
 
-/// Of what was told of the question before: where the step only begins anew, what speaks against its release.
-fn kept(told: &Told, (before, question): (&Question, &Question)) -> Option<Told> {
-    (told.bad.is_some() && question.is_of_step_of(before)).then(|| told.clone())
-}
-
-impl Told {
-    /// Not to be asked again yet. A clock that is set back makes nothing fresh for long.
-    fn is_fresh(&self, question: &Question, now: Timestamp) -> bool {
-        let next = self.at.checked_add(PAUSE).unwrap_or(Timestamp::MAX);
-        let is_due = question.due().is_some_and(|due| self.at < due && due <= now);
-        !is_due && (self.at..next).contains(&now)
-    }
+/// The service is there, and the Environment names this Prometheus still, where one is asked.
+fn stands(
+    question: &Question,
+    (key, environment): (&Key, &str),
+    (services, environments): (&Watched<IntegrationService>, &Watched<api::Environment>),
+) -> bool {
+    let namespace = key.namespace.as_deref().unwrap_or_default();
+    let is_asked = match &question.asked {
+        Asked::Requests(asked, _) => prometheus(environments, environment).is_ok_and(|found| found == *asked),
+        Asked::Backlog(..) => true,
+    };
+    is_asked && services.named_in(namespace, &key.name).is_some()
 }
 
 impl Work<'_> {
-    /// What the metrics of `release`, which is at this step, say of it; nothing where they are not to say anything.
+    /// What numbers say of `release`, which is at this step beside `base`; nothing where they are not to say anything.
     pub(super) fn analysed(
         &self,
         environment: &ValidEnvironment,
-        (release, state): (&Release, Option<&State>),
-    ) -> Option<Judgement> {
-        release.spec.analysis.as_ref()?;
-        let prometheus = match prometheus(&self.platform.environments, &environment.name) {
-            Ok(prometheus) => prometheus,
-            Err(problem) => return Some(open(problem)),
+        (release, base): (&Release, Option<&Release>),
+        state: Option<&State>,
+    ) -> Vec<Judgement> {
+        let judgement = |source: Source| {
+            let asked = match self.asked(environment, (release, base), source)? {
+                Ok(asked) => asked,
+                Err(problem) => return Some(open(problem)),
+            };
+            let question = Question::of(environment, (release, state), asked);
+            let place = (environment.name.clone(), source);
+            let told = question.and_then(|question| self.analyses.judgement((&self.key, &place), &question));
+            Some(told.unwrap_or_else(|| source.unseen()))
         };
-        let question = question(environment, (release, state), prometheus);
-        let told =
-            question.and_then(|question| self.analyses.judgement((&self.key, &environment.name), &question));
-        let message = "its requests are looked at for the first time".to_owned();
-        Some(told.unwrap_or(Judgement { verdict: Verdict::Asked, message }))
+        Source::ALL.into_iter().filter_map(judgement).collect()
     }
 
-    /// Has the step of `next` judged, if it is one and judged by metrics.
-    pub(super) fn analyse(&self, environment: &ValidEnvironment, release: &Release, next: Option<&Next>) {
+    /// Has the step of `next` judged, if it is one and judged by numbers.
+    pub(super) fn analyse(
+        &self,
+        environment: &ValidEnvironment,
+        (release, base): (&Release, Option<&Release>),
+        next: Option<&Next>,
+    ) {
         let state = next.filter(|next| !next.is_passed).and_then(|next| next.state.as_ref());
-        let prometheus = prometheus(&self.platform.environments, &environment.name).ok();
-        let question = prometheus.and_then(|prometheus| question(environment, (release, state), prometheus));
-        self.analyses.ask((&self.key, &environment.name), question);
+        for source in Source::ALL {
+            let asked = self.asked(environment, (release, base), source).and_then(Result::ok);
+            let question = asked.and_then(|asked| Question::of(environment, (release, state), asked));
+            self.analyses.ask((&self.key, (environment.name.clone(), source)), question);
+        }
+    }
+
+    /// What is to be asked about the steps of `release`; nothing where it is not judged by that, and why it cannot be.
+    fn asked(
+        &self,
+        environment: &ValidEnvironment,
+        (release, base): (&Release, Option<&Release>),
+        source: Source,
+    ) -> Option<Result<Asked, String>> {
+        let analysis = release.spec.analysis.as_ref()?;
+        match source {
+            Source::Prometheus => {
+                let comparison = Comparison::of(analysis)?;
+                let prometheus = prometheus(&self.platform.environments, &environment.name);
+                Some(prometheus.map(|prometheus| Asked::Requests(prometheus, comparison)))
+            }
+            Source::Keda => Some(backlog_of(base?, analysis.waiting?)),
+        }
+    }
+}
+
+/// KEDA watches what `base`, which runs, follows; of that it may be that nothing is said by hand.
+fn backlog_of(base: &Release, more: u16) -> Result<Asked, String> {
+    let triggers = base.spec.scaling.as_ref().map(|scaling| scaling.triggers.as_slice());
+    match places(triggers.unwrap_or_default()) {
+        none if none.is_empty() => Err(format!(
+            "nobody counts what waits, since the number of instances of {}, which runs, follows no broker now",
+            base.name_any()
+        )),
+        places => Ok(Asked::Backlog(more, places)),
     }
 }
 
@@ -294,26 +326,6 @@ fn prometheus(environments: &Watched<api::Environment>, name: &str) -> Result<Va
         )),
         Err(problem) => Err(format!("the Environment {name} is not valid: {problem}")),
     }
-}
-
-/// Nothing where no step of this release is judged by its metrics.
-fn question(
-    environment: &ValidEnvironment,
-    (release, state): (&Release, Option<&State>),
-    prometheus: ValidPrometheus,
-) -> Option<Question> {
-    let name = release.name_any();
-    let analysis = release.spec.analysis.clone()?;
-    let state = state.filter(|state| state.release == name)?;
-    Some(Question {
-        prometheus,
-        namespace: environment.namespace.clone(),
-        release: name,
-        passed: state.passed,
-        since: state.since.map(whole),
-        pause: release::pause(release, state.passed),
-        analysis,
-    })
 }
 
 /// Judges until `shutdown` resolves.
@@ -334,74 +346,21 @@ mod tests {
     use super::*;
     use crate::sample;
 
-    fn at(second: i64) -> Timestamp {
-        Timestamp::from_second(second).unwrap()
-    }
-
-    fn found(url: &str) -> ValidPrometheus {
-        ValidPrometheus {
-            url: format!("{url}/api/v1/query").parse().unwrap(),
-            namespace_label: "namespace".to_owned(),
-            pod_label: "pod".to_owned(),
-        }
-    }
-
-    /// What is asked of the release `b`, whose steps are one of a minute and one without end.
-    fn asked(state: Option<&State>) -> Option<Question> {
-        let steps = "steps: [{weight: 10, pause: 1m}, {weight: 50}]";
-        let analysis = "analysis: {errors: 1, requests: 50, counts: {requests: a, failures: f}}";
-        let release = sample::release("b", &format!("{steps}, {analysis}"));
-        question(&sample::environment("prod", None), (&release, state), found("http://p"))
-    }
-
-    fn state(release: &str, passed: usize, since: Option<Timestamp>) -> State {
-        State { release: release.to_owned(), passed, since, weight: 10 }
-    }
-
-    #[test]
-    fn a_step_is_asked_about_once_its_instances_are_ready_and_each_is_another() {
-        assert_eq!(asked(None), None);
-        assert_eq!(asked(Some(&state("a", 0, Some(at(5))))), None, "another release's");
-        assert_eq!(asked(Some(&state("b", 0, None))).unwrap().since, None, "its instances are not ready");
-        let first = asked(Some(&state("b", 0, Some(at(5))))).unwrap();
-        assert_eq!((first.namespace.as_str(), first.release.as_str()), ("acme-prod", "b"));
-        assert_eq!(first.pause, Some(Duration::from_mins(1)));
-        let late = at(5).checked_add(Duration::from_millis(700)).unwrap();
-        assert_eq!(asked(Some(&state("b", 0, Some(late)))).unwrap(), first, "as the status tells it");
-        let second = asked(Some(&state("b", 1, Some(at(5))))).unwrap();
-        assert_ne!(second, first);
-        assert_eq!(second.pause, None);
-        assert_ne!(asked(Some(&state("b", 0, Some(at(6))))).unwrap(), first, "it began anew");
-    }
-
-    #[test]
-    fn it_is_asked_again_when_its_pause_is_over_at_the_latest() {
-        let next = |passed, now| {
-            let question = asked(Some(&state("b", passed, Some(at(50))))).unwrap();
-            question.next(at(now), PAUSE).as_secs()
-        };
-        assert_eq!([next(0, 60), next(0, 95), next(0, 100), next(0, 110)], [15, 15, 11, 15]);
-        assert_eq!(next(1, 100), 15, "somebody ends it");
-    }
-
-    #[test]
-    fn a_step_that_begins_anew_clears_nobody_and_the_next_one_does() {
-        let question = |passed, since| asked(Some(&state("b", passed, since))).unwrap();
-        let first = question(0, Some(at(5)));
-        let told = |bad| Told { judgement: open("worse".to_owned()), at: at(20), bad };
-        let is_kept = |bad, next: &Question| kept(&told(bad), (&first, next)).is_some();
-        for since in [None, Some(at(60))] {
-            assert!(is_kept(Some(at(20)), &question(0, since)), "{since:?}");
-            assert!(!is_kept(None, &question(0, since)), "nothing speaks against it");
-        }
-        assert!(!is_kept(Some(at(20)), &question(1, Some(at(60)))));
-        let moved = Question { prometheus: found("http://q"), ..question(0, Some(at(60))) };
-        assert!(!is_kept(Some(at(20)), &moved));
+    fn asked(asked: Asked) -> Question {
+        let state = State { release: "b".to_owned(), passed: 0, since: None, weight: 10 };
+        let release = sample::release("b", "steps: [{weight: 10}]");
+        Question::of(&sample::environment("prod", None), (&release, Some(&state)), asked).unwrap()
     }
 
     #[test]
     fn nobody_is_asked_whom_the_environment_does_not_name_any_more() {
-        let question = asked(Some(&state("b", 0, Some(at(5))))).unwrap();
+        let analysis = "{errors: 1, requests: 50, counts: {requests: a, failures: f}}";
+        let comparison = Comparison::of(&serde_saphyr::from_str(analysis).unwrap()).unwrap();
+        let spec: api::EnvironmentSpec =
+            serde_saphyr::from_str("{domain: dev.example.com, prometheus: {url: 'http://p'}}").unwrap();
+        let found = ValidPrometheus::valid(&spec).unwrap().unwrap();
+        let (requests, waits) =
+            (asked(Asked::Requests(found, comparison)), asked(Asked::Backlog(100, vec![])));
         let spec = "{runtime: camel, repository: {url: 'https://git.example.com/acme/orders.git'}}";
         let mut service = IntegrationService::new("orders", serde_saphyr::from_str(spec).unwrap());
         service.metadata.namespace = Some("acme-home".to_owned());
@@ -412,29 +371,36 @@ mod tests {
         };
         let named = environment(", prometheus: {url: 'http://p'}");
         for (services, environments, wanted) in [
-            (vec![service.clone()], vec![named.clone()], true),
-            (vec![], vec![named], false),
-            (vec![service.clone()], vec![], false),
-            (vec![service.clone()], vec![environment("")], false),
-            (vec![service.clone()], vec![environment(", prometheus: {url: 'http://q'}")], false),
-            (vec![service], vec![environment(", prometheus: {url: 'nowhere'}")], false),
+            (vec![service.clone()], vec![named.clone()], [true, true]),
+            (vec![], vec![named], [false, false]),
+            (vec![service.clone()], vec![], [false, true]),
+            (vec![service.clone()], vec![environment("")], [false, true]),
+            (vec![service.clone()], vec![environment(", prometheus: {url: 'http://q'}")], [false, true]),
+            (vec![service], vec![environment(", prometheus: {url: 'nowhere'}")], [false, true]),
         ] {
             let case = format!("{} {environments:?}", services.len());
             let (services, environments) = (Watched::of(services), Watched::of(environments));
-            assert_eq!(question.stands((&key, "prod"), (&services, &environments)), wanted, "{case}");
+            let stands =
+                |question: &Question| super::stands(question, (&key, "prod"), (&services, &environments));
+            assert_eq!([&requests, &waits].map(stands), wanted, "{case}");
         }
     }
 
     #[test]
-    fn nothing_is_asked_twice_within_the_pause_whatever_the_clock_does() {
-        let judgement = open("not yet".to_owned());
-        let told = Told { judgement, at: at(100), bad: None };
-        let fresh = |passed, since| {
-            let question = asked(Some(&state("b", passed, Some(at(since))))).unwrap();
-            [99, 100, 109, 110, 114, 115].map(|now| told.is_fresh(&question, at(now)))
-        };
-        assert_eq!(fresh(1, 50), [false, true, true, true, true, false]);
-        assert_eq!(fresh(0, 50), [false, true, true, false, false, false], "the pause ends at 110");
-        assert_eq!(fresh(0, 40), [false, true, true, true, true, false], "it was over");
+    fn what_waits_is_asked_of_whom_the_one_that_runs_follows() {
+        let base = |scaling: &str| sample::release("orders-prod-a", scaling);
+        let kafka = "{broker: a, kafka: {topic: orders, group: g, lag: 50}}";
+        let rabbit = "{broker: b, rabbitmq: {queue: orders, messages: 20}}";
+        let scaling = format!("scaling: {{max: 4, downAfterSeconds: 300, triggers: [{kafka}, {rabbit}]}}");
+        let asked = backlog_of(&base(&scaling), 100).unwrap();
+        let place = |index, told: &str, share| Place { index, told: told.to_owned(), share };
+        assert_eq!(
+            asked,
+            Asked::Backlog(100, vec![place(0, "topic orders", 50), place(1, "queue orders", 20)])
+        );
+        for other in ["", "scaling: {max: 4, cpu: 70, downAfterSeconds: 300}"] {
+            let told = backlog_of(&base(other), 100).unwrap_err();
+            assert!(told.contains("instances of orders-prod-a, which runs, follows no broker now"), "{told}");
+        }
     }
 }

@@ -151,7 +151,7 @@ impl Work<'_> {
         let cluster = &self.platform.cluster;
         let release = target.release;
         if wish.is_none() && !release::is_beside(cluster, target) {
-            self.analyse(environment, release, None);
+            self.analyse(environment, (release, None), None);
             return Ok(Tried::alone(release));
         }
         let found = release::found(cluster, target).await.map_err(|error| self.failed(error))?;
@@ -179,10 +179,11 @@ impl Work<'_> {
         let consumes = names.into_iter().flatten().all(is_fixed);
         let now = (self.platform.now)();
         let has_route = is_divided(cluster.has_routes(), target, wish);
-        let judgements = self.judgements(environment, release, state.as_ref());
+        let runs = wish.map(|wish| wish.base.as_ref());
+        let judgements = self.judgements(environment, (release, runs), state.as_ref());
         let seen = found.seen((full, now), (has_route, consumes), verdict(&judgements));
         let next = next(wanted.as_ref(), state.as_ref(), seen, now);
-        self.analyse(environment, release, wish.map(|_| &next));
+        self.analyse(environment, (release, runs), wish.map(|_| &next));
         let base = wish.filter(|_| !next.is_passed).map(|wish| wish.base.as_ref());
         let mut own = base.unwrap_or(release).clone();
         own.spec.replicas = (own.spec.replicas - next.away).max(0);
@@ -216,18 +217,18 @@ impl Work<'_> {
         })
     }
 
-    /// What is thought of `release` at its step, by all who look at it.
+    /// What is thought of `release` at its step beside `base`, by all who look at it.
     fn judgements(
         &self,
         environment: &ValidEnvironment,
-        release: &Release,
+        (release, base): (&Release, Option<&Release>),
         state: Option<&State>,
     ) -> Vec<Judgement> {
         let state = state.filter(|state| state.release == release.name_any());
         let check = Check::of(release, state.map_or(0, |state| state.passed));
         let answers = |check: &Check| self.rounds.answers((&self.key, &environment.name), check);
         let answered = check.map(|check| check.judgement(&answers(&check)));
-        answered.into_iter().chain(self.analysed(environment, (release, state))).collect()
+        answered.into_iter().chain(self.analysed(environment, (release, base), state)).collect()
     }
 
     /// Tells how far what is tried is, and gives it up where it fails.

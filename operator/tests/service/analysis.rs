@@ -87,7 +87,7 @@ impl Scene {
         environments.patch("dev", &PatchParams::default(), &patch).await.unwrap();
     }
 
-    async fn says(&self, words: &str) {
+    pub async fn says(&self, words: &str) {
         until(words, async || {
             self.instances_are_ready("dev").await;
             let dev = self.state("dev").await?;
@@ -96,7 +96,7 @@ impl Scene {
         .await;
     }
 
-    async fn is_well_with(&self, own: &str) {
+    pub async fn is_well_with(&self, own: &str) {
         until(&format!("{own} runs well"), async || {
             self.instances_are_ready("dev").await;
             let dev = self.state("dev").await?;

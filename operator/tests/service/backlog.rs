@@ -17,7 +17,7 @@ use crate::{
 };
 
 const ORDERS: (&str, &str) = ("acme", "orders");
-const SECRET: &str = "{apiVersion: v1, kind: Secret, metadata: {name: orders-events, namespace: acme-dev}, stringData: {username: jo, password: geheim}}";
+pub const SECRET: &str = "{apiVersion: v1, kind: Secret, metadata: {name: orders-events, namespace: acme-dev}, stringData: {username: jo, password: geheim}}";
 
 fn following(scaling: &str) -> String {
     let trigger = "{broker: events, rabbitmq: {queue: orders, messages: 20}, secret: orders-events}";
@@ -25,16 +25,16 @@ fn following(scaling: &str) -> String {
     descriptor(IMAGE_OF_A, &format!("type: worker\ninstances: many\n{scaling}"))
 }
 
-fn broker(url: &str) -> Value {
+pub fn broker(url: &str) -> Value {
     json!({ "brokers": [{ "name": "events", "rabbitmq": { "url": url } }] })
 }
 
 impl Scene {
-    fn scalers(&self) -> Api<ScaledObject> {
+    pub fn scalers(&self) -> Api<ScaledObject> {
         Api::namespaced(self.client.clone(), "acme-dev")
     }
 
-    async fn scaler(&self) -> Option<ScaledObject> {
+    pub async fn scaler(&self) -> Option<ScaledObject> {
         self.scalers().get_opt("orders").await.unwrap()
     }
 

@@ -35,6 +35,7 @@ mod stateful;
 mod stops;
 mod trial;
 mod uses;
+mod waiting;
 mod waves;
 
 use std::{collections::BTreeSet, time::Duration};

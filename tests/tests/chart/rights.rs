@@ -32,7 +32,11 @@ pub async fn are_narrow(kubectl: &Kubectl, broken: &mut Broken) -> Result<()> {
             };
             let text = format!("{name}: {rule}");
             let wild = ["apiGroups", "resources", "verbs"].iter().any(|field| has(field, "*"));
-            broken.unless(!wild, format!("no wildcard: {text}"));
+            // Names of its numbers are made of names of queues.
+            let numbers =
+                json!({ "apiGroups": ["external.metrics.k8s.io"], "resources": ["*"], "verbs": ["list"] });
+            let is_of_numbers = name == "imaas-operator-tenant" && *rule == numbers;
+            broken.unless(!wild || is_of_numbers, format!("no wildcard: {text}"));
             broken.unless(
                 !has("verbs", "escalate") && !has("verbs", "impersonate"),
                 format!("no escalation: {text}"),
@@ -72,6 +76,7 @@ pub async fn are_narrow(kubectl: &Kubectl, broken: &mut Broken) -> Result<()> {
         ["create", "scaledobjects.keda.sh"],
         ["patch", "triggerauthentications.keda.sh"],
         ["get", "clustertriggerauthentications.keda.sh"],
+        ["list", "s0-rabbitmq-orders.external.metrics.k8s.io"],
         ["delete", "integrationservices.imaas.dev"],
         ["create", "releasedecisions.imaas.dev"],
         ["patch", "releasedecisions.imaas.dev"],

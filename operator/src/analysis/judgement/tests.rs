@@ -1,12 +1,12 @@
 use super::*;
 
-fn analysis(errors: u16, latency: Option<&str>) -> ReleaseAnalysis {
+fn analysis(errors: u16, latency: Option<&str>) -> Comparison {
     let latency = latency.map(|metrics| format!(", latency: {{longer: 50, metrics: {metrics}}}"));
     let text = format!(
         "{{errors: {errors}, requests: 50, counts: {{requests: a, failures: f}}{}}}",
         latency.unwrap_or_default()
     );
-    serde_saphyr::from_str(&text).unwrap()
+    Comparison::of(&serde_saphyr::from_str(&text).unwrap()).unwrap()
 }
 
 const MEAN: Option<&str> = Some("{sum: s_sum, count: s_count}");
@@ -16,14 +16,14 @@ fn fared(requests: impl Into<Option<f64>>, failures: f64, latency: impl Into<Opt
     Fared { requests: requests.into(), failures, latency: latency.into() }
 }
 
-fn told(analysis: &ReleaseAnalysis, tried: Fared, stable: Fared) -> String {
+fn told(analysis: &Comparison, tried: Fared, stable: Fared) -> String {
     told_at((600, Some(600)), analysis, tried, stable)
 }
 
 /// In a second of a step with such a pause.
 fn told_at(
     (second, pause): (u64, Option<u64>),
-    analysis: &ReleaseAnalysis,
+    analysis: &Comparison,
     tried: Fared,
     stable: Fared,
 ) -> String {

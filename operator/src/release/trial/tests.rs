@@ -538,6 +538,16 @@ fn what_is_paused_before_it_began_does_not_begin() {
 }
 
 #[test]
+fn where_load_decides_the_number_a_share_comes_beside_all_of_it() {
+    let told = |consumes| {
+        let Next { beside, away, .. } = following((CANARY, 1), (4, consumes), (60, 3));
+        (beside.unwrap().replicas, away)
+    };
+    assert_eq!(told(false), (3, 0), "so there may be `max` and a share of it");
+    assert_eq!(told(true).1, 3, "where it is fixed they take the place of others");
+}
+
+#[test]
 fn nothing_is_tried_beside_what_is_down() {
     let next = begun(false, true);
     assert_eq!((next.is_passed, next.beside, next.awaits), (true, None, None));
