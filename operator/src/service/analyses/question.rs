@@ -9,7 +9,11 @@ use crate::{
     analysis::{Backlog, Comparison, Place, open},
     api::Release,
     environment::ValidPrometheus,
-    release::{self, trial::State, verdict::{Judgement, Verdict}},
+    release::{
+        self,
+        trial::State,
+        verdict::{Judgement, Verdict},
+    },
     service::{step::whole, validate::ValidEnvironment},
 };
 
