@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::{
     apps::v1::Deployment,
     core::v1::{Service, ServiceSpec},
+    policy::v1::PodDisruptionBudget,
 };
 
-use super::{Children, Footprint, Target, deployment, label_selector, service::ports};
+use super::{Children, Footprint, Target, budget, deployment, label_selector, service::ports};
 use crate::{
     api::{
         HttpRoute, Release, WorkloadType,
@@ -36,6 +37,8 @@ pub struct Beside {
     /// Its pods have one label more than those of the service, which all that is around those holds for as well, and go
     /// without one that all others have: the selector of a Service knows no `not`.
     pub deployment: Option<Deployment>,
+    /// Of its pods alone, which may be all that is called.
+    pub disruption_budget: Option<PodDisruptionBudget>,
 }
 
 /// What is to be beside the service of `target`.
@@ -62,7 +65,10 @@ pub fn beside(target: &Target, trial: &Trial) -> Beside {
         };
         Service { metadata, spec: Some(spec), status: None }
     });
-    Beside { service, deployment: Some(deployment) }
+    let mut metadata = target.metadata();
+    name(&mut metadata, target);
+    let disruption_budget = Some(budget::disruption_budget(metadata, label_selector(selector(target))));
+    Beside { service, deployment: Some(deployment), disruption_budget }
 }
 
 /// `children` of `target`, with requests divided between them and what is beside.
@@ -193,10 +199,12 @@ mod tests {
     fn what_is_tried_has_pods_of_its_own_that_the_service_finds_as_well() {
         let (old, new) = (release("orders-dev-a", ""), release("orders-dev-b", "replicas: 1"));
         let trial = Trial { release: Some(&new), ..Trial::default() };
-        let (all, Beside { service, deployment }) = children(&old, &trial);
-        let (service, deployment) = (service.unwrap(), deployment.unwrap());
-        let names = [deployment.metadata.name.clone(), service.metadata.name.clone()];
-        assert_eq!(names, [Some("orders-canary".to_owned()), Some("orders-canary".to_owned())]);
+        let (all, Beside { service, deployment, disruption_budget }) = children(&old, &trial);
+        let (service, deployment, budget) =
+            (service.unwrap(), deployment.unwrap(), disruption_budget.unwrap());
+        for metadata in [&deployment.metadata, &service.metadata, &budget.metadata] {
+            assert_eq!(metadata.name.as_deref(), Some("orders-canary"));
+        }
         let spec = deployment.spec.unwrap();
         assert_eq!(deployment.metadata.annotations.unwrap()["imaas.dev/release"], "orders-dev-b");
         assert_eq!(spec.replicas, Some(1));
@@ -204,6 +212,9 @@ mod tests {
         assert_eq!(spec.selector.match_labels.as_ref(), Some(&labels));
         assert_eq!(labels["imaas.dev/track"], "canary");
         assert_eq!(selected(&service), json!({ "imaas.dev/track": "canary" }));
+        assert_eq!(budget.spec.unwrap().selector, Some(spec.selector.clone()));
+        let own = all.disruption_budget.unwrap().spec.unwrap().selector.unwrap().match_expressions.unwrap();
+        assert!(own.iter().any(|one| one.key == "imaas.dev/track" && one.operator == "DoesNotExist"));
         let own = all.deployment.unwrap();
         assert_eq!(own.metadata.annotations.unwrap()["imaas.dev/release"], "orders-dev-a");
         let own = own.spec.unwrap().selector.match_labels.unwrap();
