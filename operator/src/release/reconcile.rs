@@ -19,6 +19,7 @@ use super::{
         budget::{self, Look, Missing},
         desired, divided, ending, leaving, route, running,
     },
+    lost::{lost_node, of_lost},
     observe::{self, Observed, Phase, alone_since, current, observed, of_current},
     runs, scaler, scaling, triggers,
     trouble::{SANDBOX_FAILED, Trouble, failed_run, trouble, unsandboxed, without_sandbox},
@@ -289,7 +290,11 @@ pub async fn troubled(
     };
     let Some(labels) = labels else { return Ok(None) };
     let pods = cluster.pods(&namespace, &labels).await?;
-    if let Some(trouble) = trouble(&pods, since) {
+    let nodes = match lost_node(&pods) {
+        Some(node) => cluster.nodes_around(node).await?,
+        None => vec![],
+    };
+    if let Some(trouble) = trouble(&pods, since).into_iter().chain(of_lost(&pods, &nodes)).min() {
         return Ok(Some(trouble));
     }
     let Some(pod) = without_sandbox(&pods, now) else { return Ok(None) };
