@@ -26,7 +26,8 @@ pub mod verdict;
 pub use beside::{Found, found, is_beside};
 pub use config::{ConfigFile, ConfigFiles, Contents, LARGEST_CONFIG, PlannedConfig, too_much};
 pub use desired::{
-    Children, Entrance, Footprint, Neighbour, Outside, Reach, Target, Trial, desired, open_ports, written,
+    Children, Entrance, Footprint, Neighbour, Outside, Preview, Reach, Target, Trial, desired, open_ports,
+    preview, written,
 };
 pub use lost::{lost_node, of_lost};
 pub use observe::{Observed, Phase, current, down_since, late, late_since, observed};

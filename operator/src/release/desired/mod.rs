@@ -17,7 +17,7 @@ pub use expose::{Entrance, Outside, route};
 pub use footprint::{Footprint, ending, leaving, running, written};
 pub use reach::{Neighbour, Reach, open_ports};
 pub use scaler::Scaler;
-pub use trial::{Beside, Trial, beside, divided, selector as beside_selector};
+pub use trial::{Beside, Preview, Trial, beside, divided, preview, selector as beside_selector};
 
 use std::collections::BTreeMap;
 
