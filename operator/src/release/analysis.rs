@@ -59,11 +59,15 @@ pub(super) fn analysis(
     }))
 }
 
-/// `profile` as far as what `settings` ask for is made of it: names of metrics that nobody judges by make no other release.
+/// `profile` as far as what `settings` ask for is made of it: neither names of metrics that nobody judges by, nor a timeout of
+/// what is not exposed or has its own, make another release.
 pub(super) fn as_asked(profile: &RuntimeProfile, settings: &DescriptorSpec) -> RuntimeProfile {
     let mut profile = profile.clone();
     if let Some(metrics) = profile.metrics.as_mut().filter(|_| settings.rollout.analysis.is_none()) {
         (metrics.counts, metrics.latency) = (None, None);
+    }
+    if settings.expose.as_ref().is_none_or(|expose| expose.timeout.is_some()) {
+        profile.request_timeout_seconds = None;
     }
     profile
 }
