@@ -1,5 +1,9 @@
 //! The command line of what is about releases.
 
+mod environment;
+
+pub use environment::{AboutAll, Sleep, Wake};
+
 use std::time::Duration;
 
 use clap::Args;
