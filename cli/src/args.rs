@@ -96,6 +96,10 @@ Examples:
     Run(release::Run),
     /// Lets so many instances run for a time, whatever the load.
     Scale(release::Scale),
+    /// Lets all services of an environment sleep for a time: no instance runs.
+    Sleep(release::Sleep),
+    /// Wakes all services of an environment that sleep.
+    Wake(release::Wake),
     /// Lets a commit run where the environment asks for approval.
     Approve(release::Approve),
     /// Says for a check outside of the cluster that a release passed it.

@@ -82,6 +82,8 @@ fn run(command: Command) -> anyhow::Result<Outcome> {
         Command::Bypass(options) => decide::run(&options.into()),
         Command::Run(options) => decide::run(&options.into()),
         Command::Scale(options) => decide::run(&options.into()),
+        Command::Sleep(options) => release::rest::sleep(&options),
+        Command::Wake(options) => release::rest::wake(&options),
         Command::Approve(options) => decide::run(&options.into()),
         Command::Pass(options) => decide::run(&options.into()),
         Command::History(options) => release::history::run(&options),

@@ -95,6 +95,23 @@ async fn a_decision_is_made_in_ones_own_name_and_its_answer_is_told() {
     assert_eq!((spec["author"].as_str(), spec["action"].as_str()), (Some(me.trim()), Some("hold")));
     assert!(spec["expiresAt"].is_string() && spec["reason"] == "stocktaking", "{spec}");
 
+    // The number of now, and that of every service there.
+    let now = ["scale", "orders", "prod", "current", "-n", "acme-prod", "--reason", "x", "--for", "6h"];
+    let (told, made) = both(run(&lab, &now), answers(&lab, "Done", "1 instance")).await;
+    told.expect_status(1);
+    assert_eq!((&made["spec"]["action"], &made["spec"]["replicas"]), (&json!("scale"), &json!(1)));
+    let sleep = ["sleep", "prod", "--tenant", "acme", "--reason", "nobody works", "--for", "12h"];
+    let (told, made) = both(run(&lab, &sleep), answers(&lab, "InForce", "no instance runs")).await;
+    assert_eq!(told.expect_status(0).stdout, "orders  no instance runs\n");
+    assert_eq!((&made["spec"]["action"], &made["spec"]["replicas"]), (&json!("scale"), &json!(0)));
+    let name = made["metadata"]["name"].as_str().unwrap_or_default();
+    assert!(name.starts_with("orders-prod-rest-"), "`wake` knows it by that: {name}");
+    let (told, _) = both(run(&lab, &sleep), answers(&lab, "Refused", "it cannot")).await;
+    assert_eq!(told.expect_status(1).stdout, "orders  refused: it cannot\n");
+    let wake = ["wake", "prod", "--tenant", "acme", "--reason", "a demo"];
+    let text = run(&lab, &wake).await.expect_status(0).stdout;
+    assert_eq!(text, "orders  left as it is: it does not sleep\n", "its board says so");
+
     let retry = ["retry", "orders", "prod", "-n", "acme-prod"];
     let (told, _) = both(run(&lab, &retry), answers(&lab, "Refused", "it has not failed")).await;
     assert_eq!(told.expect_status(1).stdout, "refused: it has not failed\n");
@@ -108,6 +125,10 @@ async fn a_decision_is_made_in_ones_own_name_and_its_answer_is_told() {
         (
             &["diff", "orders-prod-old", "orders-prod-none", "--tenant", "acme"],
             "no release \"orders-prod-none\"",
+        ),
+        (
+            &["sleep", "dev", "--tenant", "acme", "--reason", "x", "--for", "1h"],
+            "no service of the tenant is in \"dev\"",
         ),
         (&["why", "orders", "test", "--tenant", "acme"], "it is in prod"),
         (&["why", "orders", "prod", "--tenant", "nope"], "there is no Tenant \"nope\", only acme"),

@@ -514,6 +514,22 @@ fn a_request_may_take_what_the_descriptor_says_else_what_the_runtime_says_else_a
 }
 
 #[test]
+fn the_timeout_of_a_runtime_is_of_the_route_and_makes_another_release_of_what_takes_it_only() {
+    let rendered = |of_runtime, expose: Option<Expose>| {
+        let mut case = case("camel", "{}");
+        case.runtime.spec.profiles[0].request_timeout_seconds = of_runtime;
+        case.settings.expose = expose;
+        case.render().unwrap().release
+    };
+    for same in [None, Some(expose(Some("9s"), None))] {
+        assert_eq!(rendered(None, same.clone()), rendered(Some(45), same.clone()), "{same:?}");
+    }
+    let [without, with] = [None, Some(45)].map(|of_runtime| rendered(of_runtime, Some(expose(None, None))));
+    assert_ne!(without.name_any(), with.name_any());
+    assert_eq!(without.spec.template, with.spec.template, "no instance is restarted");
+}
+
+#[test]
 fn a_file_that_becomes_executable_changes_the_template_and_the_name() {
     let mut case = case("camel", "{}");
     case.config = Some(files());

@@ -1,5 +1,9 @@
 //! The command line of what is about releases.
 
+mod environment;
+
+pub use environment::{AboutAll, Sleep, Wake};
+
 use std::time::Duration;
 
 use clap::Args;
@@ -197,20 +201,31 @@ pub struct Run {
 #[command(after_help = "Examples:
   kubectl imaas scale orders prod 8 --for 6h --reason 'sale'
   kubectl imaas scale orders prod 0 --for 30m --reason 'sends everything twice'
+  kubectl imaas scale orders prod current --for 6h --reason 'load test'
 Load changes nothing meanwhile. It ends by itself, or by `resume`; then as many run as declared.")]
 pub struct Scale {
     /// Which.
     #[command(flatten)]
     pub about: About,
-    /// How many instances, 0 to 100: beyond `max` of the service too, as far as the tenant's quota has room.
-    #[arg(value_name = "NUMBER", value_parser = clap::value_parser!(u16).range(0..=100))]
-    pub replicas: u16,
+    /// How many instances, 0 to 100: beyond `max` of the service too, as far as the tenant's quota has room. `current`: as many
+    /// as there are to be now.
+    #[arg(value_name = "NUMBER|current", value_parser = replicas)]
+    pub replicas: Replicas,
     /// It ends by itself after this time, such as 2h or 30m.
     #[arg(long = "for", value_name = "TIME", value_parser = duration)]
     pub lasts: Duration,
     /// Why; whoever finds it reads this.
     #[arg(long)]
     pub reason: String,
+}
+
+/// How many instances are meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Replicas {
+    /// So many.
+    Number(u16),
+    /// As many as there are to be now.
+    Current,
 }
 
 /// Options of `resume`.
@@ -283,7 +298,7 @@ pub struct Decision {
     /// Which gate lets it pass.
     pub gate: Option<String>,
     /// How many instances run.
-    pub replicas: Option<u16>,
+    pub replicas: Option<Replicas>,
     /// How long it holds.
     pub lasts: Option<Duration>,
 }
@@ -508,6 +523,16 @@ fn commit(text: &str) -> Result<String, String> {
     if is_hash { Ok(text.to_owned()) } else { Err("write 7 to 40 of its hexadecimal digits".to_owned()) }
 }
 
+/// `8` or `current`.
+fn replicas(text: &str) -> Result<Replicas, String> {
+    const MOST: u16 = 100;
+    if text == "current" {
+        return Ok(Replicas::Current);
+    }
+    let number = text.parse().ok().filter(|number| *number <= MOST).map(Replicas::Number);
+    number.ok_or_else(|| format!("write a number of 0 to {MOST}, or `current` for as many as now"))
+}
+
 /// `2h`, `30m`, `1h30m`.
 fn duration(text: &str) -> Result<Duration, String> {
     const LONGEST: Duration = Duration::from_hours(10 * 365 * 24);
@@ -526,6 +551,18 @@ mod tests {
         }
         for wrong in ["4f2a4f", "", &"4F".repeat(20), &"4f".repeat(21), "main", "release"] {
             assert!(commit(wrong).is_err_and(|told| told.contains("7 to 40")), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_number_of_instances_is_small_or_that_of_now() {
+        for (right, meant) in
+            [("0", Replicas::Number(0)), ("100", Replicas::Number(100)), ("current", Replicas::Current)]
+        {
+            assert_eq!(replicas(right), Ok(meant));
+        }
+        for wrong in ["", "101", "-1", "now"] {
+            assert!(replicas(wrong).is_err_and(|told| told.contains("`current`")), "{wrong}");
         }
     }
 

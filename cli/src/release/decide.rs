@@ -1,6 +1,6 @@
 //! A decision and the operator's answer to it. Pure but for [`run`].
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use imaas_operator::api::{
     DecisionAction, DecisionState, IntegrationServiceStatus, ReleaseDecision, ReleaseDecisionSpec,
 };
@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use kube::{ResourceExt, api::ObjectMeta};
 
 use super::{
-    args::{self, Decision},
+    args::{self, Decision, Replicas},
     board,
     home::{Home, now},
 };
@@ -35,8 +35,8 @@ async fn made(decision: &Decision) -> Result<(ReleaseDecision, String)> {
     let about = &decision.about;
     let home = Home::open(&about.home).await?;
     let board = home.service(&about.service).await?.status.unwrap_or_default();
-    let target = target(decision, &board)?;
-    let wanted = object(&Decision { target, ..decision.clone() }, &home.user().await?, now());
+    let meant = Meant { target: target(decision, &board)?, replicas: replicas(decision, &board)? };
+    let wanted = object(decision, meant, (&home.user().await?, now()));
     Ok((home.decide(&wanted, about.timeout).await?, home.namespace))
 }
 
@@ -52,8 +52,39 @@ fn target(decision: &Decision, board: &IntegrationServiceStatus) -> Result<Optio
     }
 }
 
-fn object(decision: &Decision, author: &str, now: Timestamp) -> ReleaseDecision {
-    let Decision { action, about, reason, target, gate, replicas, lasts } = decision;
+/// How many instances are to run; those that there are to be now as a number, so that whoever finds it sees how many.
+fn replicas(decision: &Decision, board: &IntegrationServiceStatus) -> Result<Option<u16>> {
+    let about = &decision.about;
+    match decision.replicas {
+        None => Ok(None),
+        Some(Replicas::Number(number)) => Ok(Some(number)),
+        Some(Replicas::Current) => {
+            let state = board::state((&about.service, board), &about.environment)?;
+            let number = u16::try_from(state.desired).ok().filter(|number| *number > 0);
+            let none = || {
+                format!("no instance of {} is to run in {} now: write a number", about.service, state.name)
+            };
+            number.with_context(none).map(Some)
+        }
+    }
+}
+
+/// What a decision is about, as the board has it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Meant {
+    /// A commit as a whole hash.
+    pub target: Option<String>,
+    /// Instances.
+    pub replicas: Option<u16>,
+}
+
+/// What is sent, by whom and when.
+pub(super) fn object(
+    decision: &Decision,
+    Meant { target, replicas }: Meant,
+    (author, now): (&str, Timestamp),
+) -> ReleaseDecision {
+    let Decision { action, about, reason, target: _, gate, replicas: _, lasts } = decision;
     let expires_at = lasts.and_then(|lasts| now.checked_add(lasts).ok()).map(|end| {
         // Nobody means a fraction of a second.
         Timestamp::from_second(end.as_second()).unwrap_or(end).to_string()
@@ -62,9 +93,9 @@ fn object(decision: &Decision, author: &str, now: Timestamp) -> ReleaseDecision 
         service: about.service.clone(),
         environment: about.environment.clone(),
         action: *action,
-        target: target.clone(),
+        target,
         gate: gate.clone(),
-        replicas: *replicas,
+        replicas,
         reason: reason.clone(),
         expires_at,
         author: author.to_owned(),
@@ -128,7 +159,7 @@ mod tests {
     }
 
     fn hold() -> ReleaseDecision {
-        object(&decision(), "nora", "2026-01-01T10:00:00.5Z".parse().unwrap())
+        object(&decision(), Meant::default(), ("nora", "2026-01-01T10:00:00.5Z".parse().unwrap()))
     }
 
     #[test]
@@ -146,6 +177,20 @@ mod tests {
         assert_eq!(about(DecisionAction::Approve, "4f2a4f2a4f2a").unwrap(), Some(head));
         assert!(about(DecisionAction::Approve, "5b3c5b3").is_err());
         assert_eq!(about(DecisionAction::Retry, "4f2a4f2").unwrap().as_deref(), Some("4f2a4f2"));
+    }
+
+    #[test]
+    fn the_number_of_now_is_sent_as_a_number() {
+        let board = |desired| {
+            let state = EnvironmentState { name: "prod".to_owned(), desired, ..EnvironmentState::default() };
+            IntegrationServiceStatus { environments: vec![state], ..Default::default() }
+        };
+        let meant = |meant, desired| replicas(&Decision { replicas: meant, ..decision() }, &board(desired));
+        assert_eq!(meant(Some(Replicas::Current), 7).unwrap(), Some(7));
+        assert_eq!(meant(Some(Replicas::Number(3)), 7).unwrap(), Some(3));
+        assert_eq!(meant(None, 7).unwrap(), None);
+        let told = meant(Some(Replicas::Current), 0).unwrap_err().to_string();
+        assert!(told.contains("no instance of orders is to run in prod now"), "{told}");
     }
 
     #[test]

@@ -8,4 +8,5 @@ pub mod diff;
 pub mod history;
 mod home;
 pub mod instances;
+pub mod rest;
 pub mod why;

@@ -120,6 +120,10 @@ fn lines(service: &str, (state, running): (&EnvironmentState, &Running), because
     let type_ = running.release.as_ref().map(|release| release.spec.type_);
     let is_called = type_ != Some(WorkloadType::Worker);
     line("tries", state.trial.as_ref().map(|trial| tries(trial, is_called)));
+    let preview = state.trial.as_ref().map(|trial| [&trial.preview_url, &trial.preview]);
+    for way in preview.into_iter().flatten() {
+        line("look at it", way.clone());
+    }
     line("attempt", state.attempt.map(|attempt| attempt.to_string()));
     for Held { decision, action, by, reason, until } in &state.held {
         let reason = reason.as_ref().map(|reason| format!(" ({reason})")).unwrap_or_default();
@@ -201,7 +205,8 @@ fn coming(state: &EnvironmentState, ahead: Option<(Timestamp, Option<u16>)>) -> 
 }
 
 /// How far what is tried is. Nobody calls a worker.
-fn tries(Trial { release, passed, steps, weight, begun, since: _ }: &Trial, is_called: bool) -> String {
+fn tries(trial: &Trial, is_called: bool) -> String {
+    let Trial { release, passed, steps, weight, begun, since: _, preview: _, preview_url: _ } = trial;
     let share = if is_called { format!(", {weight} of 100 requests") } else { String::new() };
     let step = if passed < steps {
         format!("step {} of {steps}{share}", passed + 1)
@@ -291,6 +296,29 @@ mod tests {
   told host  pending (Held) of 4f2a; the host refused it
 "
         );
+    }
+
+    #[test]
+    fn what_is_tried_is_told_with_the_ways_to_look_at_it() {
+        let way = |way: &str| Some(way.to_owned());
+        let trial = |preview: Option<String>, preview_url: Option<String>| {
+            let trial = Trial {
+                release: "orders-prod-b".to_owned(),
+                steps: 2,
+                weight: 10,
+                begun: "2026-01-01T10:00:00Z".to_owned(),
+                preview,
+                preview_url,
+                ..Trial::default()
+            };
+            let state = EnvironmentState { trial: Some(trial), ..EnvironmentState::default() };
+            let text = lines("orders", (&state, &Running::default()), &[]);
+            let told = text.lines().map(str::trim).filter(|line| line.starts_with("look at it"));
+            told.map(ToOwned::to_owned).collect::<Vec<_>>()
+        };
+        assert_eq!(trial(None, None), [""; 0]);
+        assert_eq!(trial(way("curl x"), None), ["look at it curl x"]);
+        assert_eq!(trial(way("curl x"), way("https://x")), ["look at it https://x", "look at it curl x"]);
     }
 
     #[test]

@@ -72,6 +72,15 @@ impl RuleFields {
     pub const ALL: Self = Self { timeouts: true, retry: true };
 }
 
+/// What the installed kind can say.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RouteFields {
+    /// Of a rule.
+    pub rule: RuleFields,
+    /// That a rule is for requests with a parameter in their address.
+    pub query: bool,
+}
+
 /// How long what a gateway does may take, in its own form: at most five digits a unit, such as `30s` (GEP-2257).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default)]
@@ -101,6 +110,19 @@ pub struct RouteMatch {
     /// All of them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub headers: Vec<HeaderMatch>,
+    /// All of them; see [`RouteFields`].
+    #[serde(rename = "queryParams", skip_serializing_if = "Vec::is_empty")]
+    pub query: Vec<QueryMatch>,
+}
+
+/// See [`RouteMatch`]. A match with one goes before one of the same path and headers without.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default)]
+pub struct QueryMatch {
+    /// Of the parameter.
+    pub name: String,
+    /// Exactly.
+    pub value: String,
 }
 
 /// See [`RouteMatch`]. A match with a header goes before one of the same path without.

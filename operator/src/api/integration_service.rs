@@ -188,6 +188,12 @@ pub struct Trial {
     /// Since when the step is as it should be.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<String>,
+    /// The command that asks for it from outside, whatever its share is; missing where no gateway leads there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub preview: Option<String>,
+    /// The same address for a browser; missing where the gateway's routes cannot tell it apart.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub preview_url: Option<String>,
 }
 
 /// A pod that runs.

@@ -1,6 +1,6 @@
-#![expect(clippy::disallowed_types, reason = "IO: lists pods, their sets and their events")]
-//! Pods, what makes them and what is told of them are neither ours nor watched: they are asked for while those of a service
-//! are not ready.
+#![expect(clippy::disallowed_types, reason = "IO: lists pods, their sets, their events and their nodes")]
+//! Pods, what makes them, where they are and what is told of them are neither ours nor watched: they are asked for while those
+//! of a service are not ready.
 
 use std::{collections::BTreeMap, fmt::Debug};
 
@@ -8,14 +8,17 @@ use k8s_openapi::{
     NamespaceResourceScope,
     api::{
         apps::v1::ReplicaSet,
-        core::v1::{Event, Pod},
+        core::v1::{Event, Node, Pod},
     },
 };
-use kube::{Api, Resource, api::ListParams};
+use kube::{Api, Resource, ResourceExt, api::ListParams};
 use serde::de::DeserializeOwned;
 
-use super::{ApplyError, Cluster, ObjectKey};
+use super::{ApplyError, Cluster, ObjectKey, apply_error::failed};
+use crate::names::ZONE;
 
+/// So many nodes of a zone are looked at.
+const NODES: u32 = 500;
 /// More than the most instances of a service, and a quarter more during a roll-out.
 const MOST: u32 = 150;
 
@@ -48,17 +51,27 @@ impl Cluster {
         self.some(namespace, ListParams::default().fields(&fields)).await
     }
 
+    /// The node of this name, and where it is in a zone all of that.
+    pub async fn nodes_around(&self, name: &str) -> Result<Vec<Node>, ApplyError> {
+        let named = self.nodes(ListParams::default().fields(&format!("metadata.name={name}"))).await?;
+        let zone = named.first().and_then(|node| node.labels().get(ZONE));
+        let Some(zone) = zone else { return Ok(named) };
+        self.nodes(ListParams::default().labels(&format!("{ZONE}={zone}")).limit(NODES)).await
+    }
+
+    async fn nodes(&self, params: ListParams) -> Result<Vec<Node>, ApplyError> {
+        let list = Api::<Node>::all(self.client()).list(&params).await;
+        Ok(list.map_err(|source| failed("list", &ObjectKey::named::<Node>(None, ""), source))?.items)
+    }
+
     /// The first so many.
     async fn some<K>(&self, namespace: &str, params: ListParams) -> Result<Vec<K>, ApplyError>
     where
         K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned,
     {
         let list = Api::<K>::namespaced(self.client(), namespace).list(&params.limit(MOST)).await;
-        let list = list.map_err(|source| ApplyError::Request {
-            verb: "list",
-            object: ObjectKey::named::<K>(Some(namespace), "").to_string(),
-            source: Box::new(source),
-        })?;
+        let list =
+            list.map_err(|source| failed("list", &ObjectKey::named::<K>(Some(namespace), ""), source))?;
         Ok(list.items)
     }
 }

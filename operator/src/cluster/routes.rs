@@ -12,11 +12,13 @@ use super::{
 };
 use crate::api::{
     HttpRoute,
-    http_route::{GATEWAY_API, RuleFields},
+    http_route::{GATEWAY_API, RouteFields, RuleFields},
 };
 
 /// Where the `OpenAPI` document has the fields of a rule.
 const RULE: &str = "/components/schemas/io.k8s.networking.gateway.v1.HTTPRoute/properties/spec/properties/rules/items/properties";
+/// Of a rule.
+const QUERY: &str = "/matches/items/properties/queryParams";
 
 impl Cluster {
     /// Has the cluster routes?
@@ -24,8 +26,8 @@ impl Cluster {
         self.0.routes.form().is_some()
     }
 
-    /// What their rules may say.
-    pub fn rule_fields(&self) -> RuleFields {
+    /// What they may say.
+    pub fn route_fields(&self) -> RouteFields {
         self.0.routes.form().unwrap_or_default()
     }
 
@@ -36,11 +38,11 @@ impl Cluster {
 }
 
 impl Guest for HttpRoute {
-    type Form = RuleFields;
+    type Form = RouteFields;
     const VERSION: &'static str = GATEWAY_API;
 
-    fn form(document: &Value) -> Option<RuleFields> {
-        rule_fields(document)
+    fn form(document: &Value) -> Option<RouteFields> {
+        route_fields(document)
     }
 
     fn guests(cluster: &Cluster) -> &Guests<Self> {
@@ -49,10 +51,11 @@ impl Guest for HttpRoute {
 }
 
 /// `None` where `document`, of the group's version, does not have the kind.
-fn rule_fields(document: &Value) -> Option<RuleFields> {
+fn route_fields(document: &Value) -> Option<RouteFields> {
     let rule = document.pointer(RULE)?;
     let has = |field| rule.get(field).is_some();
-    Some(RuleFields { timeouts: has("timeouts"), retry: has("retry") })
+    let rule_fields = RuleFields { timeouts: has("timeouts"), retry: has("retry") };
+    Some(RouteFields { rule: rule_fields, query: rule.pointer(QUERY).is_some() })
 }
 
 #[cfg(test)]
@@ -67,15 +70,19 @@ mod tests {
             let rules = json!({ "type": "array", "items": { "type": "object", "properties": rule } });
             let spec = json!({ "type": "object", "properties": { "rules": rules } });
             let schema = json!({ "type": "object", "properties": { "spec": spec } });
-            rule_fields(&json!({ "components": { "schemas": { kind: schema } } }))
+            route_fields(&json!({ "components": { "schemas": { kind: schema } } }))
         };
         let route = "io.k8s.networking.gateway.v1.HTTPRoute";
         let (matches, timeouts, retry) =
             (json!([]), json!({ "type": "object" }), json!({ "type": "object" }));
-        let fields = |timeouts, retry| Some(RuleFields { timeouts, retry });
+        let fields =
+            |timeouts, retry| Some(RouteFields { rule: RuleFields { timeouts, retry }, query: false });
         assert_eq!(document("io.k8s.networking.gateway.v1.GRPCRoute", json!({ "timeouts": timeouts })), None);
         assert_eq!(document(route, json!({ "matches": matches })), fields(false, false));
         assert_eq!(document(route, json!({ "timeouts": timeouts })), fields(true, false));
         assert_eq!(document(route, json!({ "timeouts": timeouts, "retry": retry })), fields(true, true));
+        let matches = json!({ "items": { "properties": { "queryParams": { "type": "array" } } } });
+        let by_query = Some(RouteFields { query: true, ..RouteFields::default() });
+        assert_eq!(document(route, json!({ "matches": matches })), by_query);
     }
 }

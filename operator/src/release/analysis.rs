@@ -89,14 +89,17 @@ fn counted<'a>(
     )
 }
 
-/// `profile` as far as what `settings` ask for is made of it: names of metrics by which nobody judges and nothing scales make no
-/// other release.
+/// `profile` as far as what `settings` ask for is made of it: neither names of metrics by which nobody judges and nothing scales,
+/// nor a timeout of what is not exposed or has its own, make another release.
 pub(super) fn as_asked(profile: &RuntimeProfile, settings: &DescriptorSpec) -> RuntimeProfile {
     let mut profile = profile.clone();
     let (requests, latency) = asked_of_metrics(&settings.scaling.triggers);
     if let Some(metrics) = profile.metrics.as_mut().filter(|_| settings.rollout.analysis.is_none()) {
         metrics.counts = metrics.counts.take().filter(|_| requests);
         metrics.latency = metrics.latency.take().filter(|_| latency);
+    }
+    if settings.expose.as_ref().is_none_or(|expose| expose.timeout.is_some()) {
+        profile.request_timeout_seconds = None;
     }
     profile
 }

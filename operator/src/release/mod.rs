@@ -6,6 +6,7 @@ mod beside;
 pub mod config;
 pub mod desired;
 pub mod hours;
+mod lost;
 pub mod observe;
 pub mod reconcile;
 pub mod render;
@@ -25,8 +26,10 @@ pub mod verdict;
 pub use beside::{Found, found, is_beside};
 pub use config::{ConfigFile, ConfigFiles, Contents, LARGEST_CONFIG, PlannedConfig, too_much};
 pub use desired::{
-    Children, Entrance, Footprint, Neighbour, Outside, Reach, Target, Trial, desired, open_ports, written,
+    Children, Entrance, Footprint, Neighbour, Outside, Preview, Reach, Target, Trial, desired, open_ports,
+    preview, written,
 };
+pub use lost::{lost_node, of_lost};
 pub use observe::{Observed, Phase, current, down_since, late, late_since, observed};
 pub use reconcile::{RolledOut, roll_out, seen_in, troubled, well_since};
 pub use render::{Input, Rendered, render};

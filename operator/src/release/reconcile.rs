@@ -3,7 +3,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::{
     apps::v1::Deployment,
     autoscaling::v2::HorizontalPodAutoscaler,
@@ -15,9 +15,11 @@ use kube::ResourceExt;
 
 use super::{
     desired::{
-        Beside, Children, Footprint, Target, Trial, beside, beside_selector, desired, divided, ending,
-        leaving, route, running,
+        Beside, Children, Footprint, Target, Trial, beside, beside_selector,
+        budget::{self, Look, Missing},
+        desired, divided, ending, leaving, route, running,
     },
+    lost::{lost_node, of_lost},
     observe::{self, Observed, Phase, alone_since, current, observed, of_current},
     runs, scaler, scaling, triggers,
     trouble::{SANDBOX_FAILED, Trouble, failed_run, trouble, unsandboxed, without_sandbox},
@@ -76,7 +78,8 @@ pub async fn roll_out(
         children.route =
             route(target, &std::iter::once(own).chain(running.iter().cloned()).collect::<Vec<_>>());
     }
-    let Beside { service: beside_service, deployment: beside_deployment } = beside(target, trial);
+    let Beside { service: beside_service, deployment: beside_deployment, disruption_budget: beside_budget } =
+        beside(target, trial);
     let beside = names::beside(name);
     // No `..`: a new kind of child does not compile until it is applied here.
     let Children {
@@ -112,9 +115,10 @@ pub async fn roll_out(
     if !is_beside && route.is_ok() {
         cluster.delete::<Service>(&namespace, &beside).await?;
     }
-    match disruption_budget {
-        Some(budget) => drop(cluster.apply(budget).await?),
-        None => cluster.delete::<PodDisruptionBudget>(&namespace, name).await?,
+    // The service's first: no pod is in two.
+    for (budget, name) in [(disruption_budget, name), (beside_budget, &beside)] {
+        let due = bound(cluster, budget, (&namespace, name), now).await?;
+        again = again.into_iter().chain(due).min();
     }
     // After whom it is called by, which may be an old route yet, and before what takes its place.
     match beside_deployment {
@@ -146,6 +150,43 @@ pub async fn roll_out(
         scaled = scaler::follow(cluster, target, scaler).await;
     }
     Ok(RolledOut { seen, again: again.into_iter().chain(moving).min(), route, scaler: scaled })
+}
+
+/// Makes the budget of the Deployment `name` so, or takes it away: it waits for no instance that does not come. When to look
+/// again whether one came.
+async fn bound(
+    cluster: &Cluster,
+    budget: Option<PodDisruptionBudget>,
+    (namespace, name): (&str, &str),
+    now: Timestamp,
+) -> Result<Option<Duration>, ApplyError> {
+    let Some(budget) = budget else {
+        cluster.delete::<PodDisruptionBudget>(namespace, name).await?;
+        return Ok(None);
+    };
+    let live = cluster.workload(namespace, name);
+    let live = live.as_ref().and_then(Workload::deployment);
+    let Missing { number, again } = match live.map(|live| (live, budget::look(live, now))) {
+        None | Some((_, Look::Never)) => Missing { number: 0, again: None },
+        Some((_, Look::In(left))) => Missing { number: 0, again: Some(left) },
+        Some((_, Look::Untold)) => {
+            Missing { number: budget::given(&told(cluster, &budget).await?), again: None }
+        }
+        Some((live, Look::Now)) => {
+            let start = live.spec.as_ref().and_then(|spec| spec.progress_deadline_seconds);
+            let start = SignedDuration::from_secs(start.unwrap_or_default().into());
+            budget::missing(&told(cluster, &budget).await?, start, now)
+        }
+    };
+    cluster.apply(budget::without(budget, number)).await?;
+    Ok(again)
+}
+
+/// What `budget` says of itself; nothing where it is to be made.
+async fn told(cluster: &Cluster, budget: &PodDisruptionBudget) -> Result<PodDisruptionBudget, ApplyError> {
+    let key = ObjectKey::of(budget);
+    let told = if cluster.has_written_key(&key) { cluster.read(&key).await? } else { None };
+    Ok(told.unwrap_or_default())
 }
 
 /// Nothing is asked of a cluster that has no routes.
@@ -250,7 +291,11 @@ pub async fn troubled(
     };
     let Some(labels) = labels else { return Ok(None) };
     let pods = cluster.pods(&namespace, &labels).await?;
-    if let Some(trouble) = trouble(&pods, since) {
+    let nodes = match lost_node(&pods) {
+        Some(node) => cluster.nodes_around(node).await?,
+        None => vec![],
+    };
+    if let Some(trouble) = trouble(&pods, since).into_iter().chain(of_lost(&pods, &nodes)).min() {
         return Ok(Some(trouble));
     }
     let Some(pod) = without_sandbox(&pods, now) else { return Ok(None) };

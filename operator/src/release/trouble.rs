@@ -6,16 +6,11 @@
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::{
     batch::v1::Job,
-    core::v1::{
-        ContainerState, ContainerStateTerminated, ContainerStatus, Event, Pod, PodCondition, PodStatus,
-    },
+    core::v1::{ContainerState, ContainerStateTerminated, ContainerStatus, Event, Pod, PodStatus},
 };
 use kube::ResourceExt;
 
-use crate::{
-    conditions::{Reason, cut},
-    names::UNREACHABLE,
-};
+use crate::conditions::{Reason, cut};
 
 /// Started again so often after it ended, a container is not going to stay: a minute or so.
 const STARTS: i32 = 3;
@@ -23,8 +18,6 @@ const STARTS: i32 = 3;
 const SANDBOX: &str = "PodReadyToStartContainers";
 /// The reason of its event where it cannot make that place.
 pub(super) const SANDBOX_FAILED: &str = "FailedCreatePodSandBox";
-/// Why a pod is to go that did not leave its node in time.
-const TAINTED: &str = "DeletionByTaintManager";
 /// It takes no longer where nothing is wrong.
 const PATIENCE: SignedDuration = SignedDuration::from_secs(5);
 /// So many hexadecimal digits are no word.
@@ -54,7 +47,7 @@ pub fn trouble(pods: &[Pod], since: Option<Timestamp>) -> Option<Trouble> {
     let is_done =
         |pod: &&Pod| pod.status.as_ref().is_some_and(|status| status.phase.as_deref() == Some("Succeeded"));
     let living = pods.iter().filter(|pod| pod.metadata.deletion_timestamp.is_none() && !is_done(pod));
-    living.filter_map(|pod| of_pod(pod, since)).chain(pods.iter().filter_map(lost)).min()
+    living.filter_map(|pod| of_pod(pod, since)).min()
 }
 
 /// Why `run`, of which `pods` are the tries that are left, came to a bad end.
@@ -123,35 +116,6 @@ fn without_ids(text: &str) -> String {
         if is_id(bare) { format!("…{}", &word[bare.len()..]) } else { word.to_owned() }
     });
     told.collect()
-}
-
-/// On a node that does not answer: what is told of its containers is what was last heard of them, while the control plane
-/// says that it is not ready, and later that it is to go.
-fn lost(pod: &Pod) -> Option<Trouble> {
-    let status = pod.status.as_ref()?;
-    let condition = |type_, is| {
-        status.conditions.iter().flatten().find(|one: &&PodCondition| one.type_ == type_ && one.status == is)
-    };
-    let mut containers = status.container_statuses.iter().flatten().peekable();
-    let was_ready = containers.peek().is_some() && containers.all(|container| container.ready);
-    let taken = condition("DisruptionTarget", "True").and_then(|one| one.reason.as_deref());
-    let what = match pod.metadata.deletion_timestamp {
-        Some(_) if taken == Some(TAINTED) => "another one takes the place of".to_owned(),
-        None if was_ready && condition("Ready", "False").is_some() => match stays(pod) {
-            Some(seconds) => format!("{seconds} seconds after it was lost another one takes the place of"),
-            None => "until it comes back nothing takes the place of".to_owned(),
-        },
-        _ => return None,
-    };
-    let node = pod.spec.as_ref()?.node_name.as_deref()?;
-    let message = format!("the node {node} does not answer: {what} instance {} there", pod.name_any());
-    Some(Trouble::Blocked(Reason::NodeLost, message))
-}
-
-/// For how many seconds it stays on a node of which nothing is heard.
-fn stays(pod: &Pod) -> Option<i64> {
-    let mut tolerations = pod.spec.iter().flat_map(|spec| spec.tolerations.iter().flatten());
-    tolerations.find(|one| one.key.as_deref() == Some(UNREACHABLE))?.toleration_seconds
 }
 
 fn of_pod(pod: &Pod, since: Option<Timestamp>) -> Option<Trouble> {
@@ -292,42 +256,6 @@ mod tests {
             "
         ))
         .unwrap()
-    }
-
-    #[test]
-    fn a_node_that_does_not_answer_is_told_with_what_is_done_about_it() {
-        let on_node = |status: &str, more: &str| {
-            let mut pod = pod("orders-a", status);
-            pod.spec =
-                serde_saphyr::from_str(&format!("{{nodeName: node-7, containers: [], {more}}}")).unwrap();
-            pod
-        };
-        let told = |pod: &Pod| match trouble(std::slice::from_ref(pod), None) {
-            Some(Trouble::Blocked(Reason::NodeLost, told)) => told,
-            other => panic!("{other:?}"),
-        };
-        let ready = "containerStatuses: [{name: c, image: i, imageID: '', restartCount: 0, ready: true}]";
-        let lost = format!("{{conditions: [{{type: Ready, status: 'False'}}], {ready}}}");
-        let stays =
-            "tolerations: [{key: node.kubernetes.io/unreachable, effect: NoExecute, tolerationSeconds: 60}]";
-        assert_eq!(
-            told(&on_node(&lost, stays)),
-            "the node node-7 does not answer: 60 seconds after it was lost another one takes the place of instance orders-a there"
-        );
-        assert_eq!(
-            told(&on_node(&lost, "")),
-            "the node node-7 does not answer: until it comes back nothing takes the place of instance orders-a there"
-        );
-        let target = "{type: DisruptionTarget, status: 'True', reason: DeletionByTaintManager}";
-        let mut goes = on_node(&format!("{{conditions: [{target}], {ready}}}"), stays);
-        assert_eq!(trouble(std::slice::from_ref(&goes), None), None, "it is not told to go yet");
-        goes.metadata.deletion_timestamp = goes.metadata.creation_timestamp.clone();
-        assert_eq!(
-            told(&goes),
-            "the node node-7 does not answer: another one takes the place of instance orders-a there"
-        );
-        let well = on_node(&format!("{{conditions: [{{type: Ready, status: 'True'}}], {ready}}}"), stays);
-        assert_eq!(trouble(&[well], None), None);
     }
 
     /// One container that is not ready.

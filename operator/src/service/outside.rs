@@ -17,13 +17,14 @@ impl Work<'_> {
         let has_way_in = stage.spec.domain.is_some() || stage.spec.gateway.is_some();
         let is_named = has_way_in || Sources::of(&stage.spec).is_any();
         let is_invalid = is_named && !self.is_valid(environment);
-        let rules = self.platform.cluster.rule_fields();
+        let fields = self.platform.cluster.route_fields();
         let mut outside = Outside::of(&stage.spec, &self.platform.settings.namespace);
         if is_invalid {
             outside.brokers.clear();
             outside.prometheus = None;
         }
-        Outside { is_unsure: is_invalid && has_way_in, rules, ..outside }
+        let is_unsure = is_invalid && has_way_in;
+        Outside { is_unsure, rules: fields.rule, by_query: fields.query, ..outside }
     }
 
     /// Is the Environment valid as it stands now?

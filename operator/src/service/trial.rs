@@ -22,7 +22,7 @@ use crate::{
     cluster::Workload,
     conditions::Reason,
     release::{
-        self, Found, Phase,
+        self, Found, Phase, Preview,
         trial::{Awaits, Next, State, Step, Wanted, next},
         verdict::{Judgement, Verdict, verdict, words},
     },
@@ -243,7 +243,12 @@ impl Work<'_> {
         else {
             return;
         };
-        let trial = self.told_trial(environment, (state, tried.steps), now);
+        let mut trial = self.told_trial(environment, (state, tried.steps), now);
+        if self.platform.cluster.has_routes()
+            && let Some(Preview { command, url }) = release::preview(target, &tried.trial())
+        {
+            (trial.preview, trial.preview_url) = (Some(command), url);
+        }
         let begun = trial.begun.parse().ok();
         told.trial = Some(trial);
         if next.is_passed {
@@ -297,6 +302,8 @@ impl Work<'_> {
             weight: *weight,
             begun,
             since,
+            preview: None,
+            preview_url: None,
         }
     }
 }

@@ -7,6 +7,7 @@
 //! From one release to the next on a real API server with its real controllers: what pods count on is there as long as
 //! they run. The node has no kubelet: that a pod runs and is ready is said by the test, and one that is told to end stays.
 
+mod drain;
 mod scaling;
 mod trial;
 

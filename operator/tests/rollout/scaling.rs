@@ -13,7 +13,7 @@ const LOOKS: Duration = Duration::from_secs(20);
 
 impl Scene {
     /// As the autoscaler does when load asks for so many.
-    async fn load_asks_for(&self, replicas: i32) {
+    pub(super) async fn load_asks_for(&self, replicas: i32) {
         self.scale(replicas, AUTOSCALER).await;
     }
 

@@ -149,18 +149,25 @@ async fn share(address: SocketAddr, (version, weight): (&str, usize)) -> Result<
     Ok(count)
 }
 
-/// Who asks for what is tried gets it, at every step.
+/// Who asks for what is tried gets it, at every step: by a header, or by the address as a browser does.
 async fn previewed(address: SocketAddr, version: &str) -> Result<()> {
-    let caller = Caller::new(address)?.of(HOST)?.with((PREVIEW.try_into()?, AT.1))?;
+    let caller = Caller::new(address)?.of(HOST)?;
+    let with_header = Caller::new(address)?.of(HOST)?.with((PREVIEW.try_into()?, AT.1))?;
     for _ in 0..50 {
-        let answer = version_of(&caller).await?;
+        let answer = version_of(&with_header).await?;
         ensure!(answer == version, "with the header: {answer}");
+        let answer = version_at(&caller, &format!("/inventory?{PREVIEW}={}", AT.1)).await?;
+        ensure!(answer == version, "by its address: {answer}");
     }
     Ok(())
 }
 
 async fn version_of(caller: &Caller) -> Result<String> {
-    let answer = caller.get("/inventory").await?;
+    version_at(caller, "/inventory").await
+}
+
+async fn version_at(caller: &Caller, path: &str) -> Result<String> {
+    let answer = caller.get(path).await?;
     ensure!(answer.status == 200, "{answer:?}");
     let told: Value = serde_json::from_str(&answer.body)?;
     Ok(told["version"].as_str().unwrap_or_default().to_owned())

@@ -48,6 +48,8 @@ pub struct Outside {
     pub is_unsure: bool,
     /// What the cluster's routes can say.
     pub rules: RuleFields,
+    /// Can they tell requests apart by a parameter of their address?
+    pub by_query: bool,
     /// Where work waits; none of an Environment that is not valid.
     pub brokers: Vec<Broker>,
     /// Where requests are counted; nothing of an Environment that is not valid.
@@ -77,6 +79,7 @@ impl Outside {
             taken: BTreeSet::new(),
             is_unsure: false,
             rules: RuleFields::default(),
+            by_query: false,
             brokers: spec.brokers.clone(),
             prometheus: ValidPrometheus::valid(spec).ok().flatten(),
         }
@@ -175,7 +178,7 @@ pub fn route(target: &Target, running: &[Footprint]) -> Option<HttpRoute> {
     let rule = |expose: &ReleaseExpose| {
         let path = PathMatch { type_: "PathPrefix".to_owned(), value: expose.path.clone() };
         let backend = BackendRef { name: name.clone(), port: expose.port.port, weight: None };
-        target.outside.rule(expose, vec![RouteMatch { path, headers: vec![] }], vec![backend])
+        target.outside.rule(expose, vec![RouteMatch { path, ..RouteMatch::default() }], vec![backend])
     };
     let Gateway { name: gateway, namespace, section_name, pods: _ } = gateway.clone();
     let spec = HttpRouteSpec {

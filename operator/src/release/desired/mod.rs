@@ -3,6 +3,7 @@
 //! what is around its pods is there for those of earlier releases too.
 
 mod autoscaler;
+pub(super) mod budget;
 mod cron_job;
 mod expose;
 mod footprint;
@@ -16,7 +17,7 @@ pub use expose::{Entrance, Outside, route};
 pub use footprint::{Footprint, ending, leaving, running, written};
 pub use reach::{Neighbour, Reach, open_ports};
 pub use scaler::Scaler;
-pub use trial::{Beside, Trial, beside, divided, selector as beside_selector};
+pub use trial::{Beside, Preview, Trial, beside, divided, preview, selector as beside_selector};
 
 use std::collections::BTreeMap;
 
@@ -27,10 +28,10 @@ use k8s_openapi::{
         batch::v1::CronJob,
         core::v1::{ConfigMap, PodTemplateSpec, Service},
         networking::v1::NetworkPolicy,
-        policy::v1::{PodDisruptionBudget, PodDisruptionBudgetSpec},
+        policy::v1::PodDisruptionBudget,
     },
     apimachinery::pkg::{
-        apis::meta::v1::{LabelSelector, ObjectMeta},
+        apis::meta::v1::{LabelSelector, LabelSelectorRequirement, ObjectMeta},
         util::intstr::IntOrString,
     },
 };
@@ -39,7 +40,7 @@ use kube::ResourceExt;
 use super::{observe::spare, render::selector, scaling};
 use crate::{
     api::{HttpRoute, Release, Strategy, environment::Network},
-    names::{self, MANAGED_BY, MANAGER, RELEASE, RUNNING},
+    names::{self, MANAGED_BY, MANAGER, RELEASE, RUNNING, TRACK},
 };
 
 /// Pods of earlier versions for which the `ReplicaSet` is kept; a rollback goes by Releases, so a few suffice to read.
@@ -103,7 +104,8 @@ pub struct Children {
     pub service: Option<Service>,
     /// Of what is exposed, where the environment has a gateway.
     pub route: Option<HttpRoute>,
-    /// Of a service that may have many instances only: with one, it would block every drain of a node, or none.
+    /// Of a service that may have many instances only: with one, it would block every drain of a node, or none. It waits for
+    /// all instances, as long as a start may take.
     pub disruption_budget: Option<PodDisruptionBudget>,
     /// The pods of an api or a worker.
     pub deployment: Option<Deployment>,
@@ -205,18 +207,13 @@ fn containers(template: &PodTemplateSpec) -> impl Iterator<Item = &k8s_openapi::
     template.spec.iter().flat_map(|spec| &spec.containers)
 }
 
+/// Of the service's own pods: one that is tried beside them and does not get ready stops no drain of theirs.
 fn disruption_budget(target: &Target) -> PodDisruptionBudget {
-    PodDisruptionBudget {
-        metadata: target.metadata(),
-        spec: Some(PodDisruptionBudgetSpec {
-            max_unavailable: Some(IntOrString::Int(1)),
-            min_available: None,
-            selector: Some(label_selector(target.selector())),
-            // A pod that serves nobody does not stop a node's drain.
-            unhealthy_pod_eviction_policy: Some("AlwaysAllow".to_owned()),
-        }),
-        status: None,
-    }
+    let is_own =
+        LabelSelectorRequirement { key: TRACK.to_owned(), operator: "DoesNotExist".to_owned(), values: None };
+    let selector =
+        LabelSelector { match_expressions: Some(vec![is_own]), ..label_selector(target.selector()) };
+    budget::disruption_budget(target.metadata(), selector)
 }
 
 fn label_selector(labels: BTreeMap<String, String>) -> LabelSelector {

@@ -5,13 +5,14 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::{
     apps::v1::Deployment,
     core::v1::{Service, ServiceSpec},
+    policy::v1::PodDisruptionBudget,
 };
 
-use super::{Children, Footprint, Target, deployment, label_selector, service::ports};
+use super::{Children, Footprint, Outside, Target, budget, deployment, label_selector, service::ports};
 use crate::{
     api::{
         HttpRoute, Release, WorkloadType,
-        http_route::{BackendRef, HeaderMatch, RouteMatch, RouteRule},
+        http_route::{BackendRef, HeaderMatch, QueryMatch, RouteMatch, RouteRule},
     },
     names::{self, CANARY, MANAGED_BY, MANAGER, PREVIEW, TRACK},
     release::trial::Calls,
@@ -36,6 +37,8 @@ pub struct Beside {
     /// Its pods have one label more than those of the service, which all that is around those holds for as well, and go
     /// without one that all others have: the selector of a Service knows no `not`.
     pub deployment: Option<Deployment>,
+    /// Of its pods alone, which may be all that is called.
+    pub disruption_budget: Option<PodDisruptionBudget>,
 }
 
 /// What is to be beside the service of `target`.
@@ -62,7 +65,10 @@ pub fn beside(target: &Target, trial: &Trial) -> Beside {
         };
         Service { metadata, spec: Some(spec), status: None }
     });
-    Beside { service, deployment: Some(deployment) }
+    let mut metadata = target.metadata();
+    name(&mut metadata, target);
+    let disruption_budget = Some(budget::disruption_budget(metadata, label_selector(selector(target))));
+    Beside { service, deployment: Some(deployment), disruption_budget }
 }
 
 /// `children` of `target`, with requests divided between them and what is beside.
@@ -79,7 +85,38 @@ pub fn divided(mut children: Children, target: &Target, trial: &Trial) -> Childr
     children
 }
 
-/// `route` with a share for what is beside, and all requests that ask for it by their header.
+/// How people reach what is tried from outside, whatever its share is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Preview {
+    /// To be typed.
+    pub command: String,
+    /// For a browser; `None` where routes cannot tell it apart.
+    pub url: Option<String>,
+}
+
+/// Of what is tried beside the service of `target`, where a gateway leads to it.
+pub fn preview(target: &Target, trial: &Trial) -> Option<Preview> {
+    let Outside { entrance, taken, is_unsure, by_query, .. } = target.outside;
+    let tried = trial.release.filter(|release| release.spec.replicas > 0 && !is_unsure)?;
+    let path = tried.spec.expose.as_ref().map(|expose| &expose.path).filter(|path| !taken.contains(*path))?;
+    let host = names::host(target.tenant, &entrance.as_ref()?.domain);
+    let (service, address) = (&target.release.spec.service, format!("https://{host}{path}"));
+    Some(Preview {
+        command: format!("curl -H '{PREVIEW}: {service}' {address}"),
+        url: by_query.then(|| format!("{address}?{PREVIEW}={service}")),
+    })
+}
+
+/// `one`, of requests that ask for what is tried: by their header, or in their address, as a browser does.
+fn asked(one: &RouteMatch, target: &Target) -> Vec<RouteMatch> {
+    let (name, value) = (PREVIEW.to_owned(), target.release.spec.service.clone());
+    let query = target.outside.by_query.then(|| QueryMatch { name: name.clone(), value: value.clone() });
+    let by_query = query.map(|query| RouteMatch { query: vec![query], ..one.clone() });
+    let by_header = RouteMatch { headers: vec![HeaderMatch { name, value }], ..one.clone() };
+    std::iter::once(by_header).chain(by_query).collect()
+}
+
+/// `route` with a share for what is beside, and all requests that ask for it.
 fn divided_route(mut route: HttpRoute, target: &Target, trial: &Trial) -> HttpRoute {
     let tried = trial.release.filter(|release| release.spec.replicas > 0);
     let Some(tried) = tried.and_then(|release| release.spec.expose.as_ref()) else { return route };
@@ -90,9 +127,7 @@ fn divided_route(mut route: HttpRoute, target: &Target, trial: &Trial) -> HttpRo
     let mut rules = Vec::new();
     for mut rule in route.spec.rules {
         if is_tried(&rule) {
-            let header = HeaderMatch { name: PREVIEW.to_owned(), value: service.clone() };
-            let asked = |one: &RouteMatch| RouteMatch { headers: vec![header.clone()], ..one.clone() };
-            let matches = rule.matches.iter().map(asked).collect();
+            let matches = rule.matches.iter().flat_map(|one| asked(one, target)).collect();
             rules.push(target.outside.rule(tried, matches, vec![beside(None)]));
             if own != Some(&tried.path) {
                 rule.backend_refs = vec![beside(None)];
@@ -150,17 +185,14 @@ mod tests {
         let spec: EnvironmentSpec = serde_saphyr::from_str(gateway).unwrap();
         let rules = RuleFields { timeouts: true, retry: true };
         let (outside, reach) = (Outside { rules, ..Outside::of(&spec, "imaas-system") }, Reach::default());
-        let target = Target {
-            tenant: "acme",
-            release: old,
-            config: None,
-            networks: &[],
-            reach: &reach,
-            outside: &outside,
-        };
+        let target = target(old, (&reach, &outside));
         let running: Vec<_> = [Some(old), trial.release].into_iter().flatten().map(Footprint::of).collect();
         let all = divided(desired(&target, &running, None), &target, trial);
         (all, beside(&target, trial))
+    }
+
+    fn target<'a>(release: &'a Release, (reach, outside): (&'a Reach, &'a Outside)) -> Target<'a> {
+        Target { tenant: "acme", release, config: None, networks: &[], reach, outside }
     }
 
     fn labels(template: &PodTemplateSpec) -> BTreeMap<String, String> {
@@ -193,10 +225,12 @@ mod tests {
     fn what_is_tried_has_pods_of_its_own_that_the_service_finds_as_well() {
         let (old, new) = (release("orders-dev-a", ""), release("orders-dev-b", "replicas: 1"));
         let trial = Trial { release: Some(&new), ..Trial::default() };
-        let (all, Beside { service, deployment }) = children(&old, &trial);
-        let (service, deployment) = (service.unwrap(), deployment.unwrap());
-        let names = [deployment.metadata.name.clone(), service.metadata.name.clone()];
-        assert_eq!(names, [Some("orders-canary".to_owned()), Some("orders-canary".to_owned())]);
+        let (all, Beside { service, deployment, disruption_budget }) = children(&old, &trial);
+        let (service, deployment, budget) =
+            (service.unwrap(), deployment.unwrap(), disruption_budget.unwrap());
+        for metadata in [&deployment.metadata, &service.metadata, &budget.metadata] {
+            assert_eq!(metadata.name.as_deref(), Some("orders-canary"));
+        }
         let spec = deployment.spec.unwrap();
         assert_eq!(deployment.metadata.annotations.unwrap()["imaas.dev/release"], "orders-dev-b");
         assert_eq!(spec.replicas, Some(1));
@@ -204,6 +238,9 @@ mod tests {
         assert_eq!(spec.selector.match_labels.as_ref(), Some(&labels));
         assert_eq!(labels["imaas.dev/track"], "canary");
         assert_eq!(selected(&service), json!({ "imaas.dev/track": "canary" }));
+        assert_eq!(budget.spec.unwrap().selector, Some(spec.selector.clone()));
+        let own = all.disruption_budget.unwrap().spec.unwrap().selector.unwrap().match_expressions.unwrap();
+        assert!(own.iter().any(|one| one.key == "imaas.dev/track" && one.operator == "DoesNotExist"));
         let own = all.deployment.unwrap();
         assert_eq!(own.metadata.annotations.unwrap()["imaas.dev/release"], "orders-dev-a");
         let own = own.spec.unwrap().selector.match_labels.unwrap();
@@ -253,6 +290,42 @@ mod tests {
         let mut gone = new;
         gone.spec.replicas = 0;
         assert_eq!(told(&gone, 0), ["/orders orders:8080"]);
+    }
+
+    #[test]
+    fn what_is_tried_is_looked_at_by_a_header_and_where_routes_can_say_it_by_an_address() {
+        let [old, mut new] = ["a", "b"].map(|name| release(name, &exposed("/orders")));
+        let gateway = "{domain: dev.example.com, gateway: {name: public, namespace: gateway-system}}";
+        let outside = Outside::of(&serde_saphyr::from_str(gateway).unwrap(), "imaas-system");
+        let told = |tried: &Release, outside: &Outside| {
+            let reach = Reach::default();
+            let target = target(&old, (&reach, outside));
+            let trial = Trial { release: Some(tried), ..Trial::default() };
+            let running = [Footprint::of(&old), Footprint::of(tried)];
+            let all = divided(desired(&target, &running, None), &target, &trial);
+            let matches = all.route.map_or(json!([]), |route| json!(route.spec.rules[0].matches));
+            (preview(&target, &trial), matches)
+        };
+        let command = "curl -H 'imaas-preview: orders' https://acme.dev.example.com/orders".to_owned();
+        let path = json!({ "type": "PathPrefix", "value": "/orders" });
+        let asks = json!([{ "name": "imaas-preview", "value": "orders" }]);
+        let by_header = json!({ "path": path, "headers": asks });
+        let preview = Preview { command: command.clone(), url: None };
+        assert_eq!(told(&new, &outside), (Some(preview), json!([by_header])));
+        let by_query = Outside { by_query: true, ..outside.clone() };
+        let url = "https://acme.dev.example.com/orders?imaas-preview=orders".to_owned();
+        let preview = Preview { command, url: Some(url) };
+        let both = json!([by_header, { "path": path, "queryParams": asks }]);
+        assert_eq!(told(&new, &by_query), (Some(preview), both));
+        for nowhere in [
+            Outside { taken: ["/orders".to_owned()].into(), ..outside.clone() },
+            Outside { is_unsure: true, ..outside.clone() },
+            Outside::default(),
+        ] {
+            assert_eq!(told(&new, &nowhere).0, None, "{nowhere:?}");
+        }
+        new.spec.replicas = 0;
+        assert_eq!(told(&new, &by_query).0, None);
     }
 
     #[test]

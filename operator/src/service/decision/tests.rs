@@ -531,7 +531,7 @@ fn trying(passed: u16) -> World {
         steps: 2,
         weight: 10,
         begun: NOW.to_owned(),
-        since: None,
+        ..Trial::default()
     };
     world.board.environments[0].trial = Some(trial);
     world
