@@ -112,9 +112,12 @@ fn of_triggers() -> Vec<Row> {
         let waits = json!({ "queue": queue, "messages": messages });
         trigger(kind, json!({ kind: waits, "secret": "login" }))
     };
-    let queried = |query: &str, rows: u8| {
-        trigger("erp", json!({ "postgresql": { "query": query, "rows": rows }, "secret": "login" }))
+    let queried = |kind: &str, query: &str, rows: u8| {
+        let waits = json!({ "query": query, "rows": rows });
+        trigger(kind, json!({ kind: waits, "secret": "login" }))
     };
+    let queries = |kind: &str| ["SELECT 1", "SELECT 2"].map(|query| queried(kind, query, 1));
+    let numbers = |kind: &str| [1, 2].map(|rows| queried(kind, "SELECT 1", rows));
     let secret = |name: &str| {
         let all = fields(&topic("a", "a", 1)).into_iter().chain(fields(&json!({ "secret": name })));
         trigger("events", Value::Object(all.collect()))
@@ -136,8 +139,12 @@ fn of_triggers() -> Vec<Row> {
         row("scaling.triggers[].activemq.messages", [1, 2].map(|number| queue("activemq", "a", number))),
         row("scaling.triggers[].artemis.queue", ["a", "b"].map(|name| queue("artemis", name, 1))),
         row("scaling.triggers[].artemis.messages", [1, 2].map(|number| queue("artemis", "a", number))),
-        row("scaling.triggers[].postgresql.query", ["SELECT 1", "SELECT 2"].map(|query| queried(query, 1))),
-        row("scaling.triggers[].postgresql.rows", [1, 2].map(|rows| queried("SELECT 1", rows))),
+        row("scaling.triggers[].postgresql.query", queries("postgresql")),
+        row("scaling.triggers[].postgresql.rows", numbers("postgresql")),
+        row("scaling.triggers[].mysql.query", queries("mysql")),
+        row("scaling.triggers[].mysql.rows", numbers("mysql")),
+        row("scaling.triggers[].mssql.query", queries("mssql")),
+        row("scaling.triggers[].mssql.rows", numbers("mssql")),
         row("scaling.triggers[].requests.perSecond", [1, 2].map(requests)),
         row("scaling.triggers[].latency.milliseconds", [100, 200].map(latency)),
         row("scaling.triggers[].secret", ["one", "other"].map(secret)),
@@ -153,7 +160,8 @@ fn of_triggers() -> Vec<Row> {
 fn outside() -> Outside {
     let brokers = "[{name: events, kafka: {servers: ['a:9092']}}, {name: other, kafka: {servers: ['b:9092']}},
         {name: rabbitmq, rabbitmq: {url: 'http://a:15672/'}}, {name: activemq, activemq: {management: 'a:8161'}},
-        {name: artemis, artemis: {management: 'a:8161'}}, {name: erp, postgresql: {server: 'a:5432', database: erp}}]";
+        {name: artemis, artemis: {management: 'a:8161'}}, {name: postgresql, postgresql: {server: 'a:5432', database: erp}},
+        {name: mysql, mysql: {server: 'a:3306', database: crm}}, {name: mssql, mssql: {server: 'a:1433', database: main}}]";
     let spec = format!("{{brokers: {brokers}, prometheus: {{url: 'http://prometheus:9090'}}}}");
     Outside { monitoring: None, operator: None, ..Outside::of(&serde_saphyr::from_str(&spec).unwrap(), "") }
 }

@@ -4,10 +4,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::trigger::only;
-
-/// A broker by the name under which a service asks for it. One of `kafka`, `rabbitmq`, `activemq`, `artemis` and `postgresql`
-/// says what it is and where. Logins are the tenants', in Secrets of theirs.
+/// A broker by the name under which a service asks for it. One of `kafka`, `rabbitmq`, `activemq`, `artemis`, `postgresql`,
+/// `mysql` and `mssql` says what it is and where. Logins are the tenants', in Secrets of theirs.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Broker {
@@ -29,6 +27,12 @@ pub struct Broker {
     /// PostgreSQL.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub postgresql: Option<PostgresqlBroker>,
+    /// MySQL, or MariaDB. KEDA asks it without TLS.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mysql: Option<DatabaseBroker>,
+    /// Microsoft SQL Server. KEDA encrypts the login and nothing else, and checks no certificate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mssql: Option<DatabaseBroker>,
 }
 
 /// See [`Broker`].
@@ -84,30 +88,57 @@ pub struct PostgresqlBroker {
     pub tls: bool,
 }
 
-/// What a broker is, and where.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place<'a> {
-    /// See [`Broker::kafka`].
-    Kafka(&'a KafkaBroker),
-    /// See [`Broker::rabbitmq`].
-    Rabbitmq(&'a RabbitmqBroker),
-    /// See [`Broker::activemq`].
-    Activemq(&'a ActivemqBroker),
-    /// See [`Broker::artemis`].
-    Artemis(&'a ActivemqBroker),
-    /// See [`Broker::postgresql`].
-    Postgresql(&'a PostgresqlBroker),
+/// See [`Broker`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DatabaseBroker {
+    /// `host:port`.
+    #[schemars(length(min = 3, max = 260))]
+    pub server: String,
+    /// Name of the database.
+    #[schemars(length(min = 1, max = 63), regex(pattern = r"^[A-Za-z0-9_][A-Za-z0-9_-]*$"))]
+    pub database: String,
 }
 
-impl Place<'_> {
-    /// Its kind, as it is written.
-    pub fn kind(self) -> &'static str {
+/// The kinds, for people.
+pub const KINDS: &str = "kafka, rabbitmq, activemq, artemis, postgresql, mysql and mssql";
+
+/// One of the kinds, with what is said of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OfKind<Kafka, Rabbitmq, Activemq, Postgresql, Database> {
+    /// See [`Broker::kafka`].
+    Kafka(Kafka),
+    /// See [`Broker::rabbitmq`].
+    Rabbitmq(Rabbitmq),
+    /// See [`Broker::activemq`].
+    Activemq(Activemq),
+    /// See [`Broker::artemis`].
+    Artemis(Activemq),
+    /// See [`Broker::postgresql`].
+    Postgresql(Postgresql),
+    /// See [`Broker::mysql`].
+    Mysql(Database),
+    /// See [`Broker::mssql`].
+    Mssql(Database),
+}
+
+/// What a broker is, and where.
+pub type Place<'a> =
+    OfKind<&'a KafkaBroker, &'a RabbitmqBroker, &'a ActivemqBroker, &'a PostgresqlBroker, &'a DatabaseBroker>;
+
+impl<Kafka, Rabbitmq, Activemq, Postgresql, Database>
+    OfKind<Kafka, Rabbitmq, Activemq, Postgresql, Database>
+{
+    /// The kind, as it is written.
+    pub fn kind(&self) -> &'static str {
         match self {
             Self::Kafka(_) => "kafka",
             Self::Rabbitmq(_) => "rabbitmq",
             Self::Activemq(_) => "activemq",
             Self::Artemis(_) => "artemis",
             Self::Postgresql(_) => "postgresql",
+            Self::Mysql(_) => "mysql",
+            Self::Mssql(_) => "mssql",
         }
     }
 }
@@ -115,14 +146,17 @@ impl Place<'_> {
 impl Broker {
     /// What it is; nothing where it says nothing, or more than one.
     pub fn place(&self) -> Option<Place<'_>> {
-        let Self { name: _, kafka, rabbitmq, activemq, artemis, postgresql } = self;
+        let Self { name: _, kafka, rabbitmq, activemq, artemis, postgresql, mysql, mssql } = self;
         let all = [
             kafka.as_ref().map(Place::Kafka),
             rabbitmq.as_ref().map(Place::Rabbitmq),
             activemq.as_ref().map(Place::Activemq),
             artemis.as_ref().map(Place::Artemis),
             postgresql.as_ref().map(Place::Postgresql),
+            mysql.as_ref().map(Place::Mysql),
+            mssql.as_ref().map(Place::Mssql),
         ];
-        only(all)
+        let mut there = all.into_iter().flatten();
+        there.next().filter(|_| there.next().is_none())
     }
 }

@@ -4,9 +4,11 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::broker::OfKind;
+
 /// What waits in one place of a broker that the Environment names, or the service's own requests as its Prometheus counts them.
-/// With `broker`, one of `kafka`, `rabbitmq`, `activemq`, `artemis` and `postgresql` says where; it is what the broker is. One of
-/// `requests` and `latency` stands alone.
+/// With `broker`, one of `kafka`, `rabbitmq`, `activemq`, `artemis`, `postgresql`, `mysql` and `mssql` says where; it is what the
+/// broker is. One of `requests` and `latency` stands alone.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Trigger {
@@ -29,6 +31,12 @@ pub struct Trigger {
     /// Rows of PostgreSQL.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub postgresql: Option<QueryTrigger>,
+    /// Rows of MySQL.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mysql: Option<QueryTrigger>,
+    /// Rows of SQL Server.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mssql: Option<QueryTrigger>,
     /// How many requests its instances have.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub requests: Option<RequestsTrigger>,
@@ -136,19 +144,8 @@ impl Asks<'_> {
 }
 
 /// What waits at a broker.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Waits<'a> {
-    /// See [`Trigger::kafka`].
-    Kafka(&'a KafkaTrigger),
-    /// See [`Trigger::rabbitmq`].
-    Rabbitmq(&'a QueueTrigger),
-    /// See [`Trigger::activemq`].
-    Activemq(&'a QueueTrigger),
-    /// See [`Trigger::artemis`].
-    Artemis(&'a QueueTrigger),
-    /// See [`Trigger::postgresql`].
-    Postgresql(&'a QueryTrigger),
-}
+pub type Waits<'a> =
+    OfKind<&'a KafkaTrigger, &'a QueueTrigger, &'a QueueTrigger, &'a QueryTrigger, &'a QueryTrigger>;
 
 impl Waits<'_> {
     /// The topic or queue, for people.
@@ -158,7 +155,7 @@ impl Waits<'_> {
             Self::Rabbitmq(QueueTrigger { queue, .. })
             | Self::Activemq(QueueTrigger { queue, .. })
             | Self::Artemis(QueueTrigger { queue, .. }) => format!("queue {queue}"),
-            Self::Postgresql(_) => "its query".to_owned(),
+            Self::Postgresql(_) | Self::Mysql(_) | Self::Mssql(_) => "its query".to_owned(),
         }
     }
 
@@ -169,18 +166,9 @@ impl Waits<'_> {
             Self::Rabbitmq(QueueTrigger { messages, .. })
             | Self::Activemq(QueueTrigger { messages, .. })
             | Self::Artemis(QueueTrigger { messages, .. }) => *messages,
-            Self::Postgresql(QueryTrigger { rows, .. }) => *rows,
-        }
-    }
-
-    /// The broker's kind, as it is written.
-    pub fn kind(self) -> &'static str {
-        match self {
-            Self::Kafka(_) => "kafka",
-            Self::Rabbitmq(_) => "rabbitmq",
-            Self::Activemq(_) => "activemq",
-            Self::Artemis(_) => "artemis",
-            Self::Postgresql(_) => "postgresql",
+            Self::Postgresql(QueryTrigger { rows, .. })
+            | Self::Mysql(QueryTrigger { rows, .. })
+            | Self::Mssql(QueryTrigger { rows, .. }) => *rows,
         }
     }
 }
@@ -205,6 +193,8 @@ impl Trigger {
             activemq,
             artemis,
             postgresql,
+            mysql,
+            mssql,
             requests: _,
             latency: _,
             secret: _,
@@ -215,13 +205,9 @@ impl Trigger {
             activemq.as_ref().map(Waits::Activemq),
             artemis.as_ref().map(Waits::Artemis),
             postgresql.as_ref().map(Waits::Postgresql),
+            mysql.as_ref().map(Waits::Mysql),
+            mssql.as_ref().map(Waits::Mssql),
         ];
         all.into_iter().flatten().collect()
     }
-}
-
-/// The only one that is there.
-pub(super) fn only<T: Copy, const N: usize>(all: [Option<T>; N]) -> Option<T> {
-    let mut there = all.into_iter().flatten();
-    there.next().filter(|_| there.next().is_none())
 }

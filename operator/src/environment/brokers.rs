@@ -6,7 +6,9 @@ use super::check::Problem;
 use crate::{
     api::{
         Broker,
-        broker::{ActivemqBroker, KafkaBroker, Place, PostgresqlBroker, RabbitmqBroker},
+        broker::{
+            ActivemqBroker, DatabaseBroker, KINDS, KafkaBroker, Place, PostgresqlBroker, RabbitmqBroker,
+        },
     },
     names::is_label,
 };
@@ -30,7 +32,7 @@ pub(super) fn problems(brokers: &[Broker], field: &str) -> Vec<Problem> {
         if let Some(place) = broker.place() {
             problems.extend(place_problems(place, &field));
         } else {
-            let message = "is one of kafka, rabbitmq, activemq, artemis and postgresql: write one of them, with where it is";
+            let message = format!("is one of {KINDS}: write one of them, with where it is");
             problems.push(Problem::new(field, message));
         }
     }
@@ -54,7 +56,9 @@ fn place_problems(place: Place, broker: &str) -> Vec<Problem> {
         | Place::Artemis(ActivemqBroker { management, broker_name: _ }) => {
             server(management, format!("{field}.management")).into_iter().collect()
         }
-        Place::Postgresql(PostgresqlBroker { server: text, database: _, tls: _ }) => {
+        Place::Postgresql(PostgresqlBroker { server: text, database: _, tls: _ })
+        | Place::Mysql(DatabaseBroker { server: text, database: _ })
+        | Place::Mssql(DatabaseBroker { server: text, database: _ }) => {
             server(text, format!("{field}.server")).into_iter().collect()
         }
     }
@@ -116,7 +120,8 @@ mod tests {
         let good = "[{name: events, kafka: {servers: ['a:9092', '10.0.0.1:9092', '[fd00::1]:9092'], tls: true}},
             {name: rabbit, rabbitmq: {url: 'amqps://rabbit.example.com:5671/shop'}}, {name: managed, rabbitmq: {url: 'https://rabbit.example.com/%2F'}},
             {name: classic, activemq: {management: 'classic:8161'}}, {name: artemis, artemis: {management: 'artemis:8161', brokerName: '0.0.0.0'}},
-            {name: erp, postgresql: {server: 'erp:5432', database: erp}}]";
+            {name: erp, postgresql: {server: 'erp:5432', database: erp}}, {name: crm, mysql: {server: 'crm:3306', database: crm}},
+            {name: ledger, mssql: {server: 'ledger:1433', database: ledger}}]";
         assert_eq!(told(good), [""; 0]);
         for (brokers, expected) in [
             ("[{name: a}]", "spec.brokers[0]: is one of kafka"),
@@ -139,6 +144,14 @@ mod tests {
             (
                 "[{name: a, postgresql: {server: a, database: a}}]",
                 "spec.brokers[0].postgresql.server: is no host and port",
+            ),
+            (
+                "[{name: a, mysql: {server: 'a@b:1', database: a}}]",
+                "spec.brokers[0].mysql.server: is no host and port",
+            ),
+            (
+                "[{name: a, mssql: {server: 'a\\b:1', database: a}}]",
+                "spec.brokers[0].mssql.server: is no host and port",
             ),
         ] {
             let told = told(brokers);

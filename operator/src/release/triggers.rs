@@ -12,7 +12,7 @@ use crate::{
         Broker, EnvironmentSpec, Release, ReleaseScaling, RuntimeProfile, ScaledObject, Scaling, Trigger,
         WorkloadType,
         analysis::{Counts, Latency},
-        broker::{Place, RabbitmqBroker},
+        broker::{KINDS, Place, RabbitmqBroker},
         runtime::Metrics,
         scaled_object::ScalerCondition,
         trigger::{Asks, Waits},
@@ -116,7 +116,9 @@ fn mixed(trigger: &Trigger) -> String {
             ".{field}: is counted by the platform and waits in no broker: remove what stands beside it, or write two triggers"
         )
     } else {
-        ".broker: says which broker, and one of kafka, rabbitmq, activemq, artemis and postgresql beside it what waits there: write one of them; or, without a broker, `requests` or `latency`".to_owned()
+        format!(
+            ".broker: says which broker, and one of {KINDS} beside it what waits there: write one of them; or, without a broker, `requests` or `latency`"
+        )
     }
 }
 
@@ -124,7 +126,9 @@ fn mixed(trigger: &Trigger) -> String {
 fn asks_who(waits: Waits) -> bool {
     match waits {
         Waits::Kafka(_) | Waits::Rabbitmq(_) => false,
-        Waits::Activemq(_) | Waits::Artemis(_) | Waits::Postgresql(_) => true,
+        Waits::Activemq(_) | Waits::Artemis(_) | Waits::Postgresql(_) | Waits::Mysql(_) | Waits::Mssql(_) => {
+            true
+        }
     }
 }
 

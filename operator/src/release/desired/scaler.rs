@@ -14,7 +14,7 @@ use crate::{
     analysis::demand::{self, Served},
     api::{
         Fallback, ReleaseScaling, ScaledObject, Trigger, TriggerAuthentication,
-        broker::{ActivemqBroker, KafkaBroker, Place, PostgresqlBroker, RabbitmqBroker},
+        broker::{ActivemqBroker, DatabaseBroker, KafkaBroker, Place, PostgresqlBroker, RabbitmqBroker},
         scaled_object::{
             Advanced, AuthenticationRef, AutoscalerConfig, ScaleFallback, ScaleTarget, ScaleTrigger,
             ScaledObjectSpec, SecretKey, TriggerAuthenticationSpec,
@@ -156,18 +156,30 @@ fn question(waits: Waits, place: Place) -> Option<(&'static str, BTreeMap<&'stat
         (Waits::Rabbitmq(waits), Place::Rabbitmq(broker)) => Some(("rabbitmq", rabbitmq(waits, broker))),
         (Waits::Activemq(waits), Place::Activemq(broker)) => Some(("activemq", activemq(waits, broker))),
         (Waits::Artemis(waits), Place::Artemis(broker)) => Some(("artemis-queue", artemis(waits, broker))),
-        (Waits::Postgresql(waits), Place::Postgresql(broker)) => postgresql(waits, broker),
+        (Waits::Postgresql(waits), Place::Postgresql(broker)) => {
+            Some(("postgresql", postgresql(waits, broker)?))
+        }
+        (Waits::Mysql(waits), Place::Mysql(broker)) => {
+            Some(("mysql", database(waits, broker, ("dbName", "queryValue"))?))
+        }
+        (Waits::Mssql(waits), Place::Mssql(broker)) => {
+            Some(("mssql", database(waits, broker, ("database", "targetValue"))?))
+        }
         (
             Waits::Kafka(_)
             | Waits::Rabbitmq(_)
             | Waits::Activemq(_)
             | Waits::Artemis(_)
-            | Waits::Postgresql(_),
+            | Waits::Postgresql(_)
+            | Waits::Mysql(_)
+            | Waits::Mssql(_),
             Place::Kafka(_)
             | Place::Rabbitmq(_)
             | Place::Activemq(_)
             | Place::Artemis(_)
-            | Place::Postgresql(_),
+            | Place::Postgresql(_)
+            | Place::Mysql(_)
+            | Place::Mssql(_),
         ) => None,
     }
 }
@@ -220,21 +232,42 @@ fn artemis(waits: &QueueTrigger, broker: &ActivemqBroker) -> BTreeMap<&'static s
     .into()
 }
 
-fn postgresql(
-    waits: &QueryTrigger,
-    broker: &PostgresqlBroker,
-) -> Option<(&'static str, BTreeMap<&'static str, String>)> {
+fn postgresql(waits: &QueryTrigger, broker: &PostgresqlBroker) -> Option<BTreeMap<&'static str, String>> {
     let (QueryTrigger { query, rows }, PostgresqlBroker { server, database, tls }) = (waits, broker);
-    let (host, port) = server.rsplit_once(':')?;
+    let (host, port) = host_and_port(server)?;
     let asked = [
-        ("host", host.trim_matches(['[', ']']).to_owned()),
-        ("port", port.to_owned()),
+        ("host", host),
+        ("port", port),
         ("dbName", database.clone()),
         ("sslmode", if *tls { "verify-full" } else { "disable" }.to_owned()),
         ("query", query.clone()),
         ("targetQueryValue", rows.to_string()),
     ];
-    Some(("postgresql", asked.into()))
+    Some(asked.into())
+}
+
+/// Of one of which KEDA takes TLS by a whole connection string alone, and that would hold an address. The last two are
+/// its words for the database and for the number.
+fn database(
+    waits: &QueryTrigger,
+    broker: &DatabaseBroker,
+    (of_database, of_number): (&'static str, &'static str),
+) -> Option<BTreeMap<&'static str, String>> {
+    let (QueryTrigger { query, rows }, DatabaseBroker { server, database }) = (waits, broker);
+    let (host, port) = host_and_port(server)?;
+    let asked = [
+        ("host", host),
+        ("port", port),
+        (of_database, database.clone()),
+        ("query", query.clone()),
+        (of_number, rows.to_string()),
+    ];
+    Some(asked.into())
+}
+
+fn host_and_port(server: &str) -> Option<(String, String)> {
+    let (host, port) = server.rsplit_once(':')?;
+    Some((host.trim_matches(['[', ']']).to_owned(), port.to_owned()))
 }
 
 /// The parts of a login that a Secret may hold. None of them is an address, or where a login is asked for.
@@ -243,13 +276,17 @@ fn parts(waits: Waits) -> Vec<&'static str> {
         Waits::Kafka(_) => &["sasl", "username", "password"],
         // Certificates count only where it says `tls: enable`, which KEDA takes from here alone.
         Waits::Rabbitmq(_) => &["username", "password", "tls"],
-        Waits::Activemq(_) | Waits::Artemis(_) => &["username", "password"],
+        Waits::Activemq(_) | Waits::Artemis(_) | Waits::Mysql(_) | Waits::Mssql(_) => {
+            &["username", "password"]
+        }
         Waits::Postgresql(_) => &["userName", "password"],
     };
     let certificates: &[_] = match waits {
         Waits::Kafka(_) | Waits::Rabbitmq(_) => &CERTIFICATES,
         // The first two are asked by HTTP, without TLS.
-        Waits::Activemq(_) | Waits::Artemis(_) | Waits::Postgresql(_) => &[],
+        Waits::Activemq(_) | Waits::Artemis(_) | Waits::Postgresql(_) | Waits::Mysql(_) | Waits::Mssql(_) => {
+            &[]
+        }
     };
     [login, certificates].concat()
 }

@@ -40,6 +40,12 @@ fn a_trigger_is_at_a_broker_of_its_kind_and_only_a_worker_has_none() {
             "scaling.triggers[1].broker: says which broker, and one of kafka",
         ),
         ("{broker: rabbit, artemis: {queue: a, messages: 1}}", "scaling.triggers[1].secret: this kind"),
+        ("{broker: rabbit, mysql: {query: SELECT 1, rows: 1}}", "scaling.triggers[1].secret: this kind"),
+        ("{broker: rabbit, mssql: {query: SELECT 1, rows: 1}}", "scaling.triggers[1].secret: this kind"),
+        (
+            "{broker: rabbit, mssql: {query: SELECT 1, rows: 1}, secret: login}",
+            "scaling.triggers[1].broker: \"rabbit\" is rabbitmq, and the trigger asks for mssql",
+        ),
         (
             "{broker: rabbit, rabbitmq: {queue: a, messages: 1}, secret: imaas-registry-pull}",
             "scaling.triggers[1].secret: imaas-registry-pull is the platform's",

@@ -9,7 +9,8 @@ use crate::{
 
 const BROKERS: &str = "[{name: events, kafka: {servers: ['a:9092', 'b:9092'], tls: true}}, {name: rabbit, rabbitmq: {url: 'https://rabbit:15671/shop'}},
     {name: classic, activemq: {management: 'classic:8161'}}, {name: artemis, artemis: {management: 'artemis:8161', brokerName: '0.0.0.0'}},
-    {name: erp, postgresql: {server: '[fd00::1]:5432', database: erp}}, {name: safe, postgresql: {server: 'a:5432', database: erp, tls: true}}]";
+    {name: erp, postgresql: {server: '[fd00::1]:5432', database: erp}}, {name: safe, postgresql: {server: 'a:5432', database: erp, tls: true}},
+    {name: crm, mysql: {server: '[fd00::2]:3306', database: crm}}, {name: ledger, mssql: {server: 'ledger:1433', database: main}}]";
 
 fn made(scaling: &str, brokers: &str) -> Option<Scaler> {
     let brokers: Vec<Broker> = serde_saphyr::from_str(brokers).unwrap();
@@ -56,6 +57,14 @@ fn each_kind_is_asked_at_the_address_of_the_environment() {
             "{broker: erp, postgresql: {query: SELECT 1, rows: 9}}",
             json!({ "postgresql": { "host": "fd00::1", "port": "5432", "dbName": "erp", "sslmode": "disable", "query": "SELECT 1", "targetQueryValue": "9" } }),
         ),
+        (
+            "{broker: crm, mysql: {query: SELECT 1, rows: 9}}",
+            json!({ "mysql": { "host": "fd00::2", "port": "3306", "dbName": "crm", "query": "SELECT 1", "queryValue": "9" } }),
+        ),
+        (
+            "{broker: ledger, mssql: {query: SELECT 1, rows: 9}}",
+            json!({ "mssql": { "host": "ledger", "port": "1433", "database": "main", "query": "SELECT 1", "targetValue": "9" } }),
+        ),
     ] {
         assert_eq!(asked(trigger), expected, "{trigger}");
     }
@@ -92,6 +101,14 @@ fn a_secret_gives_a_login_and_never_an_address() {
         (
             "{broker: erp, postgresql: {query: SELECT 1, rows: 1}, secret: mine}".to_owned(),
             "userName password".to_owned(),
+        ),
+        (
+            "{broker: crm, mysql: {query: SELECT 1, rows: 1}, secret: mine}".to_owned(),
+            "username password".to_owned(),
+        ),
+        (
+            "{broker: ledger, mssql: {query: SELECT 1, rows: 1}, secret: mine}".to_owned(),
+            "username password".to_owned(),
         ),
     ] {
         assert_eq!(login(&trigger), expected, "{trigger}");
