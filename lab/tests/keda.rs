@@ -98,7 +98,11 @@ async fn instances_follow_what_waits_in_a_queue() {
     let question = format!("{place}?labelSelector=scaledobject.keda.sh%2Fname%3Dorders");
     let told = lab.kubectl().run(&["get", "--raw", &question], None).await.unwrap();
     let told: serde_json::Value = serde_json::from_str(&told).unwrap();
-    assert_eq!((&told["items"][0]["value"], &told["items"][1]), (&"6".into(), &serde_json::Value::Null), "{told}");
+    assert_eq!(
+        (&told["items"][0]["value"], &told["items"][1]),
+        (&"6".into(), &serde_json::Value::Null),
+        "{told}"
+    );
     keda.stop().await.unwrap();
     broker.stop().await;
     lab.stop().await.unwrap();
