@@ -161,7 +161,7 @@ fn answer(made: Result<ReleaseDecision>) -> Result<(String, Outcome)> {
     let made = match made {
         Ok(made) => made,
         Err(error) => match output::refusal(&error) {
-            Some(why) => return Ok((format!("refused: {}", plain(why)), Outcome::Problems)),
+            Some(why) => return Ok((format!("refused: {}", plain(&why)), Outcome::Problems)),
             None => return Err(error),
         },
     };

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use kube::ResourceExt;
 
 use crate::{
-    analysis::{Backlog, Comparison, Place, open},
+    analysis::{Backlog, Comparison, Place},
     api::Release,
     environment::ValidPrometheus,
     release::{
