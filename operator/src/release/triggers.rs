@@ -47,8 +47,17 @@ pub(super) fn check(asked: &Scaling, type_: WorkloadType) -> Result<(), RenderEr
         let problem = format!("instances: {} is more than `max`: lower it", fallback.instances);
         return wrong("fallback", &problem);
     }
+    if let Some(fallback) = fallback.as_ref().filter(|fallback| fallback.instances < *min) {
+        let problem =
+            format!("instances: {} is less than `min`, which is {min}: raise it", fallback.instances);
+        return wrong("fallback", &problem);
+    }
     for (index, trigger) in triggers.iter().enumerate() {
         let wrong = |problem: String| Err(RenderError::Trigger { index, problem });
+        let kinds = kinds(trigger);
+        if kinds.len() > 1 {
+            return wrong(format!(": is of {} at once: write a trigger for each", kinds.join(" and ")));
+        }
         if trigger.waits().is_none() {
             return wrong(".broker: says which broker, and one of kafka, rabbitmq, activemq, artemis and postgresql beside it what waits there: write one of them".to_owned());
         }
@@ -65,6 +74,14 @@ pub(super) fn check(asked: &Scaling, type_: WorkloadType) -> Result<(), RenderEr
         }
     }
     Ok(())
+}
+
+/// What it says of what waits: everything but where, and by whose login.
+fn kinds(trigger: &Trigger) -> Vec<String> {
+    let fields = serde_json::to_value(trigger).ok().and_then(|value| value.as_object().cloned());
+    let mut kinds: Vec<_> = fields.unwrap_or_default().into_iter().map(|(name, _)| name).collect();
+    kinds.retain(|name| !["broker", "secret"].contains(&name.as_str()));
+    kinds
 }
 
 /// Has KEDA no question of this kind without a login?
@@ -269,7 +286,7 @@ mod tests {
             ("{broker: rabbit}", "scaling.triggers[1].broker: says which broker, and one of kafka"),
             (
                 "{broker: rabbit, rabbitmq: {queue: a, messages: 1}, artemis: {queue: a, messages: 1}}",
-                "scaling.triggers[1].broker: says which broker, and one of kafka",
+                "scaling.triggers[1]: is of artemis and rabbitmq at once: write a trigger for each",
             ),
             ("{broker: rabbit, artemis: {queue: a, messages: 1}}", "scaling.triggers[1].secret: this kind"),
             (
@@ -289,6 +306,9 @@ mod tests {
         assert!(fallback("").starts_with("scaling.fallback: holds while a broker"), "{}", fallback(""));
         let high = fallback(&format!(", triggers: [{KAFKA}]"));
         assert_eq!(high, "scaling.fallback: instances: 4 is more than `max`: lower it");
+        let low =
+            worker(&format!("{{min: 2, max: 3, fallback: {{after: 3, instances: 1}}, triggers: [{KAFKA}]}}"));
+        assert_eq!(low, "scaling.fallback: instances: 1 is less than `min`, which is 2: raise it");
     }
 
     #[test]
