@@ -40,6 +40,8 @@ fn source(beside: &Beside<'_>) -> Result<Aside> {
     let has_brokers = !platform.knows_environments()
         || platform.environments.iter().any(|environment| !environment.spec.brokers.is_empty());
     let follows = |settings: &DescriptorSpec| has_brokers && may_follow(settings);
+    let is_fixed = |settings: &DescriptorSpec| follows(settings) && settings.scaling.max.is_none();
+    let has_max = environments(text, platform, is_fixed) == Some(Environments::None);
     let asked = environments(text, platform, stateful::is_uncoordinated);
     let Some((guarded, moved)) = asked.zip(environments(text, platform, follows)) else {
         aside.notes.push(format!("the source beside {}, which cannot be read", shown(file)));
@@ -60,7 +62,8 @@ fn source(beside: &Beside<'_>) -> Result<Aside> {
         quote: None,
     };
     if moved != Environments::None {
-        let sentence = |one: &Consumed| told(&one.file, one.line, suggestion(&one.source, &shown(file)));
+        let suggestion = |one: &Consumed| suggestion(&one.source, (&shown(file), has_max));
+        let sentence = |one: &Consumed| told(&one.file, one.line, suggestion(one));
         aside.warnings.extend(look.consumed.iter().map(sentence));
     }
     let places = match guarded {
@@ -97,9 +100,11 @@ fn may_follow(settings: &DescriptorSpec) -> bool {
     is_many && settings.scaling.triggers.iter().all(|trigger| trigger.broker.is_none())
 }
 
-fn suggestion(source: &Source, descriptor: &str) -> String {
+/// `has_max`: it stands there already, wherever this is meant.
+fn suggestion(source: &Source, (descriptor, has_max): (&str, bool)) -> String {
+    let max = if has_max { "" } else { "max: …, " };
     format!(
-        "this takes its work from {source}: in {descriptor} `scaling: {{max: …, triggers: [{}]}}` lets its instances follow what waits there, where the platform names the broker",
+        "this takes its work from {source}: in {descriptor} `scaling: {{{max}triggers: [{}]}}` lets its instances follow what waits there, where the platform names the broker",
         source.trigger()
     )
 }

@@ -6,13 +6,16 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use imaas_operator::{
     api::{DescriptorSpec, Rollout, ServiceDescriptor},
+    release::ConfigFiles,
     yaml::{self, Problem},
 };
 use serde_json::Value;
 
 use crate::{
     Outcome, args,
+    descriptor::{self, Question},
     output::{self, plain},
+    platform::Platform,
     subject::{self, Subject, shown},
     working,
 };
@@ -20,7 +23,7 @@ use crate::{
 /// Stands for an environment without a patch.
 const OTHERS: &str = "every environment without lines of its own";
 
-/// IO: reads and tells; problems are for `validate` to tell.
+/// IO: reads and tells; of a file that is broken, what `validate` tells of it.
 pub fn run(options: &args::Render) -> Result<Outcome> {
     // `render dev`: no directory of that name is there.
     let is_name = |name: &&str| {
@@ -45,8 +48,9 @@ pub fn run(options: &args::Render) -> Result<Outcome> {
             output::print(&text)?;
             Ok(Outcome::Fine)
         }
-        Err(problems) => {
-            let told: Vec<_> = problems
+        Err(_) => {
+            let directory = subject::shown_path(file.parent().unwrap_or(file));
+            let told: Vec<_> = problems(&text, &|name| working::config_files(directory, name))
                 .iter()
                 .map(|problem| format!("{}:{}\n", shown(file), plain(&problem.to_string())))
                 .collect();
@@ -54,6 +58,12 @@ pub fn run(options: &args::Render) -> Result<Outcome> {
             Ok(Outcome::Problems)
         }
     }
+}
+
+/// Everything that is wrong in itself with a file that is broken. `config` reads a directory of configuration.
+fn problems(text: &[u8], config: &dyn Fn(&str) -> Result<ConfigFiles, String>) -> Vec<Problem> {
+    let platform = Platform::default();
+    descriptor::found(&Question { text, platform: &platform, runtime: None, config }).problems
 }
 
 /// The settings in `only`, or in each environment that has lines of its own and in all others.
@@ -186,5 +196,10 @@ environments:
         let broken = ORDERS.replace("min: 3", "min: many");
         let problems = merged(broken.as_bytes(), None).unwrap_err();
         assert!(problems[0].line > 0, "{problems:?}");
+        let twice =
+            broken.replace("type: worker", "type: worker\nscaling: {min: 5, max: 4}\ninstances: many");
+        let told = super::problems(twice.as_bytes(), &|_| Err("not read".to_owned()));
+        let fields: Vec<_> = told.iter().map(|problem| problem.path.as_str()).collect();
+        assert_eq!(fields, ["scaling.max", "environments.prod.scaling.min"], "{told:?}");
     }
 }

@@ -179,6 +179,9 @@ fn what_a_source_takes_from_a_broker_is_suggested_as_a_trigger_where_there_is_no
         let told = repository.run(&["check"]).expect_status(0).stdout;
         assert!(!told.contains("warning"), "{silent}: {told}");
     }
+    descriptor(&format!("{many}scaling: {{max: 3}}\n"));
+    let told = repository.run(&["check"]).expect_status(0).stdout;
+    assert!(told.contains("`scaling: {triggers: [{broker: …, kafka:"), "{told}");
     descriptor(many);
     let environment = |brokers: &str| {
         let text = format!(

@@ -22,6 +22,9 @@ pub enum CronError {
         "{0:?} is no schedule: write minute, hour, day of the month, month and day of the week, such as 0 22 * * MON-FRI"
     )]
     Form(String),
+    /// A word for one, which other programs have.
+    #[error("{0:?} is understood elsewhere only: write {1}")]
+    Nickname(String, &'static str),
     /// Five, of which one is not what stands there.
     #[error(
         "{schedule:?} is no schedule: {part:?} is no {field}; write minute, hour, day of the month, month and day of the week, such as 0 22 * * MON-FRI"
@@ -50,9 +53,23 @@ pub enum CronError {
 /// In their order.
 const FIELDS: [&str; 5] = ["minute", "hour", "day of the month", "month", "day of the week"];
 
+/// Words of other crons, and what they mean.
+const NICKNAMES: [(&str, &str); 7] = [
+    ("@yearly", "0 0 1 1 *"),
+    ("@annually", "0 0 1 1 *"),
+    ("@monthly", "0 0 1 * *"),
+    ("@weekly", "0 0 * * 0"),
+    ("@daily", "0 0 * * *"),
+    ("@midnight", "0 0 * * *"),
+    ("@hourly", "0 * * * *"),
+];
+
 impl Cron {
     /// `schedule`: minute, hour, day of the month, month, day of the week. `zone`: without it, UTC.
     pub fn parse(schedule: &str, zone: Option<&str>) -> Result<Self, CronError> {
+        if let Some((_, written)) = NICKNAMES.iter().find(|(name, _)| *name == schedule.trim()) {
+            return Err(CronError::Nickname(schedule.to_owned(), written));
+        }
         let parts: Vec<_> = schedule.split_whitespace().collect();
         if parts.len() != FIELDS.len() {
             return Err(CronError::Form(schedule.to_owned()));
@@ -141,7 +158,11 @@ mod tests {
     #[test]
     fn what_is_wrong_is_told_with_what_to_write() {
         let told = |schedule, zone| Cron::parse(schedule, zone).unwrap_err().to_string();
-        assert!(told("@daily", None).contains("such as 0 22 * * MON-FRI"));
+        assert!(told("daily", None).contains("such as 0 22 * * MON-FRI"));
+        assert!(told("@daily", None).ends_with("write 0 0 * * *"));
+        for (name, written) in NICKNAMES {
+            assert!(Cron::parse(written, None).is_ok(), "{name}");
+        }
         for (schedule, named) in [
             ("60 3 * * *", "\"60\" is no minute; write"),
             ("0 24 * * *", "\"24\" is no hour; write"),

@@ -92,7 +92,8 @@ fn next(entry: &ServiceEntry, type_: WorkloadType, (file, warning): (&str, Optio
         "wrote {file}
 {warning}
 Next:
-  kubectl imaas validate {file} --runtime {runtime}
+  kubectl imaas validate {file} --runtime {runtime} --platform platform.yaml
+    (which environments and runtimes there are: a file of the tenants repository, or ask the platform team for it)
   commit it, and push a branch for each environment, such as dev, test and prod
   add this to the tenant's file, below `services:` (with `credentials: SECRET` beside the URL of a private repository):
 

@@ -65,11 +65,14 @@ fn place_problems(place: Place, broker: &str) -> Vec<Problem> {
 }
 
 fn server(text: &str, field: String) -> Option<Problem> {
+    let what = match text.split_once("://") {
+        // Nothing of the text is told: it may hold a password.
+        Some(_) => "is an address with `://`, and a host and a port alone are asked for",
+        None => "is no host and port",
+    };
     (!is_server(text)).then(|| {
-        Problem::new(
-            field,
-            "is no host and port: write it like broker.example.com:9092, without a user or a path",
-        )
+        let message = format!("{what}: write it like broker.example.com:9092, without a user or a path");
+        Problem::new(field, message)
     })
 }
 
@@ -139,7 +142,7 @@ mod tests {
             ("[{name: a, rabbitmq: {url: 'amqp://a/?x=1'}}]", "spec.brokers[0].rabbitmq.url: is no address"),
             (
                 "[{name: a, artemis: {management: 'http://a:1'}}]",
-                "spec.brokers[0].artemis.management: is no host and port",
+                "spec.brokers[0].artemis.management: is an address with `://`, and a host and a port alone",
             ),
             (
                 "[{name: a, postgresql: {server: a, database: a}}]",

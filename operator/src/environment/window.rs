@@ -98,7 +98,10 @@ impl ValidWindow {
         let Window { schedule, duration, time_zone } = wire;
         let openings = Cron::parse(schedule, time_zone.as_deref()).map_err(|error| {
             let field = match error {
-                CronError::Form(_) | CronError::Field { .. } | CronError::Never(_) => "schedule",
+                CronError::Form(_)
+                | CronError::Nickname(..)
+                | CronError::Field { .. }
+                | CronError::Never(_) => "schedule",
                 CronError::TimeZone(_) | CronError::Spelling(..) => "timeZone",
             };
             (field, error.to_string())

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::render_error::RenderError;
 use crate::{
-    api::{Concurrency, DescriptorSpec, Instances, Schedule, WorkloadType},
+    api::{Concurrency, DescriptorSpec, Instances, Scaling, Schedule, WorkloadType},
     cron::{Cron, CronError},
     span::span,
 };
@@ -49,6 +49,21 @@ pub(super) fn check(settings: &DescriptorSpec) -> Result<(), RenderError> {
     }
     if settings.scaling.min > 1 {
         return wrong("scaling.min", "a run is one instance: 1, or 0 for a schedule that rests");
+    }
+    let Scaling { min: _, max: _, windows: _, cpu, memory, down_after, triggers, fallback } =
+        &settings.scaling;
+    let of_load = [
+        ("scaling.triggers", !triggers.is_empty()),
+        ("scaling.fallback", fallback.is_some()),
+        ("scaling.cpu", cpu.is_some()),
+        ("scaling.memory", memory.is_some()),
+        ("scaling.downAfter", down_after.is_some()),
+    ];
+    if let Some((field, _)) = of_load.into_iter().find(|(_, is_said)| *is_said) {
+        return wrong(
+            field,
+            "a batch runs at the times of its `schedule`, whatever waits or the load is: remove it",
+        );
     }
     if settings.scaling.max.is_some() {
         return wrong("scaling.max", "a run is one instance, whatever the load: remove it");
@@ -116,7 +131,10 @@ mod tests {
             ("{type: worker}", "fine"),
             ("{type: batch}", "schedule: a batch runs by one"),
             ("{type: worker, schedule: {cron: 0 3 * * *}}", "schedule: only a batch has one"),
-            ("{type: batch, schedule: {cron: '@daily'}}", "schedule.cron: \"@daily\" is no schedule"),
+            (
+                "{type: batch, schedule: {cron: '@daily'}}",
+                "schedule.cron: \"@daily\" is understood elsewhere only: write 0 0 * * *",
+            ),
             ("{type: batch, schedule: {cron: 0 3 31 2 *}}", "no schedule that ever comes"),
             ("{type: batch, schedule: {cron: 0 3 L * *}}", "schedule.cron: \"L\" is not understood"),
             ("{type: batch, schedule: {cron: 0 3 * * 7}}", "schedule.cron: \"7\" is not understood"),
@@ -129,6 +147,14 @@ mod tests {
             ),
             ("{type: batch, schedule: {cron: 0 3 * * *}, scaling: {min: 2}}", "scaling.min: a run is one"),
             ("{type: batch, schedule: {cron: 0 3 * * *}, scaling: {max: 2}}", "scaling.max: a run is one"),
+            (
+                "{type: batch, schedule: {cron: 0 3 * * *}, scaling: {triggers: [{broker: a, kafka: {topic: a, group: a, lag: 1}}]}}",
+                "scaling.triggers: a batch runs at the times of its `schedule`, whatever waits",
+            ),
+            (
+                "{type: batch, schedule: {cron: 0 3 * * *}, scaling: {max: 3, cpu: 50}}",
+                "scaling.cpu: a batch runs at the times of its `schedule`",
+            ),
             (
                 "{type: batch, schedule: {cron: 0 3 * * *}, scaling: {windows: [{schedule: 0 8 * * *, duration: 1h, min: 1}]}}",
                 "scaling.windows: a batch runs at the times of its `schedule`",

@@ -81,6 +81,11 @@ pub(super) fn check(asked: &Scaling, type_: WorkloadType) -> Result<(), RenderEr
         let problem = format!("instances: {} is more than `max`: lower it", fallback.instances);
         return wrong("fallback", &problem);
     }
+    if let Some(fallback) = fallback.as_ref().filter(|fallback| fallback.instances < *min) {
+        let problem =
+            format!("instances: {} is less than `min`, which is {min}: raise it", fallback.instances);
+        return wrong("fallback", &problem);
+    }
     let mistaken = |(index, trigger)| Some(RenderError::Trigger { index, problem: mistake(trigger)? });
     triggers.iter().enumerate().find_map(mistaken).map_or(Ok(()), Err)
 }
@@ -115,6 +120,8 @@ fn mixed(trigger: &Trigger) -> String {
         format!(
             ".{field}: is counted by the platform and waits in no broker: remove what stands beside it, or write two triggers"
         )
+    } else if let kinds @ [_, _, ..] = &*trigger.waits().into_iter().map(Waits::kind).collect::<Vec<_>>() {
+        format!(": is of {} at once: write a trigger for each", kinds.join(" and "))
     } else {
         format!(
             ".broker: says which broker, and one of {KINDS} beside it what waits there: write one of them; or, without a broker, `requests` or `latency`"

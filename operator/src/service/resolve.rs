@@ -74,9 +74,15 @@ pub struct Resolved {
 impl Resolved {
     /// `message`, which begins with the field that it is about, with the place of that in its file.
     pub fn placed(&self, message: &str) -> String {
-        let field = message.split([':', '.', '[']).next().unwrap_or_default();
-        self.places.get(field).map_or_else(|| message.to_owned(), |place| format!("{place}: {message}"))
+        let field = message.split([':', '.']).next().unwrap_or_default();
+        let place = self.places.get(field).or_else(|| self.places.get(list_of(field)));
+        place.map_or_else(|| message.to_owned(), |place| format!("{place}: {message}"))
     }
+}
+
+/// The field of `uses[1]`.
+fn list_of(field: &str) -> &str {
+    field.split('[').next().unwrap_or(field)
 }
 
 impl Content {
@@ -86,8 +92,8 @@ impl Content {
         let mut places = BTreeMap::new();
         for (path, (line, column)) in &self.places {
             let field = path.strip_prefix(&own).unwrap_or(path);
-            if !field.contains('.') && (field != path || !self.places.contains_key(&format!("{own}{field}")))
-            {
+            let is_replaced = || self.places.contains_key(&format!("{own}{}", list_of(field)));
+            if !field.contains('.') && (field != path || !is_replaced()) {
                 places.insert(field.to_owned(), format!("{}:{line}:{column}", self.file));
             }
         }
@@ -285,6 +291,28 @@ environments:
         assert_eq!(dev.build_id, prod.build_id);
         let new = resolve(&content, "test").unwrap_err();
         assert_eq!(new.reason, Reason::Progressing, "never without what the file may say of it");
+    }
+
+    #[test]
+    fn what_is_wrong_in_a_list_is_placed_at_its_own_line() {
+        let text = "apiVersion: imaas.dev/v1alpha1
+kind: ServiceDescriptor
+uses:
+  - {service: a, as: A}
+  - {service: b, as: B}
+environments:
+  prod: {uses: [{service: c, as: C}]}
+";
+        let content = content(text);
+        let placed = |environment: &str, message: &str| {
+            let placed = resolve(&content, environment).unwrap().placed(message);
+            placed.strip_prefix("services/orders/imaas.yaml:").unwrap_or_default().to_owned()
+        };
+        assert_eq!(placed("dev", "uses[1]: there is no b"), "5:5: uses[1]: there is no b");
+        assert_eq!(placed("dev", "uses[0].as: x"), "4:5: uses[0].as: x");
+        assert_eq!(placed("prod", "uses[0]: x"), "7:17: uses[0]: x");
+        // Of the environment's own list, whatever stands in the other.
+        assert_eq!(placed("prod", "uses[1]: x"), "7:16: uses[1]: x");
     }
 
     #[test]

@@ -13,7 +13,7 @@ use super::{
     node::{Content, Entry, Node},
     paths::{is_within, join, without_indices},
     schema::Form,
-    words::{mismatch, nearest, quoted, shape, sheltered, unspaced},
+    words::{mismatch, misshapen, nearest, no_schedule, quoted, sheltered, unspaced},
 };
 use crate::api::Quantity;
 
@@ -57,7 +57,10 @@ impl Checker<'_> {
             return self.quantity(schema, node, path);
         }
         match (schema["type"].as_str(), &node.content) {
-            (_, Content::Scalar(Value::Null)) if schema["nullable"] == true => {}
+            (_, Content::Scalar(Value::Null)) if schema["nullable"] == true => {
+                let bare = self.form.bare.iter().find(|(field, _)| *field == path);
+                bare.into_iter().for_each(|(_, told)| self.tell(node, path, *told));
+            }
             (Some("object"), Content::Mapping(entries)) => self.mapping(schema, node, entries, path),
             (Some("array"), Content::Sequence(items)) => self.sequence(schema, node, items, path),
             (Some("string"), Content::Scalar(Value::String(text))) => self.text(schema, node, text, path),
@@ -134,12 +137,15 @@ impl Checker<'_> {
             }
             return;
         }
+        if let Some(told) = no_schedule(schema, text, path) {
+            return self.tell(node, path, told);
+        }
         self.count(schema, node, text.chars().count(), ["minLength", "maxLength"], path);
         if let Some(pattern) = schema["pattern"].as_str()
             && !text.is_empty()
             && !self.form.patterns.get(pattern).is_some_and(|regex| regex.is_match(text))
         {
-            self.tell(node, path, format!("{} is not {}", quoted(text), shape(pattern)));
+            self.tell(node, path, misshapen(text, pattern));
         }
     }
 

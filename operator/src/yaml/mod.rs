@@ -25,7 +25,7 @@ use serde_json::Value;
 use crate::api::{DescriptorSpec, ServiceDescriptor, Tenant, TenantLimits};
 
 pub use editor::{descriptor_schema, limits_schema, tenant_schema};
-use node::Node;
+use node::{Content, Node};
 pub use platform::{Definitions, Origin, definitions};
 use schema::Form;
 
@@ -130,20 +130,30 @@ impl Composed {
     }
 }
 
-/// Line and column of each field of a descriptor, also of each under `environments.<name>`.
+/// Line and column of each field of a descriptor, and of what stands in it where it is a list, also of each under
+/// `environments.<name>`.
 pub fn places(text: &[u8]) -> BTreeMap<String, (u32, u32)> {
     let Ok((tree, _)) = node::compose(text) else { return BTreeMap::new() };
     let mut places = BTreeMap::new();
     for entry in tree.entries() {
-        places.insert(entry.key.clone(), (entry.value.start.line, entry.value.start.column));
+        places.extend(placed(&entry.key, &entry.value));
     }
     for environment in tree.entry("environments").into_iter().flat_map(|entry| entry.value.entries()) {
         for entry in environment.value.entries() {
-            let path = format!("environments.{}.{}", environment.key, entry.key);
-            places.insert(path, (entry.value.start.line, entry.value.start.column));
+            places.extend(placed(&format!("environments.{}.{}", environment.key, entry.key), &entry.value));
         }
     }
     places
+}
+
+fn placed(path: &str, value: &Node) -> Vec<(String, (u32, u32))> {
+    let place = |node: &Node| (node.start.line, node.start.column);
+    let items = match &value.content {
+        Content::Sequence(items) => items.as_slice(),
+        Content::Scalar(_) | Content::Mapping(_) => &[],
+    };
+    let items = items.iter().enumerate().map(|(index, item)| (format!("{path}[{index}]"), place(item)));
+    std::iter::once((path.to_owned(), place(value))).chain(items).collect()
 }
 
 /// The tree of a file, and what is wrong with its YAML and its form. Of YAML that is not accepted nothing else is told.

@@ -31,6 +31,8 @@ pub(super) struct Form {
     pub patterns: HashMap<String, Regex>,
     /// Fields that are written elsewhere, as `spec.services[].uses`, and where.
     pub fields_elsewhere: &'static [(&'static str, &'static str)],
+    /// Fields that are none where nothing stands below them, which nobody means, and what to write.
+    pub bare: &'static [(&'static str, &'static str)],
     /// Amounts, and what is wrong with one that nobody means.
     pub amounts: &'static [(&'static str, Judge)],
 }
@@ -43,7 +45,7 @@ impl Form {
         let mut patterns = HashMap::new();
         collect_patterns(&schema, &mut patterns);
         let rules = compile_schema(&schema);
-        Self { rules, schema, patterns, fields_elsewhere: &[], amounts: &[] }
+        Self { rules, schema, patterns, fields_elsewhere: &[], bare: &[], amounts: &[] }
     }
 }
 
@@ -145,7 +147,7 @@ pub(super) static DESCRIPTOR: LazyLock<Form> = LazyLock::new(|| {
     let mut schema = structural::<ServiceDescriptor>();
     schema["properties"]["apiVersion"]["enum"] = json!([API_VERSION]);
     schema["properties"]["kind"]["enum"] = json!(["ServiceDescriptor"]);
-    settings(schema)
+    Form { bare: BARE, ..settings(schema) }
 });
 
 /// `imaas.yaml` for one environment, after the merge.
@@ -155,6 +157,18 @@ fn settings(schema: Value) -> Form {
     let form = Form::new(schema);
     Form { fields_elsewhere: SETTINGS_ELSEWHERE, amounts: AMOUNTS, ..form }
 }
+
+/// Under `environments` that is how one is removed.
+const BARE: &[(&str, &str)] = &[
+    (
+        "rollout.analysis",
+        "has nothing below it, and so there would be none: write `analysis: {}` for the defaults, or remove the line",
+    ),
+    (
+        "rollout.smoke",
+        "has nothing below it, and so there would be none: write `smoke: {path: …}`, or remove the line",
+    ),
+];
 
 /// Told with the form, so that neither hides the other, each at its place.
 const AMOUNTS: &[(&str, Judge)] =

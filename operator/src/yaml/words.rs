@@ -4,6 +4,7 @@ use regex::Regex;
 use serde_json::Value;
 
 use super::node::{Content, Node};
+use crate::cron::Cron;
 
 /// The word that was probably meant.
 pub(super) fn nearest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
@@ -51,9 +52,10 @@ pub(super) fn mismatch(schema: &Value, node: &Node, path: &str) -> String {
                 let value = if is_fit { value.to_string() } else { "…".to_owned() };
                 format!("expected fields, found {found}: write `{}: {{{field}: {value}}}`", last(path))
             }
-            None if value.is_null() => {
+            None if value.is_null() || *value == true && needed(schema).is_none() => {
                 format!("expected fields, found {found}: write some below it, or `{{}}`")
             }
+            None if *value == false => format!("expected fields, found {found}: remove the line"),
             None => {
                 let way = needed(schema).map(|fields| format!(": write `{fields}`")).unwrap_or_default();
                 format!("expected fields, found {found}{way}")
@@ -81,6 +83,16 @@ pub(super) fn mismatch(schema: &Value, node: &Node, path: &str) -> String {
         }
         (Some("integer"), _) => format!("expected a whole number, found {found}"),
         (Some("boolean"), _) => format!("expected true or false, found {found}"),
+        (_, Content::Scalar(value @ (Value::Number(_) | Value::Bool(_))))
+            if !is_fit(schema, &Value::String(value.to_string())) =>
+        {
+            let way = match schema["pattern"].as_str().and_then(known_shape) {
+                _ if last(path) == "port" => ": write the name of one of `ports`".to_owned(),
+                Some(shape) => format!(": write {shape}"),
+                None => String::new(),
+            };
+            format!("expected text, found {found}{way}")
+        }
         (_, Content::Scalar(Value::Number(_) | Value::Bool(_))) => {
             format!("expected text, found {found}: write it in quotes, as \"{found}\"")
         }
@@ -173,9 +185,31 @@ pub(super) fn sheltered<'a>(schema: &'a Value, key: &str, value: &Value) -> Opti
     fitting.next().filter(|_| fitting.next().is_none()).map(|(name, _)| *name)
 }
 
+/// What is wrong with a schedule that is shorter than any, such as `@daily`.
+pub(super) fn no_schedule(schema: &Value, text: &str, path: &str) -> Option<String> {
+    let is_schedule = ["schedule", "cron"].contains(&last(path));
+    let is_short = schema["minLength"].as_u64().is_some_and(|least| (text.chars().count() as u64) < least);
+    if is_schedule && is_short { Cron::parse(text, None).err().map(|error| error.to_string()) } else { None }
+}
+
+/// Of an address in which a password may stand: of what is written nothing is told back.
+const PROMETHEUS: &str = r"^https?://[^\s@?#]+$";
+
+/// `text` is not of `pattern`.
+pub(super) fn misshapen(text: &str, pattern: &str) -> String {
+    if pattern == PROMETHEUS {
+        return "is no address, or has a user, a password, a `?` or a `#` in it: write it like http://prometheus.monitoring.svc:9090".to_owned();
+    }
+    format!("{} is not {}", quoted(text), shape(pattern))
+}
+
 /// A pattern in words.
-pub(super) fn shape(pattern: &str) -> String {
-    match pattern {
+fn shape(pattern: &str) -> String {
+    known_shape(pattern).unwrap_or_else(|| format!("of the form {pattern}"))
+}
+
+fn known_shape(pattern: &str) -> Option<String> {
+    let shape = match pattern {
         r"^[a-z]([-a-z0-9]*[a-z0-9])?$" => {
             "a name: lower-case letters, digits and `-`, beginning with a letter and not ending in `-`"
                 .to_owned()
@@ -199,13 +233,16 @@ pub(super) fn shape(pattern: &str) -> String {
         r"^[A-Za-z0-9_][A-Za-z0-9._:-]*$" => named("letters, digits and `._:-`"),
         r"^[A-Za-z0-9_][A-Za-z0-9._:/-]*$" => named("letters, digits and `._:/-`"),
         r"^sha256:[0-9a-f]{64}$" => "a digest: `sha256:` and 64 hexadecimal digits".to_owned(),
-        other => format!("of the form {other}"),
-    }
+        _ => return None,
+    };
+    Some(shape)
 }
 
 /// What a broker has names for. `of`: what they may hold.
 fn named(of: &str) -> String {
-    format!("the name of a topic, queue or group: {of}, beginning with a letter, a digit or `_`")
+    format!(
+        "a name by which a broker is asked here: {of}, beginning with a letter, a digit or `_`, though the broker may know others"
+    )
 }
 
 #[cfg(test)]
@@ -378,6 +415,34 @@ mod tests {
             (
                 "rollout: recreate\n",
                 "3:10: rollout: expected fields, found \"recreate\": write `rollout: {strategy: \"recreate\"}`",
+            ),
+            (
+                "rollout: {strategy: canary, analysis: true}\n",
+                "3:39: rollout.analysis: expected fields, found true: write some below it, or `{}`",
+            ),
+            (
+                "rollout: {strategy: canary, analysis: }\n",
+                "3:37: rollout.analysis: has nothing below it, and so there would be none: write `analysis: {}` for the defaults, or remove the line",
+            ),
+            (
+                "rollout: {strategy: blueGreen, smoke: }\n",
+                "3:37: rollout.smoke: has nothing below it, and so there would be none: write `smoke: {path: …}`, or remove the line",
+            ),
+            (
+                "rollout: {strategy: blueGreen, smoke: {path: /health, port: 8080}}\n",
+                "3:61: rollout.smoke.port: expected text, found 8080: write the name of one of `ports`",
+            ),
+            (
+                "scaling: {windows: [{schedule: '@daily', duration: 8h, min: 1}]}\n",
+                "3:32: scaling.windows[0].schedule: \"@daily\" is understood elsewhere only: write 0 0 * * *",
+            ),
+            (
+                "scaling: {windows: [{schedule: daily, duration: 8h, min: 1}]}\n",
+                "3:32: scaling.windows[0].schedule: \"daily\" is no schedule: write minute, hour, day of the month, month and day of the week, such as 0 22 * * MON-FRI",
+            ),
+            (
+                "scaling: {max: 2, triggers: [{broker: a, rabbitmq: {queue: orders/new, messages: 1}}]}\n",
+                "3:60: scaling.triggers[0].rabbitmq.queue: \"orders/new\" is not a name by which a broker is asked here: letters, digits and `._:-`, beginning with a letter, a digit or `_`, though the broker may know others",
             ),
             (
                 "environments: {prod: {replicas: 3}}\n",

@@ -37,7 +37,7 @@ fn a_trigger_is_at_a_broker_of_its_kind_and_only_a_worker_has_none() {
         ("{broker: rabbit}", "scaling.triggers[1].broker: says which broker, and one of kafka"),
         (
             "{broker: rabbit, rabbitmq: {queue: a, messages: 1}, artemis: {queue: a, messages: 1}}",
-            "scaling.triggers[1].broker: says which broker, and one of kafka",
+            "scaling.triggers[1]: is of rabbitmq and artemis at once: write a trigger for each",
         ),
         ("{broker: rabbit, artemis: {queue: a, messages: 1}}", "scaling.triggers[1].secret: this kind"),
         ("{broker: rabbit, mysql: {query: SELECT 1, rows: 1}}", "scaling.triggers[1].secret: this kind"),
@@ -62,6 +62,9 @@ fn a_trigger_is_at_a_broker_of_its_kind_and_only_a_worker_has_none() {
     assert!(fallback("").starts_with("scaling.fallback: holds while nobody says"), "{}", fallback(""));
     let high = fallback(&format!(", triggers: [{KAFKA}]"));
     assert_eq!(high, "scaling.fallback: instances: 4 is more than `max`: lower it");
+    let low =
+        worker(&format!("{{min: 2, max: 3, fallback: {{after: 3, instances: 1}}, triggers: [{KAFKA}]}}"));
+    assert_eq!(low, "scaling.fallback: instances: 1 is less than `min`, which is 2: raise it");
 }
 
 #[test]

@@ -214,10 +214,10 @@ mod tests {
                 Some("{broker: …, rabbitmq: {queue: orders, messages: 20}}"),
             ),
             ("spring-rabbitmq:shop", None),
-            ("jms:queue:orders", Some("{broker: …, artemis: {queue: orders, messages: 20}}")),
+            ("jms:queue:orders", Some("{broker: …, artemis: {queue: orders, messages: 20}, secret: …}")),
             (
                 "activemq:orders?concurrentConsumers=3",
-                Some("{broker: …, artemis: {queue: orders, messages: 20}}"),
+                Some("{broker: …, artemis: {queue: orders, messages: 20}, secret: …}"),
             ),
             ("jms:topic:prices", None),
             ("timer:tick", None),

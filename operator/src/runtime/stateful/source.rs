@@ -44,7 +44,10 @@ impl Source {
                 format!("{{broker: …, kafka: {{topic: {topic}, group: {group}, lag: 50}}}}")
             }
             Self::Rabbitmq(queue) => format!("{{broker: …, rabbitmq: {{queue: {queue}, messages: 20}}}}"),
-            Self::Jms(queue) => format!("{{broker: …, artemis: {{queue: {queue}, messages: 20}}}}"),
+            // Neither Artemis nor ActiveMQ is asked without a login.
+            Self::Jms(queue) => {
+                format!("{{broker: …, artemis: {{queue: {queue}, messages: 20}}, secret: …}}")
+            }
         }
     }
 }
