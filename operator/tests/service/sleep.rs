@@ -111,6 +111,7 @@ async fn the_platforms_hours_of_sleep_hold_for_who_says_nothing_and_are_read_as_
     scene.sleeps(SHOP).await;
 
     // What is new wakes what it calls, too, whose own release is too old for that.
+    until("the other one is old", async || (scene.age(STOCK).await > 45).then_some(())).await;
     let before = scene.state_of(SHOP).await.unwrap().current;
     shop.push(&format!("{ports}\nuses: [{{service: stock, as: STOCK_URL}}]\nenv: {{MODE: careful}}"));
     until("it is made", async || (scene.state_of(SHOP).await?.current != before).then_some(())).await;
