@@ -211,6 +211,7 @@ mod tests {
     use axum::http::{Request, Response};
     use kube::client::Body;
     use serde_json::json;
+    use tokio::time::timeout;
     use tower::service_fn;
 
     use super::*;
@@ -258,12 +259,16 @@ mod tests {
             let every = Duration::from_millis(10);
             cluster.follow_guests(form, (&mut writer, &mut listing), (&done, every)).await;
         };
+        let mut next = async || {
+            let touch = timeout(Duration::from_secs(20), touches.next()).await;
+            touch.expect("everybody is told").unwrap()
+        };
         let told = async {
-            let touch = touches.next().await.unwrap();
+            let touch = next().await;
             assert_eq!(touch.object, ObjectKey::all::<HttpRoute>(), "it is there");
             assert_eq!(cluster.rule_fields(), RuleFields { timeouts: true, retry: false });
             fields.lock().unwrap().push("retry");
-            touches.next().await.unwrap();
+            next().await;
             assert_eq!(cluster.rule_fields(), RuleFields::ALL);
         };
         tokio::select! {

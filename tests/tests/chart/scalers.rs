@@ -6,7 +6,7 @@ use anyhow::Result;
 use lab::kubectl::Kubectl;
 use serde_json::{Value, json};
 
-use crate::{Broken, NAMESPACE, OPERATOR, ask};
+use crate::{Broken, OPERATOR, ask};
 
 /// Holds every verb on KEDA's kinds, by a role that is not the chart's.
 const USER: &str = "kim";
