@@ -120,7 +120,7 @@ fn mixed(trigger: &Trigger) -> String {
         format!(
             ".{field}: is counted by the platform and waits in no broker: remove what stands beside it, or write two triggers"
         )
-    } else if let kinds @ [_, _, ..] = &*trigger.waits().into_iter().map(Waits::kind).collect::<Vec<_>>() {
+    } else if let kinds @ [_, _, ..] = &*trigger.waits().iter().map(Waits::kind).collect::<Vec<_>>() {
         format!(": is of {} at once: write a trigger for each", kinds.join(" and "))
     } else {
         format!(
