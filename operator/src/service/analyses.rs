@@ -153,7 +153,7 @@ impl Analyses {
         let mut began = before.and_then(|before| before.began.clone());
         let judged = match asked {
             Asked::Requests(prometheus, comparison) => {
-                self.compared((key, environment), (prometheus, comparison), (namespace, moment)).await
+                self.compared((key, environment), (prometheus, &**comparison), (namespace, moment)).await
             }
             Asked::Backlog(more, places) => {
                 let waits = self.waits((key, namespace), places).await;
@@ -233,7 +233,7 @@ impl Work<'_> {
             Source::Prometheus => {
                 let comparison = Comparison::of(analysis)?;
                 let prometheus = prometheus(&self.platform.environments, &environment.name);
-                Some(prometheus.map(|prometheus| Asked::Requests(prometheus, comparison)))
+                Some(prometheus.map(|prometheus| Asked::Requests(prometheus, Box::new(comparison))))
             }
             Source::Keda => Some(backlog_of(base?, analysis.waiting?)),
         }
@@ -296,7 +296,7 @@ mod tests {
             serde_saphyr::from_str("{domain: dev.example.com, prometheus: {url: 'http://p'}}").unwrap();
         let found = ValidPrometheus::valid(&spec).unwrap().unwrap();
         let (requests, waits) =
-            (asked(Asked::Requests(found, comparison)), asked(Asked::Backlog(100, vec![])));
+            (asked(Asked::Requests(found, Box::new(comparison))), asked(Asked::Backlog(100, vec![])));
         let spec = "{runtime: camel, repository: {url: 'https://git.example.com/acme/orders.git'}}";
         let mut service = IntegrationService::new("orders", serde_saphyr::from_str(spec).unwrap());
         service.metadata.namespace = Some("acme-home".to_owned());

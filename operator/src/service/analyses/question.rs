@@ -49,7 +49,7 @@ impl Source {
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Asked {
     /// How the requests of both went.
-    Requests(ValidPrometheus, Comparison),
+    Requests(ValidPrometheus, Box<Comparison>),
     /// Whether so many percent more wait in these places, which KEDA watches for what runs.
     Backlog(u16, Vec<Place>),
 }
@@ -163,7 +163,7 @@ mod tests {
     fn requests(url: &str) -> Asked {
         let analysis = "{errors: 1, requests: 50, counts: {requests: a, failures: f}}";
         let comparison = Comparison::of(&serde_saphyr::from_str(analysis).unwrap()).unwrap();
-        Asked::Requests(found(url), comparison)
+        Asked::Requests(found(url), Box::new(comparison))
     }
 
     fn waits(queue: &str) -> Asked {
