@@ -6,7 +6,7 @@ pub use environment::{AboutAll, Sleep, Wake};
 
 use std::time::Duration;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use imaas_operator::{api::DecisionAction, span::span};
 
 /// Which tenant, and where its cluster is.
@@ -232,6 +232,7 @@ pub enum Replicas {
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "Examples:
   kubectl imaas resume orders prod
+  kubectl imaas resume orders prod --only scale
 It ends a hold, a pause, a rollback and a scale; a rejected release stays rejected.")]
 pub struct Resume {
     /// Which.
@@ -240,6 +241,34 @@ pub struct Resume {
     /// Why.
     #[arg(long)]
     pub reason: Option<String>,
+    /// Ends this alone, and what else holds goes on.
+    #[arg(long, value_name = "WHAT")]
+    pub only: Option<Held>,
+}
+
+/// What `resume` ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Held {
+    /// Nothing new runs.
+    Hold,
+    /// What is tried stays at its step.
+    Pause,
+    /// An older release runs.
+    Rollback,
+    /// So many instances run.
+    Scale,
+}
+
+impl Held {
+    /// The decision that makes it so.
+    const fn action(self) -> DecisionAction {
+        match self {
+            Self::Hold => DecisionAction::Hold,
+            Self::Pause => DecisionAction::Pause,
+            Self::Rollback => DecisionAction::Rollback,
+            Self::Scale => DecisionAction::Scale,
+        }
+    }
 }
 
 /// Options of `rollout pause`.
@@ -438,12 +467,12 @@ impl From<Abort> for Decision {
 }
 
 impl From<Resume> for Decision {
-    fn from(Resume { about, reason }: Resume) -> Self {
+    fn from(Resume { about, reason, only }: Resume) -> Self {
         Self {
             action: DecisionAction::Resume,
             about,
             reason,
-            target: None,
+            target: only.map(|only| only.action().as_str().to_owned()),
             gate: None,
             replicas: None,
             lasts: None,

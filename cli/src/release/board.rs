@@ -63,6 +63,14 @@ pub fn commit(state: &EnvironmentState, given: &str) -> Result<String> {
     }
 }
 
+/// Name of the decision of this kind that holds.
+pub fn held(state: &EnvironmentState, kind: &str) -> Result<String> {
+    match state.held.iter().find(|held| held.action.as_str() == kind) {
+        Some(held) => Ok(held.decision.clone()),
+        None => bail!("no {kind} holds in {}: see what does, kubectl imaas why", state.name),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -115,6 +123,17 @@ mod tests {
         let told = |board| state(("orders", &board), "staging").unwrap_err().to_string();
         assert_eq!(told(board(&json!([]))), "orders is not in \"staging\": it is in test, prod, eu");
         assert!(told(IntegrationServiceStatus::default()).ends_with("it is in none yet"));
+    }
+
+    #[test]
+    fn what_holds_is_found_by_its_kind() {
+        let environments = json!([{ "name": "prod", "branch": "main",
+            "held": [{ "decision": "orders-prod-scale-x", "action": "scale", "by": "nora" }] }]);
+        let board: IntegrationServiceStatus =
+            serde_json::from_value(json!({ "environments": environments })).unwrap();
+        let prod = &board.environments[0];
+        assert_eq!(held(prod, "scale").unwrap(), "orders-prod-scale-x");
+        assert!(held(prod, "hold").unwrap_err().to_string().starts_with("no hold holds in prod"));
     }
 
     #[test]

@@ -40,13 +40,17 @@ async fn made(decision: &Decision) -> Result<(ReleaseDecision, String)> {
     Ok((home.decide(&wanted, about.timeout).await?, home.namespace))
 }
 
-/// What the decision is about; a commit as a whole hash.
+/// What the decision is about; a commit as a whole hash, and what is resumed by the name of its decision.
 fn target(decision: &Decision, board: &IntegrationServiceStatus) -> Result<Option<String>> {
     let Decision { action, about, target, .. } = decision;
     match target {
         Some(commit) if *action == DecisionAction::Approve => {
             let state = board::state((&about.service, board), &about.environment)?;
             board::commit(state, commit).map(Some)
+        }
+        Some(held) if *action == DecisionAction::Resume => {
+            let state = board::state((&about.service, board), &about.environment)?;
+            board::held(state, held).map(Some)
         }
         _ => Ok(target.clone()),
     }

@@ -31,7 +31,7 @@ use serde::{Deserialize, Serialize};
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("self == oldSelf").message("a ReleaseDecision is never changed: make another one"))]
-#[x_kube(validation = Rule::new("!has(self.target) || !(self.action in ['hold', 'resume', 'run', 'scale', 'pause', 'skip', 'abort'])").message("target: hold and resume are about all releases, run and scale about the one that runs, pause, skip and abort about the one that is tried: remove it"))]
+#[x_kube(validation = Rule::new("!has(self.target) || !(self.action in ['hold', 'run', 'scale', 'pause', 'skip', 'abort'])").message("target: a hold is about all releases, run and scale about the one that runs, pause, skip and abort about the one that is tried: remove it"))]
 #[x_kube(validation = Rule::new("self.action != 'approve' || has(self.target) && self.target.matches('^[0-9a-f]{40}$')").message("target: name the commit that you approve, 40 hexadecimal digits"))]
 #[x_kube(validation = Rule::new("has(self.gate) == (self.action == 'pass')").message("gate: a pass says which gate it is of, and nothing else does"))]
 #[x_kube(validation = Rule::new("has(self.replicas) == (self.action == 'scale')").message("replicas: a scale says how many instances, and nothing else does"))]
@@ -51,6 +51,7 @@ pub struct ReleaseDecisionSpec {
     /// The release that it is about, by name; `reject` and `bypass` take the digest of an image as well, and `approve` the
     /// hash of a commit. Without it: `reject` and `retry` are about the release that Git asks for, `pass` about the one
     /// that runs, `rollback` goes to the one before that ran well, and `bypass` is about the image that the branch asks for.
+    /// `resume` takes the name of the decision that it ends; without it, it ends all that it can.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(
         length(min = 1, max = 100),
@@ -90,7 +91,7 @@ pub enum DecisionAction {
     Reject,
     /// Nothing new runs until `resume`, or until it expires.
     Hold,
-    /// Ends a hold, a pause, a rollback and a scale.
+    /// Ends a hold, a pause, a rollback and a scale, or one of them.
     Resume,
     /// What is tried stays at its step until `resume`.
     Pause,

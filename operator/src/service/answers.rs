@@ -116,22 +116,14 @@ impl Work<'_> {
             self.tell_release(&release, failed(&release, (why, None), now)).await?;
             self.count_failed(&release, &past.unwrap_or_default(), now);
         }
-        if answer.resumes {
-            let is_ended = |one: &&Arc<ReleaseDecision>| {
-                holds(one)
-                    && one.spec.environment == decision.spec.environment
-                    && matches!(
-                        one.spec.action,
-                        DecisionAction::Hold
-                            | DecisionAction::Pause
-                            | DecisionAction::Rollback
-                            | DecisionAction::Scale
-                    )
-            };
-            let ended: Vec<_> = self.decisions.iter().filter(is_ended).cloned().collect();
-            for one in ended {
-                self.say(&one.name_any(), over(&one, &format!("resumed by {name}"))).await?;
-            }
+        let is_ended = |one: &&Arc<ReleaseDecision>| {
+            holds(one)
+                && one.spec.environment == decision.spec.environment
+                && answer.ends.contains(&one.spec.action)
+        };
+        let ended: Vec<_> = self.decisions.iter().filter(is_ended).cloned().collect();
+        for one in ended {
+            self.say(&one.name_any(), over(&one, &format!("resumed by {name}"))).await?;
         }
         if let Some(run) = &answer.begins
             && !self.begin_run(&decision.spec.environment, (run, answer.status.release.as_ref())).await?

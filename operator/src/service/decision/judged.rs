@@ -11,7 +11,7 @@ use crate::{
     api::{
         DecisionAction, DecisionState, IntegrationServiceStatus, Release, ReleaseDecision,
         ReleaseDecisionStatus, WorkloadType,
-        integration_service::{EnvironmentState, Trial},
+        integration_service::{EnvironmentState, Held, Trial},
     },
     cluster::Workload,
     conditions::{Reason, cut},
@@ -60,8 +60,8 @@ pub struct Answer {
     pub status: ReleaseDecisionStatus,
     /// A release whose failure is taken back.
     pub tried_again: Option<String>,
-    /// What held in its environment, a hold, a pause, a rollback or a scale, holds no more.
-    pub resumes: bool,
+    /// What held in its environment and holds no more: of a hold, a pause, a rollback and a scale these, whoever made them.
+    pub ends: Vec<DecisionAction>,
     /// A release that is given up, and why.
     pub fails: Option<(String, String)>,
     /// A run begins, with this name.
@@ -270,16 +270,25 @@ impl Case<'_> {
     }
 
     fn resume(&self) -> Answer {
-        let standing = self.situation.standing;
-        let message = if standing.held().is_empty() {
-            "nothing was held".to_owned()
-        } else {
-            let ended = standing.held();
-            let ended: Vec<_> =
-                ended.iter().map(|held| format!("the {} of {}", held.action.as_str(), held.by)).collect();
-            format!("{} goes on with what Git asks for; over: {}", self.environment.name, ended.join(", "))
+        let named = self.target();
+        let told = |held: &Held| format!("the {} of {}", held.action.as_str(), held.by);
+        let (over, stays): (Vec<_>, Vec<_>) = self
+            .situation
+            .standing
+            .held()
+            .into_iter()
+            .partition(|held| named.is_none_or(|name| held.decision == name));
+        let words = |all: &[Held]| all.iter().map(told).collect::<Vec<_>>().join(", ");
+        let message = match (over.is_empty(), stays.is_empty()) {
+            (true, _) => "nothing was held".to_owned(),
+            (false, true) => {
+                let environment = &self.environment.name;
+                format!("{environment} goes on with what Git asks for; over: {}", words(&over))
+            }
+            (false, false) => format!("over: {}; what stays: {}", words(&over), words(&stays)),
         };
-        Answer { resumes: true, ..said(DecisionState::Done, message, ReleaseDecisionStatus::default()) }
+        let ends = over.into_iter().map(|held| held.action).collect();
+        Answer { ends, ..said(DecisionState::Done, message, ReleaseDecisionStatus::default()) }
     }
 
     /// What is tried, or takes the place of what ran.

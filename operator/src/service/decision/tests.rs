@@ -319,11 +319,26 @@ fn resume_ends_a_hold_and_a_rollback_whatever_came_first_of_it() {
     world.answer("two", 2, "action: rollback, reason: x");
     assert_eq!(world.standing().held().len(), 2);
     let answer = world.answer("three", 3, "action: resume");
-    assert!(answer.resumes && answer.status.state == Some(DecisionState::Done));
+    assert_eq!(
+        (answer.ends, answer.status.state),
+        (vec![DecisionAction::Hold, DecisionAction::Rollback], Some(DecisionState::Done))
+    );
     // A crash came between: there is nothing left to end, and that is no mistake.
     world.decisions.clear();
     let again = world.answer("three", 3, "action: resume");
-    assert!(again.resumes && again.status.state == Some(DecisionState::Done));
+    assert_eq!((again.ends, again.status.state), (vec![], Some(DecisionState::Done)));
+}
+
+#[test]
+fn resume_of_one_decision_ends_that_alone() {
+    let mut world = World::new();
+    world.answer("one", 1, "action: hold, reason: x");
+    world.answer("two", 2, "action: rollback, reason: x");
+    let answer = world.answer("three", 3, "action: resume, target: one");
+    assert_eq!(answer.ends, [DecisionAction::Hold]);
+    assert_eq!(answer.status.message, "over: the hold of nora; what stays: the rollback of nora");
+    let none = world.answer("four", 4, "action: resume, target: other");
+    assert_eq!((none.ends, none.status.message.as_str()), (vec![], "nothing was held"));
 }
 
 #[test]
@@ -518,7 +533,7 @@ fn a_number_by_hand_holds_for_its_time_and_within_what_there_is_room_for() {
     assert_eq!(world.standing().scale.map(|(_, number)| number), Some(0), "the newest");
     let (over, _) = ended(&world.decisions, at(NOW)).pop().unwrap();
     assert_eq!(over, "one");
-    assert!(world.answer("three", 3, "action: resume").resumes);
+    assert_eq!(world.answer("three", 3, "action: resume").ends, [DecisionAction::Scale]);
 }
 
 /// A release that passed so many of two steps is tried beside what runs.
@@ -557,7 +572,7 @@ fn what_is_tried_is_paused_skipped_and_resumed() {
     assert_eq!(said(Some(trial(2, "orders-prod-5"))), "step 2 of orders-prod-5 was passed");
     let in_vain = [None, Some(trial(1, "orders-prod-5")), Some(trial(2, "orders-prod-6"))];
     assert_eq!(in_vain.map(said), ["what it was about is not tried any more"; 3]);
-    assert!(world.answer("resume", 3, "action: resume").resumes);
+    assert_eq!(world.answer("resume", 3, "action: resume").ends, [DecisionAction::Pause]);
     for action in ["pause", "skip", "abort"] {
         let spec = format!("action: {action}, reason: x");
         let (state, message) = World::new().told(&spec);
