@@ -25,8 +25,8 @@ use crate::{
 enum Step {
     /// So many instances run for a time.
     Scale(u16),
-    /// What somebody decided ends.
-    Resume,
+    /// This decision ends.
+    Resume(String),
     /// Nothing, for this reason.
     Leave(String),
 }
@@ -116,20 +116,14 @@ fn to_sleep(state: &EnvironmentState, release: &Release) -> Step {
 /// Only what `sleep` put to rest, and nothing ends beside that.
 fn to_wake(service: &str, state: &EnvironmentState, release: &Release) -> Step {
     let scaled = state.held.iter().find(|held| held.action == DecisionAction::Scale);
-    let other = state.held.iter().find(|held| held.action != DecisionAction::Scale);
-    match (scaled, other, &state.asleep_until) {
-        (Some(held), _, _) if !held.decision.starts_with(&beginning(service, &state.name)) => {
+    match (scaled, &state.asleep_until) {
+        (Some(held), _) if !held.decision.starts_with(&beginning(service, &state.name)) => {
             Step::Leave(format!("{} set its number: {}", held.by, held.decision))
         }
-        (Some(_), _, _) if state.desired > 0 => Step::Leave("it is awake".to_owned()),
-        (Some(_), Some(held), _) => Step::Leave(format!(
-            "`kubectl imaas resume` would end the {} of {} as well: do that, or wait",
-            held.action.as_str(),
-            held.by
-        )),
-        (Some(_), None, _) => Step::Resume,
-        (None, _, Some(_)) => Step::Scale(u16::try_from(release.spec.replicas).unwrap_or_default().max(1)),
-        (None, _, None) => Step::Leave("it does not sleep".to_owned()),
+        (Some(_), _) if state.desired > 0 => Step::Leave("it is awake".to_owned()),
+        (Some(held), _) => Step::Resume(held.decision.clone()),
+        (None, Some(_)) => Step::Scale(u16::try_from(release.spec.replicas).unwrap_or_default().max(1)),
+        (None, None) => Step::Leave("it does not sleep".to_owned()),
     }
 }
 
@@ -140,10 +134,14 @@ fn decision(
     step: &Step,
 ) -> Result<(Decision, Meant), String> {
     let AboutAll { environment, timeout, home } = about;
-    let (action, replicas, lasts) = match step {
+    let (action, meant, lasts) = match step {
         Step::Leave(why) => return Err(why.clone()),
-        Step::Scale(number) => (DecisionAction::Scale, Some(*number), Some(lasts)),
-        Step::Resume => (DecisionAction::Resume, None, None),
+        Step::Scale(number) => {
+            (DecisionAction::Scale, Meant { target: None, replicas: Some(*number) }, Some(lasts))
+        }
+        Step::Resume(decision) => {
+            (DecisionAction::Resume, Meant { target: Some(decision.clone()), replicas: None }, None)
+        }
     };
     let about = About {
         service: service.to_owned(),
@@ -153,7 +151,7 @@ fn decision(
     };
     let reason = Some(reason.to_owned());
     let decision = Decision { action, about, reason, target: None, gate: None, replicas: None, lasts };
-    Ok((decision, Meant { target: None, replicas }))
+    Ok((decision, meant))
 }
 
 /// Who may not decide about one service may about another.
@@ -228,10 +226,8 @@ mod tests {
         let sleeps = release(&json!({}));
         assert_eq!(
             to_wake("orders", &state(0, vec![held(DecisionAction::Scale)], None), &sleeps),
-            Step::Resume
+            Step::Resume("orders-dev-rest-x".to_owned())
         );
-        let also_held = state(0, vec![held(DecisionAction::Scale), held(DecisionAction::Hold)], None);
-        left(&to_wake("orders", &also_held, &sleeps), "would end the hold of nora as well");
         let by_file = Some("2026-01-01T06:00:00Z");
         assert_eq!(to_wake("orders", &state(0, vec![], by_file), &sleeps), Step::Scale(3), "as declared");
         let none = release(&json!({ "replicas": 0 }));
