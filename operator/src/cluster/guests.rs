@@ -266,10 +266,10 @@ mod tests {
         let told = async {
             let touch = next().await;
             assert_eq!(touch.object, ObjectKey::all::<HttpRoute>(), "it is there");
-            assert_eq!(cluster.rule_fields(), RuleFields { timeouts: true, retry: false });
+            assert_eq!(cluster.route_fields().rule, RuleFields { timeouts: true, retry: false });
             fields.lock().unwrap().push("retry");
             next().await;
-            assert_eq!(cluster.rule_fields(), RuleFields::ALL);
+            assert_eq!(cluster.route_fields().rule, RuleFields::ALL);
         };
         tokio::select! {
             () = follows => panic!("it is there"),

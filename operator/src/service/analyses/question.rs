@@ -146,7 +146,10 @@ pub(super) fn kept(told: &Told, (before, question): (&Question, &Question)) -> O
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{analysis::places, sample};
+    use crate::{
+        analysis::{open, places},
+        sample,
+    };
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(second).unwrap()
