@@ -1,6 +1,6 @@
 //! IO: reads what there is of a service and of what is tried beside it, for the policy. Not older than our own last writes.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::{Deployment, DeploymentStatus};
@@ -49,11 +49,7 @@ impl Found {
             replicas: own.map_or(0, replicas),
             there: own.and_then(told).map(|status| status.replicas.unwrap_or_default()),
             is_one: self.is_one,
-            is_down: own.is_some_and(|own| {
-                let is_none =
-                    told(own).is_some_and(|status| status.available_replicas.unwrap_or_default() == 0);
-                is_none && down_since(own).is_some_and(|since| since <= now)
-            }),
+            down: own.and_then(|own| down(own, now)),
         };
         let tried = self.beside.as_deref().map(|beside| Tried {
             release: release(beside).unwrap_or_default(),
@@ -82,6 +78,14 @@ fn release(deployment: &Deployment) -> Option<&str> {
 
 fn replicas(deployment: &Deployment) -> i32 {
     deployment.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or_default()
+}
+
+/// How long a roll-out of it may take, where none of it answers for longer.
+fn down(deployment: &Deployment, now: Timestamp) -> Option<Duration> {
+    let is_none = told(deployment)?.available_replicas.unwrap_or_default() == 0;
+    let allowed = deployment.spec.as_ref()?.progress_deadline_seconds?;
+    let is_late = down_since(deployment).is_some_and(|since| since <= now);
+    (is_none && is_late).then(|| Duration::from_secs(allowed.unsigned_abs().into()))
 }
 
 /// What its controller says since it was last changed.

@@ -74,8 +74,8 @@ pub struct Stable<'a> {
     pub there: Option<i32>,
     /// They are all of one version.
     pub is_one: bool,
-    /// None of them answers, for longer than a roll-out may take: there is nothing to try another one beside.
-    pub is_down: bool,
+    /// None of them answers, for longer than this, which a roll-out may take: there is nothing to try another one beside.
+    pub down: Option<Duration>,
 }
 
 /// The Deployment beside it.
@@ -211,8 +211,7 @@ pub fn next(wanted: Option<&Wanted>, state: Option<&State>, seen: Seen, now: Tim
     let state = state.filter(|state| state.release == wanted.release).cloned();
     let passed = state.as_ref().map_or(0, |state| state.passed);
     let is_passed = passed >= wanted.steps.len() || seen.stable.release == Some(wanted.release);
-    let is_needed = seen.stable.is_down && !wanted.paused && !seen.verdict.is_against();
-    if is_passed || is_needed {
+    if is_passed || is_needed(wanted, state.as_ref(), seen) {
         return promoted(wanted, state, seen);
     }
     match seen.tried {
@@ -229,6 +228,13 @@ pub fn next(wanted: Option<&Wanted>, state: Option<&State>, seen: Seen, now: Tim
     }
 }
 
+/// Is what runs down before anything was tried beside it? What is tried then goes by its steps, since it may be down by the
+/// same cause.
+fn is_needed(wanted: &Wanted, state: Option<&State>, seen: Seen) -> bool {
+    let is_begun = seen.tried.is_some() || state.is_some_and(|state| *state != wanted.begun());
+    seen.stable.down.is_some() && !is_begun && !wanted.paused && !seen.verdict.is_against()
+}
+
 fn step(wanted: &Wanted, mut state: State, seen: Seen, now: Timestamp) -> Next {
     let ready = seen.tried.map_or(Some(0), Tried::ready);
     // Of consumers one of what ran before goes on.
@@ -236,13 +242,20 @@ fn step(wanted: &Wanted, mut state: State, seen: Seen, now: Timestamp) -> Next {
     let given = |step: &Step| step.need(wanted.replicas).min(most).max(0);
     // None proves nothing, also where there are none for a time.
     let need = |step: &Step| given(step).max(1);
-    let is_backed = |step: &Step| seen.stable.is_one && ready.is_some_and(|ready| ready >= need(step));
+    let is_settled = seen.stable.is_one || seen.stable.down.is_some();
+    let is_backed = |step: &Step| is_settled && ready.is_some_and(|ready| ready >= need(step));
     let mut step = &wanted.steps[state.passed];
     if ready.is_some() {
         state.since = is_backed(step).then(|| state.since.unwrap_or(now));
     }
     let until = step.pause.zip(state.since).and_then(|(pause, since)| since.checked_add(pause).ok());
     let is_due = until.is_some_and(|until| until <= now);
+    // What answers beside what is down, for so long that this would have come back, takes its place.
+    let relief = seen.stable.down.zip(state.since).and_then(|(span, since)| since.checked_add(span).ok());
+    let is_relief = relief.is_some_and(|relief| relief <= now);
+    if is_relief && !wanted.paused && seen.verdict == Verdict::Good {
+        return promoted(wanted, Some(state), seen);
+    }
     if wanted.ends(state.passed, (is_due, seen.verdict)) && is_backed(step) {
         state.passed += 1;
         state.since = None;
@@ -254,7 +267,7 @@ fn step(wanted: &Wanted, mut state: State, seen: Seen, now: Timestamp) -> Next {
     let able = wanted.weight(state.passed + 1, (seen.tried, state.weight));
     let weight = if seen.verdict.is_against() { able.min(state.weight) } else { able };
     let awaits = match (ready, state.since) {
-        _ if !seen.stable.is_one => Awaits::Settled,
+        _ if !is_settled => Awaits::Settled,
         _ if seen.verdict == Verdict::Bad => Awaits::Judged,
         (_, Some(_)) if wanted.paused => Awaits::Resume,
         (_, Some(_)) if is_due || seen.verdict == Verdict::Suspect => Awaits::Judged,

@@ -150,6 +150,8 @@ enum Write {
 
 const NOW: i64 = 1_000_000;
 const PAUSE: i64 = 60;
+/// So long what runs may be down until something else takes its place.
+const DOWN: Duration = Duration::from_secs(PAUSE.unsigned_abs() / 2);
 
 fn at(second: i64) -> Timestamp {
     Timestamp::from_second(second).unwrap()
@@ -201,7 +203,7 @@ impl World {
             there: self.stable.is_told.then(|| i32::from(told.all())),
             // Its sets tell it, without the status.
             is_one: told.all() > 0 && told.all() == told.of(self.stable.release),
-            is_down: false,
+            down: None,
         };
         let tried = self.beside.as_ref().map(|beside| Tried {
             release: NAMES[beside.release],
@@ -470,7 +472,7 @@ fn following(
         replicas: number,
         there: Some(number),
         is_one: true,
-        is_down: false,
+        down: None,
     };
     let tried = Some(Tried { release: "a", replicas: ready, there: Some((ready, ready)) });
     let seen = Seen { stable, tried, has_route: true, consumes, verdict: Verdict::Good };
@@ -506,7 +508,14 @@ fn begun(paused: bool, is_down: bool) -> Next {
 fn begun_with(paused: bool, (is_down, verdict): (bool, Verdict)) -> Next {
     let (steps, skipped) = (CANARY, BTreeSet::new());
     let wanted = Wanted { release: "a", steps, replicas: 2, paused, skipped: &skipped };
-    let stable = Stable { release: Some("old"), full: 2, replicas: 2, there: Some(2), is_one: true, is_down };
+    let stable = Stable {
+        release: Some("old"),
+        full: 2,
+        replicas: 2,
+        there: Some(2),
+        is_one: true,
+        down: is_down.then_some(DOWN),
+    };
     let seen = Seen { stable, tried: None, has_route: true, consumes: false, verdict };
     next(Some(&wanted), None, seen, at(NOW))
 }
@@ -517,7 +526,7 @@ fn called(steps: &[Step], has_route: bool, weight: u8) -> Calls {
     let wanted = Wanted { release: "a", steps, replicas: 3, paused: false, skipped: &skipped };
     let state = State { release: "a".to_owned(), passed: 0, since: None, weight };
     let stable =
-        Stable { release: Some("old"), full: 3, replicas: 3, there: Some(4), is_one: false, is_down: false };
+        Stable { release: Some("old"), full: 3, replicas: 3, there: Some(4), is_one: false, down: None };
     let tried = Some(Tried { release: "a", replicas: 3, there: Some((3, 3)) });
     let seen = Seen { stable, tried, has_route, consumes: false, verdict: Verdict::Good };
     next(Some(&wanted), Some(&state), seen, at(NOW)).calls
@@ -548,6 +557,29 @@ fn nothing_is_tried_beside_what_is_down() {
 }
 
 #[test]
+fn what_is_tried_takes_the_place_of_what_is_down_only_where_it_answered_all_the_while() {
+    let half = PAUSE / 2;
+    let passes = |(ready, second): (i32, i64), verdict, paused: bool| {
+        let skipped = BTreeSet::new();
+        let wanted = Wanted { release: "a", steps: CANARY, replicas: 3, paused, skipped: &skipped };
+        let since = Some(at(NOW - second));
+        let state = State { release: "a".to_owned(), passed: 0, since, weight: 30 };
+        let (full, replicas, there) = (3, 3, Some(3));
+        let stable = Stable { release: Some("old"), full, replicas, there, is_one: false, down: Some(DOWN) };
+        let tried = Some(Tried { release: "a", replicas: 1, there: Some((1, ready)) });
+        let seen = Seen { stable, tried, has_route: true, consumes: false, verdict };
+        next(Some(&wanted), Some(&state), seen, at(NOW)).is_passed
+    };
+    assert!(passes((1, half), Verdict::Good, false), "also while what runs is restarted");
+    assert!(!passes((0, half), Verdict::Good, false), "the same cause may hold both");
+    assert!(!passes((1, half - 1), Verdict::Good, false), "what is down may come back as it did");
+    assert!(!passes((1, half), Verdict::Good, true));
+    for verdict in [Verdict::Bad, Verdict::Suspect, Verdict::Open] {
+        assert!(!passes((1, half), verdict, false), "it is {verdict:?}");
+    }
+}
+
+#[test]
 fn where_none_can_be_spared_none_is_tried_and_no_step_ends() {
     for (consumes, number) in [(false, 0), (true, 0), (true, 1)] {
         let Next { beside, away, state, awaits, .. } = following((CANARY, 0), (number, consumes), (30, 0));
@@ -565,7 +597,7 @@ fn judged((steps, verdict): (&[Step], Verdict), second: i64, (is_paused, is_skip
     let wanted = Wanted { release: "a", steps, replicas: 3, paused: is_paused, skipped: &skipped };
     let state = State { release: "a".to_owned(), passed: 0, since: Some(at(NOW - second)), weight: 0 };
     let stable =
-        Stable { release: Some("old"), full: 3, replicas: 3, there: Some(3), is_one: true, is_down: false };
+        Stable { release: Some("old"), full: 3, replicas: 3, there: Some(3), is_one: true, down: None };
     let tried = Some(Tried { release: "a", replicas: 3, there: Some((3, 3)) });
     let seen = Seen { stable, tried, has_route: true, consumes: false, verdict };
     next(Some(&wanted), Some(&state), seen, at(NOW))
