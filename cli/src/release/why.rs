@@ -6,7 +6,7 @@ use anyhow::Result;
 use imaas_operator::{
     api::{
         IntegrationServiceStatus, OpenWindow, Release, ReleaseScaling, Trigger, WorkloadType,
-        integration_service::{EnvironmentState, Held, Trial, Waiting},
+        integration_service::{EnvironmentState, Held, Share, Trial, Waiting},
     },
     conditions::PROVEN,
     names::{SERVICE, TENANT, tenant_of_home},
@@ -173,8 +173,13 @@ fn hours(OpenWindow { min, until }: &OpenWindow) -> String {
 }
 
 /// How far what is tried is. Nobody calls a worker.
-fn tries(Trial { release, passed, steps, weight, begun, since: _ }: &Trial, is_called: bool) -> String {
-    let share = if is_called { format!(", {weight} of 100 requests") } else { String::new() };
+fn tries(trial: &Trial, is_called: bool) -> String {
+    let Trial { release, passed, steps, weight, begun, since: _, ready: _, share } = trial;
+    let share = match share {
+        _ if !is_called => String::new(),
+        Some(Share { instances, of }) => format!(", {instances} of {of} instances"),
+        None => format!(", {weight} of 100 requests"),
+    };
     let step = if passed < steps {
         format!("step {} of {steps}{share}", passed + 1)
     } else {

@@ -10,11 +10,11 @@ use super::{
     desired::Target,
     observe::{down_since, is_current, is_one},
     scaling,
-    trial::{Seen, Stable, Tried},
+    trial::{Route, Seen, Stable, Tried},
     verdict::Verdict,
 };
 use crate::{
-    api::Release,
+    api::{Release, WorkloadType},
     cluster::{ApplyError, Cluster, ObjectKey, Workload},
     names::{self, RELEASE},
 };
@@ -35,11 +35,24 @@ impl Found {
         scaling::wanted(self.own.as_deref(), release)
     }
 
+    /// The number of which what is tried with `release` has its share. Of consumers that load moves it is as many as there may
+    /// be as soon as both together are so many: those of the service are kept from being more.
+    pub fn shared(&self, release: &Release) -> i32 {
+        let number = self.wanted(release);
+        let beside = self.beside.as_deref().map_or(0, replicas);
+        match &release.spec.scaling {
+            Some(scaling) if beside > 0 && release.spec.type_ == WorkloadType::Worker => {
+                if number + beside >= scaling.max { scaling.max } else { number }
+            }
+            Some(_) | None => number,
+        }
+    }
+
     /// For the policy. `full`: instances that the service is to have now.
     pub fn seen(
         &self,
         (full, now): (i32, Timestamp),
-        (has_route, consumes): (bool, bool),
+        (route, consumes): (Option<Route>, bool),
         verdict: Verdict,
     ) -> Seen<'_> {
         let own = self.own.as_deref();
@@ -58,7 +71,7 @@ impl Found {
                 (status.replicas.unwrap_or_default(), status.available_replicas.unwrap_or_default())
             }),
         });
-        Seen { stable, tried, has_route, consumes, verdict }
+        Seen { stable, tried, route, consumes, verdict }
     }
 
     /// Name of the release that the service's own Deployment was given.

@@ -51,7 +51,7 @@ impl Scene {
     }
 
     /// What the gateway says of the route as it is.
-    async fn gateway_says(&self, name: &str, accepted: &str) {
+    pub(super) async fn gateway_says(&self, name: &str, accepted: &str) {
         let route = self.routes().get(name).await.unwrap();
         let condition = |type_: &str, status: &str| {
             json!({
@@ -63,6 +63,11 @@ impl Scene {
             "parentRef": { "name": "public", "namespace": "gateway-system" }, "controllerName": "example.com/gateway",
             "conditions": [condition("Accepted", accepted), condition("ResolvedRefs", "True")],
         }] } });
+        self.routes().patch_status(name, &PatchParams::default(), &Patch::Merge(status)).await.unwrap();
+    }
+
+    pub(super) async fn gateway_is_silent(&self, name: &str) {
+        let status = json!({ "status": { "parents": [] } });
         self.routes().patch_status(name, &PatchParams::default(), &Patch::Merge(status)).await.unwrap();
     }
 
