@@ -9,6 +9,7 @@ use imaas_operator::{
     release::{
         ConfigFiles, Input, RenderError, Sources, render,
         room::{Shortage, without_room},
+        too_coarse,
     },
     runtime::NoProfile,
     service::exposure::no_gateway,
@@ -82,6 +83,11 @@ pub fn found(question: &Question<'_>) -> Found {
             let blind = question.environment(stage).filter(|one| one.spec.prometheus.is_none());
             let judged = blind.filter(|_| compares_requests(question, &settings.value));
             judged.map(|_| no_prometheus(stage)).into_iter().collect()
+        }));
+        warnings.extend(in_stages(question, read, |settings, stage| {
+            let has_gateway = question.environment(stage).is_none_or(|one| one.spec.gateway.is_some());
+            let is_divided = settings.value.expose.is_some() && has_gateway;
+            too_coarse(&settings.value).filter(|_| !is_divided).into_iter().collect()
         }));
         let bounds = environment::check(&question.platform.environments);
         warnings.extend(in_stages(question, read, |settings, stage| {

@@ -132,8 +132,12 @@ fn what_stops_nothing_is_a_warning_at_its_line() {
             "4:9: expose: the Environment prod has no gateway, so nothing is reached from outside there, and all else goes on: the platform sets its `domain` and `gateway`, or write `environments: {prod: {expose: null}}` (in prod)",
         ),
         (
-            "ports: [{name: x, port: 8000}]\nrollout: {strategy: canary, analysis: {}}\n",
+            "ports: [{name: x, port: 8000}]\nrollout: {strategy: canary, analysis: {}, steps: [{weight: 50}]}\n",
             "4:39: rollout.analysis: the Environment prod has no `prometheus`, so each step waits there until somebody skips it: the platform sets it, or write `environments: {prod: {rollout: {analysis: null}}}` (in prod)",
+        ),
+        (
+            "ports: [{name: x, port: 8000}]\nrollout: {strategy: canary}\n",
+            "4:21: rollout.strategy: without `expose` and a gateway calls fall on all instances, so the step of 10 of 100 takes 1 of 2: say `blueGreen`, or more instances by `scaling.min`, or leave it where that is as it should be",
         ),
         (
             "type: worker\ninstances: many\nenvironments:\n  prod: {scaling: {max: 40}}\n",

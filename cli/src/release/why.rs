@@ -6,7 +6,7 @@ use anyhow::Result;
 use imaas_operator::{
     api::{
         DecisionAction, IntegrationServiceStatus, OpenWindow, Release, ReleaseScaling, Trigger, WorkloadType,
-        integration_service::{EnvironmentState, Held, Trial, Waiting},
+        integration_service::{EnvironmentState, Held, Share, Trial, Waiting},
         trigger::{Asks, LatencyTrigger, RequestsTrigger},
     },
     conditions::{FAILED, HEALTHY, PROVEN, is_true},
@@ -206,8 +206,13 @@ fn coming(state: &EnvironmentState, ahead: Option<(Timestamp, Option<u16>)>) -> 
 
 /// How far what is tried is. Nobody calls a worker.
 fn tries(trial: &Trial, is_called: bool) -> String {
-    let Trial { release, passed, steps, weight, begun, since: _, preview: _, preview_url: _ } = trial;
-    let share = if is_called { format!(", {weight} of 100 requests") } else { String::new() };
+    let Trial { release, passed, steps, weight, begun, since: _, preview: _, preview_url: _, ready: _, share } =
+        trial;
+    let share = match share {
+        _ if !is_called => String::new(),
+        Some(Share { instances, of }) => format!(", {instances} of {of} instances"),
+        None => format!(", {weight} of 100 requests"),
+    };
     let step = if passed < steps {
         format!("step {} of {steps}{share}", passed + 1)
     } else {

@@ -194,6 +194,22 @@ pub struct Trial {
     /// The same address for a browser; missing where the gateway's routes cannot tell it apart.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub preview_url: Option<String>,
+    /// So many of its instances were ready all that time.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub ready: i32,
+    /// Where no gateway divides the requests, which then fall on all instances alike.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub share: Option<Share>,
+}
+
+/// What takes a part of the requests.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Share {
+    /// So many instances of it.
+    pub instances: i32,
+    /// So many instances in all.
+    pub of: i32,
 }
 
 /// A pod that runs.

@@ -1,6 +1,6 @@
 //! IO: reads what there is of a service and of what is tried beside it, for the policy. Not older than our own last writes.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::{Deployment, DeploymentStatus};
@@ -10,11 +10,11 @@ use super::{
     desired::Target,
     observe::{down_since, is_current, is_one},
     scaling,
-    trial::{Seen, Stable, Tried},
+    trial::{Route, Seen, Stable, Tried},
     verdict::Verdict,
 };
 use crate::{
-    api::Release,
+    api::{Release, WorkloadType},
     cluster::{ApplyError, Cluster, ObjectKey, Workload},
     names::{self, RELEASE},
 };
@@ -35,11 +35,24 @@ impl Found {
         scaling::wanted(self.own.as_deref(), release)
     }
 
+    /// The number of which what is tried with `release` has its share. Of consumers that load moves it is as many as there may
+    /// be as soon as both together are so many: those of the service are kept from being more.
+    pub fn shared(&self, release: &Release) -> i32 {
+        let number = self.wanted(release);
+        let beside = self.beside.as_deref().map_or(0, replicas);
+        match &release.spec.scaling {
+            Some(scaling) if beside > 0 && release.spec.type_ == WorkloadType::Worker => {
+                if number + beside >= scaling.max { scaling.max } else { number }
+            }
+            Some(_) | None => number,
+        }
+    }
+
     /// For the policy. `full`: instances that the service is to have now.
     pub fn seen(
         &self,
         (full, now): (i32, Timestamp),
-        (has_route, consumes): (bool, bool),
+        (route, consumes): (Option<Route>, bool),
         verdict: Verdict,
     ) -> Seen<'_> {
         let own = self.own.as_deref();
@@ -49,11 +62,7 @@ impl Found {
             replicas: own.map_or(0, replicas),
             there: own.and_then(told).map(|status| status.replicas.unwrap_or_default()),
             is_one: self.is_one,
-            is_down: own.is_some_and(|own| {
-                let is_none =
-                    told(own).is_some_and(|status| status.available_replicas.unwrap_or_default() == 0);
-                is_none && down_since(own).is_some_and(|since| since <= now)
-            }),
+            down: own.and_then(|own| down(own, now)),
         };
         let tried = self.beside.as_deref().map(|beside| Tried {
             release: release(beside).unwrap_or_default(),
@@ -62,7 +71,7 @@ impl Found {
                 (status.replicas.unwrap_or_default(), status.available_replicas.unwrap_or_default())
             }),
         });
-        Seen { stable, tried, has_route, consumes, verdict }
+        Seen { stable, tried, route, consumes, verdict }
     }
 
     /// Name of the release that the service's own Deployment was given.
@@ -82,6 +91,14 @@ fn release(deployment: &Deployment) -> Option<&str> {
 
 fn replicas(deployment: &Deployment) -> i32 {
     deployment.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or_default()
+}
+
+/// How long a roll-out of it may take, where none of it answers for longer.
+fn down(deployment: &Deployment, now: Timestamp) -> Option<Duration> {
+    let is_none = told(deployment)?.available_replicas.unwrap_or_default() == 0;
+    let allowed = deployment.spec.as_ref()?.progress_deadline_seconds?;
+    let is_late = down_since(deployment).is_some_and(|since| since <= now);
+    (is_none && is_late).then(|| Duration::from_secs(allowed.unsigned_abs().into()))
 }
 
 /// What its controller says since it was last changed.

@@ -34,6 +34,6 @@ pub use observe::{Observed, Phase, current, down_since, late, late_since, observ
 pub use reconcile::{RolledOut, roll_out, seen_in, troubled, well_since};
 pub use render::{Input, Rendered, render};
 pub use render_error::RenderError;
-pub use steps::{consumes, pause, tried_beside};
+pub use steps::{consumes, leave_room, pause, too_coarse, tried_beside};
 pub use triggers::Sources;
 pub use trouble::{Trouble, trouble};

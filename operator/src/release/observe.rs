@@ -93,7 +93,8 @@ pub fn current<'a>(deployment: &Deployment, sets: &'a [ReplicaSet]) -> Option<&'
     owned(deployment, sets).find(|set| set.annotations().get(REVISION) == Some(revision))
 }
 
-/// Are all instances of `deployment` of one version, that of its release? This needs no status of `deployment`, which says
+/// Are all instances of `deployment` of one version, that of its release? So is none at all, as of a queue that is empty, where
+/// the set from which the next one comes is there. This needs no status of `deployment`, which says
 /// nothing for a moment after every change, of a number as well: its controller copies the annotation to the set that it
 /// rolls out.
 pub fn is_one(deployment: &Deployment, sets: &[ReplicaSet]) -> bool {
@@ -102,11 +103,13 @@ pub fn is_one(deployment: &Deployment, sets: &[ReplicaSet]) -> bool {
         asked > Some(0) || set.status.as_ref().is_some_and(|status| status.replicas > 0)
     };
     let mut with_instances = owned(deployment, sets).filter(has_instances);
-    let (Some(only), None) = (with_instances.next(), with_instances.next()) else { return false };
-    deployment
-        .annotations()
-        .get(RELEASE)
-        .is_some_and(|release| only.annotations().get(RELEASE) == Some(release))
+    let only = match (with_instances.next(), with_instances.next()) {
+        (None, _) => current(deployment, sets),
+        (only, None) => only,
+        (Some(_), Some(_)) => None,
+    };
+    let of = only.and_then(|only| only.annotations().get(RELEASE));
+    of.is_some() && of == deployment.annotations().get(RELEASE)
 }
 
 fn owned<'a>(deployment: &Deployment, sets: &'a [ReplicaSet]) -> impl Iterator<Item = &'a ReplicaSet> {

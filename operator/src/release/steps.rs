@@ -90,6 +90,23 @@ pub(super) fn steps(settings: &DescriptorSpec) -> Result<Vec<ReleaseStep>, Rende
         .collect())
 }
 
+/// Told of an api that is tried where no gateway divides its calls, and of which a step takes more than twice its weight, since
+/// they fall on all instances.
+pub fn too_coarse(settings: &DescriptorSpec) -> Option<String> {
+    if settings.type_ != WorkloadType::Api || settings.rollout.strategy != Strategy::Canary {
+        return None;
+    }
+    let number = i32::from(settings.scaling.min).max(1);
+    let too_many = |ReleaseStep { weight, pause: _ }: ReleaseStep| {
+        let need = trial::Step { weight, share: weight, pause: None }.need(number);
+        let (all, weight) = (number + need, i32::from(weight));
+        (need * 100 > 2 * weight * all).then(|| format!(
+            "rollout.strategy: without `expose` and a gateway calls fall on all instances, so the step of {weight} of 100 takes {need} of {all}: say `blueGreen`, or more instances by `scaling.min`, or leave it where that is as it should be"
+        ))
+    };
+    steps(settings).ok()?.into_iter().find_map(too_many)
+}
+
 /// What `settings` ask for before requests go to the new, by one of the service's own ports.
 pub(super) fn smoke(settings: &DescriptorSpec) -> Result<Option<ReleaseSmoke>, RenderError> {
     let Some(Smoke { path, port, status }) = &settings.rollout.smoke else { return Ok(None) };
@@ -157,6 +174,15 @@ pub(super) fn most_beside(release: &Release, number: i32) -> i32 {
     trial_of(release).iter().map(|step| step.need(number)).max().unwrap_or_default()
 }
 
+/// Load makes no more of `own`, which consumes, than there may be with so many `beside` it; one at the least.
+pub fn leave_room(own: &mut Release, beside: i32) {
+    let spec = &mut own.spec;
+    if let Some(scaling) = spec.scaling.as_mut().filter(|_| spec.type_ == WorkloadType::Worker) {
+        scaling.max = (scaling.max - beside).max(1);
+        spec.replicas = spec.replicas.min(scaling.max);
+    }
+}
+
 /// Are there never more instances than it is to have, so that those that are tried take the place of others? Where their
 /// number is the autoscaler's, nobody else takes any away.
 pub fn consumes(release: &Release) -> bool {
@@ -218,6 +244,26 @@ mod tests {
     }
 
     #[test]
+    fn a_share_of_so_few_instances_that_it_is_no_such_share_is_told() {
+        let told = |settings: &str| {
+            let settings: DescriptorSpec = serde_saphyr::from_str(settings).unwrap();
+            too_coarse(&settings).unwrap_or_default()
+        };
+        let canary = "rollout: {strategy: canary}";
+        assert!(told(&format!("{{{canary}}}")).contains("the step of 10 of 100 takes 1 of 2:"));
+        assert!(told(&format!("{{{canary}, scaling: {{min: 3}}}}")).contains("takes 1 of 4:"));
+        for settings in [
+            "{}".to_owned(),
+            format!("{{{canary}, scaling: {{min: 4}}}}"),
+            format!("{{{canary}, type: worker, instances: many, scaling: {{min: 3}}}}"),
+            "{rollout: {strategy: blueGreen}}".to_owned(),
+            "{rollout: {strategy: canary, steps: [{weight: 50}]}}".to_owned(),
+        ] {
+            assert_eq!(told(&settings), "", "{settings}");
+        }
+    }
+
+    #[test]
     fn a_smoke_check_asks_one_of_the_services_own_ports_and_is_of_blue_green_only() {
         let told = |settings: &str| {
             let ports = "ports: [{name: http, port: 8080}, {name: admin, port: 9000}]";
@@ -243,6 +289,25 @@ mod tests {
             let told = of(strategy, "");
             assert!(told.starts_with("rollout.smoke: only `strategy: blueGreen`"), "{strategy}: {told}");
         }
+    }
+
+    #[test]
+    fn what_consumes_leaves_room_within_the_most_for_what_is_beside_it() {
+        let bounds = |type_: &str, replicas: i32, beside: i32| {
+            let scaling = "scaling: {max: 4, downAfterSeconds: 300}";
+            let more = format!("type: {type_}, replicas: {replicas}, {scaling}");
+            let mut own = sample::release("orders-dev-a", &more);
+            leave_room(&mut own, beside);
+            (own.spec.replicas, own.spec.scaling.unwrap().max)
+        };
+        assert_eq!(bounds("worker", 2, 0), (2, 4));
+        assert_eq!(bounds("worker", 2, 1), (2, 3));
+        assert_eq!(bounds("worker", 2, 3), (1, 1), "fewer than ever is less than the most");
+        assert_eq!(bounds("worker", 0, 4), (0, 1), "one goes on");
+        assert_eq!(bounds("api", 2, 3), (2, 4), "all requests may come back to it");
+        let mut fixed = sample::release("orders-dev-a", "type: worker, replicas: 3");
+        leave_room(&mut fixed, 1);
+        assert_eq!(fixed.spec.replicas, 3, "the policy says how many give way");
     }
 
     #[test]

@@ -38,6 +38,8 @@ impl Step {
 pub struct Wanted<'a> {
     /// Its name.
     pub release: &'a str,
+    /// What ran well last, and runs meanwhile.
+    pub base: &'a str,
     /// With rising weights.
     pub steps: &'a [Step],
     /// Instances that the service is to have now, with this release.
@@ -59,6 +61,8 @@ pub struct State {
     pub since: Option<Timestamp>,
     /// So many of 100 requests it was given.
     pub weight: u8,
+    /// So many instances were ready all that time.
+    pub ready: i32,
 }
 
 /// The service's own Deployment.
@@ -74,8 +78,8 @@ pub struct Stable<'a> {
     pub there: Option<i32>,
     /// They are all of one version.
     pub is_one: bool,
-    /// None of them answers, for longer than a roll-out may take: there is nothing to try another one beside.
-    pub is_down: bool,
+    /// None of them answers, for longer than this, which a roll-out may take: there is nothing to try another one beside.
+    pub down: Option<Duration>,
 }
 
 /// The Deployment beside it.
@@ -96,6 +100,17 @@ impl Tried<'_> {
     }
 }
 
+/// What a gateway says of the route by which it divides requests, as that is now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Route {
+    /// Nothing against it.
+    Taken,
+    /// Nothing yet.
+    Awaited,
+    /// It does not take it.
+    Refused,
+}
+
 /// What is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Seen<'a> {
@@ -103,8 +118,8 @@ pub struct Seen<'a> {
     pub stable: Stable<'a>,
     /// What runs beside it.
     pub tried: Option<Tried<'a>>,
-    /// A gateway divides requests.
-    pub has_route: bool,
+    /// Where a gateway divides requests.
+    pub route: Option<Route>,
     /// It consumes: what is tried takes the place of instances.
     pub consumes: bool,
     /// Of the step at which it is.
@@ -146,6 +161,11 @@ pub enum Awaits {
         /// So many are to be.
         need: i32,
     },
+    /// That the gateway takes the route.
+    Gateway {
+        /// It said no.
+        is_refused: bool,
+    },
     /// A moment.
     Until(Timestamp),
     /// That somebody ends the pause of this step.
@@ -163,6 +183,8 @@ pub struct Next {
     pub state: Option<State>,
     /// The service's own Deployment runs what was tried.
     pub is_passed: bool,
+    /// It keeps what it runs until what is beside it has gone.
+    pub stays: bool,
     /// Beside it; nothing is to be there else.
     pub beside: Option<Beside>,
     /// See [`Calls`].
@@ -171,6 +193,19 @@ pub struct Next {
     pub away: i32,
     /// Why it does not go on.
     pub awaits: Option<Awaits>,
+}
+
+impl Next {
+    /// What is kept of a pass whose route was not written: no step ends, and none begins.
+    pub fn unrouted(&self, before: Option<&State>) -> Option<State> {
+        let state = self.state.as_ref()?;
+        if self.is_passed {
+            return Some(state.clone());
+        }
+        let before = before.filter(|before| before.release == state.release);
+        let (passed, weight) = before.map_or((0, 0), |before| (before.passed, before.weight));
+        Some(State { release: state.release.clone(), passed, since: None, weight, ready: 0 })
+    }
 }
 
 impl Wanted<'_> {
@@ -200,87 +235,61 @@ impl Wanted<'_> {
     }
 
     fn begun(&self) -> State {
-        State { release: self.release.to_owned(), passed: 0, since: None, weight: 0 }
+        State { release: self.release.to_owned(), passed: 0, since: None, weight: 0, ready: 0 }
     }
 }
 
-/// What follows from what was `seen` and the `state` before. `wanted`: nothing where what is to run is not tried, or ran well
-/// already.
-pub fn next(wanted: Option<&Wanted>, state: Option<&State>, seen: Seen, now: Timestamp) -> Next {
-    let Some(wanted) = wanted else { return ending(seen) };
+/// What is to run.
+#[derive(Clone, Copy, Debug)]
+pub struct Coming<'a> {
+    /// Its name.
+    pub release: &'a str,
+    /// It ran well last, and may not be gone yet.
+    pub ran_last: bool,
+    /// How it is tried; nothing where it is not, or ran well already.
+    pub tried: Option<&'a Wanted<'a>>,
+}
+
+/// What follows for what is `coming` from what was `seen` and the `state` before.
+pub fn next(coming: Coming, state: Option<&State>, seen: Seen, now: Timestamp) -> Next {
+    let Some(wanted) = coming.tried else {
+        let stays = is_third(coming, seen);
+        return Next { stays, awaits: stays.then_some(Awaits::End), ..ending(seen) };
+    };
     let state = state.filter(|state| state.release == wanted.release).cloned();
     let passed = state.as_ref().map_or(0, |state| state.passed);
     let is_passed = passed >= wanted.steps.len() || seen.stable.release == Some(wanted.release);
-    let is_needed = seen.stable.is_down && !wanted.paused && !seen.verdict.is_against();
-    if is_passed || is_needed {
+    if is_passed || step::is_needed(wanted, state.as_ref(), seen) {
         return promoted(wanted, state, seen);
     }
     match seen.tried {
         Some(tried) if tried.release != wanted.release => {
             Next { state: Some(wanted.begun()), awaits: Some(Awaits::End), ..ending(seen) }
         }
-        None if !seen.stable.is_one => {
+        // That is put back first where another was taking its place.
+        None if !seen.stable.is_one || seen.stable.release != Some(wanted.base) => {
             Next { state: Some(wanted.begun()), awaits: Some(Awaits::Settled), ..ending(seen) }
         }
         None if wanted.paused && state.as_ref().is_none_or(|state| *state == wanted.begun()) => {
             Next { state: Some(wanted.begun()), awaits: Some(Awaits::Resume), ..ending(seen) }
         }
-        Some(_) | None => step(wanted, state.unwrap_or_else(|| wanted.begun()), seen, now),
+        Some(_) | None => step::step(wanted, state.unwrap_or_else(|| wanted.begun()), seen, now),
     }
 }
 
-fn step(wanted: &Wanted, mut state: State, seen: Seen, now: Timestamp) -> Next {
-    let ready = seen.tried.map_or(Some(0), Tried::ready);
-    // Of consumers one of what ran before goes on.
-    let most = if seen.consumes { seen.stable.full - 1 } else { wanted.replicas };
-    let given = |step: &Step| step.need(wanted.replicas).min(most).max(0);
-    // None proves nothing, also where there are none for a time.
-    let need = |step: &Step| given(step).max(1);
-    let is_backed = |step: &Step| seen.stable.is_one && ready.is_some_and(|ready| ready >= need(step));
-    let mut step = &wanted.steps[state.passed];
-    if ready.is_some() {
-        state.since = is_backed(step).then(|| state.since.unwrap_or(now));
-    }
-    let until = step.pause.zip(state.since).and_then(|(pause, since)| since.checked_add(pause).ok());
-    let is_due = until.is_some_and(|until| until <= now);
-    if wanted.ends(state.passed, (is_due, seen.verdict)) && is_backed(step) {
-        state.passed += 1;
-        state.since = None;
-        match wanted.steps.get(state.passed) {
-            None => return promoted(wanted, Some(state), seen),
-            Some(next) => step = next,
-        }
-    }
-    let able = wanted.weight(state.passed + 1, (seen.tried, state.weight));
-    let weight = if seen.verdict.is_against() { able.min(state.weight) } else { able };
-    let awaits = match (ready, state.since) {
-        _ if !seen.stable.is_one => Awaits::Settled,
-        _ if seen.verdict == Verdict::Bad => Awaits::Judged,
-        (_, Some(_)) if wanted.paused => Awaits::Resume,
-        (_, Some(_)) if is_due || seen.verdict == Verdict::Suspect => Awaits::Judged,
-        (_, Some(_)) => until.map_or(Awaits::Skip, Awaits::Until),
-        (ready, None) => Awaits::Ready { ready: ready.unwrap_or_default(), need: need(step) },
-    };
-    Next {
-        is_passed: false,
-        beside: Some(Beside { replicas: given(step).min(room(seen)), weight }),
-        calls: match weight {
-            ALL => Calls::Tried,
-            0 => Calls::Stable,
-            _ if seen.has_route => Calls::Stable,
-            _ => Calls::All,
-        },
-        away: away(seen, given(step)),
-        awaits: Some(awaits),
-        state: Some(State { weight, ..state }),
-    }
+/// Would it be the third version, beside what runs and what was tried?
+fn is_third(Coming { release, ran_last, tried: _ }: Coming, seen: Seen) -> bool {
+    let (runs, left) = (seen.stable.release, left(seen).map(|tried| tried.release));
+    // What was tried may take the place of what ran last: back to that are two.
+    let is_back = ran_last && runs == left;
+    left.is_some_and(|left| left != release) && runs.is_some_and(|runs| runs != release) && !is_back
 }
 
 /// The service's own Deployment is rolled to what passed. Until it is well with that, what was tried serves, but for
 /// consumers: those are never more than there are to be.
 fn promoted(wanted: &Wanted, state: Option<State>, seen: Seen) -> Next {
     let passed = wanted.steps.len();
-    let state = State { passed, since: None, ..state.unwrap_or_else(|| wanted.begun()) };
+    let state = State { passed, since: None, ready: 0, ..state.unwrap_or_else(|| wanted.begun()) };
     let serves = |tried: &Tried| tried.release == wanted.release && !seen.consumes;
     let tried = seen.tried.filter(serves);
     let Some(last) = wanted.steps.last().filter(|_| tried.is_some()) else {
@@ -290,6 +299,7 @@ fn promoted(wanted: &Wanted, state: Option<State>, seen: Seen) -> Next {
     Next {
         state: Some(State { weight, ..state }),
         is_passed: true,
+        stays: false,
         beside: Some(Beside { replicas: last.need(wanted.replicas).min(wanted.replicas), weight }),
         calls: if weight == ALL { Calls::Tried } else { Calls::All },
         away: 0,
@@ -299,15 +309,21 @@ fn promoted(wanted: &Wanted, state: Option<State>, seen: Seen) -> Next {
 
 /// What runs beside the service goes: first its requests, then its instances, then itself.
 fn ending(seen: Seen) -> Next {
-    let left = seen.tried.filter(|tried| tried.replicas > 0 || tried.there.is_none_or(|(all, _)| all > 0));
+    let left = left(seen);
     Next {
         state: None,
         is_passed: false,
+        stays: false,
         beside: left.map(|_| Beside { replicas: 0, weight: 0 }),
         calls: if left.is_some() { Calls::Stable } else { Calls::All },
         away: away(seen, 0),
         awaits: None,
     }
+}
+
+/// What runs beside the service, as long as it has an instance.
+fn left(seen: Seen<'_>) -> Option<Tried<'_>> {
+    seen.tried.filter(|tried| tried.replicas > 0 || tried.there.is_none_or(|(all, _)| all > 0))
 }
 
 /// So many instances may be beside the service.
@@ -328,8 +344,10 @@ fn away(seen: Seen, need: i32) -> i32 {
         Some(Tried { there: Some((all, _)), replicas, .. }) => all.max(replicas),
         Some(Tried { there: None, .. }) => seen.stable.full - seen.stable.replicas,
     };
-    need.max(there)
+    // Of those that were more before, one goes on all the same.
+    need.max(there).min(seen.stable.full - 1).max(0)
 }
 
+mod step;
 #[cfg(test)]
 mod tests;

@@ -283,7 +283,7 @@ mod tests {
     use crate::{analysis::Place, sample};
 
     fn asked(asked: Asked) -> Question {
-        let state = State { release: "b".to_owned(), passed: 0, since: None, weight: 10 };
+        let state = State { release: "b".to_owned(), passed: 0, since: None, weight: 10, ready: 0 };
         let release = sample::release("b", "steps: [{weight: 10}]");
         Question::of(&sample::environment("prod", None), (&release, Some(&state)), asked).unwrap()
     }

@@ -81,9 +81,13 @@ impl Work<'_> {
         let (board, workload, jobs) = (*board, workload.as_ref(), &self.runs_begun_in(&namespace));
         let environment = service.environments.iter().find(|one| one.name == decision.spec.environment);
         let release = environment.and_then(|environment| self.current(environment));
+        let trial = environment.and_then(|environment| self.state_before(environment)?.trial.as_ref());
+        let tried = trial.and_then(|trial| self.known(&trial.release));
         let quota = self.platform.cluster.quota(&namespace);
-        let (standing, release, quota) = (&standing, release.as_deref(), quota.as_deref());
-        let situation = Situation { service, board, history, standing, workload, jobs, release, quota, now };
+        let (standing, quota) = (&standing, quota.as_deref());
+        let (release, tried) = (release.as_deref(), tried.as_deref());
+        let situation =
+            Situation { service, board, history, standing, workload, jobs, release, tried, quota, now };
         answer(decision, situation)
     }
 

@@ -14,7 +14,7 @@ use crate::{
     },
     conditions::Reason,
     names,
-    release::{Entrance, Outside},
+    release::{Entrance, Outside, trial::Route},
 };
 
 /// A service of the same tenant that has the same path in an environment.
@@ -84,7 +84,7 @@ impl Exposure<'_> {
             );
             return refused(Reason::EnvironmentMissing, message);
         }
-        let Some(Entrance { domain, gateway }) = &outside.entrance else {
+        let Some(entrance) = &outside.entrance else {
             return refused(Reason::GatewayMissing, no_gateway(environment));
         };
         if !has_routes {
@@ -94,14 +94,10 @@ impl Exposure<'_> {
         if outside.taken.contains(&exposed.path) {
             return;
         }
-        let parent = ParentRef {
-            name: gateway.name.clone(),
-            namespace: gateway.namespace.clone(),
-            section_name: gateway.section_name.clone(),
-        };
-        observation.problems.extend(self.unsupported(gateway));
-        observation.problems.extend(route_problem(*route, &parent));
-        observation.exposed = Some(format!("{}{}", names::host(tenant, domain), exposed.path));
+        observation.problems.extend(self.unsupported(&entrance.gateway));
+        observation.problems.extend(route_problem(*route, &parent(entrance)));
+        let host = names::host(tenant, &entrance.domain);
+        observation.exposed = Some(format!("{host}{}", exposed.path));
     }
 
     /// Of limits that nobody keeps: the route is written without them, or the gateway passes over them.
@@ -133,6 +129,33 @@ impl Exposure<'_> {
         };
         let told = time.into_iter().chain(retries);
         told.map(|message| Problem::new(Reason::RouteUnsupported, message)).collect()
+    }
+}
+
+fn parent(Entrance { domain: _, gateway }: &Entrance) -> ParentRef {
+    ParentRef {
+        name: gateway.name.clone(),
+        namespace: gateway.namespace.clone(),
+        section_name: gateway.section_name.clone(),
+    }
+}
+
+/// What the gateway says of `route` as it is now, for what is tried. One that never says anything is not waited for.
+pub fn answer(route: Option<&HttpRoute>, entrance: &Entrance) -> Route {
+    let Some(route) = route else { return Route::Awaited };
+    let Some(said) = said(route, &parent(entrance)) else { return Route::Taken };
+    // Zero is of who does not say what was looked at.
+    let is_now = |one: &&RouteCondition| one.observed_generation == 0 || is_of_now(one, route);
+    let is_no = |one: &RouteCondition| {
+        ["Accepted", "ResolvedRefs"].contains(&one.type_.as_str()) && one.status == "False"
+    };
+    if said.conditions.iter().filter(is_now).any(is_no) {
+        return Route::Refused;
+    }
+    match said.conditions.iter().find(|one| one.type_ == "Accepted") {
+        Some(accepted) if accepted.status == "True" && is_now(&accepted) => Route::Taken,
+        Some(_) => Route::Awaited,
+        None => Route::Taken,
     }
 }
 
@@ -374,6 +397,33 @@ mod tests {
             "[{{{of}, controllerName: a, conditions: [{yes}, {resolved}]}}, {{{of}, controllerName: b, conditions: [{no}]}}]"
         ));
         assert_eq!(reasons(&two), [Reason::RouteRefused], "whichever says no");
+    }
+
+    #[test]
+    fn what_is_tried_waits_for_a_gateway_that_answers_and_for_no_other() {
+        let spec: EnvironmentSpec = serde_saphyr::from_str(GATED).unwrap();
+        let entrance = Outside::of(&spec, "imaas-system").entrance.unwrap();
+        let told = |conditions: &[(&str, &str, i64)]| {
+            let one = |(type_, status, generation): &(&str, &str, i64)| {
+                format!("{{type: {type_}, status: '{status}', observedGeneration: {generation}}}")
+            };
+            let conditions: Vec<_> = conditions.iter().map(one).collect();
+            let parent = "parentRef: {name: public, namespace: gateway-system}";
+            let route = route(&format!("[{{{parent}, conditions: [{}]}}]", conditions.join(", ")));
+            answer(Some(&route), &entrance)
+        };
+        let yes = ("Accepted", "True", 2);
+        assert_eq!(told(&[yes, ("ResolvedRefs", "True", 2)]), Route::Taken);
+        assert_eq!(told(&[yes]), Route::Taken, "it tells no more than that");
+        assert_eq!(told(&[]), Route::Taken);
+        assert_eq!(answer(Some(&route("[]")), &entrance), Route::Taken, "nobody says anything");
+        assert_eq!(told(&[("Accepted", "True", 0)]), Route::Taken, "it does not say of what");
+        assert_eq!(told(&[("Accepted", "True", 1)]), Route::Awaited, "it is about another spec");
+        assert_eq!(told(&[("Accepted", "False", 1)]), Route::Awaited);
+        assert_eq!(told(&[("Accepted", "Unknown", 2)]), Route::Awaited);
+        assert_eq!(answer(None, &entrance), Route::Awaited);
+        assert_eq!(told(&[("Accepted", "False", 2)]), Route::Refused);
+        assert_eq!(told(&[yes, ("ResolvedRefs", "False", 2)]), Route::Refused);
     }
 
     #[test]

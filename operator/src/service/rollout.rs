@@ -61,7 +61,7 @@ impl Work<'_> {
         self.exposed(environment, target, &mut observation).await;
         self.instances(environment, (target, tried.check()), &mut observation);
         self.scaled(environment, target, &mut observation);
-        self.tell_trial(environment, target, (tried, &mut observation)).await;
+        self.tell_trial(environment, target, (tried, route.is_ok(), &mut observation)).await;
         let refused = route.err().into_iter().chain(scaler.err());
         observation.problems.extend(refused.map(|error| self.failed(error)));
         let may_lack =

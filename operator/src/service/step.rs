@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::Problem;
 use crate::{
-    api::WorkloadType,
+    api::{WorkloadType, integration_service::Share},
     conditions::Reason,
     release::{
         trial::{Awaits, State},
@@ -27,22 +27,21 @@ pub(super) struct Told<'a> {
     pub is_skipped: bool,
     /// What is thought of it.
     pub judgements: &'a [Judgement],
+    /// Where its instances are its share of the requests.
+    pub share: Option<Share>,
 }
 
 /// What `told` waits for, in the `environment` of a `service`.
 pub(super) fn awaited(awaits: Awaits, (service, environment): (&str, &str), told: Told<'_>) -> Problem {
-    let Told {
-        state: State { release, passed, weight, since: _ },
-        steps,
-        own,
-        paused,
-        is_skipped,
-        judgements,
-    } = told;
+    let Told { state, steps, own, paused, is_skipped, judgements, share } = told;
+    let State { release, passed, weight, since: _, ready: _ } = state;
     let step = format!("{release} is tried, step {} of {steps}", passed + 1);
-    let share = match own.1 {
-        WorkloadType::Worker => String::new(),
-        WorkloadType::Api | WorkloadType::Batch => format!(" with {weight} of 100 requests"),
+    let share = match (own.1, share) {
+        (WorkloadType::Worker, _) => String::new(),
+        (WorkloadType::Api | WorkloadType::Batch, Some(Share { instances, of })) => {
+            format!(" as {instances} of {of} instances")
+        }
+        (WorkloadType::Api | WorkloadType::Batch, None) => format!(" with {weight} of 100 requests"),
     };
     let skip = format!("kubectl imaas rollout skip {service} {environment}");
     let [bad, suspected, open, asked] = [Verdict::Bad, Verdict::Suspect, Verdict::Open, Verdict::Asked]
@@ -56,6 +55,15 @@ pub(super) fn awaited(awaits: Awaits, (service, environment): (&str, &str), told
         Awaits::End => rolls(format!("{release} is tried once what was tried before has ended")),
         Awaits::Settled => rolls(format!("{release} is tried once {} is all that runs", own.0)),
         Awaits::Ready { ready, need } => rolls(format!("{step}: {ready} of {need} instances are ready")),
+        Awaits::Gateway { is_refused: false } => {
+            rolls(format!("{step}{share} once the gateway has taken the route"))
+        }
+        Awaits::Gateway { is_refused: true } => {
+            let message = format!(
+                "{step}, and no request comes, since the gateway refuses the route; to go on all the same: {skip}"
+            );
+            Problem::new(Reason::Paused, message)
+        }
         Awaits::Until(until) => rolls(format!("{step}{share} until {}{unsure}", whole(until))),
         Awaits::Skip => {
             Problem::new(Reason::Paused, format!("{step}{share} until somebody says: {skip}{unsure}"))
@@ -101,7 +109,16 @@ mod tests {
     }
 
     fn said_where(is_skipped: bool, awaits: Awaits, judged: &[(Verdict, &str)]) -> String {
-        let state = State { release: "orders-prod-b".to_owned(), passed: 0, since: None, weight: 0 };
+        shared((is_skipped, None), awaits, judged)
+    }
+
+    fn shared(
+        (is_skipped, share): (bool, Option<Share>),
+        awaits: Awaits,
+        judged: &[(Verdict, &str)],
+    ) -> String {
+        let state =
+            State { release: "orders-prod-b".to_owned(), passed: 0, since: None, weight: 0, ready: 0 };
         let one = |(verdict, message): &(Verdict, &str)| Judgement {
             verdict: *verdict,
             message: (*message).to_owned(),
@@ -114,6 +131,7 @@ mod tests {
             paused: Some("paused by nora"),
             is_skipped,
             judgements: &judgements,
+            share,
         };
         let Problem { reason, message, .. } = awaited(awaits, ("orders", "prod"), told);
         let message = message.strip_prefix("orders-prod-b is tried, step 1 of 2").unwrap();
@@ -181,6 +199,23 @@ mod tests {
         }
         let open = [(Verdict::Open, "nobody called it")];
         assert!(!said_where(true, Awaits::Judged, &open).contains("the skip takes"));
+    }
+
+    #[test]
+    fn without_a_gateway_its_share_is_told_as_instances() {
+        let share = Some(Share { instances: 1, of: 2 });
+        let skip = "until somebody says: kubectl imaas rollout skip orders prod";
+        assert_eq!(shared((false, share), Awaits::Skip, &[]), format!("Paused as 1 of 2 instances {skip}"));
+        assert_eq!(shared((false, None), Awaits::Skip, &[]), format!("Paused with 0 of 100 requests {skip}"));
+    }
+
+    #[test]
+    fn what_the_gateway_refuses_is_told_with_the_way_past_it() {
+        let told = |is_refused| said(Awaits::Gateway { is_refused }, &[]);
+        assert_eq!(told(false), "RollingOut with 0 of 100 requests once the gateway has taken the route");
+        let refused = told(true);
+        assert!(refused.starts_with("Paused, and no request comes"), "{refused}");
+        assert!(refused.ends_with("kubectl imaas rollout skip orders prod"), "{refused}");
     }
 
     #[test]

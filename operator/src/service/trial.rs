@@ -9,6 +9,7 @@ use kube::ResourceExt;
 use super::{
     Problem,
     decision::Standing,
+    exposure::answer,
     observation::{Kind, observation},
     pass::Work,
     smoke::Check,
@@ -18,12 +19,15 @@ use super::{
     validate::ValidEnvironment,
 };
 use crate::{
-    api::{Release, integration_service::Trial},
+    api::{
+        Release, WorkloadType,
+        integration_service::{Share, Trial},
+    },
     cluster::Workload,
     conditions::Reason,
     release::{
         self, Found, Phase, Preview,
-        trial::{Awaits, Next, State, Step, Wanted, next},
+        trial::{Awaits, Calls, Coming, Next, Route, State, Step, Wanted, next},
         verdict::{Judgement, Verdict, verdict, words},
     },
 };
@@ -69,6 +73,8 @@ pub(super) struct Tried {
     weight: u8,
     next: Option<Next>,
     steps: usize,
+    /// Where its instances are its share of the requests.
+    share: Option<Share>,
     paused: Option<String>,
     /// Steps that somebody skipped.
     skipped: BTreeSet<usize>,
@@ -86,6 +92,7 @@ impl Tried {
             weight: 0,
             next: None,
             steps: 0,
+            share: None,
             paused: None,
             skipped: BTreeSet::new(),
             judgements: vec![],
@@ -116,6 +123,7 @@ impl Tried {
             paused: self.paused.as_deref(),
             is_skipped: self.skipped.contains(&state.passed),
             judgements: &self.judgements,
+            share: self.share,
         }
     }
 }
@@ -163,14 +171,16 @@ impl Work<'_> {
             return Err(Problem::new(Reason::EnvironmentMissing, message));
         }
         let name = release.name_any();
+        let base = wish.map(|wish| wish.base.name_any()).unwrap_or_default();
         let wanted = wish.map(|wish| Wanted {
             release: &name,
+            base: &base,
             steps: &wish.steps,
-            replicas: found.wanted(release),
+            replicas: found.shared(release),
             paused: wish.paused.is_some(),
             skipped: &wish.skipped,
         });
-        let is_base = |wish: &&Wish| found.runs() == Some(wish.base.name_any().as_str());
+        let is_base = |_: &&Wish| found.runs() == Some(base.as_str());
         let full = found.wanted(wish.filter(is_base).map_or(release, |wish| &wish.base));
         let state = self.state_before(environment).and_then(|state| state.trial.as_ref()).map(state);
         // As each declares it: a number by hand does not change whose place is taken.
@@ -178,15 +188,22 @@ impl Work<'_> {
         let is_fixed = |name| self.known(name).is_none_or(|known| release::consumes(&known));
         let consumes = names.into_iter().flatten().all(is_fixed);
         let now = (self.platform.now)();
-        let has_route = is_divided(cluster.has_routes(), target, wish);
+        let route = self.route(environment, target, wish);
         let runs = wish.map(|wish| wish.base.as_ref());
         let judgements = self.judgements(environment, (release, runs), state.as_ref());
-        let seen = found.seen((full, now), (has_route, consumes), verdict(&judgements));
-        let next = next(wanted.as_ref(), state.as_ref(), seen, now);
+        let seen = found.seen((full, now), (route, consumes), verdict(&judgements));
+        let last_good = self.state_before(environment).and_then(|state| state.last_good.as_ref());
+        let ran_last = last_good == Some(&name);
+        let coming = Coming { release: &name, ran_last, tried: wanted.as_ref() };
+        let next = next(coming, state.as_ref(), seen, now);
         self.analyse(environment, (release, runs), wish.map(|_| &next));
-        let base = wish.filter(|_| !next.is_passed).map(|wish| wish.base.as_ref());
-        let mut own = base.unwrap_or(release).clone();
+        let stays = found.runs().filter(|_| next.stays).and_then(|runs| self.known(runs));
+        let stays = stays.map(|runs| shown(environment, (&runs, false), (now, cluster.has_scalers())));
+        let base = wish.filter(|_| !next.is_passed).map(|wish| &wish.base);
+        let mut own = Release::clone(stays.as_ref().or(base).map_or(release, AsRef::as_ref));
         own.spec.replicas = (own.spec.replicas - next.away).max(0);
+        release::leave_room(&mut own, next.beside.map_or(0, |beside| beside.replicas));
+        let share = share(&next, found.wanted(&own)).filter(|_| release.spec.type_ == WorkloadType::Api);
         let beside = next.beside.and_then(|beside| {
             // What ends keeps what it was made with.
             let ends = found.tried().filter(|tried| beside.replicas == 0 && *tried != name);
@@ -201,7 +218,14 @@ impl Work<'_> {
             Some(Awaits::Until(when)) => self.look_again(Some(when)),
             // No watch tells of the version of what runs.
             Some(Awaits::Settled) => self.awaits_unwatched = true,
-            Some(Awaits::End | Awaits::Ready { .. } | Awaits::Skip | Awaits::Judged | Awaits::Resume)
+            Some(
+                Awaits::End
+                | Awaits::Ready { .. }
+                | Awaits::Gateway { .. }
+                | Awaits::Skip
+                | Awaits::Judged
+                | Awaits::Resume,
+            )
             | None => {}
         }
         Ok(Tried {
@@ -211,10 +235,24 @@ impl Work<'_> {
             weight: next.beside.map_or(0, |beside| beside.weight),
             next: Some(next),
             steps: wish.map_or(0, |wish| wish.steps.len()),
+            share,
             paused: wish.and_then(|wish| wish.paused.clone()),
             skipped: wish.map(|wish| wish.skipped.clone()).unwrap_or_default(),
             judgements,
         })
+    }
+
+    /// Of what divides the requests of both.
+    fn route(
+        &self,
+        environment: &ValidEnvironment,
+        target: &release::Target<'_>,
+        wish: Option<&Wish>,
+    ) -> Option<Route> {
+        let cluster = &self.platform.cluster;
+        let entrance = target.outside.entrance.as_ref()?;
+        let route = || cluster.route(&environment.namespace, &self.service.name);
+        is_divided(cluster.has_routes(), target, wish).then(|| answer(route().as_deref(), entrance))
     }
 
     /// What is thought of `release` at its step beside `base`, by all who look at it.
@@ -231,19 +269,23 @@ impl Work<'_> {
         answered.into_iter().chain(self.analysed(environment, (release, base), state)).collect()
     }
 
-    /// Tells how far what is tried is, and gives it up where it fails.
+    /// Tells how far what is tried is, and gives it up where it fails. `is_routed`: what leads there was written.
     pub(super) async fn tell_trial(
         &mut self,
         environment: &ValidEnvironment,
         target: &release::Target<'_>,
-        (tried, told): (&Tried, &mut Observation),
+        (tried, is_routed, told): (&Tried, bool, &mut Observation),
     ) {
         let now = (self.platform.now)();
-        let Some((next, state)) = tried.next.as_ref().and_then(|next| Some((next, next.state.as_ref()?)))
-        else {
-            return;
-        };
-        let mut trial = self.told_trial(environment, (state, tried.steps), now);
+        let Some(next) = &tried.next else { return };
+        if next.stays {
+            let message = "what was tried before ends first: then what is to run takes its turn";
+            told.problems.push(Problem::new(Reason::RollingOut, message));
+        }
+        let before = self.state_before(environment).and_then(|before| before.trial.as_ref()).map(state);
+        let kept = if is_routed { next.state.clone() } else { next.unrouted(before.as_ref()) };
+        let Some(state) = &kept else { return };
+        let mut trial = self.told_trial(environment, (state, tried), now);
         if self.platform.cluster.has_routes()
             && let Some(Preview { command, url }) = release::preview(target, &tried.trial())
         {
@@ -286,10 +328,10 @@ impl Work<'_> {
     fn told_trial(
         &self,
         environment: &ValidEnvironment,
-        (state, steps): (&State, usize),
+        (state, tried): (&State, &Tried),
         now: Timestamp,
     ) -> Trial {
-        let State { release, passed, since, weight } = state;
+        let State { release, passed, since, weight, ready } = state;
         let before = self.state_before(environment).and_then(|before| before.trial.as_ref());
         let before = before.filter(|before| before.release == *release);
         let begun = before.map_or_else(|| whole(now).to_string(), |before| before.begun.clone());
@@ -298,12 +340,14 @@ impl Work<'_> {
         Trial {
             release: release.clone(),
             passed: count(*passed),
-            steps: count(steps),
+            steps: count(tried.steps),
             weight: *weight,
             begun,
             since,
             preview: None,
             preview_url: None,
+            ready: *ready,
+            share: tried.share,
         }
     }
 }
@@ -315,7 +359,15 @@ fn state(trial: &Trial) -> State {
         passed: usize::from(trial.passed),
         since: trial.since.as_ref().and_then(|since| since.parse().ok()),
         weight: trial.weight,
+        ready: trial.ready,
     }
+}
+
+/// Without a gateway: the part of what is beside `own` instances, where requests fall on all of them.
+fn share(next: &Next, own: i32) -> Option<Share> {
+    let beside = next.beside.filter(|beside| beside.weight > 0 && !next.is_passed)?;
+    let is_shared = next.calls == Calls::All;
+    is_shared.then_some(Share { instances: beside.replicas, of: own + beside.replicas })
 }
 
 /// Is there a gateway that leads to both by one path?
@@ -328,65 +380,4 @@ fn is_divided(has_routes: bool, target: &release::Target<'_>, wish: Option<&Wish
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{
-        api::{DecisionAction, EnvironmentSpec, integration_service::Held},
-        release::{Outside, Reach, Target},
-        sample,
-        service::decision::{Pause, Skip},
-    };
-
-    fn wish(environment: &ValidEnvironment, standing: &Standing) -> Wish {
-        let base = Arc::new(sample::release("a", "expose: {path: /orders, port: {name: http, port: 8080}}"));
-        Wish::of((environment, standing), &sample::release("b", ""), (base, vec![]))
-    }
-
-    #[test]
-    fn people_lead_what_is_tried_and_nothing_that_they_say_goes_past_a_freeze() {
-        let skip = |release: &str, passed| Skip { release: release.to_owned(), passed };
-        let pause = |release: &str| {
-            let (decision, by) = ("d".to_owned(), "nora".to_owned());
-            let held = Held { decision, action: DecisionAction::Pause, by, reason: None, until: None };
-            Some(Pause { held, release: release.to_owned() })
-        };
-        let skipped = vec![skip("b", 1), skip("another", 0)];
-        let told = |frozen, pause: Option<Pause>| {
-            let mut environment = sample::environment("dev", None);
-            environment.entry.frozen = frozen;
-            let Wish { skipped, paused, .. } =
-                wish(&environment, &Standing { pause, skipped: skipped.clone(), ..Standing::default() });
-            (skipped.into_iter().collect::<Vec<_>>(), paused.unwrap_or_default())
-        };
-        let paused = "paused by nora until: kubectl imaas rollout resume orders dev".to_owned();
-        assert_eq!(told(false, None), (vec![1], String::new()));
-        assert_eq!(told(false, pause("another")), (vec![1], String::new()));
-        assert_eq!(told(false, pause("b")), (vec![1], paused.clone()));
-        assert_eq!(told(true, None), (vec![], "the platform has frozen dev".to_owned()));
-        assert_eq!(told(true, pause("b")), (vec![], paused));
-    }
-
-    #[test]
-    fn requests_are_divided_where_a_gateway_leads_to_both_by_one_path() {
-        let wish = wish(&sample::environment("dev", None), &Standing::default());
-        let exposed = |path: &str| {
-            sample::release("b", &format!("expose: {{path: {path}, port: {{name: http, port: 8080}}}}"))
-        };
-        let gateway = "{domain: dev.example.com, gateway: {name: public, namespace: gateway-system}}";
-        let spec: EnvironmentSpec = serde_saphyr::from_str(gateway).unwrap();
-        let (reach, open) = (Reach::default(), Outside::of(&spec, "imaas-system"));
-        let divided = |has_routes, release: &Release, outside: &Outside| {
-            let (config, networks, reach) = (None, &[][..], &reach);
-            let target = Target { tenant: "acme", release, config, networks, reach, outside };
-            is_divided(has_routes, &target, Some(&wish))
-        };
-        let same = exposed("/orders");
-        assert!(divided(true, &same, &open));
-        assert!(!divided(false, &same, &open), "the cluster has no routes");
-        assert!(!divided(true, &same, &Outside::default()), "the environment has no gateway");
-        assert!(!divided(true, &exposed("/bestellungen"), &open));
-        assert!(!divided(true, &sample::release("b", ""), &open));
-        let taken = Outside { taken: ["/orders".to_owned()].into(), ..open.clone() };
-        assert!(!divided(true, &same, &taken), "another service has the path");
-    }
-}
+mod tests;

@@ -51,7 +51,7 @@ impl Scene {
     }
 
     /// What the gateway says of the route as it is.
-    async fn gateway_says(&self, name: &str, accepted: &str) {
+    pub(super) async fn gateway_says(&self, name: &str, accepted: &str) {
         let route = self.routes().get(name).await.unwrap();
         let condition = |type_: &str, status: &str| {
             json!({
@@ -78,6 +78,11 @@ impl Scene {
         let status = json!({ "status": { "supportedFeatures": features } }).to_string();
         let patch = ["patch", "gatewayclass", "tried", "--subresource=status", "--type=merge", "-p", &status];
         kubectl.run(&patch, None).await.unwrap();
+    }
+
+    pub(super) async fn gateway_is_silent(&self, name: &str) {
+        let status = json!({ "status": { "parents": [] } });
+        self.routes().patch_status(name, &PatchParams::default(), &Patch::Merge(status)).await.unwrap();
     }
 
     async fn exposed(&self, service: (&str, &str)) -> Option<String> {

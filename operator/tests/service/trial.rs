@@ -4,8 +4,8 @@
 use std::fmt::Debug;
 
 use imaas_operator::{
-    api::{self, DecisionAction, HttpRoute},
-    names::{MANAGED_BY, TRACK},
+    api::{self, DecisionAction, HttpRoute, integration_service::Trial},
+    names::{MANAGED_BY, RELEASE, TRACK},
 };
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::{
@@ -98,6 +98,11 @@ impl Scene {
         .await;
     }
 
+    /// The release that a Deployment was given.
+    async fn release_of(&self, name: &str) -> Option<String> {
+        self.deployment(name).await?.annotations().get(RELEASE).cloned()
+    }
+
     async fn awaits(&self, reason: &str, words: &str) {
         self.ready_until(words, async || {
             let waiting = self.state("dev").await?.waiting;
@@ -161,7 +166,16 @@ async fn a_canary_is_tried_step_by_step_and_what_ran_before_serves_until_it_pass
     scene.decide("dev", DecisionAction::Skip, json!({})).await;
     scene.shows(shown("a 2", "b 2", NARROWED, &["orders 40", "orders-canary 60"])).await;
     scene.awaits("Paused", "step 2 of 2 with 60 of 100 requests: paused by nora").await;
+
+    // A gateway that refuses the route sends it no request: its pause, which is short, does not begin.
+    scene.gateway_says("orders", "False").await;
     scene.decide("dev", DecisionAction::Resume, json!({})).await;
+    scene.awaits("Paused", "step 2 of 2, and no request comes, since the gateway refuses the route").await;
+    scene.two_looks().await;
+    let Trial { passed, since, weight, .. } = scene.state("dev").await.unwrap().trial.unwrap();
+    assert_eq!((passed, since, weight), (1, None, 60));
+    assert_eq!(scene.shown().await, Some(shown("a 2", "b 2", NARROWED, &["orders 40", "orders-canary 60"])));
+    scene.gateway_says("orders", "True").await;
 
     // What passed takes the place of what ran, which everybody may call meanwhile.
     until("it takes its place", async || {
@@ -170,6 +184,9 @@ async fn a_canary_is_tried_step_by_step_and_what_ran_before_serves_until_it_pass
     .await;
     scene.shows(shown("b 2", "", &[], &["orders"])).await;
     until("nothing holds", async || scene.state("dev").await?.held.is_empty().then_some(())).await;
+
+    // A gateway that says nothing holds nothing.
+    scene.gateway_is_silent("orders").await;
 
     // Another one is given up by a person: what ran before never left.
     let generation = scene.deployment("orders").await.unwrap().metadata.generation;
@@ -199,6 +216,35 @@ async fn a_canary_is_tried_step_by_step_and_what_ran_before_serves_until_it_pass
             (is_best && scene.shown().await? == shown("b 2", "", &[], &["orders"])).then_some(())
         })
         .await;
+
+    // Back to an older one, amid the trial of another: it takes its turn once what was tried has gone.
+    let older = scene.state("dev").await.unwrap().current.unwrap();
+    scene.push("dev", &[("imaas.yaml", &next("newer", "rollout: {strategy: rolling}"))]);
+    scene
+        .ready_until("it is the last good one", async || {
+            let dev = scene.state("dev").await?;
+            (dev.trial.is_none() && dev.current == dev.last_good && dev.current? != older).then_some(())
+        })
+        .await;
+    let runs = scene.release_of("orders").await;
+    scene.push("dev", &[("imaas.yaml", &next("newest", CANARY))]);
+    scene.shows(shown("b 2", "b 1", NARROWED, &["orders 70", "orders-canary 30"])).await;
+    let rollback = json!({ "target": older });
+    scene.decide("dev", DecisionAction::Rollback, rollback).await;
+    until("the older one runs", async || {
+        scene.instances_are_ready("dev").await;
+        match scene.release_of("orders").await {
+            Some(now) if now == older => {
+                assert_eq!(scene.sizes().await.1, None, "a third version beside what was tried");
+                Some(())
+            }
+            now => {
+                assert_eq!(now, runs, "what runs stays until then");
+                None
+            }
+        }
+    })
+    .await;
     operator.stop().await;
     scene.end().await;
 }
@@ -262,7 +308,7 @@ async fn consumers_give_way_to_what_is_tried_and_come_back_when_it_crashes() {
 async fn a_share_follows_the_load_and_the_number_of_what_runs_stays_the_autoscalers() {
     let following = |image: &str| {
         let canary = "rollout: {strategy: canary, steps: [{weight: 50}]}";
-        let text = format!("type: worker\ninstances: many\nscaling: {{min: 2, max: 6}}\n{canary}\n");
+        let text = format!("type: worker\ninstances: many\nscaling: {{min: 2, max: 9}}\n{canary}\n");
         descriptor(image, &text)
     };
     let scene = Scene::start().await;
@@ -288,6 +334,9 @@ async fn a_share_follows_the_load_and_the_number_of_what_runs_stays_the_autoscal
     scene.load_asks_for(5).await;
     are("a 5", Some("b 3")).await;
     scene.awaits("Paused", "step 1 of 1 until").await;
+    let most =
+        async || scene.autoscalers().get_opt("orders").await.unwrap()?.spec.map(|spec| spec.max_replicas);
+    scene.ready_until("what runs leaves room", async || most().await.filter(|most| *most == 6)).await;
 
     // By hand it is a share of that number, and what is left is the autoscaler's again.
     let until_then = (Timestamp::now() + SignedDuration::from_hours(1)).to_string();
@@ -304,7 +353,7 @@ async fn a_share_follows_the_load_and_the_number_of_what_runs_stays_the_autoscal
     scene.awaits("Paused", "step 1 of 1 until").await;
     scene.decide("dev", DecisionAction::Skip, json!({})).await;
     are("b 3", None).await;
-    assert!(scene.has_autoscaler().await);
+    scene.ready_until("all is its own again", async || most().await.filter(|most| *most == 9)).await;
     operator.stop().await;
     scene.end().await;
 }

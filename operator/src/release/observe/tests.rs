@@ -315,3 +315,21 @@ fn it_is_of_one_version_where_its_release_has_instances_and_no_other() {
         assert!(!is_one(&live, &sets), "{what}");
     }
 }
+
+#[test]
+fn none_at_all_is_one_version_where_the_next_can_be_of_no_other() {
+    let mut live = deployment([0, 0, 0, 0], "[]");
+    live.metadata.uid = Some("one".to_owned());
+    let revised = |release: &str, revision: &str, counts| {
+        let mut set = set_of(("one", release), counts);
+        let annotations = set.metadata.annotations.as_mut().unwrap();
+        annotations.insert(REVISION.to_owned(), revision.to_owned());
+        set
+    };
+    live.metadata.annotations.as_mut().unwrap().insert(REVISION.to_owned(), "3".to_owned());
+    let old = revised("old", "2", [0, 0]);
+    assert!(is_one(&live, &[old.clone(), revised("abc", "3", [0, 0])]), "a queue is empty");
+    assert!(!is_one(&live, &[revised("old", "2", [0, 1]), revised("abc", "3", [0, 0])]), "the last one ends");
+    assert!(!is_one(&live, &[old.clone(), revised("old", "3", [0, 0])]), "its own is not begun");
+    assert!(!is_one(&live, &[old]), "nor is there anything of it");
+}

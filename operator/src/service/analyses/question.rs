@@ -181,7 +181,7 @@ mod tests {
     }
 
     fn state(release: &str, passed: usize, since: Option<Timestamp>) -> State {
-        State { release: release.to_owned(), passed, since, weight: 10 }
+        State { release: release.to_owned(), passed, since, weight: 10, ready: 0 }
     }
 
     fn told(bad: Option<Timestamp>, began: Option<Backlog>) -> Told {

@@ -47,6 +47,8 @@ pub struct Situation<'a> {
     pub jobs: &'a [Arc<Job>],
     /// The release that runs there.
     pub release: Option<&'a Release>,
+    /// The one that is tried beside it.
+    pub tried: Option<&'a Release>,
     /// How much may be there.
     pub quota: Option<&'a ResourceQuota>,
     /// Now.
@@ -500,7 +502,7 @@ impl Case<'_> {
     }
 
     fn scale(&self) -> Result<Answer, Problem> {
-        let Situation { service, release, quota, .. } = self.situation;
+        let Situation { service, release, tried, quota, .. } = self.situation;
         let (name, spec) = (&self.environment.name, &self.decision.spec);
         let number = spec.replicas.unwrap_or_default();
         let release = release.ok_or_else(|| {
@@ -516,7 +518,10 @@ impl Case<'_> {
             return Err(Problem::new(Reason::Invalid, message));
         }
         let hard = quota.and_then(|quota| quota.spec.as_ref()?.hard.as_ref());
-        if let Some(Shortage { told, field }) = hard.and_then(|hard| shortage(release, number.into(), hard)) {
+        // What is tried needs its share of the number, and each as much more as it is replaced by.
+        let mut all = [Some(release), tried].into_iter().flatten();
+        let short = hard.and_then(|hard| all.find_map(|one| shortage(one, number.into(), hard)));
+        if let Some(Shortage { told, field }) = short {
             let message = format!("{told} {}", self.environment.too_small(field));
             return Err(Problem::new(Reason::QuotaExceeded, message));
         }

@@ -73,6 +73,7 @@ struct World {
     workload: Option<Workload>,
     jobs: Vec<Arc<Job>>,
     release: Option<Release>,
+    tried: Option<Release>,
     quota: Option<ResourceQuota>,
 }
 
@@ -104,6 +105,7 @@ impl World {
             workload: None,
             jobs: vec![],
             release: None,
+            tried: None,
             quota: None,
         }
     }
@@ -124,6 +126,7 @@ impl World {
             workload: self.workload.as_ref(),
             jobs: &self.jobs,
             release: self.release.as_ref(),
+            tried: self.tried.as_ref(),
             quota: self.quota.as_ref(),
             now: at(NOW),
         };
@@ -182,8 +185,9 @@ fn a_decision_that_cannot_be_taken_says_why() {
         let (service, standing) = (service(), world.standing());
         let (board, history) = (Some(&world.board), &world.history);
         let (service, standing, workload, jobs) = (&service, &standing, None, &[][..]);
-        let (release, quota, now) = (None, None, at(NOW));
-        let situation = Situation { service, board, history, standing, workload, jobs, release, quota, now };
+        let (release, tried, quota, now) = (None, None, None, at(NOW));
+        let situation =
+            Situation { service, board, history, standing, workload, jobs, release, tried, quota, now };
         let answer = answer(&nowhere, situation);
         assert_eq!(answer.status.state, Some(DecisionState::Refused));
         assert!(answer.status.message.contains(words), "{answer:?}");
@@ -521,6 +525,11 @@ fn a_number_by_hand_holds_for_its_time_and_within_what_there_is_room_for() {
     let why = refused(&mut world, 8);
     assert!(why.contains("need pods 10, more than 9, the quota imaas of acme-prod"), "{why}");
     assert!(why.ends_with("raise `spec.environments.prod.quota.pods` in the tenant file"), "{why}");
+    let steps = "strategy: blueGreen, steps: [{weight: 0}, {weight: 100}]";
+    world.tried = Some(sample::release("orders-prod-4", steps));
+    let why = refused(&mut world, 7);
+    assert!(why.contains("need pods 16"), "what is tried is shared by the same number: {why}");
+    world.tried = None;
     assert_eq!(world.standing().scale, None);
 
     let (state, message) = world.told(&scale(7));
