@@ -43,21 +43,17 @@ pub fn run(options: &args::Render) -> Result<Outcome> {
         bail!("there are several: name one of {}", names.join(", "));
     };
     let text = working::read(file).with_context(|| format!("cannot read {}", shown(file)))?;
-    match merged(&text, environment) {
-        Ok(text) => {
-            output::print(&text)?;
-            Ok(Outcome::Fine)
-        }
-        Err(_) => {
-            let directory = subject::shown_path(file.parent().unwrap_or(file));
-            let told: Vec<_> = problems(&text, &|name| working::config_files(directory, name))
-                .iter()
-                .map(|problem| format!("{}:{}\n", shown(file), plain(&problem.to_string())))
-                .collect();
-            output::print(&told.concat())?;
-            Ok(Outcome::Problems)
-        }
+    if let Ok(text) = merged(&text, environment) {
+        output::print(&text)?;
+        return Ok(Outcome::Fine);
     }
+    let directory = subject::shown_path(file.parent().unwrap_or(file));
+    let told: Vec<_> = problems(&text, &|name| working::config_files(directory, name))
+        .iter()
+        .map(|problem| format!("{}:{}\n", shown(file), plain(&problem.to_string())))
+        .collect();
+    output::print(&told.concat())?;
+    Ok(Outcome::Problems)
 }
 
 /// Everything that is wrong in itself with a file that is broken. `config` reads a directory of configuration.

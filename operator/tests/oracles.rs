@@ -112,12 +112,12 @@ fn of_triggers() -> Vec<Row> {
         let waits = json!({ "queue": queue, "messages": messages });
         trigger(kind, json!({ kind: waits, "secret": "login" }))
     };
-    let queried = |kind: &str, query: &str, rows: u8| {
+    let of_rows = |kind: &str, query: &str, rows: u8| {
         let waits = json!({ "query": query, "rows": rows });
         trigger(kind, json!({ kind: waits, "secret": "login" }))
     };
-    let queries = |kind: &str| ["SELECT 1", "SELECT 2"].map(|query| queried(kind, query, 1));
-    let numbers = |kind: &str| [1, 2].map(|rows| queried(kind, "SELECT 1", rows));
+    let queries = |kind: &str| ["SELECT 1", "SELECT 2"].map(|query| of_rows(kind, query, 1));
+    let numbers = |kind: &str| [1, 2].map(|rows| of_rows(kind, "SELECT 1", rows));
     let secret = |name: &str| {
         let all = fields(&topic("a", "a", 1)).into_iter().chain(fields(&json!({ "secret": name })));
         trigger("events", Value::Object(all.collect()))

@@ -206,8 +206,18 @@ fn coming(state: &EnvironmentState, ahead: Option<(Timestamp, Option<u16>)>) -> 
 
 /// How far what is tried is. Nobody calls a worker.
 fn tries(trial: &Trial, is_called: bool) -> String {
-    let Trial { release, passed, steps, weight, begun, since: _, preview: _, preview_url: _, ready: _, share } =
-        trial;
+    let Trial {
+        release,
+        passed,
+        steps,
+        weight,
+        begun,
+        since: _,
+        preview: _,
+        preview_url: _,
+        ready: _,
+        share,
+    } = trial;
     let share = match share {
         _ if !is_called => String::new(),
         Some(Share { instances, of }) => format!(", {instances} of {of} instances"),

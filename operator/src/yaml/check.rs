@@ -59,7 +59,9 @@ impl Checker<'_> {
         match (schema["type"].as_str(), &node.content) {
             (_, Content::Scalar(Value::Null)) if schema["nullable"] == true => {
                 let bare = self.form.bare.iter().find(|(field, _)| *field == path);
-                bare.into_iter().for_each(|(_, told)| self.tell(node, path, *told));
+                if let Some((_, told)) = bare {
+                    self.tell(node, path, *told);
+                }
             }
             (Some("object"), Content::Mapping(entries)) => self.mapping(schema, node, entries, path),
             (Some("array"), Content::Sequence(items)) => self.sequence(schema, node, items, path),

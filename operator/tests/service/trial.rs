@@ -110,6 +110,18 @@ impl Scene {
         })
         .await;
     }
+
+    /// Whoever wants to look at what is tried is told how, in a browser as well.
+    async fn tells_how_to_look_at_it(&self, trial: &Trial) {
+        let address = "https://acme.dev.example.com/orders";
+        let command = format!("curl -H 'imaas-preview: orders' {address}");
+        assert_eq!(trial.preview.as_ref(), Some(&command));
+        assert_eq!(trial.preview_url, Some(format!("{address}?imaas-preview=orders")));
+        let route =
+            Api::<HttpRoute>::namespaced(self.client.clone(), "acme-dev").get("orders").await.unwrap();
+        let asks = &route.spec.rules[0].matches;
+        assert_eq!((asks[0].headers.len(), asks[1].query.len(), asks.len()), (1, 1, 2), "{asks:?}");
+    }
 }
 
 const NARROWED: &[&str] = &[MANAGED_BY];
@@ -139,14 +151,7 @@ async fn a_canary_is_tried_step_by_step_and_what_ran_before_serves_until_it_pass
     scene.shows(shown("a 2", "b 1", NARROWED, &["orders 70", "orders-canary 30"])).await;
     scene.awaits("Paused", "step 1 of 2 with 30 of 100 requests").await;
     let trial = scene.state("dev").await.unwrap().trial.unwrap();
-    // Whoever wants to look at it is told how, in a browser as well.
-    let address = "https://acme.dev.example.com/orders";
-    let command = format!("curl -H 'imaas-preview: orders' {address}");
-    assert_eq!(trial.preview.as_ref(), Some(&command));
-    assert_eq!(trial.preview_url, Some(format!("{address}?imaas-preview=orders")));
-    let route = Api::<HttpRoute>::namespaced(scene.client.clone(), "acme-dev").get("orders").await.unwrap();
-    let asks = &route.spec.rules[0].matches;
-    assert_eq!((asks[0].headers.len(), asks[1].query.len(), asks.len()), (1, 1, 2), "{asks:?}");
+    scene.tells_how_to_look_at_it(&trial).await;
 
     // An operator that begins anew goes on where it was, also before it has read Git.
     let before = scene.deployment("orders-canary").await.unwrap();

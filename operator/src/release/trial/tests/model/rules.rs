@@ -42,7 +42,7 @@ impl World {
         let case =
             || format!("{write:?} of what was seen as\n{seen:#?}\nleads from\n{before:#?}\nto\n{self:#?}");
         self.holds(plan);
-        self.holds_of_steps(plan, (seen, write));
+        Self::holds_of_steps(plan, (seen, write));
         if let (Write::Beside(Some(_)), None) = (write, &before.beside) {
             assert_eq!(self.stable.others(), 0, "a third version: {}", case());
         }
@@ -95,7 +95,7 @@ impl World {
 
     /// No step ends, and nothing takes the place of what runs, but by time and a good verdict, a person, or since what runs
     /// is down.
-    fn holds_of_steps(&self, plan: Plan, (seen, write): (&Self, &Write)) {
+    fn holds_of_steps(plan: Plan, (seen, write): (&Self, &Write)) {
         let Some(tried) = seen.tried() else { return };
         let board = seen.board.filter(|board| board.release == tried);
         let passed = board.map_or(0, |board| board.passed);
