@@ -112,7 +112,7 @@ pub struct Expose {
     #[schemars(length(min = 1, max = 15), regex(pattern = r"^[a-z]([-a-z0-9]*[a-z0-9])?$"))]
     pub port: Option<String>,
     /// Longest that a request may take with all its tries, such as `30s`; without it, what the runtime's profile says, else
-    /// what the gateway does by itself.
+    /// what the gateway does by itself, as with `0s`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 2, max = 20))]
     pub timeout: Option<String>,

@@ -3,7 +3,7 @@
 use kube::CustomResource;
 use serde::{Deserialize, Serialize};
 
-use super::http_route::RuleFields;
+use super::http_route::{RouteFields, RuleFields};
 
 /// What a gateway that heeds `timeouts.request` of a rule names (gateway-api `pkg/features/httproute.go`).
 pub const TIMEOUT: &str = "HTTPRouteRequestTimeout";
@@ -11,6 +11,8 @@ pub const TIMEOUT: &str = "HTTPRouteRequestTimeout";
 pub const RETRY: &str = "HTTPRouteRetryCodes";
 /// The same of 1.6, before it was divided.
 const RETRY_UNDIVIDED: &str = "HTTPRouteRetry";
+/// What one that heeds `queryParams` of a match names.
+const QUERY: &str = "HTTPRouteQueryParamMatching";
 
 /// By what requests come into the cluster.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
@@ -68,19 +70,20 @@ pub enum Feature {
 }
 
 impl GatewayClass {
-    /// What of a rule its gateways heed; all where it does not tell.
-    pub fn heeds(&self) -> RuleFields {
+    /// What of a route its gateways heed; see [`RouteFields::SILENT`] where it does not tell.
+    pub fn heeds(&self) -> RouteFields {
         let features =
             self.status.as_ref().map(|status| status.supported_features.as_slice()).unwrap_or_default();
         if features.is_empty() {
-            return RuleFields::ALL;
+            return RouteFields::SILENT;
         }
         let names = |wanted: &[&str]| {
             features.iter().any(|feature| match feature {
                 Feature::Named { name } | Feature::Name(name) => wanted.contains(&name.as_str()),
             })
         };
-        RuleFields { timeouts: names(&[TIMEOUT]), retry: names(&[RETRY, RETRY_UNDIVIDED]) }
+        let rule = RuleFields { timeouts: names(&[TIMEOUT]), retry: names(&[RETRY, RETRY_UNDIVIDED]) };
+        RouteFields { rule, query: names(&[QUERY]) }
     }
 }
 
@@ -88,7 +91,7 @@ impl GatewayClass {
 mod tests {
     use super::*;
 
-    fn heeds(status: &str) -> RuleFields {
+    fn heeds(status: &str) -> RouteFields {
         let text = format!(
             "{{apiVersion: gateway.networking.k8s.io/v1, kind: GatewayClass, metadata: {{name: a}}, spec: {{controllerName: example.com/a}}{status}}}"
         );
@@ -96,12 +99,12 @@ mod tests {
     }
 
     #[test]
-    fn a_class_heeds_what_it_names_and_all_where_it_names_nothing() {
+    fn a_class_heeds_what_it_names_and_the_limits_of_a_rule_where_it_names_nothing() {
         for silent in ["", ", status: {}", ", status: {supportedFeatures: []}"] {
-            assert_eq!(heeds(silent), RuleFields::ALL, "{silent}");
+            assert_eq!(heeds(silent), RouteFields::SILENT, "{silent}");
         }
         let named = |names: &str| heeds(&format!(", status: {{supportedFeatures: [{names}]}}"));
-        let fields = |timeouts, retry| RuleFields { timeouts, retry };
+        let fields = |timeouts, retry| RouteFields { rule: RuleFields { timeouts, retry }, query: false };
         assert_eq!(named("{name: Gateway}, {name: HTTPRouteBackendTimeout}"), fields(false, false));
         assert_eq!(named("{name: Gateway}, {name: HTTPRouteRequestTimeout}"), fields(true, false));
         for retries in ["HTTPRouteRetryCodes", "HTTPRouteRetry"] {
@@ -109,5 +112,7 @@ mod tests {
         }
         assert_eq!(named("{name: HTTPRouteRetryConnectionError}"), fields(false, false));
         assert_eq!(named("Gateway, HTTPRouteRequestTimeout"), fields(true, false), "as they were before 1.2");
+        let by_query = RouteFields { query: true, ..fields(false, false) };
+        assert_eq!(named("{name: HTTPRouteQueryParamMatching}"), by_query);
     }
 }

@@ -72,13 +72,19 @@ impl RuleFields {
     pub const ALL: Self = Self { timeouts: true, retry: true };
 }
 
-/// What the installed kind can say.
+/// What routes can say, by the installed kind or by the gateway.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RouteFields {
     /// Of a rule.
     pub rule: RuleFields,
     /// That a rule is for requests with a parameter in their address.
     pub query: bool,
+}
+
+impl RouteFields {
+    /// What a gateway is taken to heed that does not tell: limits, which cost nothing where it does not, and no match that would
+    /// be every request's where it does not.
+    pub const SILENT: Self = Self { rule: RuleFields::ALL, query: false };
 }
 
 /// How long what a gateway does may take, in its own form: at most five digits a unit, such as `30s` (GEP-2257).

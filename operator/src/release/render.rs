@@ -259,11 +259,14 @@ fn expose(settings: &DescriptorSpec, profile: &RuntimeProfile) -> Result<Option<
         return Err(RenderError::Expose(message));
     };
     let timeout_seconds = match timeout {
-        Some(text) => Some(seconds(text).ok_or_else(|| {
-            RenderError::Expose(format!(
-                ".timeout: {text:?} is no duration of 1s to 1h, in whole seconds: write it like 30s or 2m"
-            ))
-        })?),
+        Some(text) => {
+            let seconds = seconds(text).ok_or_else(|| {
+                RenderError::Expose(format!(
+                    ".timeout: {text:?} is no duration of 1s to 1h, in whole seconds: write it like 30s or 2m, or 0s for none"
+                ))
+            })?;
+            Some(seconds).filter(|seconds| *seconds > 0)
+        }
         None => profile.request_timeout_seconds,
     };
     let retries = retries.filter(|retries| *retries > 0);
@@ -271,8 +274,7 @@ fn expose(settings: &DescriptorSpec, profile: &RuntimeProfile) -> Result<Option<
 }
 
 fn seconds(timeout: &str) -> Option<u16> {
-    let whole =
-        span(timeout, Duration::from_secs(1)..=LONGEST_REQUEST).filter(|span| span.subsec_nanos() == 0)?;
+    let whole = span(timeout, ..=LONGEST_REQUEST).filter(|span| span.subsec_nanos() == 0)?;
     u16::try_from(whole.as_secs()).ok()
 }
 

@@ -17,14 +17,14 @@ impl Work<'_> {
         let has_way_in = stage.spec.domain.is_some() || stage.spec.gateway.is_some();
         let is_named = has_way_in || Sources::of(&stage.spec).is_any();
         let is_invalid = is_named && !self.is_valid(environment);
-        let fields = self.platform.cluster.route_fields();
+        let rules = self.platform.cluster.route_fields().rule;
         let mut outside = Outside::of(&stage.spec, &self.platform.settings.namespace);
         if is_invalid {
             outside.brokers.clear();
             outside.prometheus = None;
         }
         let is_unsure = is_invalid && has_way_in;
-        Outside { is_unsure, rules: fields.rule, by_query: fields.query, ..outside }
+        Outside { is_unsure, rules, ..outside }
     }
 
     /// Is the Environment valid as it stands now?
@@ -62,7 +62,18 @@ impl Work<'_> {
         let entrance = outside.entrance.as_ref().filter(|_| has_limits && self.platform.cluster.has_routes());
         let Some(entrance) = entrance else { return RuleFields::ALL };
         self.again = self.again.into_iter().chain([HEEDED_FOR]).min();
-        self.platform.cluster.heeds(&entrance.gateway).await
+        self.platform.cluster.heeds(&entrance.gateway).await.rule
+    }
+
+    /// Are requests told apart by a parameter of their address? Only where the gateway says that it heeds it: one that does not
+    /// would send all of them to what is tried, or refuse the route.
+    pub(super) async fn asks_by_query(&self, outside: &Outside) -> bool {
+        let cluster = &self.platform.cluster;
+        let entrance = outside.entrance.as_ref().filter(|_| cluster.route_fields().query);
+        match entrance {
+            Some(entrance) => cluster.heeds(&entrance.gateway).await.query,
+            None => false,
+        }
     }
 
     /// The timeout that the runtime of `release` has for all its services.

@@ -138,6 +138,9 @@ impl Work<'_> {
             self.wakes(environment, &shown);
             let reach = reach(self.asker(environment), &release, &self.neighbours());
             let mut outside = self.outside(environment);
+            if wish.is_some() && release.spec.expose.is_some() {
+                outside.by_query = self.asks_by_query(&outside).await;
+            }
             for one in [Some(&release), wish.as_ref().map(|wish| &wish.base)].into_iter().flatten() {
                 if let Some(problem) = self.path_taken(environment, one, Some(one)) {
                     outside.taken.extend(one.spec.expose.iter().map(|expose| expose.path.clone()));

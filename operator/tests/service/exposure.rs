@@ -67,7 +67,7 @@ impl Scene {
     }
 
     /// A Gateway is there, and its class tells what it heeds.
-    async fn gateway_names(&self, features: &[&str]) {
+    pub(super) async fn gateway_names(&self, features: &[&str]) {
         let kubectl = self.lab.kubectl();
         let objects = "{apiVersion: v1, kind: Namespace, metadata: {name: gateway-system}}\n---\n\
              {apiVersion: gateway.networking.k8s.io/v1, kind: GatewayClass, metadata: {name: tried}, spec: {controllerName: example.com/gateway}}\n---\n\

@@ -122,6 +122,36 @@ impl Scene {
         let asks = &route.spec.rules[0].matches;
         assert_eq!((asks[0].headers.len(), asks[1].query.len(), asks.len()), (1, 1, 2), "{asks:?}");
     }
+
+    /// Back to an older one, amid the trial of another: it takes its turn once what was tried has gone.
+    async fn goes_back_amid_a_trial(&self, next: impl Fn(&str, &str) -> String) {
+        let older = self.state("dev").await.unwrap().current.unwrap();
+        self.push("dev", &[("imaas.yaml", &next("newer", "rollout: {strategy: rolling}"))]);
+        self.ready_until("it is the last good one", async || {
+            let dev = self.state("dev").await?;
+            (dev.trial.is_none() && dev.current == dev.last_good && dev.current? != older).then_some(())
+        })
+        .await;
+        let runs = self.release_of("orders").await;
+        self.push("dev", &[("imaas.yaml", &next("newest", CANARY))]);
+        self.shows(shown("b 2", "b 1", NARROWED, &["orders 70", "orders-canary 30"])).await;
+        let rollback = json!({ "target": older });
+        self.decide("dev", DecisionAction::Rollback, rollback).await;
+        until("the older one runs", async || {
+            self.instances_are_ready("dev").await;
+            match self.release_of("orders").await {
+                Some(now) if now == older => {
+                    assert_eq!(self.sizes().await.1, None, "a third version beside what was tried");
+                    Some(())
+                }
+                now => {
+                    assert_eq!(now, runs, "what runs stays until then");
+                    None
+                }
+            }
+        })
+        .await;
+    }
 }
 
 const NARROWED: &[&str] = &[MANAGED_BY];
@@ -134,6 +164,7 @@ async fn a_canary_is_tried_step_by_step_and_what_ran_before_serves_until_it_pass
     let gateway = json!({ "name": "public", "namespace": "gateway-system" });
     let patch = Patch::Merge(json!({ "spec": { "domain": "dev.example.com", "gateway": gateway } }));
     environments.patch("dev", &PatchParams::default(), &patch).await.unwrap();
+    scene.gateway_names(&["HTTPRouteQueryParamMatching"]).await;
     scene.push("dev", &[("imaas.yaml", &serving(IMAGE_OF_A, CANARY))]);
     let operator = scene.operator().await;
     scene.onboard(true).await;
@@ -222,34 +253,7 @@ async fn a_canary_is_tried_step_by_step_and_what_ran_before_serves_until_it_pass
         })
         .await;
 
-    // Back to an older one, amid the trial of another: it takes its turn once what was tried has gone.
-    let older = scene.state("dev").await.unwrap().current.unwrap();
-    scene.push("dev", &[("imaas.yaml", &next("newer", "rollout: {strategy: rolling}"))]);
-    scene
-        .ready_until("it is the last good one", async || {
-            let dev = scene.state("dev").await?;
-            (dev.trial.is_none() && dev.current == dev.last_good && dev.current? != older).then_some(())
-        })
-        .await;
-    let runs = scene.release_of("orders").await;
-    scene.push("dev", &[("imaas.yaml", &next("newest", CANARY))]);
-    scene.shows(shown("b 2", "b 1", NARROWED, &["orders 70", "orders-canary 30"])).await;
-    let rollback = json!({ "target": older });
-    scene.decide("dev", DecisionAction::Rollback, rollback).await;
-    until("the older one runs", async || {
-        scene.instances_are_ready("dev").await;
-        match scene.release_of("orders").await {
-            Some(now) if now == older => {
-                assert_eq!(scene.sizes().await.1, None, "a third version beside what was tried");
-                Some(())
-            }
-            now => {
-                assert_eq!(now, runs, "what runs stays until then");
-                None
-            }
-        }
-    })
-    .await;
+    scene.goes_back_amid_a_trial(next).await;
     operator.stop().await;
     scene.end().await;
 }
