@@ -116,7 +116,7 @@ pub struct Fallback {
     /// About so often in a row no answer came, every 15 seconds.
     #[schemars(range(min = 1, max = 1000))]
     pub after: u16,
-    /// So many, from 1 to `max`.
+    /// So many, from `min`, and 1 at the least, to `max`.
     #[schemars(range(min = 1, max = 100))]
     pub instances: u16,
 }

@@ -396,7 +396,7 @@ pub fn left(release: &Release, object: Option<&ScaledObject>) -> Option<Stuck> {
 const PARTIAL: &str = "PartialTriggerError";
 
 /// Of a release that cannot begin without KEDA.
-pub const NO_SCALER: &str = "scaling.triggers: KEDA is not installed in this cluster, which asks how much waits (there is no ScaledObject of keda.sh/v1alpha1): ask the platform team, or set scaling without `triggers`; what runs stays";
+pub const NO_SCALER: &str = "scaling.triggers: KEDA is not installed in this cluster, which asks what they name (there is no ScaledObject of keda.sh/v1alpha1): ask the platform team, or set scaling without `triggers`; what runs stays";
 
 #[cfg(test)]
 mod tests;

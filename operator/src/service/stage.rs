@@ -132,7 +132,7 @@ impl Work<'_> {
         while let Some((release, config)) = next.take() {
             let wish = self.wish(environment, &release, standing);
             let asleep = self.asleep(environment, (&release, wish.is_some()));
-            let at = ((self.platform.now)(), self.platform.cluster.has_scalers());
+            let at = ((self.platform.now)(), self.begins(environment));
             let shown = shown(environment, (&release, asleep.is_some()), at);
             self.look_again(hours::at(&release, at.0).next);
             self.wakes(environment, &shown);
@@ -179,6 +179,14 @@ impl Work<'_> {
             }
         }
         (observed, running)
+    }
+
+    /// Is there an instance, or KEDA, which alone would bring the first of what follows what waits?
+    pub(super) fn begins(&self, environment: &ValidEnvironment) -> bool {
+        let live = self.platform.cluster.workload(&environment.namespace, &self.service.name);
+        let number =
+            live.as_ref().and_then(Workload::deployment).and_then(|live| live.spec.as_ref()?.replicas);
+        number > Some(0) || self.platform.cluster.has_scalers()
     }
 
     /// Until when `release` sleeps; nothing where it is awake: what is tried is tried to its end, what somebody said of the
@@ -338,18 +346,18 @@ pub(super) fn owned(platform: &Platform, namespace: &str, tenant: &str) -> Resul
 }
 
 /// `release` with as many instances as somebody said for a time, with none at rest or asleep, else with those that a window
-/// of its own says. One that follows what waits has some at least where KEDA is gone, which alone would bring the first.
+/// of its own says. One that follows what waits has some at least where nothing `begins`.
 pub(super) fn shown(
     environment: &ValidEnvironment,
     (release, is_asleep): (&Arc<Release>, bool),
-    (now, has_scalers): (Timestamp, bool),
+    (now, begins): (Timestamp, bool),
 ) -> Arc<Release> {
     let number = said_otherwise(environment, release).or(is_asleep.then_some(0));
     if let Some(number) = number {
         return Arc::new(fixed(release, number));
     }
     let by_hours = hours::at(release, now).min.map(|(min, _)| i32::from(min));
-    let alone = alone(release).filter(|_| !has_scalers);
+    let alone = alone(release).filter(|_| !begins);
     let least = by_hours.unwrap_or(release.spec.replicas).max(alone.unwrap_or_default());
     if least == release.spec.replicas {
         return release.clone();

@@ -144,7 +144,7 @@ impl Work<'_> {
         let good = self.history.named(last_good).filter(|good| good.failed.is_none())?;
         let base = self.known(last_good).filter(|_| standing.rejects(good).is_none())?;
         let steps = release::tried_beside(release, &base);
-        let at = ((self.platform.now)(), self.platform.cluster.has_scalers());
+        let at = ((self.platform.now)(), self.begins(environment));
         let base = shown(environment, (&base, false), at);
         (!steps.is_empty()).then(|| Wish::of((environment, standing), release, (base, steps)))
     }
@@ -198,7 +198,7 @@ impl Work<'_> {
         let next = next(coming, state.as_ref(), seen, now);
         self.analyse(environment, (release, runs), wish.map(|_| &next));
         let stays = found.runs().filter(|_| next.stays).and_then(|runs| self.known(runs));
-        let stays = stays.map(|runs| shown(environment, (&runs, false), (now, cluster.has_scalers())));
+        let stays = stays.map(|runs| shown(environment, (&runs, false), (now, self.begins(environment))));
         let base = wish.filter(|_| !next.is_passed).map(|wish| &wish.base);
         let mut own = Release::clone(stays.as_ref().or(base).map_or(release, AsRef::as_ref));
         own.spec.replicas = (own.spec.replicas - next.away).max(0);

@@ -353,11 +353,17 @@ async fn requests_move_the_number_once_the_runtime_and_the_environment_tell_them
 
     scene.environment(json!({ "prometheus": { "url": "https://mimir.example.com/prometheus/" } })).await;
     let asked = until("it is made", async || scene.scaler().await).await.spec.triggers.remove(0);
-    assert_eq!((asked.type_.as_str(), asked.metric_type.as_deref()), ("prometheus", Some("AverageValue")));
+    assert_eq!(
+        (asked.type_.as_str(), asked.metric_type.as_deref()),
+        ("prometheus", None),
+        "to an instance each"
+    );
     let pods = r#"namespace="acme-dev",pod=~"orders-([a-z0-9]{1,10}-[a-z0-9]{5})|orders-canary-([a-z0-9]{1,10}-[a-z0-9]{5})""#;
     let wanted = json!({
         "serverAddress": "https://mimir.example.com/prometheus",
-        "query": format!(r#"sum(rate(a_total{{{pods},kind="route"}}[2m])) or 0 * sum(up{{{pods}}} == 1)"#),
+        "query": format!(
+            r#"sum(rate(a_total{{{pods},kind="route"}}[2m])) or (0 * sum(up{{{pods}}} == 1) unless sum(a_total{{{pods},kind="route"}}))"#
+        ),
         "threshold": "20",
         "ignoreNullValues": "false",
     });

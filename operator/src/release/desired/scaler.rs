@@ -115,21 +115,22 @@ fn requests(
     RequestsTrigger { per_second }: &RequestsTrigger,
 ) -> Option<ScaleTrigger> {
     let counts = scaling.counts.as_ref()?;
-    counted(target, ("AverageValue", *per_second), |served| Some(demand::requests(counts, served)))
+    counted(target, *per_second, |served| Some(demand::requests(counts, served)))
 }
 
-/// What is measured is of no instance alone: the number grows as it exceeds what it is to be.
+/// So long for each instance: a `Value`, for which no such product would be needed, is taken times all pods that bear our labels,
+/// also those that are tried beside, and would grow with them.
 fn latency(
     (target, scaling): (&Target, &ReleaseScaling),
     LatencyTrigger { milliseconds }: &LatencyTrigger,
 ) -> Option<ScaleTrigger> {
     let metrics = scaling.latency.as_ref()?;
-    counted(target, ("Value", *milliseconds), |served| demand::latency(metrics, served))
+    counted(target, *milliseconds, |served| demand::latency(metrics, served))
 }
 
 fn counted(
     target: &Target,
-    (metric_type, threshold): (&str, u32),
+    threshold: u32,
     query: impl Fn(Served) -> Option<String>,
 ) -> Option<ScaleTrigger> {
     let prometheus = target.outside.prometheus.as_ref()?;
@@ -144,7 +145,7 @@ fn counted(
     Some(ScaleTrigger {
         type_: "prometheus".to_owned(),
         metadata: named(asked.into()),
-        metric_type: Some(metric_type.to_owned()),
+        metric_type: None,
         authentication_ref: None,
     })
 }
