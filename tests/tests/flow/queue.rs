@@ -35,10 +35,20 @@ const FOLLOWS: &str = "scaling:
   downAfter: 10s
   triggers: [{broker: rabbit, rabbitmq: {queue: queued, messages: 2}, secret: queued-rabbit}]
 ";
+/// The sample reads no message: it is one that hangs.
+const HANGS: &str = "scaling:
+  min: 1
+  max: 3
+  downAfter: 10s
+  triggers: [{broker: rabbit, rabbitmq: {queue: queued, messages: 2}, secret: queued-rabbit}]
+rollout: {strategy: canary, steps: [{weight: 50, pause: 5m}], analysis: {waiting: 100}}
+env: {MODE: tried}
+";
 const NOBODY: &str = "scaling: {min: 0}\n";
 
 /// Promise: without KEDA the service is refused by that name; when it comes the service goes on by itself, proves itself with
-/// one instance, has none while nothing waits, as many as what waits needs, and none again; nobody but KEDA moves the number.
+/// one instance, has none while nothing waits, as many as what waits needs, and none again; nobody but KEDA moves the number. A
+/// canary is given up while which more waits than before.
 pub async fn is_followed(flow: &Flow) -> Result<String> {
     let stand = &flow.stand;
     stand.git.create("/acme/queued.git", &Sample::Inventory.directory(), &["dev"])?;
@@ -62,7 +72,11 @@ pub async fn is_followed(flow: &Flow) -> Result<String> {
 
     keda::install_kinds(&stand.kubectl, &flow.progress).await?;
     let keda = Keda::start(&stand.lab, &flow.progress).await?;
-    let outcome = Box::pin(up_and_down(flow, &broker, &commit)).await;
+    let story = async {
+        let figures = up_and_down(flow, &broker, &commit).await?;
+        Ok(format!("{figures}; {}", hangs(flow, &broker, &developer).await?))
+    };
+    let outcome = Box::pin(story).await;
     let ended = async {
         let commit = pushed(&developer, NOBODY)?;
         flow.rests(AT, &commit).await?;
@@ -104,21 +118,49 @@ async fn up_and_down(flow: &Flow, broker: &RabbitMq, commit: &str) -> Result<Str
     ask(broker, (Method::PUT, "/api/queues/%2f/queued"), json!({ "durable": true })).await?;
     flow.stand.deployed(AT, commit, PATIENCE).await?;
     becomes(flow, AT, 0, &[HANDED_OVER]).await?;
-    let message =
-        json!({ "properties": {}, "routing_key": SERVICE, "payload": "one", "payload_encoding": "string" });
-    for _ in 0..6 {
-        ask(broker, (Method::POST, "/api/exchanges/%2f/amq.default/publish"), message.clone()).await?;
-    }
+    send(broker, 6).await?;
     let begun = Instant::now();
     becomes(flow, AT, 3, &[]).await?;
     let risen = begun.elapsed().as_secs_f64();
-    ask(broker, (Method::DELETE, "/api/queues/%2f/queued/contents"), Value::Null).await?;
+    empty(broker).await?;
     let begun = Instant::now();
     becomes(flow, AT, 0, &[]).await?;
     Ok(format!(
         "3 instances {risen:.0} s after 6 messages, none {:.0} s after the last was gone",
         begun.elapsed().as_secs_f64()
     ))
+}
+
+async fn hangs(flow: &Flow, broker: &RabbitMq, developer: &Developer) -> Result<String> {
+    let before = flow.stand.board(AT.0, AT.1, AT.2).await?["current"].clone();
+    pushed(developer, HANGS)?;
+    let looked = "so far no more waits than may";
+    flow.board(AT, looked, |board| waiting(board).iter().any(|line| line.contains(looked))).await?;
+    send(broker, 6).await?;
+    let begun = Instant::now();
+    let failed = flow
+        .board(AT, "it is given up", |board| {
+            board["failed"].is_object() && board["current"] == before && board["trial"].is_null()
+        })
+        .await?;
+    let back = begun.elapsed().as_secs_f64();
+    empty(broker).await?;
+    let told = waiting(&failed).into_iter().find(|line| line.starts_with("Failed")).unwrap_or_default();
+    ensure!(told.contains("what waits is") && told.contains("queue queued"), "by what waits: {told}");
+    Ok(format!("a canary that hangs is given up {back:.0} s after 6 more: `{told}`"))
+}
+
+async fn send(broker: &RabbitMq, messages: usize) -> Result<()> {
+    let message =
+        json!({ "properties": {}, "routing_key": SERVICE, "payload": "one", "payload_encoding": "string" });
+    for _ in 0..messages {
+        ask(broker, (Method::POST, "/api/exchanges/%2f/amq.default/publish"), message.clone()).await?;
+    }
+    Ok(())
+}
+
+async fn empty(broker: &RabbitMq) -> Result<()> {
+    ask(broker, (Method::DELETE, "/api/queues/%2f/queued/contents"), Value::Null).await
 }
 
 /// Asks the broker's management API, as its account.
