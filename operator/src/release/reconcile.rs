@@ -152,8 +152,8 @@ pub async fn roll_out(
     Ok(RolledOut { seen, again: again.into_iter().chain(moving).min(), route, scaler: scaled })
 }
 
-/// Makes the budget of the Deployment `name` so, or takes it away: it waits for no instance that does not come. When to look
-/// again whether one came.
+/// Makes the budget of the Deployment `name` so, or takes it away: it waits for no instance that does not come, unless but one
+/// serves. When to look again whether one came.
 async fn bound(
     cluster: &Cluster,
     budget: Option<PodDisruptionBudget>,
@@ -178,7 +178,8 @@ async fn bound(
             budget::missing(&told(cluster, &budget).await?, start, now)
         }
     };
-    cluster.apply(budget::without(budget, number)).await?;
+    let asked = live.map(budget::asked).unwrap_or_default();
+    cluster.apply(budget::without(budget, number, asked)).await?;
     Ok(again)
 }
 
