@@ -293,7 +293,11 @@ pub async fn troubled(
     let Some(labels) = labels else { return Ok(None) };
     let pods = cluster.pods(&namespace, &labels).await?;
     let nodes = match lost_node(&pods) {
-        Some(node) => cluster.nodes_around(node).await?,
+        Some(node) => cluster.nodes_around(node).await.unwrap_or_else(|error| {
+            // What the pods tell is told all the same.
+            tracing::warn!(error = &error as &dyn std::error::Error, node, "nodes not read");
+            vec![]
+        }),
         None => vec![],
     };
     if let Some(trouble) = trouble(&pods, since).into_iter().chain(of_lost(&pods, &nodes)).min() {
