@@ -61,7 +61,8 @@ impl Cluster {
 
     async fn nodes(&self, params: ListParams) -> Result<Vec<Node>, ApplyError> {
         let list = Api::<Node>::all(self.client()).list(&params).await;
-        Ok(list.map_err(|source| failed("list", &ObjectKey::named::<Node>(None, ""), source))?.items)
+        let list = list.map_err(|source| failed("list", &ObjectKey::named::<Node>(None, ""), source))?;
+        Ok(list.items.into_iter().map(lean).collect())
     }
 
     /// The first so many.
@@ -74,6 +75,14 @@ impl Cluster {
             list.map_err(|source| failed("list", &ObjectKey::named::<K>(Some(namespace), ""), source))?;
         Ok(list.items)
     }
+}
+
+/// `node` without the most of it: the images that it has.
+fn lean(mut node: Node) -> Node {
+    if let Some(status) = &mut node.status {
+        status.images = None;
+    }
+    node
 }
 
 fn selector(labels: &BTreeMap<String, String>) -> String {

@@ -152,8 +152,8 @@ pub async fn roll_out(
     Ok(RolledOut { seen, again: again.into_iter().chain(moving).min(), route, scaler: scaled })
 }
 
-/// Makes the budget of the Deployment `name` so, or takes it away: it waits for no instance that does not come. When to look
-/// again whether one came.
+/// Makes the budget of the Deployment `name` so, or takes it away: it waits for no instance that does not come, unless but one
+/// serves. When to look again whether one came.
 async fn bound(
     cluster: &Cluster,
     budget: Option<PodDisruptionBudget>,
@@ -178,7 +178,8 @@ async fn bound(
             budget::missing(&told(cluster, &budget).await?, start, now)
         }
     };
-    cluster.apply(budget::without(budget, number)).await?;
+    let asked = live.map(budget::asked).unwrap_or_default();
+    cluster.apply(budget::without(budget, number, asked)).await?;
     Ok(again)
 }
 
@@ -292,7 +293,11 @@ pub async fn troubled(
     let Some(labels) = labels else { return Ok(None) };
     let pods = cluster.pods(&namespace, &labels).await?;
     let nodes = match lost_node(&pods) {
-        Some(node) => cluster.nodes_around(node).await?,
+        Some(node) => cluster.nodes_around(node).await.unwrap_or_else(|error| {
+            // What the pods tell is told all the same.
+            tracing::warn!(error = &error as &dyn std::error::Error, node, "nodes not read");
+            vec![]
+        }),
         None => vec![],
     };
     if let Some(trouble) = trouble(&pods, since).into_iter().chain(of_lost(&pods, &nodes)).min() {

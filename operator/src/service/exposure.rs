@@ -113,9 +113,8 @@ impl Exposure<'_> {
                 without(field)
             )
         };
-        let asks_time = self.exposed.timeout_seconds.is_some_and(|asked| Some(asked) != self.of_runtime);
         let time = match (rules.timeouts, self.heeded.timeouts) {
-            _ if !asks_time => None,
+            _ if !asks_time(self.exposed, self.of_runtime) => None,
             (false, _) => Some("expose.timeout: the cluster's HTTPRoute has no `timeouts`, so the gateway does what it does by itself, and all else goes on: the platform installs the Gateway API 1.2 or newer".to_owned()),
             (true, heeds) => (!heeds).then(|| unheeded("timeout", gateway::TIMEOUT)),
         };
@@ -130,6 +129,16 @@ impl Exposure<'_> {
         let told = time.into_iter().chain(retries);
         told.map(|message| Problem::new(Reason::RouteUnsupported, message)).collect()
     }
+}
+
+/// Does the gateway have to heed anything of `exposed`? Of what its runtime has for all services nothing is told.
+pub fn asks_limits(exposed: &ReleaseExpose, of_runtime: Option<u16>) -> bool {
+    asks_time(exposed, of_runtime) || exposed.retries.is_some()
+}
+
+/// Does it ask for a timeout of its own?
+fn asks_time(exposed: &ReleaseExpose, of_runtime: Option<u16>) -> bool {
+    exposed.timeout_seconds.is_some_and(|asked| Some(asked) != of_runtime)
 }
 
 fn parent(Entrance { domain: _, gateway }: &Entrance) -> ParentRef {
@@ -336,6 +345,17 @@ mod tests {
         }
         assert_eq!(fields(times, all, None), ["expose.retries"]);
         assert_eq!(fields(all, times, None), ["expose.retries"]);
+    }
+
+    #[test]
+    fn of_the_runtimes_own_timeout_no_gateway_is_asked() {
+        let asks = |timeout_seconds, retries, of_runtime| {
+            asks_limits(&ReleaseExpose { timeout_seconds, retries, ..exposed() }, of_runtime)
+        };
+        assert!(!asks(None, None, None) && !asks(None, None, Some(90)));
+        assert!(!asks(Some(90), None, Some(90)));
+        assert!(asks(Some(30), None, Some(90)) && asks(Some(30), None, None));
+        assert!(asks(Some(90), Some(2), Some(90)) && asks(None, Some(2), None));
     }
 
     #[test]

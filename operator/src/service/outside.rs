@@ -1,6 +1,11 @@
 //! IO: the way into a service from outside, as the Environment, the cluster and its gateway say now.
 
-use super::{exposure::Exposure, pass::Work, status::Observation, validate::ValidEnvironment};
+use super::{
+    exposure::{Exposure, asks_limits},
+    pass::Work,
+    status::Observation,
+    validate::ValidEnvironment,
+};
 use crate::{
     api::{Release, ReleaseExpose, http_route::RuleFields},
     cluster::HEEDED_FOR,
@@ -40,7 +45,8 @@ impl Work<'_> {
         observation: &mut Observation,
     ) {
         let Some(exposed) = &target.release.spec.expose else { return };
-        let heeded = self.heeded(exposed, target.outside).await;
+        let of_runtime = self.of_runtime(target.release);
+        let heeded = self.heeded((exposed, of_runtime), target.outside).await;
         let cluster = &self.platform.cluster;
         let route = cluster.route(&environment.namespace, &self.service.name);
         let exposure = Exposure {
@@ -50,15 +56,19 @@ impl Work<'_> {
             outside: target.outside,
             has_routes: cluster.has_routes(),
             heeded,
-            of_runtime: self.of_runtime(target.release),
+            of_runtime,
             route: route.as_deref(),
         };
         exposure.tell(observation);
     }
 
     /// What the gateway heeds of the limits that are asked for; where none is, nobody asks.
-    async fn heeded(&mut self, exposed: &ReleaseExpose, outside: &Outside) -> RuleFields {
-        let has_limits = exposed.timeout_seconds.is_some() || exposed.retries.is_some();
+    async fn heeded(
+        &mut self,
+        (exposed, of_runtime): (&ReleaseExpose, Option<u16>),
+        outside: &Outside,
+    ) -> RuleFields {
+        let has_limits = asks_limits(exposed, of_runtime);
         let entrance = outside.entrance.as_ref().filter(|_| has_limits && self.platform.cluster.has_routes());
         let Some(entrance) = entrance else { return RuleFields::ALL };
         self.again = self.again.into_iter().chain([HEEDED_FOR]).min();

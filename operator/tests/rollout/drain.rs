@@ -31,21 +31,25 @@ impl Scene {
         self.get::<PodDisruptionBudget>("orders").await?.spec?.max_unavailable
     }
 
-    /// Since when the budget lets none go, and when that is for as long as a start may take.
+    /// Since when the budget, as it is written now, lets none go, and when that is for as long as a start may take.
     async fn refused(&self) -> (Timestamp, Timestamp) {
-        let budget = self.get::<PodDisruptionBudget>("orders").await.unwrap().status.unwrap();
-        let refused = budget.conditions.unwrap().remove(0);
+        let PodDisruptionBudget { metadata, status, spec: _ } = self.get("orders").await.unwrap();
+        let writers = metadata.managed_fields.unwrap().into_iter();
+        let written = writers.filter(|one| one.subresource.is_none()).map(|one| one.time.unwrap().0).max();
+        let refused = status.unwrap().conditions.unwrap().remove(0);
         assert_eq!((refused.status.as_str(), refused.reason.as_str()), ("False", "InsufficientPods"));
         let deployment = self.get::<Deployment>("orders").await.unwrap();
         let start = deployment.spec.as_ref().unwrap().progress_deadline_seconds.unwrap();
-        let (since, start) = (refused.last_transition_time.0, SignedDuration::from_secs(start.into()));
+        let since = refused.last_transition_time.0.max(written.unwrap());
+        let start = SignedDuration::from_secs(start.into());
         let over = down_since(&deployment).unwrap().max(since + start);
         (over - start, over)
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_drain_waits_for_instances_that_do_not_come_as_long_as_a_start_may_take_each_time() {
+async fn a_drain_waits_for_each_instance_that_does_not_come_as_long_as_a_start_may_take_and_never_takes_the_last()
+ {
     let scene = Scene::start().await;
     let scaled = scene.release("{ports: [{name: http, port: 8000}], scaling: {min: 2, max: 6}}").await;
     scene.settle(&scaled).await;
@@ -60,13 +64,18 @@ async fn a_drain_waits_for_instances_that_do_not_come_as_long_as_a_start_may_tak
         (scene.budget("orders").await? == (5, 3, 0) && down_since(&deployment).is_some()).then_some(())
     })
     .await;
-    let (since, over) = scene.refused().await;
+    let (_, over) = scene.refused().await;
     let early = over - SignedDuration::from_secs(1);
     assert!(scene.roll_out_at(&scaled, early).await.1, "it looks again by itself");
     assert_eq!(scene.most().await, Some(IntOrString::Int(1)));
     let pods = scene.pods_with(8000).await;
     assert!(!scene.evict(&pods[0]).await, "they may be starting");
 
+    // One that is missing is waited for no more, and the other as long again.
+    assert!(scene.roll_out_at(&scaled, over).await.1, "it looks again by itself");
+    assert_eq!(scene.most().await, Some(IntOrString::Int(2)));
+    until("it says so", async || (scene.budget("orders").await == Some((5, 3, 0))).then_some(())).await;
+    let (since, over) = scene.refused().await;
     scene.roll_out_at(&scaled, over).await;
     assert_eq!(scene.most().await, Some(IntOrString::Int(3)));
     until("one may go", async || (scene.budget("orders").await == Some((5, 3, 1))).then_some(())).await;
@@ -86,6 +95,15 @@ async fn a_drain_waits_for_instances_that_do_not_come_as_long_as_a_start_may_tak
     assert!(!scene.evict(&pods[1]).await);
     scene.roll_out_at(&scaled, next).await;
     until("one may go", async || (scene.budget("orders").await == Some((5, 2, 1))).then_some(())).await;
+
+    // The last one stays.
+    assert!(scene.evict(&pods[1]).await);
+    until("it is counted no more", async || (scene.budget("orders").await == Some((5, 1, 0))).then_some(()))
+        .await;
+    let (_, next) = scene.refused().await;
+    scene.roll_out_at(&scaled, next).await;
+    assert_eq!(scene.most().await, Some(IntOrString::Int(4)));
+    assert!(!scene.evict(&pods[2]).await);
 
     // All are there again.
     scene.room(9).await;

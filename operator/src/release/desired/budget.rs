@@ -1,8 +1,10 @@
-//! How many instances a drain may take at a time: one, and no drain waits for ever for instances that do not come. Pure.
+//! How many instances a drain may take at a time: one, and none waits for ever for instances that do not come, but for the
+//! last that serves. Pure.
 //!
 //! A budget counts those that were asked for, also where the quota or the cluster has no room for them: with two of four
-//! missing it would let none of the others go. How long it has let none go it says itself, so at most one that serves
-//! leaves in the time of a start that does not replace it.
+//! missing it would let none of the others go. How long it has let none go it says itself, and when it was written: each
+//! that is missing is waited for as long as a start may take, so at most one that serves leaves in that time. Where they
+//! come after all, what is there may go at once until the next pass, so the last one is never given away.
 
 use std::time::Duration;
 
@@ -40,12 +42,22 @@ pub fn disruption_budget(metadata: ObjectMeta, selector: LabelSelector) -> PodDi
     }
 }
 
-/// `budget` that does not wait for so many instances.
-pub fn without(mut budget: PodDisruptionBudget, missing: i32) -> PodDisruptionBudget {
+/// `budget` that does not wait for so many of the instances that were `asked` for. Of several one that serves stays.
+pub fn without(mut budget: PodDisruptionBudget, missing: i32, asked: i32) -> PodDisruptionBudget {
     if let Some(spec) = &mut budget.spec {
-        spec.max_unavailable = Some(IntOrString::Int(missing.saturating_add(1)));
+        spec.max_unavailable = Some(IntOrString::Int(missing.min(most(asked)).saturating_add(1)));
     }
     budget
+}
+
+/// Of so many that were asked for a budget may give up so many, with which one more may go and one stays.
+fn most(asked: i32) -> i32 {
+    asked.saturating_sub(2).max(0)
+}
+
+/// So many instances `live` is to have.
+pub fn asked(live: &Deployment) -> i32 {
+    live.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or_default()
 }
 
 /// Whether a budget is to be asked.
@@ -63,9 +75,8 @@ pub enum Look {
 
 /// When to ask the budget of the pods of `live`.
 pub fn look(live: &Deployment, now: Timestamp) -> Look {
-    let asked = live.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or_default();
     let status = live.status.clone().unwrap_or_default();
-    if status.available_replicas.unwrap_or_default() >= asked {
+    if status.available_replicas.unwrap_or_default() >= asked(live) {
         return Look::Never;
     }
     if !is_current(live, &status) {
@@ -84,24 +95,31 @@ pub struct Missing {
     pub again: Option<Duration>,
 }
 
-/// Of the budget `live`, where a start may take as long as `start`.
+/// Of the budget `live`, where a start may take as long as `start`: one more at a time.
 pub fn missing(live: &PodDisruptionBudget, start: SignedDuration, now: Timestamp) -> Missing {
     let before = given(live);
     let waits = |since: Timestamp| since.checked_add(start).ok().and_then(|at| left(at, now));
     let is_current = |generation: Option<i64>| generation.is_some() && generation >= live.metadata.generation;
     let status = live.status.as_ref().filter(|status| is_current(status.observed_generation));
     let Some(status) = status else { return Missing { number: before, again: waits(now) } };
-    let number = (status.expected_pods - status.current_healthy).max(0);
+    let number = (status.expected_pods - status.current_healthy).min(most(status.expected_pods)).max(0);
     if number <= before {
         return Missing { number, again: None };
     }
     let refused = status.conditions.iter().flatten();
     let mut refused = refused.filter(|one| one.type_ == ALLOWED && one.status == "False");
     let since = refused.find(|one| one.reason == TOO_FEW).map_or(now, |one| one.last_transition_time.0);
-    match waits(since) {
+    let more = before.saturating_add(1);
+    match waits(written(live).map_or(since, |at| at.max(since))) {
         Some(left) => Missing { number: before, again: Some(left) },
-        None => Missing { number, again: None },
+        None => Missing { number: more, again: waits(now).filter(|_| more < number) },
     }
+}
+
+/// When it was changed last, but for what Kubernetes says of it.
+fn written(live: &PodDisruptionBudget) -> Option<Timestamp> {
+    let writers = live.metadata.managed_fields.iter().flatten();
+    writers.filter(|one| one.subresource.is_none()).filter_map(|one| Some(one.time.as_ref()?.0)).max()
 }
 
 /// How many instances `live` does not wait for.
@@ -147,12 +165,46 @@ mod tests {
         let given = |number| Missing { number, again: None };
         assert_eq!(told(1, 2, 0), waits(0, 120));
         assert_eq!(told(1, 2, 119), waits(0, 1), "they may be starting");
-        assert_eq!(told(1, 2, 120), given(2));
-        assert_eq!(told(3, 1, 119), waits(2, 1), "one that a drain took is waited for as well");
-        assert_eq!(told(3, 1, 120), given(3));
+        assert_eq!(told(1, 2, 120), waits(1, 120), "each of them");
+        assert_eq!(told(2, 2, 119), waits(1, 1));
+        assert_eq!(told(2, 2, 120), given(2));
+        assert_eq!(told(2, 1, 119), waits(1, 1), "one that a drain took is waited for as well");
         assert_eq!(told(3, 3, 10), given(1), "they come back");
         assert_eq!(told(3, 4, 10), given(0));
         assert_eq!(told(1, 5, 500), given(0), "of more than there are to be, as in a roll-out");
+    }
+
+    #[test]
+    fn the_last_that_serves_is_never_given_away() {
+        let told = |most, healthy| {
+            missing(&budget(most, healthy, "status: 'False', reason: InsufficientPods"), START, at(500))
+        };
+        assert_eq!(told(2, 1).number, 2);
+        assert_eq!(told(3, 1), Missing { number: 2, again: None }, "there is nothing to look for");
+        assert_eq!(told(4, 0).number, 2, "what was given away is taken back");
+        let written = |number, asked| {
+            let budget = disruption_budget(ObjectMeta::default(), LabelSelector::default());
+            without(budget, number, asked).spec.unwrap().max_unavailable
+        };
+        for (number, asked, most) in
+            [(0, 4, 1), (2, 4, 3), (3, 4, 3), (3, 2, 1), (1, 2, 1), (1, 1, 1), (0, 0, 1)]
+        {
+            assert_eq!(written(number, asked), Some(IntOrString::Int(most)), "{number} of {asked}");
+        }
+    }
+
+    #[test]
+    fn after_one_was_given_up_the_next_is_waited_for_as_long() {
+        let by = |subresource: &str, second: i64| {
+            let mut live = budget(2, 2, "status: 'False', reason: InsufficientPods");
+            let entry =
+                format!("[{{manager: m, operation: Apply, time: '2026-01-01T00:01:40Z'{subresource}}}]");
+            live.metadata.managed_fields = serde_saphyr::from_str(&entry).unwrap();
+            missing(&live, START, at(second))
+        };
+        assert_eq!(by("", 219), Missing { number: 1, again: Some(Duration::from_secs(1)) });
+        assert_eq!(by("", 220), Missing { number: 2, again: None });
+        assert_eq!(by(", subresource: status", 120), Missing { number: 2, again: None });
     }
 
     #[test]

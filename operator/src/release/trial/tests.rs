@@ -228,3 +228,54 @@ fn what_is_bad_is_given_no_more_requests() {
     let all = [Verdict::Good, Verdict::Open, Verdict::Suspect, Verdict::Bad];
     assert_eq!(all.map(weight), [30, 30, 0, 0]);
 }
+
+#[test]
+fn a_pause_begins_anew_where_one_that_was_ready_is_lost_and_not_with_those_that_load_adds() {
+    let begun = Some(at(NOW - 1));
+    let since = |number: i32, ready: Option<i32>| {
+        let skipped = BTreeSet::new();
+        let wanted = Wanted {
+            release: "a",
+            base: "old",
+            steps: CANARY,
+            replicas: number,
+            paused: false,
+            skipped: &skipped,
+        };
+        let state = State { release: "a".to_owned(), passed: 0, since: begun, weight: 30, ready: 2 };
+        let (full, replicas, there) = (number, number, Some(number));
+        let stable = Stable { release: Some("old"), full, replicas, there, is_one: true, down: None };
+        let tried = Some(Tried { release: "a", replicas: 2, there: ready.map(|ready| (2, ready)) });
+        let seen = Seen { stable, tried, route: Some(Route::Taken), consumes: false, verdict: Verdict::Good };
+        next(coming(&wanted), Some(&state), seen, at(NOW)).state.unwrap().since
+    };
+    assert_eq!(since(6, Some(2)), begun);
+    assert_eq!(since(10, Some(2)), begun, "load asks for a third");
+    assert_eq!(since(6, Some(1)), None);
+    assert_eq!(since(10, Some(1)), None);
+    assert_eq!(since(6, None), begun, "nobody knows");
+}
+
+#[test]
+fn a_pass_whose_route_was_not_written_ends_no_step_and_begins_none() {
+    let state = |release: &str, passed: usize, weight: u8| {
+        let release = release.to_owned();
+        State { release, passed, since: Some(at(NOW)), weight, ready: 2 }
+    };
+    let kept =
+        |passed: usize, weight: u8| Some(State { since: None, ready: 0, ..state("a", passed, weight) });
+    let after = |is_passed: bool| Next {
+        state: Some(state("a", 1, 60)),
+        is_passed,
+        stays: false,
+        beside: Some(Beside { replicas: 2, weight: 60 }),
+        calls: Calls::Stable,
+        away: 0,
+        awaits: None,
+    };
+    assert_eq!(after(false).unrouted(Some(&state("a", 0, 30))), kept(0, 30));
+    assert_eq!(after(false).unrouted(Some(&state("b", 1, 30))), kept(0, 0), "that was another's");
+    assert_eq!(after(false).unrouted(None), kept(0, 0));
+    assert_eq!(after(true).unrouted(Some(&state("a", 0, 30))), Some(state("a", 1, 60)), "it is over");
+    assert_eq!(Next { state: None, ..after(false) }.unrouted(Some(&state("a", 0, 30))), None);
+}
