@@ -255,13 +255,11 @@ impl Rounds {
         let Some(address) = instances.addresses.get(&check.release) else {
             return check.answered(&answers, (None, now));
         };
-        match &self.0.client {
-            Some(client) => {
-                let said = answer(client, *address, &check.smoke).await;
-                check.answered(&answers, (Some(said), now))
-            }
-            None => answers,
-        }
+        let said = match &self.0.client {
+            Some(client) => answer(client, *address, &check.smoke).await,
+            None => Answer::Unsent,
+        };
+        check.answered(&answers, (Some(said), now))
     }
 
     /// What the engine at `address` says that does not work; nothing where it does not answer. A status is no matter: with

@@ -36,6 +36,8 @@ pub enum Answer {
     Refused,
     /// Something that is not HTTP, or breaks off.
     Broken,
+    /// It was not sent: the operator has no client, and gets none while it runs.
+    Unsent,
 }
 
 /// What was answered so far.
@@ -69,7 +71,7 @@ impl Check {
         match (answer, self.smoke.status) {
             (Answer::Status(status), Some(wanted)) => *status == wanted,
             (Answer::Status(status), None) => (200..300).contains(status),
-            (Answer::Late | Answer::Refused | Answer::Broken, _) => false,
+            (Answer::Late | Answer::Refused | Answer::Broken | Answer::Unsent, _) => false,
         }
     }
 
@@ -79,6 +81,8 @@ impl Check {
         let Answers { last: _, wrong, since, lasted } = *answers;
         match &answer {
             None => Answers { last: answer, wrong, since, lasted },
+            // That says nothing of the instance.
+            Some(Answer::Unsent) => Answers { last: answer, ..Answers::default() },
             Some(said) if self.is_well(said) => Answers { last: answer, ..Answers::default() },
             Some(_) => {
                 let since = since.unwrap_or(now);
@@ -99,6 +103,7 @@ impl Check {
         };
         let got = told(answer);
         match *wrong {
+            _ if *answer == Answer::Unsent => judged(Verdict::Open, format!("{asked} {got}")),
             0 => judged(Verdict::Good, format!("{asked} {got}")),
             wrong if wrong < MOST.0 => {
                 judged(Verdict::Asked, format!("{asked} {got}, {wrong} of {} times in a row", MOST.0))
@@ -120,6 +125,9 @@ fn told(answer: &Answer) -> String {
         Answer::Late => "was not answered in time".to_owned(),
         Answer::Refused => "could not connect".to_owned(),
         Answer::Broken => "was not answered in HTTP".to_owned(),
+        Answer::Unsent => {
+            "cannot be asked: the operator can make no HTTP client, its log says why".to_owned()
+        }
     }
 }
 
@@ -187,6 +195,13 @@ mod tests {
         assert_eq!(judged(&check(""), &[well.clone(), None]).0, Verdict::Asked);
         let late = || Some(Answer::Late);
         assert_eq!(judged(&check(""), &[late(), late(), None, late(), late(), late()]).0, Verdict::Bad);
+    }
+
+    #[test]
+    fn what_nobody_can_ask_is_a_persons_to_judge() {
+        let told = judged(&check(""), &vec![Some(Answer::Unsent); 9]);
+        let words = "cannot be asked: the operator can make no HTTP client, its log says why";
+        assert_eq!(told, (Verdict::Open, words.to_owned()));
     }
 
     #[test]

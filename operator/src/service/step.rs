@@ -78,7 +78,8 @@ pub(super) fn awaited(awaits: Awaits, (service, environment): (&str, &str), told
                 ),
             ),
             (None, None) if open.is_none() => {
-                rolls(format!("{step}{share} until it is judged: {}", asked.unwrap_or_default()))
+                let asked = asked.unwrap_or_default();
+                rolls(format!("{step}{share} until it is judged: {asked}; to go on without: {skip}"))
             }
             (None, None) => {
                 let open = open.unwrap_or_default();
@@ -167,7 +168,7 @@ mod tests {
         };
         assert!(!is_on_its_way(Awaits::Judged) && !is_on_its_way(Awaits::Skip));
         let asked = [(Verdict::Good, "errors are few"), (Verdict::Asked, "GET / is asked")];
-        let words = "RollingOut with 0 of 100 requests until it is judged: GET / is asked";
+        let words = "RollingOut with 0 of 100 requests until it is judged: GET / is asked; to go on without: kubectl imaas rollout skip orders prod";
         assert_eq!(said(Awaits::Judged, &asked), words);
         let both = [asked[1], open[0]];
         assert!(said(Awaits::Judged, &both).starts_with("Paused "), "an answer does not end it");
