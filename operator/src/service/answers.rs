@@ -75,7 +75,7 @@ impl Work<'_> {
     fn judged(&self, decision: &ReleaseDecision) -> Answer {
         let now = (self.platform.now)();
         let standing = standing(&self.decisions, &decision.spec.environment, now);
-        let Self { service, before: board, history, .. } = self;
+        let Self { service, before: board, history, decisions, .. } = self;
         let namespace = environment_namespace(&service.tenant, &decision.spec.environment);
         let workload = self.platform.cluster.workload(&namespace, &service.name);
         let (board, workload, jobs) = (*board, workload.as_ref(), &self.runs_begun_in(&namespace));
@@ -86,8 +86,19 @@ impl Work<'_> {
         let quota = self.platform.cluster.quota(&namespace);
         let (standing, quota) = (&standing, quota.as_deref());
         let (release, tried) = (release.as_deref(), tried.as_deref());
-        let situation =
-            Situation { service, board, history, standing, workload, jobs, release, tried, quota, now };
+        let situation = Situation {
+            service,
+            board,
+            history,
+            decisions,
+            standing,
+            workload,
+            jobs,
+            release,
+            tried,
+            quota,
+            now,
+        };
         answer(decision, situation)
     }
 

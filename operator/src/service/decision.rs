@@ -174,6 +174,29 @@ pub fn holds(decision: &ReleaseDecision) -> bool {
     state(decision) == Some(DecisionState::InForce)
 }
 
+/// Is this a hold, a pause, a rollback or a scale in that environment that was taken, whether or not it holds still?
+fn held_once(decisions: &[Arc<ReleaseDecision>], (name, environment): (&str, &str)) -> bool {
+    decisions.iter().any(|one| {
+        let can_hold = match one.spec.action {
+            DecisionAction::Hold
+            | DecisionAction::Pause
+            | DecisionAction::Rollback
+            | DecisionAction::Scale => true,
+            DecisionAction::Approve
+            | DecisionAction::Pass
+            | DecisionAction::Reject
+            | DecisionAction::Resume
+            | DecisionAction::Skip
+            | DecisionAction::Abort
+            | DecisionAction::Retry
+            | DecisionAction::Bypass
+            | DecisionAction::Run => false,
+        };
+        let was_taken = matches!(state(one), Some(DecisionState::InForce | DecisionState::Done));
+        can_hold && was_taken && one.spec.environment == environment && one.name_any() == name
+    })
+}
+
 /// When it comes to an end; nothing where it does not, or where that cannot be read.
 pub fn expiry(decision: &ReleaseDecision) -> Option<Timestamp> {
     decision.spec.expires_at.as_ref()?.parse().ok()

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::{batch::v1::Job, core::v1::ResourceQuota};
 use kube::ResourceExt;
 
-use super::{HOLDING, Rollback, Standing, expiry};
+use super::{HOLDING, Rollback, Standing, expiry, held_once};
 use crate::{
     api::{
         DecisionAction, DecisionState, IntegrationServiceStatus, Release, ReleaseDecision,
@@ -39,7 +39,9 @@ pub struct Situation<'a> {
     pub board: Option<&'a IntegrationServiceStatus>,
     /// Its releases.
     pub history: &'a History,
-    /// What holds in the decision's environment.
+    /// What people decided of the service.
+    pub decisions: &'a [Arc<ReleaseDecision>],
+    /// What holds of it in the decision's environment.
     pub standing: &'a Standing,
     /// What runs the service there.
     pub workload: Option<&'a Workload>,
@@ -146,7 +148,7 @@ fn judged(decision: &ReleaseDecision, situation: Situation<'_>) -> Result<Answer
             let message = format!("nothing new runs in {name} until {until}");
             Ok(said(DecisionState::InForce, message, ReleaseDecisionStatus::default()))
         }
-        DecisionAction::Resume => Ok(case.resume()),
+        DecisionAction::Resume => case.resume(),
         DecisionAction::Pause => case.pause(),
         DecisionAction::Skip => case.skip(),
         DecisionAction::Abort => case.abort(),
@@ -271,8 +273,8 @@ impl Case<'_> {
         Ok(said(DecisionState::InForce, message, status))
     }
 
-    fn resume(&self) -> Answer {
-        let named = self.target();
+    fn resume(&self) -> Result<Answer, Problem> {
+        let (named, environment) = (self.target(), &self.environment.name);
         let told = |held: &Held| format!("the {} of {}", held.action.as_str(), held.by);
         let (over, stays): (Vec<_>, Vec<_>) = self
             .situation
@@ -281,16 +283,23 @@ impl Case<'_> {
             .into_iter()
             .partition(|held| named.is_none_or(|name| held.decision == name));
         let words = |all: &[Held]| all.iter().map(told).collect::<Vec<_>>().join(", ");
+        // What was ended already, as by the same decision before a crash, is no wrong name.
+        let is_known = |name: &str| held_once(self.situation.decisions, (name, environment));
+        if let Some(name) = named.filter(|name| over.is_empty() && !stays.is_empty() && !is_known(name)) {
+            let does = stays.iter().map(|held| format!("{}, {}", held.decision, told(held)));
+            let does = does.collect::<Vec<_>>().join("; ");
+            let message = format!("target: {name} does not hold in {environment}; name what does: {does}");
+            return Err(Problem::new(Reason::Invalid, message));
+        }
         let message = match (over.is_empty(), stays.is_empty()) {
             (true, _) => "nothing was held".to_owned(),
             (false, true) => {
-                let environment = &self.environment.name;
                 format!("{environment} goes on with what Git asks for; over: {}", words(&over))
             }
             (false, false) => format!("over: {}; what stays: {}", words(&over), words(&stays)),
         };
         let ends = over.into_iter().map(|held| held.action).collect();
-        Answer { ends, ..said(DecisionState::Done, message, ReleaseDecisionStatus::default()) }
+        Ok(Answer { ends, ..said(DecisionState::Done, message, ReleaseDecisionStatus::default()) })
     }
 
     /// What is tried, or takes the place of what ran.

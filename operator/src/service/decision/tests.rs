@@ -122,6 +122,7 @@ impl World {
             service: &self.service,
             board: Some(&self.board),
             history: &self.history,
+            decisions: &self.decisions,
             standing: &standing,
             workload: self.workload.as_ref(),
             jobs: &self.jobs,
@@ -186,8 +187,19 @@ fn a_decision_that_cannot_be_taken_says_why() {
         let (board, history) = (Some(&world.board), &world.history);
         let (service, standing, workload, jobs) = (&service, &standing, None, &[][..]);
         let (release, tried, quota, now) = (None, None, None, at(NOW));
-        let situation =
-            Situation { service, board, history, standing, workload, jobs, release, tried, quota, now };
+        let situation = Situation {
+            service,
+            board,
+            history,
+            decisions: &[],
+            standing,
+            workload,
+            jobs,
+            release,
+            tried,
+            quota,
+            now,
+        };
         let answer = answer(&nowhere, situation);
         assert_eq!(answer.status.state, Some(DecisionState::Refused));
         assert!(answer.status.message.contains(words), "{answer:?}");
@@ -341,8 +353,30 @@ fn resume_of_one_decision_ends_that_alone() {
     let answer = world.answer("three", 3, "action: resume, target: one");
     assert_eq!(answer.ends, [DecisionAction::Hold]);
     assert_eq!(answer.status.message, "over: the hold of nora; what stays: the rollback of nora");
-    let none = world.answer("four", 4, "action: resume, target: other");
-    assert_eq!((none.ends, none.status.message.as_str()), (vec![], "nothing was held"));
+    let over = over(&world.decisions[0], "resumed by three");
+    Arc::make_mut(&mut world.decisions[0]).status = Some(over);
+    let again = world.answer("four", 4, "action: resume, target: one");
+    assert_eq!((again.ends, again.status.state), (vec![], Some(DecisionState::Done)), "it is over already");
+    assert_eq!(again.status.message, "nothing was held");
+}
+
+#[test]
+fn resume_of_what_never_held_is_refused_with_what_does() {
+    let mut world = World::new();
+    let other = world.answer("one", 1, "action: resume, target: other");
+    assert_eq!(other.status.state, Some(DecisionState::Done), "nothing holds, as it is meant");
+    world.answer("two", 2, "action: hold, reason: x");
+    world.answer("three", 3, "action: reject, reason: x, target: orders-prod-2");
+    world.answer("four", 4, "action: rollback, reason: x, target: orders-prod-9");
+    for (name, second) in [("other", 5), ("three", 6), ("four", 7)] {
+        let answer = world.answer(&format!("of-{name}"), second, &format!("action: resume, target: {name}"));
+        let ReleaseDecisionStatus { state, reason, message, .. } = answer.status;
+        let said = (answer.ends, state, reason.as_deref());
+        assert_eq!(said, (vec![], Some(DecisionState::Refused), Some("Invalid")));
+        let words = "does not hold in prod; name what does: two, the hold of nora";
+        assert_eq!(message, format!("target: {name} {words}"));
+    }
+    assert!(world.standing().hold.is_some());
 }
 
 #[test]
