@@ -9,7 +9,7 @@ use std::{fmt::Debug, time::Duration};
 
 use anyhow::{Context, Result, bail};
 use imaas_operator::{
-    api::{IntegrationService, Release, ReleaseDecision, Tenant},
+    api::{IntegrationService, Release, ReleaseDecision, Tenant, integration_service::EnvironmentState},
     names::{environment_namespace, home_namespace, tenant_of_home},
     tenant::validate::unknown,
 };
@@ -125,6 +125,28 @@ impl Home {
         let answer = api.create(&PostParams::default(), &review).await.context("cannot ask who you are")?;
         let user = answer.status.and_then(|status| status.user_info).and_then(|user| user.username);
         user.context("the cluster does not say who you are")
+    }
+
+    /// Where the service stands in the environment, as soon as the operator tells it without this decision; nothing where it
+    /// does not in time.
+    pub async fn board_without(
+        &self,
+        decision: &str,
+        (service, environment): (&str, &str),
+        patience: Duration,
+    ) -> Result<Option<EnvironmentState>> {
+        let end = tokio::time::Instant::now() + patience;
+        loop {
+            let states = self.service(service).await?.status.unwrap_or_default().environments;
+            let state = states.into_iter().find(|state| state.name == environment).unwrap_or_default();
+            if !state.held.iter().any(|held| held.decision == decision) {
+                return Ok(Some(state));
+            }
+            if tokio::time::Instant::now() >= end {
+                return Ok(None);
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
     }
 
     /// Makes it, and waits for the operator's answer. The decision without one, where there is none in time.

@@ -1,13 +1,17 @@
 //! All services of an environment go to sleep, or wake: a decision about each, as a person would make them one after the
 //! other. Pure but for [`sleep`] and [`wake`].
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use anyhow::{Result, bail};
-use imaas_operator::api::{
-    DecisionAction, DecisionState, IntegrationService, Release, ReleaseDecision,
-    integration_service::EnvironmentState,
+use imaas_operator::{
+    api::{
+        DecisionAction, DecisionState, IntegrationService, Release, ReleaseDecision,
+        integration_service::{EnvironmentState, Held},
+    },
+    service::decision::standing,
 };
+use jiff::Timestamp;
 use kube::ResourceExt;
 
 use super::{
@@ -17,7 +21,7 @@ use super::{
 };
 use crate::{
     Outcome, cluster,
-    output::{self, plain},
+    output::{self, causes, plain},
 };
 
 /// What is decided about one service.
@@ -31,9 +35,31 @@ enum Step {
     Leave(String),
 }
 
+/// A service in the environment, and what is known of it there.
+#[derive(Clone, Debug)]
+struct Known {
+    /// Its name.
+    service: String,
+    /// Its board, which is written a moment after a decision is answered.
+    state: EnvironmentState,
+    /// The number that somebody set, by the decisions themselves.
+    scaled: Option<(Held, u16)>,
+}
+
+/// Who decides about all services, for how long and why.
+struct Order<'a> {
+    about: &'a AboutAll,
+    lasts: Duration,
+    reason: &'a str,
+    user: String,
+}
+
+/// What is told of one service.
+type Line = (String, Outcome);
+
 /// IO: lets all services of an environment sleep.
 pub fn sleep(Sleep { about, lasts, reason }: &Sleep) -> Result<Outcome> {
-    run(about, (reason, *lasts), |_, state, release| to_sleep(state, release))
+    run(about, (reason, *lasts), to_sleep)
 }
 
 /// IO: wakes all services of an environment.
@@ -45,32 +71,19 @@ pub fn wake(Wake { about, lasts, reason }: &Wake) -> Result<Outcome> {
 fn run(
     about: &AboutAll,
     (reason, lasts): (&str, Duration),
-    step: impl Fn(&str, &EnvironmentState, &Release) -> Step,
+    step: impl Fn(&Known, &Release) -> Step,
 ) -> Result<Outcome> {
     let lines = cluster::block_on(async {
         let home = Home::open(&about.home).await?;
-        let user = home.user().await?;
+        let order = Order { about, lasts, reason, user: home.user().await? };
+        let decisions: Vec<ReleaseDecision> = home.all().await?;
+        let decisions: Vec<_> = decisions.into_iter().map(Arc::new).collect();
         let mut lines = Vec::new();
         for (service, state) in services(home.all().await?, about)? {
-            let release = match &state.current {
-                Some(current) => home.found::<Release>(current).await?,
-                None => None,
-            };
-            let step = release.map_or_else(
-                || Step::Leave("nothing runs yet".to_owned()),
-                |one| step(&service, &state, &one),
-            );
-            let line = match decision((&service, about), (reason, lasts), &step) {
-                Err(why) => (format!("left as it is: {}", plain(&why)), Outcome::Fine),
-                Ok((decision, meant)) => {
-                    let mut wanted = object(&decision, meant, (&user, now()));
-                    if decision.action == DecisionAction::Scale {
-                        wanted.metadata.generate_name = Some(beginning(&service, &about.environment));
-                    }
-                    answer(home.decide(&wanted, about.timeout).await)?
-                }
-            };
-            lines.push((service, line));
+            let scaled = scaled(&decisions, (&service, &about.environment), now());
+            let known = Known { service, state, scaled };
+            let line = told(decided(&home, (&order, &known), &step).await);
+            lines.push((known.service, line));
         }
         Ok(lines)
     })?;
@@ -78,6 +91,97 @@ fn run(
     let rows = lines.iter().map(|(service, (text, _))| format!("{service}  {text}\n"));
     output::print(&rows.collect::<String>())?;
     Ok(if is_fine { Outcome::Fine } else { Outcome::Problems })
+}
+
+/// IO: decides about one service. One that wakes while its hours of sleep go on needs a number besides.
+async fn decided(
+    home: &Home,
+    (order, known): (&Order<'_>, &Known),
+    step: &impl Fn(&Known, &Release) -> Step,
+) -> Result<Line> {
+    let release = match &known.state.current {
+        Some(current) => home.found::<Release>(current).await?,
+        None => None,
+    };
+    let Some(release) = release else { return Ok(left("nothing runs yet")) };
+    let first = step(known, &release);
+    let (text, outcome) = follow(home, (order, &known.service), &first).await?;
+    let Step::Resume(ended) = &first else { return Ok((text, outcome)) };
+    if order.about.dry_run || outcome == Outcome::Problems {
+        return Ok((text, outcome));
+    }
+    let (then, outcome) = told(still_awake(home, (order, known), (ended, &release)).await);
+    Ok((if then.is_empty() { text } else { format!("{text}; {then}") }, outcome))
+}
+
+/// IO: lets a service run that would sleep by its hours now that what put it to rest has `ended`; says nothing where none do.
+async fn still_awake(
+    home: &Home,
+    (order, known): (&Order<'_>, &Known),
+    (ended, release): (&str, &Release),
+) -> Result<Line> {
+    let about = order.about;
+    let board = home.board_without(ended, (&known.service, &about.environment), about.timeout).await?;
+    match board {
+        None => {
+            Ok(("its board does not say yet whether it runs: say it once more".to_owned(), Outcome::Problems))
+        }
+        Some(state) if state.asleep_until.is_some() => {
+            follow(home, (order, &known.service), &Step::Scale(declared(release))).await
+        }
+        Some(_) => Ok((String::new(), Outcome::Fine)),
+    }
+}
+
+/// IO: makes the decision, unless nothing is to be done, and tells the operator's answer.
+async fn follow(home: &Home, (order, service): (&Order<'_>, &str), step: &Step) -> Result<Line> {
+    let about = order.about;
+    let (decision, meant) = match decision((service, about), (order.reason, order.lasts), step) {
+        Err(why) => return Ok(left(&why)),
+        Ok(_) if about.dry_run => return Ok((would(step), Outcome::Fine)),
+        Ok(wanted) => wanted,
+    };
+    let mut wanted = object(&decision, meant, (&order.user, now()));
+    if decision.action == DecisionAction::Scale {
+        wanted.metadata.generate_name = Some(beginning(service, &about.environment));
+    }
+    Ok(answer(&home.decide(&wanted, about.timeout).await?))
+}
+
+/// Nothing is decided.
+fn left(why: &str) -> Line {
+    (format!("left as it is: {}", plain(why)), Outcome::Fine)
+}
+
+/// Who may not decide about one service may about another, and what was done before is told whatever fails after it.
+fn told(line: Result<Line>) -> Line {
+    line.unwrap_or_else(|error| {
+        let text = match output::refusal(&error) {
+            Some(why) => format!("refused: {}", plain(&why)),
+            None => format!("failed: {}", plain(&causes(&error))),
+        };
+        (text, Outcome::Problems)
+    })
+}
+
+/// What would be decided.
+fn would(step: &Step) -> String {
+    match step {
+        Step::Scale(0) => "no instance would run".to_owned(),
+        Step::Scale(number) => format!("{} would run", output::count((*number).into(), "instance")),
+        Step::Resume(decision) => format!("would end: {}", plain(decision)),
+        Step::Leave(why) => left(why).0,
+    }
+}
+
+/// The number that somebody set for a service in an environment, and that holds now.
+fn scaled(
+    decisions: &[Arc<ReleaseDecision>],
+    (service, environment): (&str, &str),
+    now: Timestamp,
+) -> Option<(Held, u16)> {
+    let of_it: Vec<_> = decisions.iter().filter(|one| one.spec.service == service).cloned().collect();
+    standing(&of_it, environment, now).scale
 }
 
 /// Names of those that are in the environment, and where they stand there.
@@ -100,31 +204,34 @@ fn beginning(service: &str, environment: &str) -> String {
 }
 
 /// A number that somebody set stays.
-fn to_sleep(state: &EnvironmentState, release: &Release) -> Step {
-    let scaled = state.held.iter().find(|held| held.action == DecisionAction::Scale);
+fn to_sleep(Known { service: _, state, scaled }: &Known, release: &Release) -> Step {
     match (scaled, &state.asleep_until) {
         _ if release.spec.schedule.is_some() => Step::Leave("a batch runs by its schedule".to_owned()),
-        (Some(held), _) => {
+        (Some((held, _)), _) => {
             let until = held.until.as_ref().map(|until| format!(" until {until}")).unwrap_or_default();
             Step::Leave(format!("{} set its number{until}: {}", held.by, held.decision))
         }
-        (None, Some(until)) => Step::Leave(format!("it sleeps until {until}, as the tenant file says")),
+        (None, Some(until)) => Step::Leave(format!("it sleeps until {until}, as its hours say")),
         (None, None) => Step::Scale(0),
     }
 }
 
 /// Only what `sleep` put to rest, and nothing ends beside that.
-fn to_wake(service: &str, state: &EnvironmentState, release: &Release) -> Step {
-    let scaled = state.held.iter().find(|held| held.action == DecisionAction::Scale);
+fn to_wake(Known { service, state, scaled }: &Known, release: &Release) -> Step {
     match (scaled, &state.asleep_until) {
-        (Some(held), _) if !held.decision.starts_with(&beginning(service, &state.name)) => {
+        (Some((held, _)), _) if !held.decision.starts_with(&beginning(service, &state.name)) => {
             Step::Leave(format!("{} set its number: {}", held.by, held.decision))
         }
-        (Some(_), _) if state.desired > 0 => Step::Leave("it is awake".to_owned()),
-        (Some(held), _) => Step::Resume(held.decision.clone()),
-        (None, Some(_)) => Step::Scale(u16::try_from(release.spec.replicas).unwrap_or_default().max(1)),
+        (Some((held, 0)), _) => Step::Resume(held.decision.clone()),
+        (Some(_), _) => Step::Leave("it is awake".to_owned()),
+        (None, Some(_)) => Step::Scale(declared(release)),
         (None, None) => Step::Leave("it does not sleep".to_owned()),
     }
+}
+
+/// The number that a release is declared with, and one where that is none.
+fn declared(release: &Release) -> u16 {
+    u16::try_from(release.spec.replicas).unwrap_or_default().max(1)
 }
 
 /// What is sent, or why nothing is.
@@ -133,7 +240,7 @@ fn decision(
     (reason, lasts): (&str, Duration),
     step: &Step,
 ) -> Result<(Decision, Meant), String> {
-    let AboutAll { environment, timeout, home } = about;
+    let AboutAll { environment, timeout, home, dry_run: _ } = about;
     let (action, meant, lasts) = match step {
         Step::Leave(why) => return Err(why.clone()),
         Step::Scale(number) => {
@@ -154,27 +261,19 @@ fn decision(
     Ok((decision, meant))
 }
 
-/// Who may not decide about one service may about another.
-fn answer(made: Result<ReleaseDecision>) -> Result<(String, Outcome)> {
-    let made = match made {
-        Ok(made) => made,
-        Err(error) => match output::refusal(&error) {
-            Some(why) => return Ok((format!("refused: {}", plain(&why)), Outcome::Problems)),
-            None => return Err(error),
-        },
-    };
-    let (name, status) = (made.name_any(), made.status.unwrap_or_default());
+/// What the operator says, or that it says nothing.
+fn answer(made: &ReleaseDecision) -> Line {
+    let (name, status) = (made.name_any(), made.status.clone().unwrap_or_default());
     let message = plain(&status.message);
-    Ok(match status.state {
+    match status.state {
         Some(DecisionState::InForce | DecisionState::Done) => (message, Outcome::Fine),
         Some(DecisionState::Refused) => (format!("refused: {message}"), Outcome::Problems),
         None => (format!("not answered yet: {name}; does the operator run?"), Outcome::Problems),
-    })
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use imaas_operator::api::integration_service::Held;
     use serde_json::json;
 
     use super::*;
@@ -189,53 +288,97 @@ mod tests {
         Release::new("orders-dev-a", serde_json::from_value(spec).unwrap())
     }
 
-    fn held(action: DecisionAction) -> Held {
-        let until = Some("2026-01-01T12:00:00Z".to_owned());
-        Held { decision: "orders-dev-rest-x".to_owned(), action, by: "nora".to_owned(), reason: None, until }
+    /// In force until noon, of `orders` in `dev`.
+    fn scale(name: &str, replicas: u16) -> ReleaseDecision {
+        let object = json!({
+            "apiVersion": "imaas.dev/v1alpha1", "kind": "ReleaseDecision", "metadata": { "name": name },
+            "spec": { "service": "orders", "environment": "dev", "action": "scale", "replicas": replicas,
+                "author": "nora", "reason": "x", "expiresAt": "2026-01-01T12:00:00Z" },
+            "status": { "state": "InForce", "message": "x" },
+        });
+        serde_json::from_value(object).unwrap()
     }
 
-    fn state(desired: i32, held: Vec<Held>, asleep: Option<&str>) -> EnvironmentState {
+    fn at(hour: u8) -> Timestamp {
+        format!("2026-01-01T{hour:02}:00:00Z").parse().unwrap()
+    }
+
+    /// With the decisions of the service at ten.
+    fn known(decisions: &[ReleaseDecision], asleep: Option<&str>) -> Known {
         let asleep_until = asleep.map(ToOwned::to_owned);
-        EnvironmentState {
+        // The board was written before they were made.
+        let state = EnvironmentState {
             name: "dev".to_owned(),
-            desired,
-            held,
+            desired: 3,
             asleep_until,
             ..EnvironmentState::default()
-        }
+        };
+        let decisions: Vec<_> = decisions.iter().cloned().map(Arc::new).collect();
+        let scaled = scaled(&decisions, ("orders", "dev"), at(10));
+        Known { service: "orders".to_owned(), state, scaled }
     }
 
-    fn left(step: &Step, part: &str) {
+    fn left_for(step: &Step, part: &str) {
         assert!(matches!(step, Step::Leave(why) if why.contains(part)), "{step:?}");
     }
 
     #[test]
     fn what_runs_goes_to_sleep_and_a_number_that_somebody_set_stays() {
         let runs = release(&json!({}));
-        assert_eq!(to_sleep(&state(3, vec![], None), &runs), Step::Scale(0));
-        assert_eq!(to_sleep(&state(3, vec![held(DecisionAction::Hold)], None), &runs), Step::Scale(0));
-        let scaled = state(8, vec![held(DecisionAction::Scale)], None);
-        left(&to_sleep(&scaled, &runs), "nora set its number until 2026-01-01T12:00:00Z: orders-dev-rest-x");
-        left(&to_sleep(&state(0, vec![], Some("2026-01-01T06:00:00Z")), &runs), "as the tenant file says");
+        assert_eq!(to_sleep(&known(&[], None), &runs), Step::Scale(0));
+        let scaled = known(&[scale("orders-dev-scale-x", 8)], None);
+        left_for(
+            &to_sleep(&scaled, &runs),
+            "nora set its number until 2026-01-01T12:00:00Z: orders-dev-scale-x",
+        );
+        left_for(&to_sleep(&known(&[], Some("2026-01-01T06:00:00Z")), &runs), "as its hours say");
         let batch = release(&json!({ "type": "batch", "schedule": { "cron": "0 3 * * *" } }));
-        left(&to_sleep(&state(0, vec![], None), &batch), "a batch");
+        left_for(&to_sleep(&known(&[], None), &batch), "a batch");
     }
 
     #[test]
     fn what_sleeps_wakes_and_nothing_else_ends() {
         let sleeps = release(&json!({}));
-        assert_eq!(
-            to_wake("orders", &state(0, vec![held(DecisionAction::Scale)], None), &sleeps),
-            Step::Resume("orders-dev-rest-x".to_owned())
-        );
-        let by_file = Some("2026-01-01T06:00:00Z");
-        assert_eq!(to_wake("orders", &state(0, vec![], by_file), &sleeps), Step::Scale(3), "as declared");
+        let by_hours = Some("2026-01-01T06:00:00Z");
+        assert_eq!(to_wake(&known(&[], by_hours), &sleeps), Step::Scale(3), "as declared");
         let none = release(&json!({ "replicas": 0 }));
-        assert_eq!(to_wake("orders", &state(0, vec![], by_file), &none), Step::Scale(1));
-        left(&to_wake("orders", &state(3, vec![], None), &sleeps), "does not sleep");
-        left(&to_wake("orders", &state(3, vec![held(DecisionAction::Scale)], None), &sleeps), "it is awake");
-        let stopped = Held { decision: "orders-dev-scale-x".to_owned(), ..held(DecisionAction::Scale) };
-        left(&to_wake("orders", &state(0, vec![stopped], None), &sleeps), "nora set its number");
+        assert_eq!(to_wake(&known(&[], by_hours), &none), Step::Scale(1));
+        left_for(&to_wake(&known(&[], None), &sleeps), "does not sleep");
+        let woken = known(&[scale("orders-dev-rest-x", 3)], None);
+        left_for(&to_wake(&woken, &sleeps), "it is awake");
+        let stopped = known(&[scale("orders-dev-scale-x", 0)], None);
+        left_for(&to_wake(&stopped, &sleeps), "nora set its number");
+    }
+
+    #[test]
+    fn what_was_put_to_rest_a_moment_ago_wakes_though_its_board_does_not_tell_yet() {
+        let rests = known(&[scale("orders-dev-rest-x", 0)], None);
+        assert_eq!((rests.state.held.len(), rests.state.desired), (0, 3));
+        assert_eq!(to_wake(&rests, &release(&json!({}))), Step::Resume("orders-dev-rest-x".to_owned()));
+    }
+
+    #[test]
+    fn a_number_counts_where_it_was_set_and_while_it_holds() {
+        let decisions = [Arc::new(scale("orders-dev-rest-x", 0))];
+        let set = |service: &str, environment: &str, hour: u8| {
+            scaled(&decisions, (service, environment), at(hour)).is_some()
+        };
+        assert!(set("orders", "dev", 10));
+        for (service, environment, hour) in
+            [("rates", "dev", 10), ("orders", "prod", 10), ("orders", "dev", 12)]
+        {
+            assert!(!set(service, environment, hour), "{service} in {environment} at {hour}");
+        }
+    }
+
+    #[test]
+    fn what_fails_of_one_service_is_a_line_of_it() {
+        let (text, outcome) = told(Err(anyhow::anyhow!("timed out").context("cannot read orders-dev-a")));
+        assert_eq!(
+            (text.as_str(), outcome),
+            ("failed: cannot read orders-dev-a: timed out", Outcome::Problems)
+        );
+        assert_eq!(told(Ok(left("it is awake"))).1, Outcome::Fine);
     }
 
     #[test]
@@ -251,6 +394,7 @@ mod tests {
         let about = |environment: &str| AboutAll {
             environment: environment.to_owned(),
             timeout: Duration::ZERO,
+            dry_run: false,
             home: super::super::args::Home::default(),
         };
         let all = || vec![service("orders", "dev"), service("rates", "prod")];

@@ -136,7 +136,7 @@ fn lines(service: &str, (state, running): (&EnvironmentState, &Running), because
         } else {
             format!("to wake it: kubectl imaas scale {service} {} 1 --for 2h --reason …", state.name)
         };
-        format!("until {until}, as the tenant file says; {way_out}")
+        format!("until {until}, as its hours of sleep say (tenant file, or the Environment); {way_out}")
     });
     line("asleep", asleep);
     line("hours", state.window.as_ref().map(hours).or_else(|| coming(state, running.ahead)));

@@ -125,7 +125,7 @@ pub struct EnvironmentState {
     /// What people decided that keeps Git's release from running here.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub held: Vec<Held>,
-    /// Until when no instance runs, as the tenant file says.
+    /// Until when no instance runs, as its hours of sleep say, of the tenant file or of the Environment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub asleep_until: Option<String>,
     /// What the service's own hours say of the number of its instances now.

@@ -15,6 +15,9 @@ pub struct AboutAll {
     /// How long the operator's answer is waited for, of each service.
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = duration)]
     pub timeout: Duration,
+    /// Says what it would do, and decides nothing.
+    #[arg(long)]
+    pub dry_run: bool,
     /// The tenant.
     #[command(flatten)]
     pub home: Home,
@@ -24,7 +27,9 @@ pub struct AboutAll {
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "Examples:
   kubectl imaas sleep dev --for 12h --reason 'nobody works'
-It is `scale SERVICE dev 0` of each service there that is scaled by nobody yet, and ends by itself, or by `wake`.")]
+  kubectl imaas sleep dev --for 12h --reason 'nobody works' --dry-run
+It is `scale SERVICE dev 0` of each service there, and ends by itself, or by `wake`. Left as they are: a batch, which runs by
+its schedule; what has no release yet; what sleeps by its hours already; and what has a number by hand.")]
 pub struct Sleep {
     /// Which.
     #[command(flatten)]
@@ -42,12 +47,13 @@ pub struct Sleep {
 #[command(after_help = "Examples:
   kubectl imaas wake dev --reason 'a demo'
   kubectl imaas wake dev --for 3h --reason 'late work'
-It ends what `sleep` did. What sleeps as the tenant file says runs as declared for a time, and then sleeps again.")]
+It ends what `sleep` did. What sleeps as its hours say (tenant file, or the Environment), also once that has ended, runs for a
+time with as many instances as its `scaling.min` says, whatever the load, and at least one; then it sleeps again.")]
 pub struct Wake {
     /// Which.
     #[command(flatten)]
     pub about: AboutAll,
-    /// How long those run that sleep as the tenant file says.
+    /// How long those run that sleep as their hours say.
     #[arg(long = "for", value_name = "TIME", default_value = "1h", value_parser = duration)]
     pub lasts: Duration,
     /// Why.
