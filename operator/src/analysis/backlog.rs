@@ -3,8 +3,9 @@
 //! KEDA alone has the logins. What it is told it serves to autoscalers as `external.metrics.k8s.io`: a number for each trigger,
 //! under a name that begins with its place among them (`GenerateMetricNameWithIndex`, `pkg/scalers/scaler.go` of KEDA 2.21).
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
+use jiff::Timestamp;
 use serde::Deserialize;
 
 use super::judgement::{Moment, NOTHING, bad, count, open};
@@ -31,6 +32,22 @@ pub struct Place {
 /// How much waited in each place, by its index.
 pub type Backlog = BTreeMap<usize, f64>;
 
+/// How much waited, and when.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Look {
+    /// To the second, as people read it.
+    pub at: Timestamp,
+    /// So much.
+    pub waits: Backlog,
+}
+
+impl Look {
+    /// Since `first`; nothing where the clock was set back.
+    fn since(&self, first: &Self) -> Duration {
+        Duration::try_from(self.at.duration_since(first.at)).unwrap_or_default()
+    }
+}
+
 /// Why it is not known how much waits.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Uncounted {
@@ -39,6 +56,11 @@ pub enum Uncounted {
         "nobody counts what waits: KEDA has no ScaledObject of it, as where the number is by hand or the platform has no KEDA any more"
     )]
     Nobody,
+    /// Nobody knows whether KEDA makes them up.
+    #[error(
+        "the ScaledObject, which says whether KEDA makes its numbers up, cannot be read: the operator's log says why"
+    )]
+    Unread,
     /// It asked nothing yet.
     #[error("KEDA does not say yet how much waits in {0}")]
     Unasked(String),
@@ -128,15 +150,14 @@ pub fn is_made_up(object: &ScaledObject) -> bool {
     told.iter().any(|one| one.type_ == "Fallback" && one.status == "True")
 }
 
-/// Does more wait in one of `places` than when the step began? `more`: so many percent may.
-pub fn judged(
-    (more, places): (u16, &[Place]),
-    (began, waits): (&Backlog, &Backlog),
-    moment: Moment,
-) -> Judgement {
+/// Does more wait in one of `places` at the `last` look than at the `first` one of a step? `more`: so many percent may. The time
+/// that counts begins with the `first`, however late that is: before it nobody knows what waited, and it alone says nothing.
+pub fn judged((more, places): (u16, &[Place]), (first, last): (&Look, &Look), moment: Moment) -> Judgement {
+    let lasts = last.since(first);
+    let is_due = !lasts.is_zero() && Moment { lasts: lasts.min(moment.lasts), ..moment }.is_due();
     let of = |place: &Place, backlog: &Backlog| backlog.get(&place.index).copied().unwrap_or_default();
     let grown = places.iter().filter_map(|place| {
-        let (before, now) = (of(place, began), of(place, waits));
+        let (before, now) = (of(place, &first.waits), of(place, &last.waits));
         let (old, new) = (place.worth(before), place.worth(now));
         let most = (old * (1.0 + f64::from(more) / 100.0)).max(old + FLOOR);
         (new > most + NOTHING).then(|| (new, told(place, now, (new, old))))
@@ -144,10 +165,8 @@ pub fn judged(
     let worst = grown.max_by(|(one, _), (other, _)| one.total_cmp(other));
     match worst {
         Some((_, words)) => bad(format!("{words}: more than {more}% more")),
-        None if moment.is_due() => {
-            Judgement { verdict: Verdict::Good, message: "no more waits than may".to_owned() }
-        }
-        None => open("so far no more waits than may".to_owned()),
+        None if is_due => Judgement { verdict: Verdict::Good, message: "no more waits than may".to_owned() },
+        None => open(format!("so far no more waits than may, since {}", first.at)),
     }
 }
 

@@ -15,7 +15,7 @@ mod series;
 
 pub use answer::{Measured, NoAnswer, measured};
 pub use ask::Asker;
-pub use backlog::{Backlog, Place, Uncounted, places};
+pub use backlog::{Backlog, Look, Place, Uncounted, places};
 pub use comparison::Comparison;
 pub use judgement::{Moment, confirmed, judged, open};
 pub use query::{Subject, query};

@@ -16,9 +16,9 @@ use kube::ResourceExt;
 use tokio::sync::mpsc;
 
 use self::question::{Asked, PAUSE, Question, SOON, Source, Told, kept};
-use super::{pass::Work, poll::Key, turns, validate::ValidEnvironment};
+use super::{pass::Work, poll::Key, step::whole, turns, validate::ValidEnvironment};
 use crate::{
-    analysis::{Asker, Comparison, Moment, backlog, confirmed, open, places},
+    analysis::{Asker, Comparison, Look, Moment, backlog, confirmed, open, places},
     api::{self, IntegrationService, Release},
     cluster::Watched,
     environment::ValidPrometheus,
@@ -132,7 +132,10 @@ impl Analyses {
         let (now, pause) = ((self.0.platform.now)(), PAUSE + SOON.mul_f64((self.0.platform.jitter)()));
         let questions = self.questions();
         let asked = questions.get(key)?.values().filter(|(question, _)| question.since.is_some());
-        asked.map(|(question, _)| question.next(now, pause)).min()
+        let next = |(question, told): &(Question, Option<Told>)| {
+            question.next(told.as_ref().and_then(|told| told.began.as_ref()), (now, pause))
+        };
+        asked.map(next).min()
     }
 
     /// As long as there is something to ask about, and somebody to ask.
@@ -158,8 +161,9 @@ impl Analyses {
             Asked::Backlog(more, places) => {
                 let waits = self.waits((key, namespace), places).await;
                 waits.map_err(|error| error.to_string()).map(|waits| {
-                    let began = began.get_or_insert_with(|| waits.clone());
-                    backlog::judged((*more, places), (began, &waits), moment)
+                    let last = Look { at: whole(now), waits };
+                    let first = began.get_or_insert_with(|| last.clone());
+                    backlog::judged((*more, places), (first, &last), moment)
                 })
             }
         };

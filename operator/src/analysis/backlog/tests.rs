@@ -21,15 +21,22 @@ fn object(status: &str) -> ScaledObject {
     serde_saphyr::from_str(&text).unwrap()
 }
 
-/// In a second of a step of 10 minutes.
-fn told_at(second: u64, began: [u32; 2], waits: [u32; 2]) -> String {
-    let backlog = |[queue, topic]: [u32; 2]| Backlog::from([(0, f64::from(queue)), (1, f64::from(topic))]);
-    let moment =
-        Moment { release: "b", lasts: Duration::from_secs(second), pause: Some(Duration::from_mins(10)) };
-    match judged((100, &two()), (&backlog(began), &backlog(waits)), moment) {
+/// Of a step that began at second 0, with these looks.
+fn told_of(pause: Option<Duration>, first: (i64, [u32; 2]), last: (i64, [u32; 2])) -> String {
+    let look = |(second, [queue, topic]): (i64, [u32; 2])| Look {
+        at: Timestamp::from_second(second).unwrap(),
+        waits: Backlog::from([(0, f64::from(queue)), (1, f64::from(topic))]),
+    };
+    let moment = Moment { release: "b", lasts: Duration::from_secs(last.0.unsigned_abs()), pause };
+    match judged((100, &two()), (&look(first), &look(last)), moment) {
         Judgement { verdict: Verdict::Good, .. } => "good".to_owned(),
         Judgement { verdict, message } => format!("{verdict:?}: {message}"),
     }
+}
+
+/// In a second of a step of 10 minutes, of which the first look is its beginning.
+fn told_at(second: i64, began: [u32; 2], waits: [u32; 2]) -> String {
+    told_of(Some(Duration::from_mins(10)), (0, began), (second, waits))
 }
 
 fn told(began: [u32; 2], waits: [u32; 2]) -> String {
@@ -59,9 +66,24 @@ fn more_than_may_is_bad_in_any_place_and_its_own_beginning_counts() {
 
 #[test]
 fn what_is_bad_is_so_at_once_and_good_only_once_the_pause_is_over() {
-    let so_far = "Open: so far no more waits than may";
+    let so_far = "Open: so far no more waits than may, since 1970-01-01T00:00:00Z";
     assert_eq!([told_at(599, [0, 0], [0, 0]), told_at(600, [0, 0], [0, 0])], [so_far, "good"]);
     assert!(told_at(1, [0, 0], [280, 0]).starts_with("Bad: "));
+}
+
+/// As after a restart of the operator, or where a broker was silent for the whole pause and answers once.
+#[test]
+fn a_first_look_passes_nothing_however_late_it_is() {
+    let told = |second, waits| told_of(Some(Duration::from_mins(10)), (600, [0, 0]), (second, waits));
+    for second in [600, 615, 1199] {
+        let so_far = "Open: so far no more waits than may, since 1970-01-01T00:10:00Z";
+        assert_eq!(told(second, [0, 0]), so_far, "{second}");
+    }
+    assert_eq!(told(1200, [0, 0]), "good", "a pause later");
+    assert!(told(601, [280, 0]).starts_with("Bad: "));
+    let without_end = |second| told_of(None, (600, [0, 0]), (second, [0, 0]));
+    assert!(without_end(600).starts_with("Open: "), "compared with itself");
+    assert_eq!(without_end(615), "good", "somebody ends it");
 }
 
 #[test]

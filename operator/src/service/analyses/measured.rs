@@ -5,7 +5,8 @@ use kube::ResourceExt;
 use super::Analyses;
 use crate::{
     analysis::{Backlog, Comparison, Moment, Place, Subject, Uncounted, backlog, judged},
-    cluster::Workload,
+    api::ScaledObject,
+    cluster::{ObjectKey, Workload},
     environment::ValidPrometheus,
     names,
     release::{self, verdict::Judgement},
@@ -35,7 +36,7 @@ impl Analyses {
         }
     }
 
-    /// How much waits in each of `places`, as KEDA says: one request for each.
+    /// How much waits in each of `places`, as KEDA says: one request for each, and one for its word.
     pub(super) async fn waits(
         &self,
         (key, namespace): (&Key, &str),
@@ -51,8 +52,17 @@ impl Analyses {
             let answer = answer.map_err(|error| place.unanswered(error))?;
             waits.insert(place.index, place.counted(&answer)?);
         }
-        // Once the numbers are here: KEDA writes that it makes them up before it tells any such.
-        if backlog::is_made_up(&*object()?) { Err(Uncounted::Fallback) } else { Ok(waits) }
+        // Read once the numbers are here: KEDA writes that it makes them up before it tells any such, and a watch may be behind.
+        let of = ObjectKey::named::<ScaledObject>(Some(namespace), &key.name);
+        match cluster.read(&of).await {
+            Ok(Some(object)) if backlog::is_made_up(&object) => Err(Uncounted::Fallback),
+            Ok(Some(_)) => Ok(waits),
+            Ok(None) => Err(Uncounted::Nobody),
+            Err(error) => {
+                tracing::warn!(error = &error as &dyn std::error::Error, service = %key, "scaler not read");
+                Err(Uncounted::Unread)
+            }
+        }
     }
 
     /// Names of the sets of `release`, which is tried, and of what runs: one request. Nothing where they are not known,

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use kube::ResourceExt;
 
 use crate::{
-    analysis::{Backlog, Comparison, Place},
+    analysis::{Comparison, Look, Place},
     api::Release,
     environment::ValidPrometheus,
     release::{
@@ -95,18 +95,20 @@ impl Question {
         })
     }
 
-    /// When its pause is over: good is what is so then.
-    fn due(&self) -> Option<Timestamp> {
-        self.since?.checked_add(self.pause?).ok()
+    /// When its pause is over: good is what is so then. Where it is compared with a `first` look, since that as well.
+    fn due(&self, first: Option<&Look>) -> Option<Timestamp> {
+        let since = self.since?;
+        let since = first.map_or(since, |first| since.max(first.at));
+        since.checked_add(self.pause?).ok()
     }
 
     /// How long until it is to be asked again: a `pause`, or until it is due.
-    pub(super) fn next(&self, now: Timestamp, pause: Duration) -> Duration {
-        let left = self.due().and_then(|due| Duration::try_from(due.duration_since(now)).ok());
+    pub(super) fn next(&self, first: Option<&Look>, (now, pause): (Timestamp, Duration)) -> Duration {
+        let left = self.due(first).and_then(|due| Duration::try_from(due.duration_since(now)).ok());
         left.filter(|left| !left.is_zero()).map_or(pause, |left| pause.min(left + SOON))
     }
 
-    /// Of the same step, whenever that began: it begins anew with each instance that load brings.
+    /// Of the same step, whenever that began: it begins anew with each instance that is lost.
     fn is_of_step_of(&self, other: &Self) -> bool {
         *other == Self { since: other.since, ..self.clone() }
     }
@@ -119,21 +121,21 @@ pub(super) struct Told {
     pub(super) at: Timestamp,
     /// Since when it is bad, every time that it was measured.
     pub(super) bad: Option<Timestamp>,
-    /// What waited when it was first measured; nothing before that.
-    pub(super) began: Option<Backlog>,
+    /// The first look at what waits, with which each other is compared; nothing before that.
+    pub(super) began: Option<Look>,
 }
 
 impl Told {
     /// Not to be asked again yet. A clock that is set back makes nothing fresh for long.
     pub(super) fn is_fresh(&self, question: &Question, now: Timestamp) -> bool {
         let next = self.at.checked_add(PAUSE).unwrap_or(Timestamp::MAX);
-        let is_due = question.due().is_some_and(|due| self.at < due && due <= now);
+        let is_due = question.due(self.began.as_ref()).is_some_and(|due| self.at < due && due <= now);
         !is_due && (self.at..next).contains(&now)
     }
 }
 
 /// Of what was told of the question before: where the step only begins anew, what speaks against its release, and what waited
-/// when it first began. It begins anew just because more waits, which brings instances.
+/// when it first began. It begins anew with each instance that is lost, as where a probe ends what hangs.
 pub(super) fn kept(told: &Told, (before, question): (&Question, &Question)) -> Option<Told> {
     let told = Some(told.clone()).filter(|_| question.is_of_step_of(before))?;
     if told.bad.is_some() {
@@ -147,7 +149,7 @@ pub(super) fn kept(told: &Told, (before, question): (&Question, &Question)) -> O
 mod tests {
     use super::*;
     use crate::{
-        analysis::{open, places},
+        analysis::{Backlog, open, places},
         sample,
     };
 
@@ -184,7 +186,12 @@ mod tests {
         State { release: release.to_owned(), passed, since, weight: 10, ready: 0 }
     }
 
-    fn told(bad: Option<Timestamp>, began: Option<Backlog>) -> Told {
+    /// Of 40 messages.
+    fn look(second: i64) -> Look {
+        Look { at: at(second), waits: Backlog::from([(0, 40.0)]) }
+    }
+
+    fn told(bad: Option<Timestamp>, began: Option<Look>) -> Told {
         Told { judgement: open("worse".to_owned()), at: at(20), bad, began }
     }
 
@@ -209,10 +216,21 @@ mod tests {
     fn it_is_asked_again_when_its_pause_is_over_at_the_latest() {
         let next = |passed, now| {
             let question = question(requests("http://p"), Some(&state("b", passed, Some(at(50))))).unwrap();
-            question.next(at(now), PAUSE).as_secs()
+            question.next(None, (at(now), PAUSE)).as_secs()
         };
         assert_eq!([next(0, 60), next(0, 95), next(0, 100), next(0, 110)], [15, 15, 11, 15]);
         assert_eq!(next(1, 100), 15, "somebody ends it");
+    }
+
+    /// As after a restart of the operator, or once a broker answers again.
+    #[test]
+    fn where_a_first_look_is_late_the_pause_is_over_so_much_later() {
+        let question = question(waits("a"), Some(&state("b", 0, Some(at(50))))).unwrap();
+        let next = |first, now| question.next(Some(&look(first)), (at(now), PAUSE)).as_secs();
+        assert_eq!([next(80, 105), next(80, 130), next(80, 139), next(80, 145)], [15, 11, 2, 15]);
+        assert_eq!(next(40, 105), 6, "of a step that began anew since");
+        let told = Told { at: at(130), ..told(None, Some(look(80))) };
+        assert_eq!([139, 140].map(|now| told.is_fresh(&question, at(now))), [true, false]);
     }
 
     #[test]
@@ -229,12 +247,12 @@ mod tests {
         assert!(!is_kept(Some(at(20)), &of(requests("http://q"), 0, Some(at(60)))));
     }
 
-    /// What hangs makes more wait, what waits brings instances, and with each the step begins anew.
+    /// What hangs makes more wait until a probe ends it, and with each instance that is lost the step begins anew.
     #[test]
     fn what_waited_when_a_step_first_began_is_kept_and_no_judgement_that_is_not_against_it() {
         let question =
             |queue, passed, since| question(waits(queue), Some(&state("b", passed, since))).unwrap();
-        let (first, began) = (question("a", 0, Some(at(5))), Some(Backlog::from([(0, 40.0)])));
+        let (first, began) = (question("a", 0, Some(at(5))), Some(look(6)));
         let good = told(None, began.clone());
         for since in [None, Some(at(60))] {
             let again = question("a", 0, since);
