@@ -101,16 +101,41 @@ async fn a_decision_is_made_in_ones_own_name_and_its_answer_is_told() {
     told.expect_status(1);
     assert_eq!((&made["spec"]["action"], &made["spec"]["replicas"]), (&json!("scale"), &json!(1)));
     let sleep = ["sleep", "prod", "--tenant", "acme", "--reason", "nobody works", "--for", "12h"];
+    let (told, _) = both(run(&lab, &sleep), answers(&lab, "Refused", "it cannot")).await;
+    assert_eq!(told.expect_status(1).stdout, "orders  refused: it cannot\n");
+    let dry = [&sleep[..], &["--dry-run"]].concat();
+    let text = run(&lab, &dry).await.expect_status(0).stdout;
+    assert_eq!(text, "orders  no instance would run\n", "nobody answers, as nothing is decided");
     let (told, made) = both(run(&lab, &sleep), answers(&lab, "InForce", "no instance runs")).await;
     assert_eq!(told.expect_status(0).stdout, "orders  no instance runs\n");
     assert_eq!((&made["spec"]["action"], &made["spec"]["replicas"]), (&json!("scale"), &json!(0)));
     let name = made["metadata"]["name"].as_str().unwrap_or_default();
     assert!(name.starts_with("orders-prod-rest-"), "`wake` knows it by that: {name}");
-    let (told, _) = both(run(&lab, &sleep), answers(&lab, "Refused", "it cannot")).await;
-    assert_eq!(told.expect_status(1).stdout, "orders  refused: it cannot\n");
+    let text = run(&lab, &sleep).await.expect_status(0).stdout;
+    assert!(
+        text.starts_with(&format!("orders  left as it is: {} set its number until", me.trim())),
+        "{text}"
+    );
+
+    // Its board tells nothing of that yet; and then its hours of sleep have come.
     let wake = ["wake", "prod", "--tenant", "acme", "--reason", "a demo"];
-    let text = run(&lab, &wake).await.expect_status(0).stdout;
-    assert_eq!(text, "orders  left as it is: it does not sleep\n", "its board says so");
+    let (told, made) = both(run(&lab, &wake), answers(&lab, "Done", "over: the scale")).await;
+    assert_eq!(told.expect_status(0).stdout, "orders  over: the scale\n");
+    let meant = |made: &Value| (made["spec"]["action"].clone(), made["spec"]["target"].clone());
+    assert_eq!(meant(&made), (json!("resume"), json!(name)));
+    let asleep =
+        r#"[{"op":"add","path":"/status/environments/0/asleepUntil","value":"2026-01-02T06:00:00Z"}]"#;
+    let patch =
+        ["patch", "isvc", "orders", "-nacme-home", "--subresource=status", "--type=json", "-p", asleep];
+    lab.kubectl().run(&patch, None).await.unwrap();
+    let answered = async {
+        let first = answers(&lab, "Done", "over: the scale").await;
+        (first, answers(&lab, "InForce", "1 instance runs").await)
+    };
+    let (told, (ended, woken)) = both(run(&lab, &wake), answered).await;
+    assert_eq!(told.expect_status(0).stdout, "orders  over: the scale; 1 instance runs\n");
+    assert_eq!(meant(&ended), (json!("resume"), json!(name)));
+    assert_eq!((&woken["spec"]["action"], &woken["spec"]["replicas"]), (&json!("scale"), &json!(1)));
 
     let retry = ["retry", "orders", "prod", "-n", "acme-prod"];
     let (told, _) = both(run(&lab, &retry), answers(&lab, "Refused", "it has not failed")).await;
