@@ -73,6 +73,9 @@ pub async fn are_narrow(kubectl: &Kubectl, broken: &mut Broken) -> Result<()> {
         ["list", "gateways.gateway.networking.k8s.io"],
         ["patch", "gateways.gateway.networking.k8s.io"],
         ["list", "gatewayclasses.gateway.networking.k8s.io"],
+        ["get", "nodes"],
+        ["watch", "nodes"],
+        ["patch", "nodes"],
         ["create", "scaledobjects.keda.sh"],
         ["patch", "triggerauthentications.keda.sh"],
         ["get", "clustertriggerauthentications.keda.sh"],
@@ -94,6 +97,10 @@ pub async fn are_narrow(kubectl: &Kubectl, broken: &mut Broken) -> Result<()> {
         let answer = ask(kubectl, &["auth", "can-i", "get", kind, "-A", "--as", OPERATOR], None).await?;
         broken.unless(answer.is_ok(), format!("the operator reads {kind}: {answer:?}"));
     }
+    // Whether a node that does not answer was given up, and whether its zone answers.
+    let nodes = ["auth", "can-i", "list", "nodes", "--as", OPERATOR];
+    let answer = ask(kubectl, &nodes, None).await?;
+    broken.unless(answer.is_ok(), format!("the operator lists nodes: {answer:?}"));
     // What routes may say; a right of whoever is logged in.
     let document =
         ["auth", "can-i", "get", "/openapi/v3/apis/gateway.networking.k8s.io/v1", "--as", OPERATOR];
