@@ -171,9 +171,9 @@ async fn a_decision_is_made_in_ones_own_name_and_its_answer_is_told() {
     }
     let diff = ["diff", "orders-prod-old", "orders-prod-new", "--tenant", "acme"];
     let text = run(&lab, &diff).await.expect_status(1).stdout;
-    let path = "template.spec.containers.orders.env.LOG_LEVEL.value";
+    let field = "template.spec.containers.orders.env.LOG_LEVEL.value";
     let heading = "--- orders-prod-old\n+++ orders-prod-new\n";
-    assert_eq!(text, format!("{heading}- {path}: info\n+ {path}: debug\n"));
+    assert_eq!(text, format!("{heading}- {field}: info\n+ {field}: debug\n"));
     lab.stop().await.unwrap();
 }
 

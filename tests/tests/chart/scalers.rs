@@ -19,34 +19,118 @@ const CLEANER: &str = "system:serviceaccount:kube-system:namespace-controller";
 const WRITERS: [&str; 5] = [USER, ADOPTER, KEDA, CLEANER, OPERATOR];
 /// Words of a refusal by the policy itself.
 const POLICY: &str = "ValidatingAdmissionPolicy 'imaas-scalers'";
-/// Each of KEDA's kinds that stands in a namespace, and a change of what it says.
-const KINDS: [(&str, &str, &str); 3] = [
-    ("ScaledObject", "scaledobjects", r#"{"spec":{"maxReplicaCount":7}}"#),
-    ("ScaledJob", "scaledjobs", r#"{"spec":{"maxReplicaCount":7}}"#),
-    ("TriggerAuthentication", "triggerauthentications", r#"{"spec":{"secretTargetRef":[]}}"#),
-];
+/// A kind of KEDA's that stands in a namespace.
+struct Kind {
+    group: &'static str,
+    version: &'static str,
+    name: &'static str,
+    resource: &'static str,
+    /// Changes what it says.
+    change: &'static str,
+}
 
-fn object(kind: &str, namespace: &str) -> Value {
+const KINDS: [Kind; 6] = [
+    Kind {
+        group: "keda.sh",
+        version: "v1alpha1",
+        name: "ScaledObject",
+        resource: "scaledobjects",
+        change: r#"{"spec":{"maxReplicaCount":7}}"#,
+    },
+    Kind {
+        group: "keda.sh",
+        version: "v1alpha1",
+        name: "ScaledJob",
+        resource: "scaledjobs",
+        change: r#"{"spec":{"maxReplicaCount":7}}"#,
+    },
+    Kind {
+        group: "keda.sh",
+        version: "v1alpha1",
+        name: "TriggerAuthentication",
+        resource: "triggerauthentications",
+        change: r#"{"spec":{"secretTargetRef":[]}}"#,
+    },
+    Kind {
+        group: "eventing.keda.sh",
+        version: "v1alpha1",
+        name: "CloudEventSource",
+        resource: "cloudeventsources",
+        change: r#"{"spec":{"destination":{"http":{"uri":"http://10.0.0.2/"}}}}"#,
+    },
+    Kind {
+        group: HTTP,
+        version: "v1alpha1",
+        name: "HTTPScaledObject",
+        resource: "httpscaledobjects",
+        change: r#"{"spec":{"scaleTargetRef":{"service":"other"}}}"#,
+    },
+    Kind {
+        group: HTTP,
+        version: "v1beta1",
+        name: "InterceptorRoute",
+        resource: "interceptorroutes",
+        change: r#"{"spec":{"target":{"service":"other"}}}"#,
+    },
+];
+/// The group of KEDA's HTTP add-on, whose kinds its own Go module does not have.
+const HTTP: &str = "http.keda.sh";
+/// What leaves `spec` as it is, and is an order to KEDA or to the cluster all the same.
+const ORDERS: [&str; 5] = [
+    r#"{"metadata":{"annotations":{"autoscaling.keda.sh/paused-replicas":"500"}}}"#,
+    r#"{"metadata":{"annotations":{"said":null}}}"#,
+    r#"{"metadata":{"labels":{"scaledobject.keda.sh/name":"other"}}}"#,
+    r#"{"metadata":{"finalizers":["finalizer.keda.sh","example.com/stays"]}}"#,
+    r#"{"metadata":{"ownerReferences":[{"apiVersion":"v1","kind":"ConfigMap","name":"gone","uid":"8f7a"}]}}"#,
+];
+const LET_GO: &str = r#"{"metadata":{"finalizers":null,"ownerReferences":null}}"#;
+
+fn object(kind: &Kind, namespace: &str) -> Value {
     let asked = json!([{ "type": "rabbitmq", "metadata": { "host": "amqp://10.0.0.1:5672/" } }]);
-    let spec = match kind {
+    let spec = match kind.name {
         "ScaledObject" => json!({ "scaleTargetRef": { "name": "tried" }, "triggers": asked }),
         "ScaledJob" => json!({ "jobTargetRef": { "template": {} }, "triggers": asked }),
+        "CloudEventSource" => json!({ "destination": { "http": { "uri": "http://10.0.0.1/" } } }),
+        "HTTPScaledObject" => json!({ "scaleTargetRef": { "service": "tried" } }),
+        "InterceptorRoute" => json!({ "target": { "service": "tried" } }),
         _ => json!({ "secretTargetRef": [{ "parameter": "password", "name": "events", "key": "password" }] }),
     };
     json!({
-        "apiVersion": "keda.sh/v1alpha1", "kind": kind,
-        "metadata": { "name": "tried", "namespace": namespace, "finalizers": ["finalizer.keda.sh"] },
+        "apiVersion": format!("{}/{}", kind.group, kind.version), "kind": kind.name,
+        "metadata": {
+            "name": "tried", "namespace": namespace, "finalizers": ["finalizer.keda.sh"], "annotations": { "said": "so" },
+        },
         "spec": spec,
     })
+}
+
+/// The add-on's kinds, as far as a policy looks at them.
+async fn add_on(kubectl: &Kubectl) -> Result<()> {
+    for kind in KINDS.iter().filter(|kind| kind.group == HTTP) {
+        let name = format!("{}.{HTTP}", kind.resource);
+        let schema = json!({ "type": "object", "x-kubernetes-preserve-unknown-fields": true });
+        let definition = json!({
+            "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": { "name": name },
+            "spec": {
+                "group": HTTP, "scope": "Namespaced", "names": { "kind": kind.name, "plural": kind.resource },
+                "versions": [{
+                    "name": kind.version, "served": true, "storage": true, "schema": { "openAPIV3Schema": schema },
+                }],
+            },
+        });
+        kubectl.apply(&definition.to_string()).await?;
+        kubectl.run(&["wait", "--for=condition=Established", "--timeout=60s", "crd", &name], None).await?;
+    }
+    Ok(())
 }
 
 /// Every one of them may write them, as far as RBAC goes.
 async fn people(kubectl: &Kubectl) -> Result<()> {
     let role = |name: &str| json!({ "apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": name });
-    let resources = KINDS.map(|(_, resource, _)| resource);
+    let rules =
+        KINDS.map(|kind| json!({ "apiGroups": [kind.group], "resources": [kind.resource], "verbs": ["*"] }));
     for namespace in ["acme-dev", "plain"] {
         let metadata = json!({ "name": "test-scalers", "namespace": namespace });
-        let rules = json!([{ "apiGroups": ["keda.sh"], "resources": resources, "verbs": ["*"] }]);
         let subjects = WRITERS.map(|name| json!({ "kind": "User", "name": name }));
         for object in [
             json!({ "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": metadata, "rules": rules }),
@@ -83,47 +167,52 @@ fn as_expected(answer: &Result<String, String>, allowed: bool) -> bool {
 }
 
 pub async fn say_what_the_operator_says(kubectl: &Kubectl, broken: &mut Broken) -> Result<()> {
+    add_on(kubectl).await?;
     people(kubectl).await?;
-    for (kind, resource, change) in KINDS {
+    for kind in KINDS {
         for who in WRITERS {
-            let allowed = !matches!(who, USER | CLEANER);
-            let text = object(kind, "acme-dev").to_string();
+            let allowed = [OPERATOR, ADOPTER].contains(&who);
+            let text = object(&kind, "acme-dev").to_string();
             let made = answer(kubectl, who, &["create", "-f", "-"], Some(&text)).await?;
             broken.unless(
                 as_expected(&made, allowed),
-                format!("{who} creates a {kind}, allowed {allowed}: {made:?}"),
+                format!("{who} creates a {}, allowed {allowed}: {made:?}", kind.name),
             );
         }
-        let text = object(kind, "plain").to_string();
+        let text = object(&kind, "plain").to_string();
         let made = answer(kubectl, USER, &["create", "-f", "-"], Some(&text)).await?;
-        broken.unless(made.is_ok(), format!("a {kind} in a namespace of nobody: {made:?}"));
-        what_is_there_stays(kubectl, broken, (kind, resource, change)).await?;
+        broken.unless(made.is_ok(), format!("a {} in a namespace of nobody: {made:?}", kind.name));
+        what_is_there_stays(kubectl, broken, &kind).await?;
     }
     Ok(())
 }
 
-async fn what_is_there_stays(
-    kubectl: &Kubectl,
-    broken: &mut Broken,
-    (kind, resource, change): (&str, &str, &str),
-) -> Result<()> {
-    kubectl.run(&["create", "-f", "-"], Some(&object(kind, "acme-dev").to_string())).await?;
-    let patch = |change| ["patch", resource, "tried", "-n", "acme-dev", "--type=merge", "-p", change];
-    let let_go = r#"{"metadata":{"finalizers":null,"labels":{"a":"b"}}}"#;
+async fn what_is_there_stays(kubectl: &Kubectl, broken: &mut Broken, kind: &Kind) -> Result<()> {
+    let mut made = object(kind, "acme-dev");
+    // Its namespace, which is there: else the cluster would delete it.
+    let uid = kubectl.get(&["namespace", "acme-dev"]).await?["metadata"]["uid"].clone();
+    made["metadata"]["ownerReferences"] =
+        json!([{ "apiVersion": "v1", "kind": "Namespace", "name": "acme-dev", "uid": uid }]);
+    kubectl.run(&["create", "-f", "-"], Some(&made.to_string())).await?;
+    let tried = [kind.resource, "tried", "-n", "acme-dev"];
+    let patch = |change: &'static str| [&["patch"][..], &tried[..], &["--type=merge", "-p", change]].concat();
+    // The rule about these is one for all kinds.
+    let orders: &[&str] = if kind.name == "ScaledObject" { &ORDERS } else { &[] };
     for who in WRITERS {
-        let is_stranger = matches!(who, USER | CLEANER);
-        for (what, allowed) in [
-            (&patch(change)[..], !is_stranger),
-            (&patch(let_go)[..], true),
-            (&["delete", resource, "tried", "-n", "acme-dev"][..], who != USER),
-        ] {
-            let tried = answer(kubectl, who, what, None).await?;
+        let mut attempts = vec![
+            (patch(kind.change), [OPERATOR, ADOPTER, KEDA].contains(&who)),
+            (patch(LET_GO), true),
+            ([&["delete"][..], &tried[..]].concat(), [OPERATOR, ADOPTER, CLEANER].contains(&who)),
+        ];
+        attempts.extend(orders.iter().map(|&order| (patch(order), [OPERATOR, ADOPTER, KEDA].contains(&who))));
+        for (what, allowed) in attempts {
+            let answered = answer(kubectl, who, &what, None).await?;
             broken.unless(
-                as_expected(&tried, allowed),
-                format!("{who}: {what:?}, allowed {allowed}: {tried:?}"),
+                as_expected(&answered, allowed),
+                format!("{who}: {what:?}, allowed {allowed}: {answered:?}"),
             );
         }
     }
-    kubectl.run(&patch(let_go), None).await?;
-    kubectl.delete(&[resource, "tried", "-n", "acme-dev"], Duration::from_secs(10)).await
+    kubectl.run(&patch(LET_GO), None).await?;
+    kubectl.delete(&tried, Duration::from_secs(10)).await
 }
