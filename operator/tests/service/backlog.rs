@@ -258,6 +258,8 @@ async fn what_waits_moves_the_number_once_there_is_keda_a_broker_and_a_login() {
     })
     .await;
     scene.refuses_scalers(false).await;
+    // A commit comes sooner than what was refused again and again is tried again.
+    scene.push("dev", &[("README.md", "orders")]);
     until("it is made again", async || scene.scaler().await).await;
     assert!(!scene.has_autoscaler().await, "never two of them");
     scene.is_asked(0, "http://rabbit:15672/").await;

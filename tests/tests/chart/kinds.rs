@@ -189,7 +189,7 @@ fn bad_decisions() -> Vec<Bad> {
         (json!({ "environment": "home" }), "spec.environment"),
         // Else it would be another tenant's namespace: `acme` and `eu-dev` are `acme-eu` and `dev`.
         (json!({ "environment": "eu-dev" }), "spec.environment"),
-        (json!({ "target": "orders-dev-0" }), "target: hold and resume are about all releases"),
+        (json!({ "target": "orders-dev-0" }), "target: a hold is about all releases"),
         (json!({ "action": "run", "target": "orders-dev-0" }), "run and scale about the one that runs"),
         (json!({ "action": "reject", "target": "latest!" }), "spec.target"),
         (json!({ "expiresAt": "tomorrow" }), "spec.expiresAt"),
