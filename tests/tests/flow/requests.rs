@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use anyhow::Result;
-use flows::{Caller, Developer, Sample, Trickle};
+use flows::{Developer, Sample};
 use lab::{
     keda::{self, Keda},
     prometheus::{Prometheus, Scrape},
@@ -11,7 +11,7 @@ use lab::{
 use serde_json::{Value, json};
 
 use crate::{
-    Flow, PATIENCE, PERIOD, after,
+    Flow, PATIENCE, after,
     analysis::{asks, change},
     none_failed,
     number::{HANDED_OVER, becomes, handed_over},
@@ -69,8 +69,7 @@ async fn up_and_down(flow: &Flow, address: &str, commit: &str) -> Result<String>
     flow.stand.deployed(AT, commit, PATIENCE).await?;
     handed_over(flow, AT).await?;
     becomes(flow, AT, 1, &[HANDED_OVER]).await?;
-    let address = flow.stand.service_address(AT.0, AT.2, SERVICE).await?;
-    let load = Trickle::start(Caller::new(address)?, "/orders", PERIOD);
+    let load = flow.trickle_of((SERVICE, AT.2), "/orders").await?;
     let begun = Instant::now();
     let risen = becomes(flow, AT, 2, &[HANDED_OVER]).await;
     let rose = begun.elapsed().as_secs_f64();
