@@ -275,7 +275,7 @@ impl Held {
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "Examples:
   kubectl imaas rollout pause orders prod --reason 'the error rate is looked at'
-It ends by `kubectl imaas rollout resume`. What fails is given up all the same.")]
+It ends by `kubectl imaas rollout resume orders prod --only pause`. What fails is given up all the same.")]
 pub struct Pause {
     /// Which.
     #[command(flatten)]
