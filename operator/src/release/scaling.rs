@@ -76,7 +76,7 @@ pub(super) fn resolved(
     if let Some(text) = down_after.as_ref().filter(|text| span(text, ..=LONGEST).is_none()) {
         return wrong("downAfter", format!("{text:?} is no duration of 0s to 1h: write it like 90s or 15m"));
     }
-    if most == *min && windows.is_empty() {
+    if most == *min && (windows.is_empty() || most == 0) {
         return Ok(Scaling { min: *min, ..Scaling::default() });
     }
     triggers::check(asked, type_)?;
@@ -245,6 +245,10 @@ mod tests {
             ("{min: 3}", "3 always"),
             ("{min: 3, max: 3, cpu: 50}", "3 always"),
             ("{min: 0, max: 0}", "0 always"),
+            (
+                "{min: 0, max: 0, windows: [{schedule: 0 22 * * *, duration: 8h, min: 0}], triggers: [{broker: a, kafka: {topic: a, group: a, lag: 1}}]}",
+                "0 always",
+            ),
             ("{max: 4}", "1 to 4, Some(70) None 300"),
             ("{min: 2, max: 4, cpu: 50, downAfter: 15m}", "2 to 4, Some(50) None 900"),
             ("{min: 2, max: 4, memory: 80}", "2 to 4, None Some(80) 300"),

@@ -185,7 +185,7 @@ pub(super) fn metrics(
 /// Does the number of instances follow what waits, by what is asked for?
 pub fn asks(scaling: &Scaling) -> bool {
     let Scaling { min, max, windows, triggers, cpu: _, memory: _, down_after: _, fallback: _ } = scaling;
-    !triggers.is_empty() && (*max != Some(*min) || !windows.is_empty())
+    !triggers.is_empty() && *max != Some(0) && (*max != Some(*min) || !windows.is_empty())
 }
 
 /// Does it follow what waits in a broker, of all that a trigger may be?
