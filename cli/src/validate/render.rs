@@ -43,7 +43,7 @@ pub fn text(report: &Report, style: Style) -> String {
 /// The line, and a mark below the place.
 fn quoted(problem: &Told, style: Style) -> String {
     let Some(line) = &problem.quote else { return String::new() };
-    let shown = plain(&line.replace('\t', " "));
+    let shown = plain(&masked(&line.replace('\t', " ")));
     let number = problem.line.to_string();
     let margin = " ".repeat(number.len());
     let mut out = format!("  {} {shown}\n", style.paint(Meaning::Aside, &format!("{number} |")));
@@ -58,6 +58,18 @@ fn quoted(problem: &Told, style: Style) -> String {
         );
     }
     out
+}
+
+/// `line` without the logins that stand in its addresses: it may be read in a CI's log by more people than the file.
+fn masked(line: &str) -> String {
+    let (mut told, mut rest) = (String::with_capacity(line.len()), line);
+    while let Some((before, address)) = rest.split_once("://") {
+        let host = address.find(|c: char| c.is_whitespace() || "\"'".contains(c)).unwrap_or(address.len());
+        let login = address[..host].rfind('@').unwrap_or_default();
+        told.extend([before, "://", &"*".repeat(address[..login].chars().count())]);
+        rest = &address[login..];
+    }
+    told + rest
 }
 
 /// Workflow commands: `::error file=…,line=…,col=…::…`, and `::warning`. `path` makes the path that GitHub knows.
@@ -91,6 +103,20 @@ fn property(text: &str) -> String {
 mod tests {
     use super::*;
     use crate::validate::Checked;
+
+    #[test]
+    fn a_login_in_an_address_is_shown_to_nobody() {
+        for (line, shown) in [
+            ("url: \"amqp://jo:geheim@r:5672/\" # a@b", "url: \"amqp://*********@r:5672/\" # a@b"),
+            (
+                "a http://x:y/z@h, b: https://git.example.com/a.git",
+                "a http://*****@h, b: https://git.example.com/a.git",
+            ),
+            ("runtme: camel", "runtme: camel"),
+        ] {
+            assert_eq!(masked(line), shown);
+        }
+    }
 
     fn report() -> Report {
         let told = |line, column, field: &str, message: &str, quote: Option<&str>| Told {

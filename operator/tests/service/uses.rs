@@ -163,7 +163,7 @@ async fn the_way_between_two_tenants_is_open_while_both_say_so() {
 
     // Whoever does not export is as good as not there.
     let told = scene.waiting(BILLING, "NotExported").await;
-    assert!(told.starts_with("imaas.yaml:5:7: uses[0]: beta exports no service stock to this one"), "{told}");
+    assert!(told.starts_with("imaas.yaml:5:8: uses[0]: beta exports no service stock to this one"), "{told}");
     assert!(told.contains("`exportTo: [{tenant: acme, service: billing}]`"), "{told}");
     assert_eq!(scene.variable(BILLING, "STOCK_URL").await, None, "nothing is half open");
     billing.push(&using("nothing"));
@@ -251,7 +251,7 @@ async fn services_of_one_tenant_may_use_each_other_both_ways() {
     scene.service(one, &using("two", "8001")).await;
     let told = scene.waiting(one, "ProviderMissing").await;
     assert!(
-        told.starts_with("imaas.yaml:5:7: uses[0].service: this tenant has no service \"two\""),
+        told.starts_with("imaas.yaml:5:8: uses[0].service: this tenant has no service \"two\""),
         "{told}"
     );
     scene.service(two, &using("one", "8002")).await;
