@@ -40,13 +40,7 @@ pub async fn of_a_canary(flow: &Flow) -> Result<String> {
     let commit = change(&developer, "imaas.yaml", (OF_DEV, CANARY))?;
     developer.build(stand, &flow.progress).await?;
     stand.deployed(AT, &commit, PATIENCE).await?;
-    let scrape = Scrape {
-        namespace: "acme-dev".to_owned(),
-        selector: format!("imaas.dev/service={SERVICE}"),
-        port: 9876,
-        path: "/observe/metrics".to_owned(),
-    };
-    let prometheus = Prometheus::start(&stand.lab, scrape, &flow.progress).await?;
+    let prometheus = counting(flow, SERVICE).await?;
     asks(flow, json!({ "url": format!("http://{}", prometheus.address()) })).await?;
     let outcome = Box::pin(judged(flow, &developer)).await;
     let ended = async {
@@ -57,6 +51,17 @@ pub async fn of_a_canary(flow: &Flow) -> Result<String> {
     let ended = ended.await;
     prometheus.stop().await;
     after(outcome, ended)
+}
+
+/// A Prometheus that collects from the instances in dev of this service of acme, whose engine is Camel.
+pub async fn counting(flow: &Flow, service: &str) -> Result<Prometheus> {
+    let scrape = Scrape {
+        namespace: "acme-dev".to_owned(),
+        selector: format!("imaas.dev/service={service}"),
+        port: 9876,
+        path: "/observe/metrics".to_owned(),
+    };
+    Prometheus::start(&flow.stand.lab, scrape, &flow.progress).await
 }
 
 /// Where the environment's metrics are asked.

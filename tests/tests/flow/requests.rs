@@ -4,15 +4,12 @@ use std::time::Instant;
 
 use anyhow::Result;
 use flows::{Developer, Sample};
-use lab::{
-    keda::{self, Keda},
-    prometheus::{Prometheus, Scrape},
-};
+use lab::keda::{self, Keda};
 use serde_json::{Value, json};
 
 use crate::{
     Flow, PATIENCE, after,
-    analysis::{asks, change},
+    analysis::{asks, change, counting},
     none_failed,
     number::{HANDED_OVER, becomes, handed_over},
     queue::without_scalers,
@@ -41,13 +38,7 @@ pub async fn bring_instances(flow: &Flow) -> Result<String> {
     let developer = Developer::of(stand, ("acme", SERVICE), Sample::Orders)?;
     let commit = change(&developer, "imaas.yaml", (OF_DEV, FOLLOWS))?;
     developer.build(stand, &flow.progress).await?;
-    let scrape = Scrape {
-        namespace: "acme-dev".to_owned(),
-        selector: format!("imaas.dev/service={SERVICE}"),
-        port: 9876,
-        path: "/observe/metrics".to_owned(),
-    };
-    let prometheus = Prometheus::start(&stand.lab, scrape, &flow.progress).await?;
+    let prometheus = counting(flow, SERVICE).await?;
     let address = format!("http://{}", prometheus.address());
     let outcome = Box::pin(up_and_down(flow, &address, &commit)).await;
     let ended = async {
